@@ -1,0 +1,170 @@
+"""What a network costs before it is trained: parameters, MACs, activations, peak memory; read off its traced graph."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from search_spaces.genotype import BlockSpec, Genotype
+from search_spaces.task import Task
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+LINEAR = ("addmm", "mm")
+# Operations that write each element from the same element of their input, so that they can take over its memory.
+ELEMENTWISE = frozenset(
+    "native_batch_norm relu hardtanh clamp hardswish hardsigmoid silu sigmoid leaky_relu _prelu_kernel add sub mul div".split()
+)
+_MIB = 2**20
+_FLOAT32_BYTES = 4
+Image = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of a network or of one of its blocks.
+
+    params: trainable parameters, the affine pair of batch norm included.
+    macs: multiply-accumulates of convolutions (Cout Hout Wout Cin/groups k k) and linear layers (in out), biases and all
+        else zero, for one picture.
+    activations: elements that convolutions and linear layers write (arXiv:2003.13678, section 3.3), for one picture.
+    peak_mib: largest sum of float32 feature maps alive at once, batch 1, operations in the order of the code, batch norm
+        and elementwise operations in place where nothing else reads their input; weights and workspaces not counted.
+    """
+
+    params: int
+    macs: int
+    activations: int
+    peak_mib: float
+
+
+@dataclass(frozen=True)
+class BlockCost:
+    """One block's share: shapes are (channels, height, width), the head's output (classes,)."""
+
+    spec: BlockSpec
+    in_shape: tuple[int, int, int]
+    out_shape: tuple[int, ...]
+    cost: Cost
+
+
+def cost(genotype: Genotype, task: Task) -> Cost:
+    """The cost of a network: its blocks' parameters, MACs and activations summed, their largest peak.
+
+    Raises InputError that quotes the block when its knobs do not go together.
+    """
+    parts = [block.cost for block in block_costs(genotype, task)]
+    return Cost(
+        params=sum(c.params for c in parts),
+        macs=sum(c.macs for c in parts),
+        activations=sum(c.activations for c in parts),
+        peak_mib=max(c.peak_mib for c in parts),
+    )
+
+
+def block_costs(genotype: Genotype, task: Task) -> list[BlockCost]:
+    """The cost of every block in its place; a picture that a later block reads counts as memory until then."""
+    found: list[tuple[BlockSpec, Image, _Traced]] = []
+    shape: tuple[int, ...] = task.input
+    for spec in genotype.blocks:
+        assert len(shape) == 3
+        traced = _traced(spec, shape, task.input, task.classes)
+        found.append((spec, shape, traced))
+        shape = traced.out_shape
+    last_reader = max((i for i, (_, _, traced) in enumerate(found) if traced.reads_image), default=-1)
+    return [
+        BlockCost(spec, in_shape, traced.out_shape, traced.cost(task, index, last_reader))
+        for index, (spec, in_shape, traced) in enumerate(found)
+    ]
+
+
+def macs(node: Mapping[str, Any]) -> int:
+    """MACs of one node of the graph, by Cost's rule."""
+    if node["op"] == "convolution":
+        channels = node["inputs"][0][1] // node["groups"]
+        return math.prod(node["shape"]) * channels * math.prod(node["kernel"])
+    if node["op"] in LINEAR and node["weights"]:
+        return math.prod(node["shape"]) * int(node["inputs"][0][-1])
+    return 0
+
+
+@dataclass(frozen=True)
+class _Traced:
+    """What is kept of a block's graph. Peaks are in elements: of the block alone, and with its input kept to its end."""
+
+    out_shape: tuple[int, ...]
+    reads_image: bool
+    params: int
+    macs: int
+    activations: int
+    peak: int
+    peak_kept: int
+
+    def cost(self, task: Task, index: int, last_reader: int) -> Cost:
+        peak = self.peak
+        if index < last_reader:
+            peak = self.peak_kept if index == 0 else self.peak + math.prod(task.input) * (not self.reads_image)
+        return Cost(self.params, self.macs, self.activations, peak * _FLOAT32_BYTES / _MIB)
+
+
+@lru_cache(maxsize=2**17)
+def _traced(spec: BlockSpec, in_shape: Image, image: Image, classes: int) -> _Traced:
+    from evaluators.graph import block_graph  # imports torch
+
+    graph = block_graph(spec, in_shape, image, classes)
+    nodes = dict(graph.nodes(data=True))
+    return _Traced(
+        out_shape=graph.graph["out_shape"],
+        reads_image=any(data["op"] == "image" for data in nodes.values()),
+        params=graph.graph["params"],
+        macs=sum(macs(data) for data in nodes.values()),
+        activations=sum(math.prod(data["shape"]) for data in nodes.values() if macs(data)),
+        peak=_peak(graph, keep_input=False),
+        peak_kept=_peak(graph, keep_input=True),
+    )
+
+
+def _peak(graph: "nx.DiGraph", keep_input: bool) -> int:
+    """The largest number of elements alive at once when the nodes run in order."""
+    owners = _owners(graph)
+    last = _last_reads(graph, owners)
+    for node, data in graph.nodes(data=True):
+        if node == graph.graph["output"] or data["op"] == "image" or (keep_input and data["op"] == "input"):
+            last[owners[node]] = max(graph) + 1
+    alive: dict[int, int] = {}
+    peak = 0
+    for node, data in graph.nodes(data=True):
+        if owners[node] == node:
+            alive[node] = data["stored"]
+        peak = max(peak, sum(alive.values()))
+        alive = {owner: size for owner, size in alive.items() if last.get(owner, node) > node}
+    return peak
+
+
+def _owners(graph: "nx.DiGraph") -> dict[int, int]:
+    """The node that allocated the memory which each node's output is in."""
+    owners: dict[int, int] = {}
+    for node, data in graph.nodes(data=True):
+        owner = owners.get(data["memory"], node)
+        if owner == node and data["op"] in ELEMENTWISE:
+            same = [s for s in graph.predecessors(node) if graph.nodes[s]["shape"] == data["shape"]]
+            owner = next((owners[s] for s in same if _spent(graph, s, node, owners)), node)
+        owners[node] = owner
+    return owners
+
+
+def _spent(graph: "nx.DiGraph", source: int, node: int, owners: dict[int, int]) -> bool:
+    """Whether nothing after `node` reads the memory that `source` is in (and it is not a part of a larger one)."""
+    mates = [n for n, owner in owners.items() if owner == owners[source]]
+    whole = graph.nodes[owners[source]]["shape"] == graph.nodes[source]["shape"]
+    held = any(graph.nodes[n]["op"] in ("input", "image") for n in mates)
+    return whole and not held and all(reader <= node for n in mates for reader in graph.successors(n))
+
+
+def _last_reads(graph: "nx.DiGraph", owners: dict[int, int]) -> dict[int, int]:
+    last: dict[int, int] = {}
+    for source, reader in graph.edges:
+        last[owners[source]] = max(last.get(owners[source], 0), reader)
+    return last

@@ -1,0 +1,1 @@
+"""Device profiles that ship: one file a device, measured on that device."""

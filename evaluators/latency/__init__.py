@@ -1,0 +1,1 @@
+"""Latency: measuring networks on a device, device profiles, and the predictor fitted to them."""

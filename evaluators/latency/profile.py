@@ -1,0 +1,480 @@
+"""Device profiles: what was measured on a device, one JSON file each; measuring this machine's.
+
+A profile belongs to one device: processor, runtime with its version, threads, data type. It holds, for each search space that
+it was calibrated for, the times of sampled networks: some to fit a predictor to, the others to verify it with. Hand-designed
+networks are never among them. The regressor is not stored: it is fitted again on loading (evaluators.latency.predictor).
+"""
+
+import json
+import os
+import platform
+import random
+import re
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from evaluators.latency.measure import Measurement, Progress, Sample, load_reference, quietest, sample_rounds, summarise
+from evaluators.latency.runtime import DEFAULT, Runtime, load_runtime
+from search_spaces.anchor import anchors
+from search_spaces.errors import InputError, near_miss
+from search_spaces.genotype import Genotype
+from search_spaces.space import SearchSpace
+from search_spaces.task import Task
+
+SCHEMA = 1
+LOCAL = "local"
+FIT, VERIFY = "fit", "verify"
+_MEASURE = "`nas device measure`"
+_GROUP = 8  # networks in memory at once
+_POOL = 400
+_CLASSES = (10, 100, 1000)
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a profile is valid for: another value of any of these is another device."""
+
+    cpu: str
+    runtime: str
+    runtime_version: str
+    threads: int
+    dtype: str
+
+    @property
+    def name(self) -> str:
+        """The stem of the file of this device's profile."""
+        words = f"{self.cpu} {self.runtime} {self.runtime_version} {self.threads}t {self.dtype}"
+        return re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-")
+
+    def __str__(self) -> str:
+        return f"{self.cpu}, {self.runtime} {self.runtime_version}, {self.threads} thread(s), {self.dtype}"
+
+
+@dataclass(frozen=True)
+class MeasuredNetwork:
+    """One timed network. `ms` is the robust estimate that predictors are fitted to, p50_ms and p90_ms are wall clock."""
+
+    genotype: str
+    classes: int
+    split: str
+    ms: float
+    p50_ms: float
+    p90_ms: float
+    n: int
+    spread: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was measured for one search space, and under which conditions.
+
+    noise: median over networks of the relative standard error of `ms`. contention: median slow-down of the reference
+    network by other work on the machine. reference_ms: its quiet time. seconds: how long measuring took.
+    """
+
+    input: tuple[int, int, int]
+    seed: int
+    created: str
+    seconds: float
+    reference_ms: float
+    noise: float
+    contention: float
+    load: float
+    networks: tuple[MeasuredNetwork, ...]
+
+    def split(self, name: str) -> tuple[MeasuredNetwork, ...]:
+        return tuple(n for n in self.networks if n.split == name)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A device's measurements by search space; `machine` are facts for the reader only."""
+
+    name: str
+    device: Device
+    created: str
+    machine: Mapping[str, Any]
+    spaces: Mapping[str, Calibration]
+
+    def calibration(self, space: str) -> Calibration:
+        """What was measured for a space; raises InputError when there is nothing."""
+        if space not in self.spaces:
+            known = ", ".join(sorted(self.spaces)) or "none"
+            hint = f"run `nas device measure --space {space}`"
+            raise InputError(f'device {self.name} was not measured for space "{space}" (measured: {known}); {hint}')
+        return self.spaces[space]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A profile file that was found: its profile, or what is wrong with it."""
+
+    name: str
+    path: Path
+    profile: Profile | None
+    problem: str
+
+
+# --- this machine ---------------------------------------------------------------------------------------------------------
+
+
+def local_device(runtime: str = DEFAULT) -> Device:
+    """This machine's processor with a runtime as it is installed."""
+    code = load_runtime(runtime)
+    return Device(_cpu_model(), runtime, code.version(), code.THREADS, code.DTYPE)
+
+
+@cache
+def _cpu_model() -> str:
+    """The processor as the operating system calls it, with family and model where it tells."""
+    facts: dict[str, str] = {}
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            facts.setdefault(key.strip(), value.strip())
+    name = facts.get("model name") or platform.processor() or platform.machine()
+    numbers = [facts[key] for key in ("cpu family", "model") if key in facts]
+    return f"{name} ({'/'.join(numbers)})" if numbers else name
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "os": platform.platform(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+    }
+
+
+def _load() -> float:
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else 0.0
+
+
+# --- files ----------------------------------------------------------------------------------------------------------------
+
+
+def user_folder() -> Path:
+    """Where measured profiles are kept: compact-nas/devices in the user's data folder."""
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "compact-nas" / "devices"
+
+
+def list_profiles() -> list[Listing]:
+    """Every profile, the user's own before the shipped ones."""
+    return [_listing(name, path) for name, path in sorted(_profile_files().items())]
+
+
+def load_profile(name_or_path: str = LOCAL, *, anywhere: bool = False) -> Profile:
+    """The profile called `name`, in a file PATH.json, or of this machine ("local").
+
+    Raises InputError when there is none, when the file is damaged or of another version, and, unless `anywhere`, when it
+    belongs to another device than this machine with the runtime as installed.
+    """
+    profile = _read(_find(name_or_path))
+    if not anywhere:
+        _check_here(profile)
+    return profile
+
+
+def save_profile(profile: Profile) -> Path:
+    """Writes a profile to the user's folder, whole or not at all; returns the file."""
+    path = user_folder() / f"{profile.name}.json"
+    content = {"schema": SCHEMA} | {k: v for k, v in asdict(profile).items() if k != "name"}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, json.dumps(content, indent=1) + "\n")
+    except OSError as error:
+        raise InputError(f"cannot write the device profile {path}: {error.strerror}") from None
+    return path
+
+
+def _write(path: Path, text: str) -> None:
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.stem, suffix=".tmp", delete=False) as file:
+        try:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def _profile_files() -> dict[str, Path]:
+    shipped = Path(str(files("evaluators") / "devices"))
+    found = [*shipped.glob("*.json"), *user_folder().glob("*.json")]
+    return {path.stem: path for path in found}
+
+
+def _find(name_or_path: str) -> Path:
+    if name_or_path.endswith(".json"):
+        if not Path(name_or_path).is_file():
+            raise InputError(f"there is no device profile file {name_or_path}")
+        return Path(name_or_path)
+    known = _profile_files()
+    name = local_device().name if name_or_path == LOCAL else name_or_path
+    if name in known:
+        return known[name]
+    if name_or_path == LOCAL:
+        raise InputError(f"this machine has not been measured yet ({local_device()}); run {_MEASURE}")
+    raise InputError(f'there is no device "{name}"{near_miss(name, [LOCAL, *known])}')
+
+
+def _listing(name: str, path: Path) -> Listing:
+    try:
+        return Listing(name, path, _read(path), "")
+    except InputError as error:
+        return Listing(name, path, None, str(error))
+
+
+def _read(path: Path) -> Profile:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read the device profile {path}: {error.strerror}") from None
+    except ValueError:
+        raise InputError(f"{path}: damaged (not JSON); delete it and run {_MEASURE} again") from None
+    version = data.get("schema") if isinstance(data, dict) else None
+    if version != SCHEMA:
+        found = f"version {version}" if version is not None else "not a device profile"
+        raise InputError(f"{path}: {found}, where version {SCHEMA} is read; delete it and run {_MEASURE} again")
+    try:
+        spaces = {name: _calibration(entry) for name, entry in data["spaces"].items()}
+        return Profile(path.stem, Device(**data["device"]), str(data["created"]), dict(data["machine"]), spaces)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: damaged ({_why(error)}); delete it and run {_MEASURE} again") from None
+
+
+def _calibration(entry: dict[str, Any]) -> Calibration:
+    networks = tuple(_measured(MeasuredNetwork(**n)) for n in entry["networks"])
+    channels, height, width = entry["input"]
+    return Calibration(**entry | {"input": (int(channels), int(height), int(width)), "networks": networks})
+
+
+def _measured(network: MeasuredNetwork) -> MeasuredNetwork:
+    times = (network.ms, network.p50_ms, network.p90_ms)
+    if not all(isinstance(t, (int, float)) and 0 < t < float("inf") for t in times):
+        raise ValueError("a time is not a positive number")
+    if network.split not in (FIT, VERIFY) or type(network.classes) is not int or not isinstance(network.genotype, str):
+        raise ValueError("a network is not well described")
+    return network
+
+
+def _why(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error).removeprefix("Device.__init__() ")
+
+
+def _check_here(profile: Profile) -> None:
+    here = local_device(profile.device.runtime)
+    for field, word in (("cpu", "processor"), ("runtime_version", "runtime version"), ("threads", "threads"), ("dtype", "dtype")):
+        theirs, ours = getattr(profile.device, field), getattr(here, field)
+        if theirs != ours:
+            raise InputError(
+                f"device profile {profile.name} is of another device: its {word} is {theirs}, here it is {ours}; "
+                f"run {_MEASURE} for this one"
+            )
+
+
+# --- measuring ------------------------------------------------------------------------------------------------------------
+
+
+def measure_profile(
+    space: SearchSpace,
+    progress: Progress | None = None,
+    name: str = LOCAL,
+    seconds: float = 70.0,
+    *,
+    fit: int = 45,
+    verify: int = 24,
+    seed: int = 0,
+    runtime: str = DEFAULT,
+) -> Profile:
+    """Measures this machine on `fit` + `verify` networks of a space, adds them to its profile's file, and returns it.
+
+    `seconds` is the time spent timing; exporting comes on top. `progress(fraction, what)` is called often. What was
+    measured is kept if the process dies: the next call with the same arguments goes on from there.
+    """
+    device = local_device(runtime)
+    start = time.monotonic()
+    chosen = choose_networks(space, fit, verify, seed)
+    journal = _Journal(user_folder() / f"{device.name}.{space.name}.partial", chosen)
+    _measure(chosen, journal, space, load_runtime(runtime), seconds, random.Random(seed), progress or _silent)
+    calibration = _calibrated(space, chosen, journal.samples, seed, time.monotonic() - start)
+    profile = _with_space(device, name, space.name, calibration)
+    save_profile(profile)
+    journal.path.unlink(missing_ok=True)
+    return profile
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    genotype: Genotype
+    classes: int
+    split: str
+
+
+def choose_networks(space: SearchSpace, fit: int, verify: int, seed: int) -> list[_Chosen]:
+    """Networks of a space to time: `verify` drawn at random, then `fit` of a random pool so that every choice is met often."""
+    rng = random.Random(seed)
+    barred = {a.genotype for a in anchors()}
+    pool = list(dict.fromkeys(g for g in (space.sample(rng) for _ in range(_POOL)) if g not in barred))
+    verified, rest = pool[:verify], pool[verify:]
+    fitted = _covering(rest, fit)
+    return [
+        _Chosen(genotype, rng.choice(_CLASSES), split)
+        for split, genotypes in ((FIT, fitted), (VERIFY, verified))
+        for genotype in genotypes
+    ]
+
+
+def _covering(pool: Sequence[Genotype], count: int) -> list[Genotype]:
+    """Greedy: next always the network whose kinds, knobs and widths were met least so far."""
+    tokens = {g: _tokens(g) for g in pool}
+    met: Counter[tuple[Any, ...]] = Counter()
+    chosen: list[Genotype] = []
+    while len(chosen) < min(count, len(pool)):
+        best = max((g for g in pool if g not in chosen), key=lambda g: sum(1 / (1 + met[t]) ** 2 for t in tokens[g]))
+        chosen.append(best)
+        met.update(tokens[best])
+    return chosen
+
+
+def _tokens(genotype: Genotype) -> set[tuple[Any, ...]]:
+    found: set[tuple[Any, ...]] = set()
+    scale = 0
+    for spec in genotype.blocks:
+        scale += spec.stride - 1
+        found |= {(spec.kind, scale), (spec.kind, "width", spec.width)}
+        found |= {(spec.kind, knob, value) for knob, value in spec.arguments().items()}
+    return found
+
+
+class _Journal:
+    """The samples so far, one JSON line a network; those of another choice of networks are dropped."""
+
+    def __init__(self, path: Path, chosen: Sequence[_Chosen]) -> None:
+        self.path = path
+        self._keys = [f"{c.genotype.id} {c.classes}" for c in chosen]
+        stored = dict(_read_lines(path))
+        self.samples = {i: stored[key] for i, key in enumerate(self._keys) if key in stored}
+
+    def add(self, index: int, visits: list[Sample]) -> None:
+        self.samples[index] = visits
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([self._keys[index], [asdict(v) for v in visits]]) + "\n")
+
+
+def _read_lines(path: Path) -> Iterator[tuple[str, list[Sample]]]:
+    """Whole lines of a journal; a line cut off by a crash is skipped."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            key, visits = json.loads(line)
+            yield key, [Sample(tuple(v["wall"]), tuple(v["cpu"]), float(v["reference"])) for v in visits]
+
+
+def _measure(
+    chosen: Sequence[_Chosen],
+    journal: _Journal,
+    space: SearchSpace,
+    runtime: Runtime,
+    seconds: float,
+    rng: random.Random,
+    progress: Progress,
+) -> None:
+    """Exports and times what the journal lacks, a shuffled group at a time."""
+    todo = [i for i in range(len(chosen)) if i not in journal.samples]
+    rng.shuffle(todo)
+    reference = load_reference(runtime)
+    for start in range(0, len(todo), _GROUP):
+        group = todo[start : start + _GROUP]
+        done, share = len(chosen) - len(todo) + start, len(group)
+        runs = []
+        for i in group:
+            progress((done + 0.5 * len(runs)) / len(chosen), "exporting networks")
+            runs.append(_exported(chosen[i], space, runtime))
+        half = done + 0.5 * share
+        timed = sample_rounds(
+            runs,
+            reference,
+            seconds * share / len(chosen),
+            rng,
+            lambda part, what, half=half, share=share: progress((half + 0.5 * share * part) / len(chosen), "timing networks"),  # type: ignore[misc]
+        )
+        for i, visits in zip(group, timed, strict=True):
+            journal.add(i, visits)
+    progress(1.0, "measured")
+
+
+def _exported(chosen: _Chosen, space: SearchSpace, runtime: Runtime) -> Any:
+    """The network, exported to a temporary file, loaded, the file gone."""
+    import torch
+
+    from search_spaces.network import build
+
+    task = Task(space.input, chosen.classes)
+    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        path = Path(folder) / f"network{runtime.SUFFIX}"
+        runtime.prepare(build(chosen.genotype, task), task, path)
+        return runtime.load(path)
+
+
+def _calibrated(
+    space: SearchSpace, chosen: Sequence[_Chosen], samples: Mapping[int, list[Sample]], seed: int, seconds: float
+) -> Calibration:
+    quiet = quietest([v for visits in samples.values() for v in visits])
+    results = [summarise(samples[i], quiet) for i in range(len(chosen))]
+    return Calibration(
+        input=space.input,
+        seed=seed,
+        created=_now(),
+        seconds=round(seconds, 1),
+        reference_ms=quiet * 1e3,
+        noise=_median([r.spread for r in results]),
+        contention=_median([r.contention for r in results]),
+        load=_load(),
+        networks=tuple(_entry(c, r) for c, r in zip(chosen, results, strict=True)),
+    )
+
+
+def _entry(chosen: _Chosen, result: Measurement) -> MeasuredNetwork:
+    return MeasuredNetwork(
+        chosen.genotype.text,
+        chosen.classes,
+        chosen.split,
+        result.robust_ms,
+        result.p50_ms,
+        result.p90_ms,
+        result.n,
+        result.spread,
+    )
+
+
+def _with_space(device: Device, name: str, space: str, calibration: Calibration) -> Profile:
+    """The device's profile with one more space; started anew if there is none, or none that can be read or is this device's."""
+    name = device.name if name == LOCAL else name
+    with suppress(InputError):
+        known = load_profile(name)
+        return replace(known, spaces=dict(known.spaces) | {space: calibration})
+    return Profile(name, device, _now(), _machine(), {space: calibration})
+
+
+def _silent(fraction: float, what: str) -> None:
+    pass
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _median(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2]

@@ -1,0 +1,1 @@
+"""What to try next: the search, its runs, reports and exports, and the command line."""

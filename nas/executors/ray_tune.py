@@ -1,0 +1,221 @@
+"""Jobs on Ray Tune, on this machine or an existing cluster. The only module that knows Ray."""
+
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+for _name, _value in {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}.items():  # Ray reads these while it is imported
+    os.environ.setdefault(_name, _value)
+
+import ray  # noqa: E402
+from ray import tune  # noqa: E402
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
+from ray.tune.search import Searcher  # noqa: E402
+
+from evaluators.training.batches import Pictures  # noqa: E402
+from evaluators.training.loop import (  # noqa: E402
+    Epoch,
+    TrainingFailed,
+    epochs,
+    seeded_network,
+    training_device,
+)
+from nas.jobs import Job, Progress, Setting, Source  # noqa: E402
+from search_spaces.errors import InputError  # noqa: E402
+from search_spaces.genotype import Genotype  # noqa: E402
+
+
+class Worker(tune.Trainable):  # type: ignore[misc]
+    """Trains one job after another in one process; the pictures are read from Ray's object store and never copied."""
+
+    def setup(self, config: dict[str, Any], setting: Setting | None = None) -> None:
+        import torch
+
+        assert setting is not None
+        torch.set_num_threads(setting.threads)
+        self._setting, self._device = setting, training_device()
+        mean, std = setting.dataset.mean_std()
+        self._train, self._validation = (
+            Pictures(split.images, split.labels, mean, std, self._device)
+            for split in (setting.dataset.train, setting.dataset.validation)
+        )
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self._job: Job = new_config["job"]
+        seed, genotype = self._job.seed, Genotype.parse(self._job.genotype)
+        self._network, generator = seeded_network(genotype, self._setting.task, seed, self._device)
+        self._epochs = epochs(
+            self._network, self._train, self._validation, self._setting.recipe, self._job.epochs, generator
+        )
+        return True
+
+    def step(self) -> dict[str, Any]:
+        try:
+            epoch: Epoch = next(self._epochs)
+        except TrainingFailed as failure:
+            return {"failure": str(failure), "done": True}
+        last = epoch.number == self._job.epochs
+        if last and self._job.keep:
+            self._save(self._job.keep)
+        return {**vars(epoch), "done": last}
+
+    def _save(self, path: Path) -> None:
+        from safetensors.torch import save_file
+
+        part = path.with_suffix(".part")
+        save_file({k: v.contiguous() for k, v in self._network.state_dict().items()}, part)
+        part.replace(path)
+
+
+class _Asker(Searcher):  # type: ignore[misc]
+    """Ray Tune's side of a Source: suggests its next job, and tells it of ends and errors."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(metric="accuracy", mode="max")
+        self._source = source
+        self._jobs: dict[str, Job] = {}
+        self._failures: dict[str, str] = {}
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        job = self._source.next()
+        if job is None:
+            return str(Searcher.FINISHED)
+        self._jobs[trial_id] = job
+        return {"job": job}
+
+    def result(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Passes an epoch on; True when the source wants the job stopped."""
+        if "failure" in result:
+            self._failures[trial_id] = result["failure"]
+            return False
+        progress = Progress(result["number"], result["loss"], result["accuracy"], result["seconds"])
+        return self._source.progress(self._jobs[trial_id], progress)
+
+    def error(self, trial_id: str, reason: str) -> None:
+        self._failures[trial_id] = reason
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        job = self._jobs.pop(trial_id, None)
+        if job is None:
+            return
+        if error or trial_id in self._failures:
+            self._source.failed(job, self._failures.pop(trial_id, "the worker was lost"))
+        else:
+            self._source.done(job)
+
+    def save(self, checkpoint_path: str) -> None:
+        """The journal holds the state of a search; Ray's copy of it is not kept."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        raise AssertionError("a search is resumed from its journal")
+
+
+class _Stopper(FIFOScheduler):  # type: ignore[misc]
+    """Early stopping: after each epoch the source decides, so that its decisions outlive this process."""
+
+    def __init__(self, asker: _Asker) -> None:
+        super().__init__()
+        self._asker = asker
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        # Tune skips the scheduler for the result that ends a trial by itself; _Reporter sees that one.
+        return str(TrialScheduler.STOP if self._asker.result(trial.trial_id, result) else TrialScheduler.CONTINUE)
+
+
+class _Reporter(tune.Callback):  # type: ignore[misc]
+    """Passes on what the scheduler does not see: last results and errors."""
+
+    def __init__(self, asker: _Asker) -> None:
+        self._asker = asker
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
+        if result.get("done"):
+            self._asker.result(trial.trial_id, result)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
+        self._asker.error(trial.trial_id, _last_line(trial.error_file))
+
+
+class RayTuneExecutor:
+    """Trains with `workers` processes at once; `address` joins an existing Ray cluster instead of starting one here."""
+
+    def __init__(self, setting: Setting, workers: int, address: str | None = None) -> None:
+        self._workers = workers
+        self._folder = Path(tempfile.mkdtemp(prefix="nas-ray-"))
+        _start(workers, address, _size(setting))
+        gpus = ray.cluster_resources().get("GPU", 0)
+        resources = {"cpu": setting.threads if address else 1, **({"gpu": gpus / workers} if gpus else {})}
+        self._trainable = tune.with_resources(tune.with_parameters(Worker, setting=setting), resources)
+
+    def run(self, source: Source) -> None:
+        asker = _Asker(source)
+        tuner = tune.Tuner(
+            self._trainable,
+            tune_config=tune.TuneConfig(
+                search_alg=asker,
+                scheduler=_Stopper(asker),
+                num_samples=-1,
+                max_concurrent_trials=self._workers,
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                storage_path=str(self._folder),
+                callbacks=[_Reporter(asker)],
+                verbose=0,
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tuner.fit()
+
+    def close(self) -> None:
+        ray.shutdown()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _start(workers: int, address: str | None, store_bytes: int) -> None:
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    quiet = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
+    try:
+        if address:
+            ray.init(address=address, **quiet)
+        else:
+            ray.init(
+                num_cpus=workers,
+                include_dashboard=False,
+                object_store_memory=store_bytes,
+                _node_ip_address="127.0.0.1",
+                **quiet,
+            )
+    except (ConnectionError, ValueError) as error:
+        if not address:
+            raise
+        raise InputError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from None
+
+
+def _size(setting: Setting) -> int:
+    """Bytes for the object store: the pictures, and room for Tune's own messages."""
+    splits = (setting.dataset.train, setting.dataset.validation, setting.dataset.test)
+    return 2 * sum(split.images.nbytes for split in splits) + 256 * 2**20
+
+
+def _last_line(error_file: str | None) -> str:
+    if not error_file or not Path(error_file).is_file():
+        return "the worker was lost"
+    lines = [line for line in Path(error_file).read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "the worker was lost"

@@ -1,0 +1,61 @@
+"""`nas list`: names and one line each, from the folders alone; loads neither torch nor ray."""
+
+import math
+
+from rich.console import Console
+from rich.table import Table
+
+from evaluators.data import summaries
+from search_spaces.anchor import anchors
+from search_spaces.registry import block_kinds, show as show_value
+from search_spaces.space import load_space, space_names
+
+
+def show(what: str) -> None:
+    Console().print({"spaces": _spaces, "blocks": _blocks, "anchors": _anchors, "devices": _devices, "datasets": _datasets}[what]())
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _spaces() -> Table:
+    table = _table("space", "input", "genotypes", "anchors inside", "what it is")
+    for space in map(load_space, space_names()):
+        inside = ", ".join(name for name, where in space.anchors.items() if where == "inside")
+        table.add_row(space.name, "x".join(map(str, space.input)), f"10^{math.log10(space.size):.1f}", inside, space.summary)
+    return table
+
+
+def _blocks() -> Table:
+    table = _table("block", "knobs with defaults", "what it is")
+    for kind in block_kinds().values():
+        table.add_row(kind.name, " ".join(f"{k.name}={show_value(k.default)}" for k in kind.knobs.values()), kind.summary)
+    return table
+
+
+def _anchors() -> Table:
+    table = _table("anchor", "family", "params M", "MACs M", "published top-1", "paper")
+    for a in anchors():
+        top1 = "-" if a.published.top1 is None else f"{a.published.top1:.1f}"
+        table.add_row(a.name, a.family, f"{a.params / 1e6:.2f}", f"{a.macs / 1e6:.0f}", top1, a.paper)
+    return table
+
+
+def _devices() -> Table:
+    from evaluators.latency.profile import list_profiles
+
+    table = _table("device", "where", "calibrated for")
+    for profile in list_profiles():
+        table.add_row(profile.name, str(profile.path), ", ".join(profile.spaces))
+    return table
+
+
+def _datasets() -> Table:
+    table = _table("data set", "what it is")
+    for name, summary in summaries().items():
+        table.add_row(name, summary)
+    return table

@@ -1,0 +1,180 @@
+"""The run folder: what is written there, read from it, and checked when it is opened again.
+
+    run.yaml         everything resolved: space, budget, data, recipe, seeds, versions, machine
+    space.yaml       the search space as it was
+    device.json      the device profile as it was
+    journal.log      every proposal, training and measurement; the only truth
+    weights/         safetensors of retrained networks, by genotype id
+    result.json front.csv pareto.png pareto.svg export/      derived, made again at any time
+"""
+
+import fcntl
+import os
+import platform
+import shutil
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from evaluators.training.recipe import Recipe, recipe_of
+from search_spaces import resources
+from search_spaces.errors import InputError
+from search_spaces.space import SearchSpace, load_space
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Config:
+    """What was asked for, with every default resolved."""
+
+    space: str
+    budget_ms: float
+    device: str
+    data: str
+    train_size: int
+    trials: int
+    seconds: float | None
+    finalists: int
+    seed: int
+    sampler: str
+    workers: int
+    address: str | None
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Run:
+    """An opened run folder."""
+
+    path: Path
+    config: Config
+    created: str
+    versions: dict[str, str]
+    machine: str
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.log"
+
+    @property
+    def device_profile(self) -> Path:
+        return self.path / "device.json"
+
+    def weights(self, genotype_id: str) -> Path:
+        return self.path / "weights" / f"{genotype_id}.safetensors"
+
+    def space(self) -> SearchSpace:
+        return replace(load_space(str(self.path / "space.yaml")), name=self.config.space)
+
+
+def create(path: Path, config: Config, space_text: str, profile: Path) -> Run:
+    """A new run folder; raises InputError when the path is taken or cannot be written. Nothing half-made is left behind."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"{path} exists already; `nas resume {path}` goes on with it, `--run` names another folder")
+    run = Run(path, config, datetime.now(UTC).isoformat(timespec="seconds"), versions(), machine())
+    part = path.with_name(f".{path.name}.part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        (part / "weights").mkdir(parents=True)
+        (part / "space.yaml").write_text(space_text, encoding="utf-8")
+        shutil.copyfile(profile, part / "device.json")
+        (part / "run.yaml").write_text(_dump(run), encoding="utf-8")
+        if path.exists():
+            path.rmdir()
+        part.rename(path)
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        raise InputError(f"cannot make the run folder {path}: {error.strerror}") from None
+    return run
+
+
+def open_run(path: Path) -> Run:
+    """The run in a folder; raises InputError when there is none, it is damaged, or another version made it."""
+    file = path / "run.yaml"
+    if not file.is_file():
+        raise InputError(f"{path} is not a run folder: it has no run.yaml{_runs_beside(path)}")
+    data = resources.parse_yaml(file.read_text(encoding="utf-8", errors="replace"), str(file))
+    if data.get("format") != FORMAT:
+        raise InputError(f"{file}: format {data.get('format')}, but this version reads format {FORMAT}")
+    try:
+        settings = dict(data["config"])
+        recipe = recipe_of(settings.pop("recipe"), str(file))
+        config = Config(**settings, recipe=recipe)
+        run = Run(path, config, data["created"], data["versions"], data["machine"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{file}: damaged: {error}") from None
+    for needed in ("space.yaml", "device.json"):
+        if not (path / needed).is_file():
+            raise InputError(f"{path} is damaged: {needed} is missing")
+    return run
+
+
+class Lock:
+    """Keeps two processes from writing one run; gone with its process, however that ends."""
+
+    def __init__(self, run: Run) -> None:
+        self._file = os.open(run.path / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._file)
+            raise InputError(f"another process is working on {run.path}; `nas status {run.path}` shows it") from None
+
+    def release(self) -> None:
+        os.close(self._file)
+
+
+def is_running(run: Run) -> bool:
+    """Whether a process holds the run's lock."""
+    try:
+        Lock(run).release()
+    except InputError:
+        return True
+    return False
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that figures depend on."""
+    found = {"python": platform.python_version()}
+    for package in ("compact-nas", "torch", "torchvision", "ray", "optuna", "onnx", "onnxruntime", "numpy", "scikit-learn"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed as a package"
+    return found
+
+
+def machine() -> str:
+    """The machine in one line: processor, cores, system."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        models = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = models[0] if models else cpu
+    return f"{cpu}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"
+
+
+def _dump(run: Run) -> str:
+    data: dict[str, Any] = {
+        "format": FORMAT,
+        "created": run.created,
+        "machine": run.machine,
+        "versions": run.versions,
+        "config": asdict(run.config),
+    }
+    return "# A run's settings; written once, read by `nas resume`.\n" + yaml.safe_dump(data, sort_keys=False)
+
+
+def _runs_beside(path: Path) -> str:
+    folder = path.parent if path.parent.is_dir() else Path("runs")
+    runs = sorted(p.parent.name for p in folder.glob("*/run.yaml"))
+    return f"; runs in {folder}: {', '.join(runs[-5:])}" if runs else ""

@@ -1,0 +1,278 @@
+"""The study: asks Optuna for genotypes, lets only feasible and new ones through, and keeps all that is learnt.
+
+The only module that knows Optuna. Every proposal is a trial in the journal, with its genotype, figures and outcome:
+
+    rejected   its predicted upper bound is over the budget; it was never trained
+    repeated   the same network came up before; answered from memory
+    running    being trained
+    trained    trained to the end, or `stopped` early by successive halving
+    failed     could not be trained; the reason is kept
+
+Each proposal comes from a sampler made anew with a seed of its own, so that what is asked depends on the journal alone
+and a resumed search goes on as if it had not been interrupted.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from nas.journal import Journal
+from search_spaces.anchor import Anchor
+from search_spaces.errors import InputError, near_miss
+from search_spaces.genotype import Genotype
+from search_spaces.space import SearchSpace
+
+_STUDY = "nas"
+_MOST_REFUSALS = 1000  # asks in a row without a feasible new genotype: the space is exhausted within the budget
+SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
+    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, n_startup_trials=12, constant_liar=True),
+    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is known of a genotype before it is trained."""
+
+    predicted_ms: float
+    bound_ms: float
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A proposal and what became of it. `accuracies` are validation accuracies after each epoch, 0..1."""
+
+    number: int
+    origin: str
+    genotype: Genotype
+    estimate: Estimate
+    outcome: str
+    reason: str
+    accuracies: tuple[float, ...]
+    seconds: float
+
+    @property
+    def accuracy(self) -> float:
+        """The last validation accuracy."""
+        return self.accuracies[-1]
+
+    @property
+    def anchor(self) -> str | None:
+        """The anchor's name, or None for a genotype that the search proposed."""
+        return self.origin.removeprefix("anchor:") if self.origin.startswith("anchor:") else None
+
+
+class Study:
+    """A search's memory and its questions. `estimate` and the budget form the gate that every genotype must pass."""
+
+    def __init__(
+        self,
+        journal: Path,
+        space: SearchSpace,
+        estimate: Callable[[Genotype], Estimate],
+        budget_ms: float,
+        sampler: str,
+        seed: int,
+        reduction: int = 2,
+    ) -> None:
+        if sampler not in SAMPLERS:
+            raise InputError(f'there is no sampler "{sampler}"{near_miss(sampler, SAMPLERS)}')
+        self._space, self._estimate, self._budget_ms = space, estimate, budget_ms
+        self._sampler, self._seed = SAMPLERS[sampler], seed
+        self._study = _open(Journal(journal))
+        self._study.pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=reduction)
+        self._live: dict[int, Trial] = {}
+        self._discard_half_written()
+        self._known = {t.genotype.text: t.number for t in self.trials() if t.outcome not in ("rejected", "repeated")}
+
+    def trials(self) -> list[Proposal]:
+        """Every proposal so far, in order."""
+        return trials_of(self._study)
+
+    def seed_anchor(self, anchor: Anchor) -> Proposal | None:
+        """Enters an anchor as a trial, with its genes when the space contains it; None if it was entered before."""
+        if anchor.genotype.text in self._known:
+            return None
+        estimate = self._estimate(anchor.genotype)
+        try:
+            genes = self._space.encode(anchor.genotype)
+        except InputError:
+            genes = {}
+        distributions = {n: optuna.distributions.CategoricalDistribution(self._space.genes[n]) for n in genes}
+        frozen = optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params=genes,
+            distributions=distributions,
+            user_attrs=_attributes(f"anchor:{anchor.name}", anchor.genotype, estimate, "running"),
+        )
+        self._study.add_trial(frozen)
+        number = len(self._study.get_trials(deepcopy=False)) - 1
+        self._known[anchor.genotype.text] = number
+        return self._trial(number)
+
+    def ask(self) -> Proposal | None:
+        """The next feasible new genotype to train, or None when none turned up in a thousand proposals."""
+        for _ in range(_MOST_REFUSALS):
+            number = len(self._study.get_trials(deepcopy=False))
+            self._study.sampler = self._sampler(_hash(self._seed, number))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                trial = self._study.ask()
+            genotype = self._space.decode(lambda gene, values, t=trial: t.suggest_categorical(gene, values))  # type: ignore[misc]
+            estimate = self._estimate(genotype)
+            if genotype.text in self._known:
+                self._answer_from_memory(trial, genotype, estimate)
+            elif estimate.bound_ms > self._budget_ms:
+                self._write(trial, _attributes("search", genotype, estimate, "rejected"))
+                self._study.tell(trial, state=TrialState.FAIL)
+            else:
+                self._write(trial, _attributes("search", genotype, estimate, "running"))
+                self._known[genotype.text] = trial.number
+                self._live[trial.number] = trial
+                return self._trial(trial.number)
+        return None
+
+    def report(self, number: int, epoch: int, accuracy: float, seconds: float) -> bool:
+        """Keeps an epoch's validation accuracy; True when successive halving stops the trial."""
+        if epoch in self._frozen(number).intermediate_values:
+            return False  # an interrupted run kept this epoch already, and the trial survived it
+        trial = self._running(number)
+        trial.report(accuracy, epoch)
+        trial.set_user_attr("seconds", self._trial(number).seconds + seconds)
+        return bool(trial.should_prune())
+
+    def complete(self, number: int, epochs: int) -> Proposal:
+        """The trial ended: after `epochs` epochs it is `trained`, after fewer it was `stopped`."""
+        trial = self._trial(number)
+        outcome = "trained" if len(trial.accuracies) >= epochs else "stopped"
+        self._running(number).set_user_attr("outcome", outcome)
+        state = TrialState.COMPLETE if outcome == "trained" else TrialState.PRUNED
+        self._study.tell(number, trial.accuracy if outcome == "trained" else None, state=state)
+        return self._trial(number)
+
+    def fail(self, number: int, reason: str) -> Proposal:
+        """The trial could not be trained."""
+        trial = self._running(number)
+        trial.set_user_attr("reason", reason)
+        trial.set_user_attr("outcome", "failed")
+        self._study.tell(number, state=TrialState.FAIL)
+        return self._trial(number)
+
+    def note(self, key: str, value: dict[str, Any]) -> None:
+        """Keeps a fact that is not a trial (a measurement, a retraining) under a key."""
+        self._study.set_user_attr(key, value)
+
+    def notes(self, kind: str) -> dict[str, dict[str, Any]]:
+        """The facts kept under `kind:ID`, by ID."""
+        return notes_of(self._study, kind)
+
+    def _answer_from_memory(self, trial: Trial, genotype: Genotype, estimate: Estimate) -> None:
+        first = self._trial(self._known[genotype.text])
+        self._write(trial, _attributes("search", genotype, estimate, "repeated", f"of trial {first.number}"))
+        if first.outcome == "trained":
+            self._study.tell(trial, first.accuracy)
+        else:
+            self._study.tell(trial, state=TrialState.FAIL)
+
+    def _write(self, trial: Trial, attributes: dict[str, Any]) -> None:
+        for key, value in attributes.items():
+            trial.set_user_attr(key, value)
+
+    def _discard_half_written(self) -> None:
+        """Closes trials that an interrupted run had not written whole."""
+        for trial in self._study.get_trials(deepcopy=False):
+            if trial.state == TrialState.RUNNING and "outcome" not in trial.user_attrs:
+                self._study.tell(trial.number, state=TrialState.FAIL)
+
+    def _running(self, number: int) -> Trial:
+        """The trial as Optuna's handle; remade for one that an earlier process asked for."""
+        if number not in self._live:
+            self._live[number] = Trial(self._study, self._frozen(number)._trial_id)
+        return self._live[number]
+
+    def _frozen(self, number: int) -> FrozenTrial:
+        return self._study.get_trials(deepcopy=False)[number]
+
+    def _trial(self, number: int) -> Proposal:
+        return _read(self._frozen(number))
+
+
+def open_for_reading(journal: Path) -> optuna.Study:
+    """The study in a journal, unchanged by reading it."""
+    storage = optuna.storages.JournalStorage(Journal(journal, writable=False))
+    return optuna.load_study(study_name=_STUDY, storage=storage)
+
+
+def trials_of(study: optuna.Study) -> list[Proposal]:
+    """Every proposal of a study, in order; one that was cut off before it was written whole is left out."""
+    return [_read(t) for t in study.get_trials(deepcopy=False) if "outcome" in t.user_attrs]
+
+
+def notes_of(study: optuna.Study, kind: str) -> dict[str, dict[str, Any]]:
+    return {k.partition(":")[2]: v for k, v in study.user_attrs.items() if k.partition(":")[0] == kind}
+
+
+def counts(trials: Iterable[Proposal]) -> dict[str, int]:
+    """How many genotypes the search asked for and what became of them; anchors are counted apart."""
+    trials = list(trials)
+    asked = [t for t in trials if t.anchor is None]
+    found = {word: sum(t.outcome == word for t in asked) for word in ("rejected", "repeated", "failed")}
+    stopped = sum(t.outcome == "stopped" for t in asked)
+    return {
+        "asked": len(asked),
+        **found,
+        "trained": stopped + sum(t.outcome == "trained" for t in asked),
+        "stopped_early": stopped,
+        "anchors_trained": sum(t.anchor is not None and t.outcome in ("trained", "stopped") for t in trials),
+    }
+
+
+def _open(journal: Journal) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = optuna.storages.JournalStorage(journal)
+    return optuna.create_study(study_name=_STUDY, storage=storage, direction="maximize", load_if_exists=True)
+
+
+def _attributes(
+    origin: str, genotype: Genotype, estimate: Estimate, outcome: str, reason: str = ""
+) -> dict[str, Any]:
+    """A trial's attributes; `outcome` comes last, so that a trial which has it has them all."""
+    return {
+        "origin": origin,
+        "genotype": genotype.text,
+        **{k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in asdict(estimate).items()},
+        "reason": reason,
+        "outcome": outcome,
+    }
+
+
+def _read(trial: FrozenTrial) -> Proposal:
+    known = trial.user_attrs
+    return Proposal(
+        number=trial.number,
+        origin=known["origin"],
+        genotype=Genotype.parse(known["genotype"], f"journal, trial {trial.number}"),
+        estimate=Estimate(known["predicted_ms"], known["bound_ms"], known["params"], known["macs"]),
+        outcome=known["outcome"],
+        reason=known["reason"],
+        accuracies=tuple(value for _, value in sorted(trial.intermediate_values.items())),
+        seconds=known.get("seconds", 0.0),
+    )
+
+
+def _hash(*parts: object) -> int:
+    """A seed that follows from its parts."""
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4])
+
+
+def training_seed(seed: int, genotype: Genotype, stage: str) -> int:
+    """The seed of one training: it follows from the run's seed, the genotype and the stage, not from order or worker."""
+    return _hash(seed, genotype.text, stage)

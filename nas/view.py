@@ -1,0 +1,59 @@
+"""The progress display: one bar with time left, a line for each finished step above it; plain lines without a terminal."""
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+
+class ConsoleView:
+    """Shows phases and steps on a console; use it as a context manager."""
+
+    def __init__(self, console: Console, workers: int = 1) -> None:
+        self._console, self._workers = console, workers
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.fields[best]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=None, left="", best="")
+        self._best = ""
+        self._started, self._epochs = time.monotonic(), 0
+
+    def __enter__(self) -> "ConsoleView":
+        self._bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._bar.stop()
+
+    def phase(self, title: str, total: int, done: int = 0) -> None:
+        if not self._console.is_terminal:
+            self._console.print(f"{title}: {done} of {total} done")
+        self._bar.reset(self._task, total=total, completed=done, description=title, left="", best=self._best)
+        self._started, self._epochs = time.monotonic(), 0
+
+    def step(self, line: str = "") -> None:
+        if line:
+            self._console.print(line, highlight=False)
+        self._bar.advance(self._task)
+
+    def working(self, epochs: float) -> None:
+        self._epochs += 1
+        seconds = (time.monotonic() - self._started) / self._epochs * epochs
+        self._bar.update(self._task, left=f"about {_duration(seconds)} left" if epochs else "")
+
+    def best(self, text: str) -> None:
+        self._best = text
+        self._bar.update(self._task, best=text)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

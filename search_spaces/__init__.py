@@ -1,0 +1,1 @@
+"""What can be built: blocks, genotypes, search spaces and hand-designed anchor networks."""

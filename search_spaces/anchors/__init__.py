@@ -1,0 +1,1 @@
+"""Hand-designed networks: one YAML file a family, its variants inside."""

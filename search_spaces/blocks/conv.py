@@ -1,0 +1,41 @@
+"""conv: a convolution with batch norm and activation; stems, depthwise layers and the last pointwise layer."""
+
+from math import gcd
+from typing import Literal
+
+from torch import Tensor, nn
+
+from search_spaces.errors import InputError
+from search_spaces.ops.activation import Act
+from search_spaces.ops.conv import conv_bn_act
+from search_spaces.registry import block
+
+
+@block("conv")
+class Conv(nn.Module):
+    """Convolution, batch norm (unless `norm=no`), activation.
+
+    `groups` that do not divide both widths become their greatest common divisor with them; 0 asks for as many as
+    possible, which is depthwise where the widths are equal.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        stride: int,
+        *,
+        kernel: Literal[1, 3, 5, 7] = 3,
+        act: Act = "relu",
+        groups: int = 1,
+        norm: bool = True,
+    ) -> None:
+        super().__init__()
+        if groups < 0:
+            raise InputError(f"groups must be 0 (as many as possible) or more, not {groups}")
+        self.layers = conv_bn_act(c_in, c_out, kernel, stride, groups=gcd(groups, c_in, c_out), act=act)
+        if not norm:
+            del self.layers[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)  # type: ignore[no-any-return]

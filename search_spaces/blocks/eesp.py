@@ -1,0 +1,107 @@
+"""eesp: the extremely efficient spatial pyramid of ESPNetV2, and its strided form."""
+
+from itertools import accumulate
+from math import gcd
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
+
+from search_spaces.ops.activation import Act, activation
+from search_spaces.ops.conv import conv_bn_act
+from search_spaces.registry import block
+
+_PICTURE = 3
+
+
+@block("eesp")
+class Eesp(nn.Module):
+    """Grouped pointwise reduction, dilated depthwise 3x3 in parallel, their running sums, grouped pointwise, identity.
+
+    Branch i sees 3 + 2i pixels, or 3 where that exceeds `receptive_field`; `fusion` is the running sum. At stride 2 to
+    a larger width the average-pooled input is concatenated in front and only the new channels are computed. The
+    identity is added where shapes allow. `reinforce` adds a projection of the average-pooled picture (RGB or grey).
+    The pointwise convolutions have `branches` groups, or as many as divide the widths; an output width that is no
+    multiple of `branches` is reached by the last one. `authors_unused` adds what the authors' strided unit owns and
+    never runs, and their printed params count: a second activation and, without `reinforce`, the projection of the
+    picture. arXiv:1811.11431, sacmehta/ESPNetv2 imagenet/Model.py.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        stride: int,
+        *,
+        branches: Literal[2, 3, 4, 5, 6, 7, 8] = 4,
+        receptive_field: Literal[3, 5, 7, 9, 11, 13, 15, 17] = 7,
+        fusion: bool = True,
+        reinforce: bool = False,
+        act: Act = "prelu",
+        authors_unused: bool = False,
+    ) -> None:
+        super().__init__()
+        self.concatenates = stride == 2 and c_out > c_in
+        self.adds = stride == 1 and c_in == c_out
+        self.reads_image = reinforce
+        new = c_out - c_in if self.concatenates else c_out
+        self.pyramid = _Pyramid(c_in, new, stride, dilations(branches, receptive_field), fusion, act)
+        if reinforce:
+            self.reinforcement = _reinforcement(c_out, act)
+        self.act = activation(act, c_out)
+        if authors_unused and self.concatenates:
+            self.unused = nn.ModuleList([activation(act, new), *([] if reinforce else [_reinforcement(c_out, act)])])
+
+    def forward(self, x: Tensor, image: Tensor | None = None) -> Tensor:
+        """[N, c_in, H, W] to [N, c_out, H/stride, W/stride], sizes rounded up; `image` is the network's input."""
+        y = self.pyramid(x)
+        if self.concatenates:
+            y = torch.cat([avg_pool2d(x, 3, stride=2, padding=1), y], 1)
+        if self.adds:
+            y = y + x
+        if self.reads_image:
+            assert image is not None
+            y = y + self.reinforcement(_shrunk(image, y.shape[-1]))
+        return self.act(y)  # type: ignore[no-any-return]
+
+
+class _Pyramid(nn.Module):
+    """Reduce, split, transform, merge: all of the unit before the identity and the last activation."""
+
+    def __init__(self, c_in: int, c_out: int, stride: int, rates: list[int], fusion: bool, act: Act) -> None:
+        super().__init__()
+        k = len(rates)
+        n = -(-c_out // k)
+        self.fusion = fusion
+        self.reduce = conv_bn_act(c_in, n, groups=gcd(k, c_in, n), act=act)
+        self.branches = nn.ModuleList(
+            nn.Conv2d(n, n, 3, stride, padding=d, dilation=d, groups=n, bias=False) for d in rates
+        )
+        self.norm = nn.Sequential(nn.BatchNorm2d(n * k), activation(act, n * k))
+        self.merge = conv_bn_act(n * k, c_out, groups=gcd(k, c_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.reduce(x)
+        parts = [branch(x) for branch in self.branches]
+        fused = list(accumulate(parts)) if self.fusion else parts
+        return self.merge(self.norm(torch.cat(fused, 1)))  # type: ignore[no-any-return]
+
+
+def dilations(branches: int, receptive_field: int) -> list[int]:
+    """The dilation of each branch's 3x3 kernel, ascending: 3 + 2i pixels, 3 where that exceeds `receptive_field`."""
+    sizes = [3 + 2 * i for i in range(branches)]
+    return sorted((size - 1) // 2 if size <= receptive_field else 1 for size in sizes)
+
+
+def _reinforcement(c_out: int, act: Act) -> nn.Sequential:
+    return nn.Sequential(conv_bn_act(_PICTURE, _PICTURE, 3, act=act), conv_bn_act(_PICTURE, c_out))
+
+
+def _shrunk(image: Tensor, width: int) -> Tensor:
+    """The picture in three channels, average-pooled by two until it is at most `width` pixels wide."""
+    if image.shape[1] == 1:
+        image = image.expand(-1, _PICTURE, -1, -1)
+    while image.shape[-1] > width:
+        image = avg_pool2d(image, 3, stride=2, padding=1)
+    return image

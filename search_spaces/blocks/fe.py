@@ -1,0 +1,84 @@
+"""fe: the FE-Block of FE-Net, inverted bottlenecks with a learnt shift that see ever more of the channels."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.errors import InputError
+from search_spaces.ops.activation import Act
+from search_spaces.ops.conv import conv_bn_act
+from search_spaces.ops.shift import SparseShift
+from search_spaces.registry import block
+
+
+@block("fe")
+class Fe(nn.Module):
+    """Units of pointwise expansion, learnt sparse shift and pointwise projection on growing shares of the channels.
+
+    The channels are parts [..., 4P, 2P, P, P]. The first unit computes the last part, each next one its result with the
+    part before it, the last one everything: it alone changes the width and adds no identity, and at stride 2 it pools
+    instead of shifting. `expand` multiplies the input channels of each unit. The first part takes the channels left over;
+    where there are fewer than 2^(units - 1) channels there are fewer units. arXiv:1903.05285, and for the details
+    hikvision-research/SparseShiftLayer.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        stride: int,
+        *,
+        units: Literal[1, 2, 3, 4] = 3,
+        expand: float = 6.0,
+        act: Act = "relu",
+    ) -> None:
+        super().__init__()
+        if expand <= 0:
+            raise InputError("expand must be above 0")
+        self.parts = part_widths(c_in, units)
+        widths = [sum(self.parts[i:]) for i in range(len(self.parts) - 1, 0, -1)]
+        self.units = nn.ModuleList(_Unit(width, width, 1, expand, act, adds=True) for width in widths)
+        self.last = _Unit(c_in, c_out, stride, expand, act, adds=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, c_in, H, W] to [N, c_out, H/stride, W/stride], sizes rounded up."""
+        *earlier, y = x.split(self.parts, 1)
+        for unit, part in zip(self.units, reversed(earlier), strict=True):
+            y = torch.cat([part, unit(y)], 1)
+        return self.last(y)  # type: ignore[no-any-return]
+
+
+def part_widths(channels: int, units: int) -> list[int]:
+    """The parts that `units` units, or as many as there are channels for, compute on, from the first channel on."""
+    units = min(units, channels.bit_length())
+    smallest = channels >> (units - 1)
+    later = [smallest << max(0, i - 1) for i in range(units - 1)]
+    return [channels - sum(later), *reversed(later)]
+
+
+class _Unit(nn.Module):
+    """Expansion, shift (stride 1) or 2x2 average pooling (stride 2), projection, identity if `adds`."""
+
+    def __init__(self, c_in: int, c_out: int, stride: int, expand: float, act: Act, *, adds: bool) -> None:
+        super().__init__()
+        middle = max(1, int(c_in * expand))
+        self.expand = conv_bn_act(c_in, middle, act=act)
+        self.move = SparseShift(middle) if stride == 1 else nn.AvgPool2d(2, ceil_mode=True)
+        self.project = conv_bn_act(middle, c_out)
+        self.adds = adds
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.project(self.move(self.expand(x)))
+        return x + y if self.adds else y  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def sort_channels(self) -> None:
+        """Renumbers the middle channels in place so that channels of equal offsets are neighbours."""
+        if not isinstance(self.move, SparseShift) or not (order := self.move.plan().order):
+            return
+        for tensor in (t for m in (self.expand, self.move) for t in (*m.parameters(), *m.buffers()) if t.dim()):
+            tensor.copy_(tensor[order,])
+        weight = self.project[0].weight
+        weight.copy_(weight[:, order])
+        self.move.plan()

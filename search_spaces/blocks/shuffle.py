@@ -1,0 +1,55 @@
+"""shuffle: the units of ShuffleNetV2."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.ops.activation import Act
+from search_spaces.ops.channel_shuffle import channel_shuffle
+from search_spaces.ops.conv import conv_bn_act
+from search_spaces.registry import block
+
+
+@block("shuffle")
+class Shuffle(nn.Module):
+    """Two branches (pass or depthwise + pointwise; pointwise + depthwise + pointwise), concatenated, shuffled by two.
+
+    At stride 1 with equal, even widths half the channels pass and half are transformed; in any other case both branches
+    read the whole input. `split` says how these share the output: `authors` lets the left one keep the input's width
+    (the published MACs; halves where the output is not wider), `half` halves it, as torchvision does. Of an odd width
+    the right branch has one channel more; of width 1 it has the only one. arXiv:1807.11164.
+    """
+
+    def __init__(
+        self,
+        c_in: int,
+        c_out: int,
+        stride: int,
+        *,
+        kernel: Literal[3, 5, 7] = 3,
+        act: Act = "relu",
+        split: Literal["authors", "half"] = "authors",
+    ) -> None:
+        super().__init__()
+        self.passes = stride == 1 and c_in == c_out and c_in % 2 == 0
+        left = c_in if split == "authors" and c_out > c_in else c_out // 2
+        middle = c_out - c_out // 2
+        self.left = None
+        if left and not self.passes:
+            self.left = nn.Sequential(
+                conv_bn_act(c_in, c_in, kernel, stride, groups=c_in), conv_bn_act(c_in, left, act=act)
+            )
+        self.right = nn.Sequential(
+            conv_bn_act(c_in // 2 if self.passes else c_in, middle, act=act),
+            conv_bn_act(middle, middle, kernel, stride, groups=middle),
+            conv_bn_act(middle, c_out - left, act=act),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.passes:
+            left, right = x.chunk(2, 1)
+            return channel_shuffle(torch.cat([left, self.right(right)], 1), 2)
+        if self.left is None:
+            return self.right(x)  # type: ignore[no-any-return]
+        return channel_shuffle(torch.cat([self.left(x), self.right(x)], 1), 2)

@@ -1,0 +1,79 @@
+"""build(genotype, task): the torch network that a genotype describes."""
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.errors import InputError
+from search_spaces.genotype import BlockSpec, Genotype
+from search_spaces.registry import block_kind
+from search_spaces.task import Task
+
+
+class Network(nn.Module):
+    """Blocks in a row. Input [N, C, H, W] float, output logits [N, classes]; `blocks[i]` is the genotype's i-th block."""
+
+    def __init__(self, blocks: list[nn.Module]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = image
+        for module in self.blocks:
+            x = run_block(module, x, image)
+        return x
+
+
+def run_block(module: nn.Module, x: Tensor, image: Tensor) -> Tensor:
+    """One block on its input; a block that `reads_image` (ESPNetV2's reinforcement) is given the network's input too."""
+    return module(x, image) if getattr(module, "reads_image", False) else module(x)  # type: ignore[no-any-return]
+
+
+def build(genotype: Genotype, task: Task) -> Network:
+    """The network of `genotype` for `task`, weights drawn from torch's global generator.
+
+    Raises InputError naming the block when its knobs do not go together.
+    """
+    blocks = [build_block(spec, c_in, task.classes) for spec, c_in in with_inputs(genotype, task)]
+    network = Network(blocks)
+    initialise(network)
+    return network
+
+
+def with_inputs(genotype: Genotype, task: Task) -> Iterator[tuple[BlockSpec, int]]:
+    """Each block with its input width in channels."""
+    c_in = task.input[0]
+    for spec in genotype.blocks:
+        yield spec, c_in
+        c_in = spec.width or c_in
+
+
+def build_block(spec: BlockSpec, c_in: int, classes: int) -> nn.Module:
+    """The module of one block with `c_in` input channels; raises InputError that quotes the block's text."""
+    kind = block_kind(spec.kind)
+    given = {"c_in": c_in, "c_out": spec.width, "stride": spec.stride, "classes": classes}
+    try:
+        return kind.load()(*(given[name] for name in kind.takes), **spec.arguments())  # type: ignore[no-any-return]
+    except InputError as error:
+        raise InputError(f'block "{spec.text}" with {c_in} input channels: {error}') from None
+
+
+def initialise(network: nn.Module) -> None:
+    """He initialisation (arXiv:1502.01852, fan-out, per group) of convolutions; normal(0, .01) of linear layers; zero biases."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_out = module.out_channels * math.prod(module.kernel_size) // module.groups
+            nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, 0.0, 0.01)
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def example_input(task: Task, batch: int = 1, seed: int = 0) -> Tensor:
+    """Standard normal pictures [batch, C, H, W], the same for the same seed."""
+    return torch.randn(batch, *task.input, generator=torch.Generator().manual_seed(seed))

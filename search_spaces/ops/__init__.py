@@ -1,0 +1,1 @@
+"""Operations that blocks share: activations, squeeze-and-excitation, channel shuffle, shifts."""

@@ -1,0 +1,325 @@
+"""SearchSpace: the genotypes that a search may ask for, read from YAML; decode, encode, sample, count.
+
+A space is a row of stages. A stage is a run of equal-width blocks of one kind; in the YAML a list is a choice, anything
+else is fixed. `each: [...]` chooses anew for every block of the stage. The first block of a stage has the stage's stride.
+A block kind without a width of its own (a pooling, the head) stands once.
+
+    summary: one sentence
+    input: [3, 224, 224]
+    stages:
+      - name: stem
+        width: [16, 24, 32]
+        stride: 2
+        blocks: {conv: {act: [relu, hard_swish]}}
+      - name: s1
+        width: [16, 24]
+        depth: [0, 1, 2]
+        blocks:
+          inverted_residual: {kernel: [3, 5, 7], expand: {each: [3, 4, 6]}}
+          shuffle: {}
+
+Every choice is a gene, named by its place: `s1.block`, `s1.width`, `s1.depth`, `s1.inverted_residual.kernel`,
+`s1.inverted_residual.expand.2`. Genes of blocks that were not chosen stay silent: decoding never reads them.
+"""
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from search_spaces import resources
+from search_spaces.anchor import Anchor, anchor
+from search_spaces.errors import InputError, near_miss
+from search_spaces.genotype import BlockSpec, Genotype
+from search_spaces.registry import BlockKind, Value, block_kind, show
+from search_spaces.task import Task
+
+_FOLDER = "search_spaces.spaces"
+Genes = Mapping[str, Value]
+Chooser = Callable[[str, Sequence[Value]], Value]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Values for one knob: one value is fixed, several are a choice, `each` chooses anew for every block."""
+
+    values: tuple[Value, ...]
+    each: bool = False
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Consecutive blocks at one resolution: how many, how wide, of which kinds, with which values of their knobs."""
+
+    name: str
+    stride: int
+    depths: tuple[int, ...]
+    widths: tuple[int, ...]
+    kinds: Mapping[str, Mapping[str, Choice]]
+
+    def decode(self, choose: Chooser) -> Iterator[BlockSpec]:
+        """The stage's blocks; `choose` is asked for the active genes only, in order."""
+        depth = int(_pick(choose, f"{self.name}.depth", self.depths))
+        if depth == 0:
+            return
+        kind = block_kind(str(_pick(choose, f"{self.name}.block", tuple(self.kinds))))
+        width = int(_pick(choose, f"{self.name}.width", self.widths)) if kind.has_width else None
+        for layer in range(depth if kind.has_width else 1):
+            knobs = {n: self._knob(choose, kind.name, n, c, layer) for n, c in self.kinds[kind.name].items()}
+            yield BlockSpec.make(kind.name, width, self.stride if layer == 0 else 1, knobs)
+
+    def _knob(self, choose: Chooser, kind: str, knob: str, choice: Choice, layer: int) -> Value:
+        return _pick(choose, self._gene(kind, knob, choice, layer), choice.values)
+
+    def _gene(self, kind: str, knob: str, choice: Choice, layer: int) -> str:
+        return f"{self.name}.{kind}.{knob}" + (f".{layer}" if choice.each else "")
+
+    def genes(self) -> Iterator[tuple[str, tuple[Value, ...]]]:
+        """Every gene that could be read, with its values."""
+        yield f"{self.name}.depth", self.depths
+        yield f"{self.name}.block", tuple(self.kinds)
+        yield f"{self.name}.width", self.widths
+        for kind, knobs in self.kinds.items():
+            for knob, choice in knobs.items():
+                for layer in range(max(self.depths) if choice.each else 1):
+                    yield self._gene(kind, knob, choice, layer), choice.values
+
+    def size(self) -> int:
+        """How many different runs of blocks the stage decodes to."""
+        return sum(self._size(block_kind(kind), knobs) for kind, knobs in self.kinds.items()) + (0 in self.depths)
+
+    def _size(self, kind: BlockKind, knobs: Mapping[str, Choice]) -> int:
+        fixed = math.prod(len(c.values) for c in knobs.values() if not c.each)
+        each = math.prod(len(c.values) for c in knobs.values() if c.each)
+        if not kind.has_width:
+            return fixed * each
+        return sum(fixed * each**depth for depth in self.depths if depth) * len(self.widths)
+
+    def encode(self, blocks: Sequence[BlockSpec]) -> dict[str, Value]:
+        """The genes that decode to exactly these blocks; raises InputError that names the gene which excludes them."""
+        genes: dict[str, Value] = {f"{self.name}.depth": len(blocks)}
+        if not blocks:
+            return genes | self._among("depth", 0, self.depths)
+        kind = block_kind(blocks[0].kind)
+        genes |= self._among("block", kind.name, tuple(self.kinds))
+        if kind.has_width:
+            genes |= self._among("depth", len(blocks), self.depths)
+            genes |= self._among("width", blocks[0].width or 0, self.widths)
+        else:
+            genes[f"{self.name}.depth"] = next(d for d in self.depths if d)
+        for layer, spec in enumerate(blocks):
+            genes |= self._encode_block(spec, layer, kind, blocks[0].width, genes)
+        return genes
+
+    def _encode_block(
+        self, spec: BlockSpec, layer: int, kind: BlockKind, width: int | None, genes: Genes
+    ) -> dict[str, Value]:
+        if (spec.kind, spec.width) != (kind.name, width):
+            raise InputError(f"{self.name}.block: {spec.text} does not go on from {kind.name} {width}")
+        if spec.stride != (self.stride if layer == 0 else 1):
+            raise InputError(f"{self.name}: stride {spec.stride} at block {layer + 1} of the stage")
+        found: dict[str, Value] = {}
+        for knob, value in spec.arguments().items():
+            choice = self.kinds[kind.name].get(knob, Choice((kind.knob(knob).default,)))
+            name = self._gene(kind.name, knob, choice, layer)
+            if value not in choice.values:
+                raise InputError(f"{name}: {show(value)} is not among {', '.join(map(show, choice.values))}")
+            if genes.get(name, value) != value:
+                raise InputError(f"{name}: {show(value)} and {show(genes[name])} in one stage")
+            found[name] = value
+        return found
+
+    def _among(self, gene: str, value: Value, values: Sequence[Value]) -> dict[str, Value]:
+        name = f"{self.name}.{gene}"
+        if value not in values:
+            raise InputError(f"{name}: {show(value)} is not among {', '.join(map(show, values))}")
+        return {name: value}
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Genotypes in stages.
+
+    `input` is the deployment input (channels, height, width) that latency is measured at. `anchors` are the hand-designed
+    networks that stand in every run, each with "inside" or the gene that excludes it; where they shrink pictures by more
+    than `overall_stride`, their first strides are removed (the usual form of ImageNet networks for small pictures).
+    """
+
+    name: str
+    summary: str
+    input: tuple[int, int, int]
+    stages: tuple[Stage, ...]
+    anchors: Mapping[str, str] = field(default_factory=dict)
+    overall_stride: int = 32
+
+    def task(self, classes: int) -> Task:
+        return Task(self.input, classes)
+
+    def reference_networks(self) -> list[Anchor]:
+        """The anchors of this space, brought to its overall stride."""
+        return [replace(a, genotype=a.genotype.at_stride(self.overall_stride)) for a in map(anchor, self.anchors)]
+
+    @cached_property
+    def genes(self) -> dict[str, tuple[Value, ...]]:
+        """The flat table: every gene that is a choice, with its values."""
+        return {name: values for stage in self.stages for name, values in stage.genes() if len(values) > 1}
+
+    def decode(self, genes: Genes | Chooser) -> Genotype:
+        """The genotype of a table of genes, or of a function that is asked `choose(gene, values)` for each active gene.
+
+        Raises InputError for a gene that is missing or has a value outside the space.
+        """
+        choose = genes if callable(genes) else _from_table(genes)
+        return Genotype.of(spec for stage in self.stages for spec in stage.decode(choose))
+
+    def sample(self, rng: random.Random) -> Genotype:
+        """A genotype with every active gene drawn uniformly."""
+        return self.decode(lambda _, values: rng.choice(values))
+
+    @cached_property
+    def size(self) -> int:
+        """The number of genotypes, counted exactly as different runs of blocks stage by stage."""
+        return math.prod(stage.size() for stage in self.stages)
+
+    def encode(self, genotype: Genotype) -> dict[str, Value]:
+        """The active genes that decode to `genotype`; raises InputError that names the gene which excludes it."""
+        deepest: list[tuple[int, InputError]] = []
+        genes = self._match(genotype.blocks, 0, 0, deepest)
+        if genes is None:
+            raise max(deepest, key=lambda found: found[0])[1]
+        return {name: value for name, value in genes.items() if name in self.genes}
+
+    def _match(
+        self, blocks: Sequence[BlockSpec], start: int, stage: int, deepest: list[tuple[int, InputError]]
+    ) -> dict[str, Value] | None:
+        """Genes for blocks[start:] from the stages on; on failure notes how far it came and why."""
+        if stage == len(self.stages):
+            if start == len(blocks):
+                return {}
+            deepest.append((start, InputError(f"{blocks[start].text} comes after the last stage")))
+            return None
+        for depth in _depths(self.stages[stage], len(blocks) - start):
+            try:
+                genes = self.stages[stage].encode(blocks[start : start + depth])
+            except InputError as error:
+                deepest.append((start + depth, error))
+                continue
+            rest = self._match(blocks, start + depth, stage + 1, deepest)
+            if rest is not None:
+                return genes | rest
+        return None
+
+
+def space_names() -> list[str]:
+    return resources.names(_FOLDER)
+
+
+def load_space(name_or_path: str) -> SearchSpace:
+    """The search space called `name`, or in a YAML file; raises InputError naming the file and place."""
+    source, data = resources.read(_FOLDER, "search space", name_or_path)
+    try:
+        return _space(source, data)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+
+
+def _depths(stage: Stage, left: int) -> list[int]:
+    depths = set(stage.depths) | ({1} if any(not block_kind(k).has_width for k in stage.kinds) else set())
+    return sorted((d for d in depths if d <= left), reverse=True) or [min(1, left)]
+
+
+def _pick(choose: Chooser, gene: str, values: Sequence[Value]) -> Value:
+    return values[0] if len(values) == 1 else choose(gene, values)
+
+
+def _from_table(genes: Genes) -> Chooser:
+    def choose(gene: str, values: Sequence[Value]) -> Value:
+        if gene not in genes:
+            raise InputError(f"gene {gene} is missing")
+        if genes[gene] not in values:
+            raise InputError(f"gene {gene}: {show(genes[gene])} is not among {', '.join(map(show, values))}")
+        return genes[gene]
+
+    return choose
+
+
+def _space(source: str, data: dict[str, Any]) -> SearchSpace:
+    _check_keys(data, {"summary", "input", "stages"}, {"anchors", "overall_stride"}, "the space")
+    shape = data["input"]
+    if not (isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and n > 0 for n in shape)):
+        raise InputError(f"input must be [channels, height, width], not {shape}")
+    if not isinstance(data["stages"], list) or not data["stages"]:
+        raise InputError("stages must be a list of stages")
+    stages = tuple(_stage(entry, f"stage {i + 1}") for i, entry in enumerate(data["stages"]))
+    if len({s.name for s in stages}) < len(stages):
+        raise InputError("two stages have the same name")
+    if "head" not in stages[-1].kinds:
+        raise InputError("the last stage must be the head")
+    return SearchSpace(
+        name=source.rpartition("/")[2].rpartition(".")[0],
+        summary=str(data["summary"]),
+        input=(shape[0], shape[1], shape[2]),
+        stages=stages,
+        anchors=data.get("anchors") or {},
+        overall_stride=data.get("overall_stride", 32),
+    )
+
+
+def _stage(entry: object, where: str) -> Stage:
+    if not isinstance(entry, dict):
+        raise InputError(f"{where} must be a mapping")
+    _check_keys(entry, {"name", "blocks"}, {"stride", "depth", "width"}, where)
+    where = f"stage {entry['name']}"
+    widths, depths = (
+        _numbers(entry.get("width", 1), f"{where}, width", 1),
+        _numbers(entry.get("depth", 1), f"{where}, depth", 0),
+    )
+    if entry.get("stride", 1) not in (1, 2):
+        raise InputError(f"{where}: stride must be 1 or 2, not {entry['stride']}")
+    if not isinstance(entry["blocks"], dict) or not entry["blocks"]:
+        raise InputError(f"{where}: blocks must map kinds of block to their knobs")
+    kinds = {kind: _knobs(kind, knobs or {}, where) for kind, knobs in entry["blocks"].items()}
+    if "width" not in entry and any(block_kind(kind).has_width for kind in kinds):
+        raise InputError(f"{where}: width is missing")
+    return Stage(str(entry["name"]), entry.get("stride", 1), depths, widths, kinds)
+
+
+def _knobs(kind: str, knobs: object, where: str) -> dict[str, Choice]:
+    try:
+        known = block_kind(kind)
+        if not isinstance(knobs, dict):
+            raise InputError(f"block {kind} must map knobs to values")
+        return {name: _choice(known, name, value) for name, value in knobs.items()}
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _choice(kind: BlockKind, name: str, value: object) -> Choice:
+    each = isinstance(value, dict)
+    if isinstance(value, dict):
+        _check_keys(value, {"each"}, set(), f"knob {name}")
+        value = value["each"]
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise InputError(f"knob {name}: an empty list leaves nothing to choose")
+    checked = tuple(kind.knob(name).check(v) for v in values)
+    if len(set(checked)) < len(checked):
+        raise InputError(f"knob {name}: a value is listed twice")
+    return Choice(checked, each)
+
+
+def _numbers(value: object, where: str, least: int) -> tuple[int, ...]:
+    values = value if isinstance(value, list) else [value]
+    if not values or any(type(v) is not int or v < least for v in values) or len(set(values)) < len(values):
+        raise InputError(f"{where} must be a whole number from {least} or a list of different ones, not {value}")
+    return tuple(values)
+
+
+def _check_keys(data: dict[str, Any], needed: set[str], optional: set[str], where: str) -> None:
+    for key in data:
+        if key not in needed | optional:
+            raise InputError(f'{where} has an unknown key "{key}"{near_miss(str(key), needed | optional)}')
+    for key in sorted(needed - set(data)):
+        raise InputError(f'{where} lacks the key "{key}"')

@@ -1,0 +1,199 @@
+"""Photos in folders: layouts, kinds of pictures, and what is wrong with a folder said so that it can be put right."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import CenterCrop, Compose, Resize
+
+from evaluators.data import load
+from search_spaces.errors import InputError
+
+
+def test_uneven_classes_are_split_class_by_class_in_torchvisions_order(photos: Path) -> None:
+    data, theirs = load(f"imagefolder:{photos}"), ImageFolder(photos)
+    assert list(data.classes) == theirs.classes == ["Dog", "ape", "cat"]
+    counts = [np.bincount(split.labels).tolist() for split in (data.train, data.validation, data.test)]
+    assert counts == [[1, 5, 14], [1, 1, 3], [1, 1, 3]]
+
+
+def test_own_size_is_the_median_short_side_of_the_training_pictures(tmp_path: Path) -> None:
+    for part, sides in {"train": (10, 20, 300), "val": (50,), "test": (60,)}.items():
+        for name in ("a", "b"):
+            for side in sides:
+                _save(tmp_path / part / name / f"{side}.png", size=(side, 400))
+    assert load(f"imagefolder:{tmp_path}").size == 20
+    assert load(f"imagefolder:{tmp_path}", largest=16).size == 16
+
+
+def test_pictures_are_scaled_and_cropped_as_torchvision_does(tmp_path: Path) -> None:
+    for part in ("train", "val", "test"):
+        for name in ("a", "b"):
+            _save(tmp_path / part / name / "1.png", size=(50, 37), seed=len(part + name))
+    data = load(f"imagefolder:{tmp_path}", size=24)
+    theirs = ImageFolder(tmp_path / "val", Compose([Resize(24), CenterCrop(24)]))
+    for image, (expected, label), ours in zip(data.validation.images, theirs, data.validation.labels, strict=True):
+        assert np.array_equal(image.transpose(1, 2, 0), np.asarray(expected))
+        assert ours == label
+
+
+def test_kinds_of_pixels(tmp_path: Path) -> None:
+    half = np.full((16, 16), 128, np.uint8)
+    clear = np.dstack([half, half, half, np.zeros_like(half)])
+    pictures = {
+        "grey": Image.fromarray(half),
+        "grey16": Image.fromarray(half.astype(np.uint16) << 8),
+        "bilevel": Image.fromarray(half).convert("1", dither=Image.Dither.NONE),
+        "palette": Image.fromarray(np.dstack([half] * 3)).quantize(4),
+        "transparent": Image.fromarray(clear),
+    }
+    expected = {"bilevel": 255, "transparent": 255}
+    for name, picture in pictures.items():
+        _write(picture, tmp_path, name)
+    data = load(f"imagefolder:{tmp_path}")
+    for image, label in zip(data.train.images, data.train.labels, strict=True):
+        assert np.all(image == expected.get(data.classes[label], 128)), data.classes[label]
+
+
+def test_photos_are_turned_upright(tmp_path: Path) -> None:
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[:32] = 255  # white above black, stored lying on its side
+    picture = Image.fromarray(pixels)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("a", "b"):
+        for i in range(3):
+            _save(tmp_path / name / f"{i}.jpg", picture=picture, exif=exif)
+    image = load(f"imagefolder:{tmp_path}", size=32).train.images[0]
+    assert image[:, :, :12].max() < 20 and image[:, :, 20:].min() > 235  # black left, white right
+
+
+def test_a_big_jpeg_decoded_at_a_fraction_stays_close_to_the_whole(tmp_path: Path) -> None:
+    smooth = Image.effect_noise((20, 15), 80).resize((800, 600), Image.Resampling.BICUBIC).convert("RGB")
+    for name in ("a", "b"):
+        for i in range(3):
+            _save(tmp_path / name / f"{i}.jpg", picture=smooth)
+    image = load(f"imagefolder:{tmp_path}", size=32).train.images[0]
+    whole = CenterCrop(32)(Resize(32)(Image.open(tmp_path / "a" / "0.jpg")))
+    assert np.abs(image.transpose(1, 2, 0).astype(int) - np.asarray(whole)).mean() < 2  # of 255
+
+
+def test_given_parts_are_kept_and_missing_ones_split_off(tmp_path: Path) -> None:
+    for part, count in (("train", 20), ("valid", 4)):
+        for name in ("a", "b"):
+            for i in range(count):
+                _save(tmp_path / part / name / f"{i}.png", seed=i)
+    data = load(f"imagefolder:{tmp_path}")
+    assert [len(split) for split in (data.train, data.validation, data.test)] == [34, 8, 6]
+    assert "15 % for test" in data.source and "validation" not in data.source
+
+
+def test_classes_may_be_called_train_and_test(tmp_path: Path) -> None:
+    for name in ("train", "plane", "test"):
+        for i in range(3):
+            _save(tmp_path / name / f"{i}.png", seed=i)
+    assert load(f"imagefolder:{tmp_path}").classes == ("plane", "test", "train")
+
+
+def test_hidden_files_and_other_files_are_left_out(photos: Path) -> None:
+    before = load(f"imagefolder:{photos}")
+    (photos / ".cache").mkdir()
+    (photos / "__MACOSX").mkdir()
+    (photos / "cat" / "._1.jpg").write_bytes(b"not a picture")
+    (photos / "cat" / "notes.txt").write_text("not a picture")
+    after = load(f"imagefolder:{photos}")
+    assert after.classes == before.classes and np.array_equal(after.train.images, before.train.images)
+
+
+def test_no_class_folders(tmp_path: Path) -> None:
+    _save(tmp_path / "1.png")
+    _refused(tmp_path, "has no folders in it")
+    _refused(tmp_path / "1.png", "is a file, not a folder")
+
+
+def test_one_class_only(photos: Path) -> None:
+    _refused(photos.parent, f"only one class folder, photos.*did you mean imagefolder:{photos}")
+    for i in range(3):
+        _save(photos / "train" / "only" / f"{i}.png")
+    _refused(photos, "only one class folder, only")
+
+
+def test_an_empty_class_folder_is_named(photos: Path) -> None:
+    (photos / "emu").mkdir()
+    (photos / "emu" / "1.heic").write_bytes(b"")
+    _refused(photos, r"photos/emu has no pictures \(\.jpg")
+
+
+def test_a_class_with_too_few_pictures_is_named(photos: Path) -> None:
+    (photos / "Dog" / "0.png").unlink()
+    _refused(photos, 'class "Dog" has 2 pictures to split; it needs at least 3')
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", "half"])
+def test_an_unreadable_picture_is_named(photos: Path, content: bytes | str) -> None:
+    file = photos / "cat" / "7.png"
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2] if isinstance(content, str) else content)
+    _refused(photos, r"cannot read the picture .*cat/7\.png: .*; replace or remove it")
+    _refused(photos, r"cannot read the picture .*cat/7\.png: .*; replace or remove it", size=16)
+
+
+def test_a_truncated_jpeg_is_named(photos: Path) -> None:
+    file = photos / "cat" / "4.jpg"
+    file.write_bytes(file.read_bytes()[:1500])
+    _refused(photos, r"cat/4\.jpg: .*truncated")
+
+
+def test_classes_of_the_parts_differ(tmp_path: Path) -> None:
+    for folder in ("train/a", "train/b", "test/a", "test/c"):
+        for i in range(3):
+            _save(tmp_path / folder / f"{i}.png")
+    _refused(tmp_path, "classes of train and test in .* differ: only train has b; only test has c")
+
+
+def test_parts_without_a_training_part_or_twice(tmp_path: Path) -> None:
+    for folder in ("test/a", "test/b", "val/a", "val/b"):
+        _save(tmp_path / folder / "1.png")
+    _refused(tmp_path, "no folder train")
+    for folder in ("train/a", "train/b", "valid/a"):
+        _save(tmp_path / folder / "1.png")
+    _refused(tmp_path, "both val and valid; keep one")
+
+
+def test_pictures_too_small(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for i in range(3):
+            _save(tmp_path / name / f"{i}.png", size=(5, 9))
+    _refused(tmp_path, "5 pixels wide or high; at least 8")
+    assert load(f"imagefolder:{tmp_path}", size=8).size == 8
+
+
+def test_pixels_of_32_bits_are_refused(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for i in range(3):
+            _save(tmp_path / name / f"{i}.tif", picture=Image.fromarray(np.zeros((9, 9), np.float32)))
+    _refused(tmp_path, "32 bits")
+
+
+def _refused(path: Path, words: str, size: int | None = None) -> None:
+    with pytest.raises(InputError, match=words):
+        load(f"imagefolder:{path}", size=size)
+
+
+def _write(picture: Image.Image, folder: Path, name: str) -> None:
+    for i in range(3):
+        _save(folder / name / f"{i}.png", picture=picture)
+
+
+def _save(
+    file: Path,
+    size: tuple[int, int] = (16, 16),
+    seed: int = 0,
+    picture: Image.Image | None = None,
+    exif: Image.Exif | bytes = b"",
+) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    (picture or Image.fromarray(pixels)).save(file, exif=exif)

@@ -1,0 +1,160 @@
+"""Genotype text: printing and parsing undo each other, wrong text is answered for a person."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from search_spaces.errors import InputError
+from search_spaces.genotype import BlockSpec, Genotype, read_genotype
+from search_spaces.registry import Knob, Value, block_kind, block_kinds, show
+
+HEADS = [name for name, kind in block_kinds().items() if "classes" in kind.takes]
+BODIES = [name for name in block_kinds() if name not in HEADS]
+quick = settings(max_examples=200, deadline=None, derandomize=True)
+
+
+def knob_values(knob: Knob) -> st.SearchStrategy[Value]:
+    if knob.choices:
+        return st.sampled_from(knob.choices)
+    numbers = st.floats(-1e9, 1e9) | st.integers(-100, 100).map(lambda n: n / 4)
+    return {bool: st.booleans(), int: st.integers(-1000, 10**6), float: numbers}[knob.type]
+
+
+@st.composite
+def specs(draw: st.DrawFn, names: list[str]) -> BlockSpec:
+    kind = block_kind(draw(st.sampled_from(names)))
+    width = draw(st.integers(1, 65536)) if kind.has_width else None
+    stride = draw(st.sampled_from([1, 2])) if kind.has_stride else 1
+    knobs = draw(st.fixed_dictionaries({}, optional={n: knob_values(k) for n, k in kind.knobs.items()}))
+    return BlockSpec.make(kind.name, width, stride, knobs)
+
+
+@st.composite
+def genotypes(draw: st.DrawFn) -> Genotype:
+    runs = draw(st.lists(st.tuples(specs(BODIES), st.integers(1, 4)), max_size=6))
+    return Genotype.of([*(spec for spec, n in runs for _ in range(n)), draw(specs(HEADS))])
+
+
+@quick
+@given(genotypes())
+def test_parsing_undoes_printing(genotype: Genotype) -> None:
+    again = Genotype.parse(genotype.text)
+    assert again == genotype
+    assert again.text == genotype.text and again.id == genotype.id
+
+
+@quick
+@given(genotypes(), genotypes())
+def test_equal_text_is_equal_network(one: Genotype, other: Genotype) -> None:
+    assert (one.text == other.text) == (one == other) == (one.id == other.id)
+
+
+@quick
+@given(genotypes())
+def test_canonical_text_leaves_defaults_out_and_joins_runs(genotype: Genotype) -> None:
+    lines = [line.partition(" x")[0] for line in genotype.text.splitlines()]
+    assert all(line != after for line, after in pairwise(lines))
+    for block in genotype.blocks:
+        defaults = {n: show(k.default) for n, k in block_kind(block.kind).knobs.items()}
+        written = dict(word.split("=") for word in block.text.split() if "=" in word)
+        assert all(value != defaults[name] for name, value in written.items())
+        assert list(written) == [name for name in defaults if name in written]
+
+
+@quick
+@given(genotypes())
+def test_written_out_defaults_runs_comments_and_blanks_change_nothing(genotype: Genotype) -> None:
+    def long_form(block: BlockSpec) -> str:
+        size = f"{block.width or ''}/{block.stride}"
+        return " ".join([block.kind, size, *(f"{n}={show(v)}" for n, v in block.arguments().items()), "x1  # said"])
+
+    assert Genotype.parse("# net\n\n" + "\n \n".join(map(long_form, genotype.blocks))) == genotype
+
+
+def test_canonical_text() -> None:
+    text = "conv 32 kernel=3 #\nmax_pool /2\nshuffle 24/1 act=relu kernel=5 x2\nshuffle 24 kernel=05\nhead dropout=.2"
+    assert Genotype.parse(text).text == "conv 32/1\nmax_pool /2\nshuffle 24/1 kernel=5 x3\nhead dropout=0.2\n"
+
+
+MALFORMED = {
+    "convv 8/1": 'there is no block "convv"; did you mean "conv"?',
+    "conv": "block conv needs a width",
+    "conv /2": "block conv needs a width",
+    "conv 0/1": "width of block conv must be 1 to 65536, not 0",
+    "conv 99999/1": "width of block conv must be 1 to 65536, not 99999",
+    "conv 8/3": "stride of block conv must be 1 or 2, not 3",
+    "conv 8/0": "stride of block conv must be 1 or 2, not 0",
+    "conv -8/1": '"-8/1" is not width/stride, such as 24/2',
+    "conv 8/": '"8/" is not width/stride, such as 24/2',
+    "conv 8 / 1": '"/" is not knob=value',
+    "conv 8/1 kernel": '"kernel" is not knob=value',
+    "conv 8/1 kernle=3": 'block conv has no knob "kernle"; did you mean "kernel"?',
+    "conv 8/1 kernel=4": "kernel takes one of 1, 3, 5, 7, not 4",
+    "conv 8/1 kernel=three": 'kernel takes one of 1, 3, 5, 7, not "three"',
+    "conv 8/1 kernel=3 kernel=5": "knob kernel is given twice",
+    "conv 8/1 act=relu7": 'did you mean "relu',
+    "conv 8/1 x0": "a line is repeated 1 to 1000 times, not 0",
+    "conv 8/1 x1001": "a line is repeated 1 to 1000 times, not 1001",
+    "conv 8/1 x2 kernel=3": '"x2" is not knob=value',
+    "max_pool 8/2": "block max_pool takes no width of its own",
+    "inverted_residual 8/1 residual=true": 'residual takes yes or no, not "true"',
+    "inverted_residual 8/1 expand=six": 'expand takes a number, not "six"',
+    "inverted_residual 8/1 expand=nan": "expand takes a number",
+    "inverted_residual 8/1 expand=inf": "expand takes a number",
+    "head /2": "stride of block head must be 1, not 2",
+    f"conv {'9' * 5000}/1": "width",
+    f"conv 8/1 x{'9' * 5000}": "repeated 1 to 1000 times",
+}
+
+
+@pytest.mark.parametrize("line", MALFORMED, ids=lambda line: line[:40])
+def test_a_wrong_line_is_named_with_what_would_be_right(line: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.txt"
+    path.write_text(f"conv 16/2\n{line}\nhead\n", encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        read_genotype(path)
+    assert str(caught.value).startswith(f"{path}, line 2: ")
+    assert MALFORMED[line] in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "no blocks"),
+        ("# only words\n", "no blocks"),
+        ("conv 8/1", "ends with its one head block; found none"),
+        ("head\nhead", "ends with its one head block; found 2, at block 1, 2"),
+        ("head\nconv 8/1", "ends with its one head block; found 1, at block 1"),
+        ("conv 8/1 x999\nconv 8/1 x2\nhead", "line 2: more than 1000 blocks"),
+    ],
+)
+def test_a_wrong_whole_is_named(text: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Genotype.parse(text, "net.txt")
+    assert str(caught.value).startswith("net.txt") and message in str(caught.value)
+
+
+def test_a_missing_or_binary_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    for name, message in (("missing", "No such file"), ("binary", "not a text file in UTF-8"), (".", "Is a directory")):
+        with pytest.raises(InputError, match=message):
+            read_genotype(tmp_path / name)
+
+
+words = st.sampled_from(
+    [*block_kinds(), "8/1", "/2", "8", "kernel=3", "se=1e3", "act=relu", "groups=-1", "x3", "#", "="]
+)
+
+
+@quick
+@given(st.lists(st.lists(words | st.text(max_size=6), max_size=5), max_size=4))
+def test_any_text_is_a_genotype_or_one_input_error(lines: list[list[str]]) -> None:
+    text = "\n".join(" ".join(line) for line in lines)
+    try:
+        Genotype.parse(text, "net.txt")
+    except InputError as error:
+        assert str(error).startswith("net.txt") and len(str(error).splitlines()) == 1
