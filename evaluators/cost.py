@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 LINEAR = ("addmm", "mm")
 # Operations that write each element from the same element of their input, so that they can take over its memory.
 ELEMENTWISE = frozenset(
-    "native_batch_norm relu hardtanh clamp hardswish hardsigmoid silu sigmoid leaky_relu _prelu_kernel add sub mul div".split()
+    ["native_batch_norm", "relu", "hardtanh", "clamp", "hardswish", "hardsigmoid", "silu", "sigmoid", "leaky_relu", "_prelu_kernel", "add", "sub", "mul", "div"]
 )
 _MIB = 2**20
 _FLOAT32_BYTES = 4

@@ -35,6 +35,7 @@ from search_spaces.task import Task
 Shape = tuple[int, ...]
 Image = tuple[int, int, int]
 
+_KEEPS_SHAPE = frozenset(["native_batch_norm", "relu", "hardtanh", "hardswish", "hardsigmoid", "silu", "sigmoid", "leaky_relu", "add", "mul"])
 _CONVOLUTION = ("weight", "stride", "padding", "dilation", "groups")
 
 
@@ -118,7 +119,7 @@ class _Recorder(TorchDispatchMode):
             self._record(op, (), source)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
+        result = _run(func, args, kwargs or {})
         read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         written = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         for tensor in (*read, *written):
@@ -171,6 +172,19 @@ class _Recorder(TorchDispatchMode):
         known = self._storages.setdefault(_storage(tensor), [])
         if not any(t is tensor for t in known):
             known.append(tensor)
+
+
+def _run(func: Any, args: Any, kwargs: Any) -> Any:
+    """The operation's result; for what keeps its input's shape, without torch's slow reference code for meta tensors."""
+    name = func.overloadpacket.__name__
+    operands = args[:2] if name.removesuffix("_") in ("add", "mul") else args[:1]
+    alike = all(isinstance(operand, Tensor) and operand.shape == args[0].shape for operand in operands)
+    if name.removesuffix("_") not in _KEEPS_SHAPE or not alike:
+        return func(*args, **kwargs)
+    if name.endswith("_"):
+        return args[0]
+    result = torch.empty_like(args[0])
+    return (result, *(result.new_empty(0) for _ in range(2))) if name == "native_batch_norm" else result
 
 
 def _storage(tensor: Tensor) -> int:

@@ -32,7 +32,7 @@ def export_onnx(network: nn.Module, task: Task, path: Path) -> None:
     for module in network.modules():
         if hasattr(module, "prepare_export"):
             module.prepare_export()
-    with _quiet(), torch.no_grad():
+    with _quiet(), _one_thread(), torch.no_grad():
         torch.onnx.export(
             network,
             (example_input(task),),
@@ -68,3 +68,14 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """The exporter runs the network once: on a busy machine several threads wait for each other, 3 s instead of 0.5."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

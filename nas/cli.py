@@ -45,9 +45,16 @@ def cli() -> None:
 
 @cli.command()
 @click.option("--space", "space_name", default="mobile", show_default=True, help="Search space: a name or a .yaml file.")
-@click.option("--latency-budget", "budget_ms", type=LATENCY, required=True, help="What the network may take on the device: 20ms.")
+@click.option(
+    "--latency-budget", "budget_ms", type=LATENCY, required=True, help="What the network may take on the device: 20ms."
+)
 @click.option("--data", default="fashion-mnist-small", show_default=True, help="NAME or NAME:PATH; see `nas list datasets`.")
-@click.option("--device", default="local", show_default=True, help="Device profile; measured on first use when it is this machine.")
+@click.option(
+    "--device",
+    default="local",
+    show_default=True,
+    help="Device profile; measured on first use when it is this machine.",
+)
 @click.option("--trials", type=_AT_LEAST_1, default=20, show_default=True, help="Candidates to train, anchors not counted.")
 @click.option("--time", "seconds", type=DURATION, help="Ask for no more candidates after this long: 15m.")
 @click.option("--workers", type=_AT_LEAST_1, help="Trainings at once.  [default: one a processor]")
@@ -58,7 +65,11 @@ def cli() -> None:
 @click.option("--recipe", default="standard", show_default=True, help="Training recipe: a name or a .yaml file.")
 @click.option("--epochs", type=_AT_LEAST_1, help="Epochs of a candidate that is not stopped early.  [default: the recipe's]")
 @click.option("--final-epochs", type=_AT_LEAST_1, help="Epochs of finalists and anchors.  [default: the recipe's]")
-@click.option("--train-size", type=_AT_LEAST_1, help="Side of the training pictures.  [default: theirs, at most the space's input]")
+@click.option(
+    "--train-size",
+    type=_AT_LEAST_1,
+    help="Side of the training pictures.  [default: theirs, at most the space's input]",
+)
 @click.option("--run", "run_path", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/SPACE-BUDGET-TIME]")
 @click.option("--download", is_flag=True, help="Let the data set be downloaded (checksums are verified).")
 def search(**flags: Any) -> None:

@@ -12,9 +12,7 @@ from search_spaces.genotype import Genotype
 from search_spaces.task import Task
 
 
-def export(
-    folder: Path, network: dict[str, Any], weights: Path, deploy: Task, train_size: int, dataset: Dataset
-) -> list[Path]:
+def export(folder: Path, network: dict[str, Any], weights: Path, deploy: Task, train_size: int, dataset: Dataset) -> list[Path]:
     """Writes genotype.txt, weights.safetensors, model.onnx and model.json; returns what was written.
 
     model.onnx has the deployment input, at which latency was measured. When training used pictures of another size, a
@@ -46,7 +44,10 @@ def _card(network: dict[str, Any], sizes: dict[str, Task], train_size: int, data
     mean, std = dataset.mean_std()
     return {
         "classes": list(dataset.classes),
-        "files": {name: {"input": ["image", [1, *task.input]], "output": ["logits", [1, task.classes]]} for name, task in sizes.items()},
+        "files": {
+            name: {"input": ["image", [1, *task.input]], "output": ["logits", [1, task.classes]]}
+            for name, task in sizes.items()
+        },
         "preprocessing": {
             "channels": "RGB; grey pictures repeated three times",
             "resize": "short side to the input's size, then centre crop",

@@ -7,12 +7,15 @@ from rich.table import Table
 
 from evaluators.data import summaries
 from search_spaces.anchor import anchors
-from search_spaces.registry import block_kinds, show as show_value
+from search_spaces.registry import block_kinds
+from search_spaces.registry import show as show_value
 from search_spaces.space import load_space, space_names
 
 
 def show(what: str) -> None:
-    Console().print({"spaces": _spaces, "blocks": _blocks, "anchors": _anchors, "devices": _devices, "datasets": _datasets}[what]())
+    Console().print(
+        {"spaces": _spaces, "blocks": _blocks, "anchors": _anchors, "devices": _devices, "datasets": _datasets}[what]()
+    )
 
 
 def _table(*columns: str) -> Table:
@@ -49,8 +52,8 @@ def _devices() -> Table:
     from evaluators.latency.profile import list_profiles
 
     table = _table("device", "where", "calibrated for")
-    for profile in list_profiles():
-        table.add_row(profile.name, str(profile.path), ", ".join(profile.spaces))
+    for found in list_profiles():
+        table.add_row(found.name, str(found.path), ", ".join(found.profile.spaces) if found.profile else found.problem)
     return table
 
 

@@ -13,9 +13,7 @@ from search_spaces.space import SearchSpace
 _SAMPLES = 64
 
 
-def check_budget(
-    space: SearchSpace, estimate: Callable[[Genotype], Estimate], budget_ms: float
-) -> None:
+def check_budget(space: SearchSpace, estimate: Callable[[Genotype], Estimate], budget_ms: float) -> None:
     """Raises InputError, naming the fastest genotype's and the median's prediction, when nothing can hold the budget."""
 
     def bound_ms(genotype: Genotype) -> float:

@@ -32,10 +32,24 @@ def show(console: Console, found: dict[str, Any]) -> None:
     """The winner against the anchors, and what was asked, rejected, trained."""
     best = found["best"]
     table = Table(title=f"{found['run']}: budget {found['budget_ms']:g} ms", title_justify="left")
-    for name in ("network", "test", "validation", "p50 ms", "p90 ms", "predicted", "bound", "params M", "MACs M", "fits"):
+    for name in (
+        "network",
+        "test",
+        "validation",
+        "p50 ms",
+        "p90 ms",
+        "predicted",
+        "bound",
+        "params M",
+        "MACs M",
+        "fits",
+    ):
         table.add_column(name, justify="left" if name in ("network", "fits") else "right", no_wrap=True)
     if found["found"]:
-        table.add_row(*_row(found["found"], "found " + found["found"]["id"], True), style="bold" if best == found["found"] else None)
+        table.add_row(
+            *_row(found["found"], "found " + found["found"]["id"], True),
+            style="bold" if best == found["found"] else None,
+        )
         table.add_section()
     for entry in found["anchors"]:
         is_best = best is not None and entry["id"] == best["id"]
@@ -44,15 +58,19 @@ def show(console: Console, found: dict[str, Any]) -> None:
             table.rows[-1].style = "bold"
     console.print(table)
     n, side = found["counts"], found["training_input"][-1]
-    console.print(f"Accuracy: trained and tested on {side}x{side} pictures of {found['data']}; same recipe for all, "
-                  f"{found['epochs']['final']} epochs, one seed.")
+    console.print(
+        f"Accuracy: trained and tested on {side}x{side} pictures of {found['data']}; same recipe for all, "
+        f"{found['epochs']['final']} epochs, one seed."
+    )
     console.print(f"Latency: measured on the device at {'x'.join(map(str, found['deployment_input']))}, batch 1.")
     console.print(
         f"Asked {n['asked']}: {n['rejected']} rejected by predicted latency, {n['repeated']} repeated, {n['trained']} trained "
         f"({n['stopped_early']} stopped early), {n['failed']} failed; {n['anchors_trained']} anchors as first trials."
     )
     if found["over_budget_when_measured"]:
-        console.print(f"{len(found['over_budget_when_measured'])} of the best were over the budget when measured, and left out.")
+        console.print(
+            f"{len(found['over_budget_when_measured'])} of the best were over the budget when measured, and left out."
+        )
     console.print(found["verdict"], style="bold")
 
 
@@ -87,21 +105,45 @@ def _plot(run: Run, found: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.add_subplot()
     searched = [r for r in rows if not r["anchor"]]
-    axes.scatter([r["predicted_ms"] for r in searched], [100 * r["search_accuracy"] for r in searched],
-                 s=14, color="tab:blue", alpha=0.35, label="candidates (predicted ms, accuracy in the search)")
+    axes.scatter(
+        [r["predicted_ms"] for r in searched],
+        [100 * r["search_accuracy"] for r in searched],
+        s=14,
+        color="tab:blue",
+        alpha=0.35,
+        label="candidates (predicted ms, accuracy in the search)",
+    )
     retrained = [e for e in found["finalists"] + found["anchors"] if e["p50_ms"] and e["validation_accuracy"]]
     for kind, color, marker in (("anchors", "tab:orange", "s"), ("finalists", "tab:blue", "o")):
         entries = [e for e in retrained if (e["anchor"] is not None) == (kind == "anchors")]
-        axes.scatter([e["p50_ms"] for e in entries], [100 * e["validation_accuracy"] for e in entries],
-                     s=40, color=color, marker=marker, label=f"{kind}, retrained (measured p50 ms)")
+        axes.scatter(
+            [e["p50_ms"] for e in entries],
+            [100 * e["validation_accuracy"] for e in entries],
+            s=40,
+            color=color,
+            marker=marker,
+            label=f"{kind}, retrained (measured p50 ms)",
+        )
     for entry in found["anchors"]:
         if entry in retrained:
-            axes.annotate(entry["anchor"], (entry["p50_ms"], 100 * entry["validation_accuracy"]),
-                          xytext=(5, 4), textcoords="offset points", fontsize=8)
+            axes.annotate(
+                entry["anchor"],
+                (entry["p50_ms"], 100 * entry["validation_accuracy"]),
+                xytext=(5, 4),
+                textcoords="offset points",
+                fontsize=8,
+            )
     best = found["best"]
     if best:
-        axes.scatter([best["p50_ms"]], [100 * best["validation_accuracy"]], s=190, facecolors="none", edgecolors="tab:red",
-                     linewidths=1.6, label="best")
+        axes.scatter(
+            [best["p50_ms"]],
+            [100 * best["validation_accuracy"]],
+            s=190,
+            facecolors="none",
+            edgecolors="tab:red",
+            linewidths=1.6,
+            label="best",
+        )
     axes.axvline(found["budget_ms"], color="tab:red", linestyle="--", linewidth=1, label=f"budget {found['budget_ms']:g} ms")
     axes.set(xlabel="latency, ms", ylabel="validation accuracy, %", title=f"{found['space']} on {found['data']}")
     axes.grid(alpha=0.25)

@@ -53,7 +53,10 @@ def points(run: Run) -> list[dict[str, Any]]:
     """Every trained network: predicted latency, last accuracy in the search, figures of its retraining if there was one."""
     study = open_for_reading(run.journal)
     finals, measured = notes_of(study, "final"), notes_of(study, "measured")
-    rows = [_point(t, finals.get(t.genotype.id, {}), measured.get(t.genotype.id, {})) for t in ranking(trials_of(study), anchors=True)]
+    rows = [
+        _point(t, finals.get(t.genotype.id, {}), measured.get(t.genotype.id, {}))
+        for t in ranking(trials_of(study), anchors=True)
+    ]
     on_front = set(front([(row["predicted_ms"], row["search_accuracy"]) for row in rows]))
     for i, row in enumerate(rows):
         row["on_front"] = i in on_front

@@ -1,11 +1,11 @@
 """The run folder: what is written there, read from it, and checked when it is opened again.
 
-    run.yaml         everything resolved: space, budget, data, recipe, seeds, versions, machine
-    space.yaml       the search space as it was
-    device.json      the device profile as it was
-    journal.log      every proposal, training and measurement; the only truth
-    weights/         safetensors of retrained networks, by genotype id
-    result.json front.csv pareto.png pareto.svg export/      derived, made again at any time
+run.yaml         everything resolved: space, budget, data, recipe, seeds, versions, machine
+space.yaml       the search space as it was
+device.json      the device profile as it was
+journal.log      every proposal, training and measurement; the only truth
+weights/         safetensors of retrained networks, by genotype id
+result.json front.csv pareto.png pareto.svg export/      derived, made again at any time
 """
 
 import fcntl
@@ -145,7 +145,17 @@ def is_running(run: Run) -> bool:
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that figures depend on."""
     found = {"python": platform.python_version()}
-    for package in ("compact-nas", "torch", "torchvision", "ray", "optuna", "onnx", "onnxruntime", "numpy", "scikit-learn"):
+    for package in (
+        "compact-nas",
+        "torch",
+        "torchvision",
+        "ray",
+        "optuna",
+        "onnx",
+        "onnxruntime",
+        "numpy",
+        "scikit-learn",
+    ):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

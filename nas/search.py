@@ -115,7 +115,14 @@ class Search:
         wanted = {g.id: ("search", g) for g in finalists}
         wanted |= {i: (f"anchor:{a.name}", a.genotype) for i, a in self._anchors.items()}
         jobs = [
-            Job(i, origin, g.text, self._config.recipe.final_epochs, training_seed(self._config.seed, g, "final"), self._run.weights(i))
+            Job(
+                i,
+                origin,
+                g.text,
+                self._config.recipe.final_epochs,
+                training_seed(self._config.seed, g, "final"),
+                self._run.weights(i),
+            )
             for i, (origin, g) in wanted.items()
             if i not in done
         ]
@@ -232,7 +239,9 @@ class _Proposals:
         leaders = ranking(self._study.trials(), anchors=True)
         if leaders:
             lead = leaders[0]
-            self._view.best(f"best {lead.accuracy:.2%} at {lead.estimate.predicted_ms:.1f} ms ({lead.anchor or lead.genotype.id})")
+            self._view.best(
+                f"best {lead.accuracy:.2%} at {lead.estimate.predicted_ms:.1f} ms ({lead.anchor or lead.genotype.id})"
+            )
         self._view.step(
             f"{trial.number:>4}  {trial.anchor or trial.genotype.id:<24} {trial.estimate.predicted_ms:6.2f} ms predicted  {what}"
         )
@@ -284,7 +293,13 @@ class _Retrainings:
 
     def _keep(self, job: Job, found: dict[str, Any]) -> None:
         seconds = round(sum(p.seconds for p in self._curves.get(job.id, [])), 1)
-        common = {"origin": job.label, "genotype": job.genotype, "seed": job.seed, "seconds": seconds, **self._figures[job.id]}
+        common = {
+            "origin": job.label,
+            "genotype": job.genotype,
+            "seed": job.seed,
+            "seconds": seconds,
+            **self._figures[job.id],
+        }
         self._study.note(f"final:{job.id}", common | found)
         self._keep_time()
 
@@ -328,4 +343,3 @@ def _cpus() -> int:
     import os
 
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-

@@ -35,7 +35,6 @@ def start(
     download: bool,
 ) -> None:
     """A new run, from its flags to its report."""
-    from evaluators.latency.profile import profile_path
     from evaluators.training.recipe import load_recipe
     from nas.cli import default_run_folder
 
@@ -46,13 +45,13 @@ def start(
     path = run_path or default_run_folder(space.name, budget_ms)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{path} exists already; `nas resume {path}` goes on with it, `--run` names another folder")
-    known = profile_path(device, space.name)
-    if known:
-        _check_budget(space, known, budget_ms)
+    profile = known_profile(device, space.name)
+    if profile:
+        _check_budget(space, profile, budget_ms)
     dataset = _load(console, data, train_size, max(space.input[1:]), download)
-    if not known:
-        known = measure_device(console, space, device)
-        _check_budget(space, known, budget_ms)
+    if not profile:
+        profile = measure_device(console, space, device)
+        _check_budget(space, profile, budget_ms)
     config = Config(
         space=space.name,
         budget_ms=budget_ms,
@@ -68,7 +67,7 @@ def start(
         address=address,
         recipe=chosen,
     )
-    _work(console, create(path, config, _space_text(space_name), known), dataset)
+    _work(console, create(path, config, _space_text(space_name), profile), dataset)
 
 
 def resume(path: Path, workers: int | None) -> None:
@@ -94,16 +93,33 @@ def export_run(path: Path, folder: Path | None, network: str | None) -> None:
         console.print(str(file), highlight=False)
 
 
+def known_profile(device: str, space: str) -> Path | None:
+    """The file of a device's profile; None when it is this machine's and does not cover the space yet.
+
+    Raises InputError when there is no such device, or its profile is damaged or of another device than this machine.
+    """
+    from evaluators.latency.profile import LOCAL, list_profiles, load_profile, local_device
+
+    if device == LOCAL and local_device().name not in {found.name for found in list_profiles()}:
+        return None
+    profile = load_profile(device)
+    if space not in profile.spaces and profile.device == local_device():
+        return None
+    profile.calibration(space)
+    return _profile_file(device)
+
+
 def measure_device(console: Console, space: SearchSpace, device: str) -> Path:
-    """Measures a device for a space with a progress bar; returns the profile's path."""
+    """Measures this machine for a space with a progress bar; returns the profile's file."""
     from evaluators.latency.profile import measure_profile
 
-    console.print(f'Measuring this machine for the space "{space.name}"; it is done once and kept.')
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("measuring the device", total=None)
-        profile = measure_profile(space, name=device, progress=lambda done, total: bar.update(task, completed=done, total=total))
-    _show_quality(console, profile.path, space)
-    return Path(profile.path)
+    console.print(f'Measuring this machine for the space "{space.name}" (a couple of minutes); it is done once and kept.')
+    with Progress(*Progress.get_default_columns(), console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("measuring", total=1.0)
+        profile = measure_profile(space, lambda share, what: bar.update(task, completed=share, description=what), name=device)
+    path = _profile_file(profile.name)
+    _show_quality(console, path, space)
+    return path
 
 
 def predictor_of(profile: Path | str, space_name: str) -> Any:
@@ -112,6 +128,15 @@ def predictor_of(profile: Path | str, space_name: str) -> Any:
     from evaluators.latency.profile import load_profile
 
     return Predictor(load_profile(str(profile)), space_name)
+
+
+def _profile_file(device: str) -> Path:
+    from evaluators.latency.profile import LOCAL, list_profiles, local_device
+
+    if device.endswith(".json"):
+        return Path(device)
+    name = local_device().name if device == LOCAL else device
+    return next(found.path for found in list_profiles() if found.name == name)
 
 
 def _work(console: Console, run: Run, dataset: Any) -> None:
@@ -143,6 +168,9 @@ def _work(console: Console, run: Run, dataset: Any) -> None:
 
 def _executor(run: Run) -> Any:
     def make(setting: Any) -> Any:
+        if not run.config.address:
+            # Ray's switch for platforms without clusters: this machine's Ray then listens on the loopback only
+            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         from nas.executors.ray_tune import RayTuneExecutor
 
         return RayTuneExecutor(setting, run.config.workers, run.config.address)
@@ -207,7 +235,7 @@ def _load_for(console: Console, run: Run) -> Any:
 def _show_quality(console: Console, profile: Path, space: SearchSpace) -> None:
     quality = predictor_of(profile, space.name).quality
     console.print(
-        f"Device profile: {profile}\nOn {quality['n']} networks it was not fitted to, predictions are off by "
+        f"Device profile: {profile}\nOn {quality['n']:.0f} networks it was not fitted to, predictions are off by "
         f"{quality['rmspe']:.1%} (root mean square); {quality['within_10']:.0%} within 10 %. "
         f"The upper bound is {quality['factor']:.2f} times the prediction.",
         highlight=False,

@@ -241,9 +241,7 @@ def _open(journal: Journal) -> optuna.Study:
     return optuna.create_study(study_name=_STUDY, storage=storage, direction="maximize", load_if_exists=True)
 
 
-def _attributes(
-    origin: str, genotype: Genotype, estimate: Estimate, outcome: str, reason: str = ""
-) -> dict[str, Any]:
+def _attributes(origin: str, genotype: Genotype, estimate: Estimate, outcome: str, reason: str = "") -> dict[str, Any]:
     """A trial's attributes; `outcome` comes last, so that a trial which has it has them all."""
     return {
         "origin": origin,

@@ -113,9 +113,7 @@ class Stage:
             genes |= self._encode_block(spec, layer, kind, blocks[0].width, genes)
         return genes
 
-    def _encode_block(
-        self, spec: BlockSpec, layer: int, kind: BlockKind, width: int | None, genes: Genes
-    ) -> dict[str, Value]:
+    def _encode_block(self, spec: BlockSpec, layer: int, kind: BlockKind, width: int | None, genes: Genes) -> dict[str, Value]:
         if (spec.kind, spec.width) != (kind.name, width):
             raise InputError(f"{self.name}.block: {spec.text} does not go on from {kind.name} {width}")
         if spec.stride != (self.stride if layer == 0 else 1):

@@ -24,10 +24,10 @@ Node = Mapping[str, Any]
 
 _BLOCK = 16
 _ALIGNED = 4
-_FUSED_ACTIVATIONS = frozenset("relu hardtanh clamp hardswish hardsigmoid sigmoid leaky_relu tanh".split())
-_ANY_LAYOUT = frozenset("relu leaky_relu sigmoid tanh hardsigmoid hardswish silu add mul native_batch_norm mean".split())
-_POOLINGS = frozenset("max_pool2d_with_indices avg_pool2d".split())
-_FREE = frozenset("view _unsafe_view clone alias detach squeeze unsqueeze flatten reshape contiguous empty lift_fresh".split())
+_FUSED_ACTIVATIONS = frozenset(["relu", "hardtanh", "clamp", "hardswish", "hardsigmoid", "sigmoid", "leaky_relu", "tanh"])
+_ANY_LAYOUT = frozenset(["relu", "leaky_relu", "sigmoid", "tanh", "hardsigmoid", "hardswish", "silu", "add", "mul", "native_batch_norm", "mean"])
+_POOLINGS = frozenset(["max_pool2d_with_indices", "avg_pool2d"])
+_FREE = frozenset(["view", "_unsafe_view", "clone", "alias", "detach", "squeeze", "unsqueeze", "flatten", "reshape", "contiguous", "empty", "lift_fresh"])
 
 _PLAIN_WORDS = {
     "native_batch_norm": "batch_norm",
@@ -74,6 +74,19 @@ def lowered_blocks(genotype: Genotype, task: Task) -> list[Lowered]:
     return found
 
 
+def total_kernels(genotype: Genotype, task: Task) -> dict[str, tuple[int, ...]]:
+    """A network's kernels, summed by class: rows of FEATURES."""
+    totals: dict[str, tuple[int, ...]] = {}
+    for lowered in lowered_blocks(genotype, task):
+        for kind, row in lowered.totals.items():
+            totals[kind] = _add(totals.get(kind), row)
+    return totals
+
+
+def _add(total: tuple[int, ...] | None, row: tuple[int, ...]) -> tuple[int, ...]:
+    return row if total is None else tuple(map(sum, zip(total, row, strict=True)))
+
+
 @lru_cache(maxsize=2**17)
 def lower_block(
     spec: BlockSpec, in_shape: tuple[int, int, int], image: tuple[int, int, int], classes: int, layout: Layout
@@ -86,7 +99,7 @@ def lower_block(
     totals: dict[str, tuple[int, ...]] = {}
     for kernel in lowering.kernels():
         row = (1, kernel.macs, kernel.padded, kernel.moved, kernel.weights)
-        totals[kernel.kind] = tuple(map(sum, zip(totals.get(kernel.kind, (0,) * len(row)), row, strict=True)))
+        totals[kernel.kind] = _add(totals.get(kernel.kind), row)
     return Lowered(totals, graph.graph["out_shape"], lowering.out_layout)
 
 

@@ -22,6 +22,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from evaluators.latency.kernels import FEATURES, total_kernels
 from evaluators.latency.measure import Measurement, Progress, Sample, load_reference, quietest, sample_rounds, summarise
 from evaluators.latency.runtime import DEFAULT, Runtime, load_runtime
 from search_spaces.anchor import anchors
@@ -61,7 +62,10 @@ class Device:
 
 @dataclass(frozen=True)
 class MeasuredNetwork:
-    """One timed network. `ms` is the robust estimate that predictors are fitted to, p50_ms and p90_ms are wall clock."""
+    """One timed network. `ms` is the robust estimate that predictors are fitted to, p50_ms and p90_ms are wall clock.
+
+    `kernels` is what it ran, as evaluators.latency.kernels sums it by class: so a profile is fitted without tracing again.
+    """
 
     genotype: str
     classes: int
@@ -71,6 +75,7 @@ class MeasuredNetwork:
     p90_ms: float
     n: int
     spread: float
+    kernels: Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -265,7 +270,10 @@ def _measured(network: MeasuredNetwork) -> MeasuredNetwork:
         raise ValueError("a time is not a positive number")
     if network.split not in (FIT, VERIFY) or type(network.classes) is not int or not isinstance(network.genotype, str):
         raise ValueError("a network is not well described")
-    return network
+    kernels = {kind: tuple(int(total) for total in totals) for kind, totals in network.kernels.items()}
+    if any(len(totals) != len(FEATURES) for totals in kernels.values()):
+        raise ValueError("a kernel class has the wrong number of totals")
+    return replace(network, kernels=kernels)
 
 
 def _why(error: Exception) -> str:
@@ -442,11 +450,11 @@ def _calibrated(
         noise=_median([r.spread for r in results]),
         contention=_median([r.contention for r in results]),
         load=_load(),
-        networks=tuple(_entry(c, r) for c, r in zip(chosen, results, strict=True)),
+        networks=tuple(_entry(c, r, space) for c, r in zip(chosen, results, strict=True)),
     )
 
 
-def _entry(chosen: _Chosen, result: Measurement) -> MeasuredNetwork:
+def _entry(chosen: _Chosen, result: Measurement, space: SearchSpace) -> MeasuredNetwork:
     return MeasuredNetwork(
         chosen.genotype.text,
         chosen.classes,
@@ -456,6 +464,7 @@ def _entry(chosen: _Chosen, result: Measurement) -> MeasuredNetwork:
         result.p90_ms,
         result.n,
         result.spread,
+        total_kernels(chosen.genotype, Task(space.input, chosen.classes)),
     )
 
 

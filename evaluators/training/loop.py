@@ -60,9 +60,7 @@ def accuracy(network: nn.Module, pictures: Pictures, batch_size: int = 250) -> f
     """Top-1 accuracy, 0..1."""
     network.eval()
     with torch.inference_mode():
-        hits = sum(
-            int((network(images).argmax(1) == labels).sum()) for images, labels in pictures.in_order(batch_size)
-        )
+        hits = sum(int((network(images).argmax(1) == labels).sum()) for images, labels in pictures.in_order(batch_size))
     return hits / len(pictures)
 
 

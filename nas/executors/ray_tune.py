@@ -58,9 +58,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         self._job: Job = new_config["job"]
         seed, genotype = self._job.seed, Genotype.parse(self._job.genotype)
         self._network, generator = seeded_network(genotype, self._setting.task, seed, self._device)
-        self._epochs = epochs(
-            self._network, self._train, self._validation, self._setting.recipe, self._job.epochs, generator
-        )
+        self._epochs = epochs(self._network, self._train, self._validation, self._setting.recipe, self._job.epochs, generator)
         return True
 
     def step(self) -> dict[str, Any]:
@@ -199,7 +197,6 @@ def _start(workers: int, address: str | None, store_bytes: int) -> None:
                 num_cpus=workers,
                 include_dashboard=False,
                 object_store_memory=store_bytes,
-                _node_ip_address="127.0.0.1",
                 **quiet,
             )
     except (ConnectionError, ValueError) as error:

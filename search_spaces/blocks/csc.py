@@ -15,11 +15,11 @@ from search_spaces.registry import block
 
 @block("csc")
 class Csc(nn.Module):
-    """Pointwise convolution, shift of channel groups by up to half a kernel, pointwise convolution, each pre-activated.
+    """Pre-activated pointwise convolution, shift of groups of channels, pre-activated pointwise convolution.
 
-    At stride 2 to a larger width only the new channels are computed and the average-pooled input is concatenated behind;
-    at stride 1 the identity is added where shapes allow. `expand` multiplies the width that is computed. A middle of fewer
-    than kernel^2 channels has none to shift. arXiv:1711.08141.
+    At stride 2 to a larger width only the new channels are computed, and the average-pooled input is concatenated
+    behind; at stride 1 the identity is added where shapes allow. `expand` multiplies the width that is computed. A
+    middle of fewer than kernel^2 channels has none to shift. arXiv:1711.08141.
     """
 
     def __init__(

@@ -4,6 +4,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from search_spaces.errors import InputError
 from search_spaces.ops.activation import Act
@@ -18,7 +19,7 @@ class Fe(nn.Module):
 
     The channels are parts [..., 4P, 2P, P, P]. The first unit computes the last part, each next one its result with the
     part before it, the last one everything: it alone changes the width and adds no identity, and at stride 2 it pools
-    instead of shifting. `expand` multiplies the input channels of each unit. The first part takes the channels left over;
+    instead of shifting. `expand` multiplies the input channels of each unit. The first part takes channels left over;
     where there are fewer than 2^(units - 1) channels there are fewer units. arXiv:1903.05285, and for the details
     hikvision-research/SparseShiftLayer.
     """
@@ -43,7 +44,7 @@ class Fe(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, c_in, H, W] to [N, c_out, H/stride, W/stride], sizes rounded up."""
-        *earlier, y = x.split(self.parts, 1)
+        *earlier, y = torch.split(x, self.parts, 1)
         for unit, part in zip(self.units, reversed(earlier), strict=True):
             y = torch.cat([part, unit(y)], 1)
         return self.last(y)  # type: ignore[no-any-return]
@@ -69,16 +70,35 @@ class _Unit(nn.Module):
         self.adds = adds
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.training and (order := self._order()):
+            return self._forward_sorted(x, order)
         y = self.project(self.move(self.expand(x)))
         return x + y if self.adds else y  # type: ignore[no-any-return]
+
+    def _forward_sorted(self, x: Tensor, order: tuple[int, ...]) -> Tensor:
+        """The same result with the weights renumbered instead of the feature maps, which are larger by far."""
+        state = self._renumbered(order)
+        y = functional_call(self, state, x)
+        for name, buffer in self.named_buffers():
+            if name in state:
+                buffer[order,] = state[name]
+        return y  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def sort_channels(self) -> None:
         """Renumbers the middle channels in place so that channels of equal offsets are neighbours."""
-        if not isinstance(self.move, SparseShift) or not (order := self.move.plan().order):
-            return
-        for tensor in (t for m in (self.expand, self.move) for t in (*m.parameters(), *m.buffers()) if t.dim()):
-            tensor.copy_(tensor[order,])
-        weight = self.project[0].weight
-        weight.copy_(weight[:, order])
-        self.move.plan()
+        if order := self._order():
+            self.load_state_dict(self._renumbered(order), strict=False)
+
+    def _order(self) -> tuple[int, ...]:
+        return self.move.plan().order if isinstance(self.move, SparseShift) else ()
+
+    def _renumbered(self, order: tuple[int, ...]) -> dict[str, Tensor]:
+        """Parameters and buffers with the middle channels in the given order."""
+        weight = self.project.get_parameter("0.weight")
+        index = torch.tensor(order, device=weight.device)
+        state = {"project.0.weight": weight.index_select(1, index)}
+        for part, module in (("expand", self.expand), ("move", self.move)):
+            tensors = (*module.named_parameters(prefix=part), *module.named_buffers(prefix=part))
+            state |= {name: tensor.index_select(0, index) for name, tensor in tensors if tensor.dim()}
+        return state

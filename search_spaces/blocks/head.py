@@ -11,7 +11,9 @@ from search_spaces.registry import block
 class Head(nn.Module):
     """Global average pooling, [linear to `hidden`, activation,] dropout, linear to the classes (logits)."""
 
-    def __init__(self, c_in: int, classes: int, *, hidden: int = 0, act: Act = "hard_swish", dropout: float = 0.0) -> None:
+    def __init__(
+        self, c_in: int, classes: int, *, hidden: int = 0, act: Act = "hard_swish", dropout: float = 0.0
+    ) -> None:
         super().__init__()
         if not 0 <= dropout < 1 or hidden < 0:
             raise InputError("dropout must be 0 or more and below 1, hidden 0 or more")

@@ -1,4 +1,4 @@
-"""Shifts of feature maps: the grouped shift of ShiftNet and the learnable sparse shift of FE-Net, as movement of data only."""
+"""Shifts of feature maps by moving data: the grouped shift of ShiftNet and the learnable sparse shift of FE-Net."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -46,27 +46,27 @@ def grid(channels: int, kernel: int, dilation: int = 1) -> tuple[Run, ...]:
 def shift(x: Tensor, runs: Sequence[Run]) -> Tensor:
     """x [N, C, H, W] with each run of channels shifted, zero-filled: out[h, w] = x[h + rows, w + cols].
 
-    One pad and one slice a run between one split and one concatenation: measured fastest in ONNX Runtime on a CPU among
-    forms that hold for every size of map (benchmarks/shift.py).
+    One pad a run, which crops too, between one split and one concatenation: measured fastest in ONNX Runtime on a CPU
+    (benchmarks/shift.py).
     """
     if not any(run.rows or run.cols for run in runs):
         return x
-    parts = x.split([run.channels for run in runs], 1)
-    return torch.cat([_shift_part(part, run.rows, run.cols) for part, run in zip(parts, runs, strict=True)], 1)
+    return torch.cat([_shift_part(part, run.rows, run.cols) for run, part in _by_run(runs, x)], 1)
 
 
 def _shift_part(x: Tensor, rows: int, cols: int) -> Tensor:
     if rows == cols == 0:
         return x
-    padded = pad(x, (max(-cols, 0), max(cols, 0), max(-rows, 0), max(rows, 0)))
-    return padded[:, :, max(rows, 0) : min(rows, 0) or None, max(cols, 0) : min(cols, 0) or None]
+    if abs(rows) >= x.shape[2] or abs(cols) >= x.shape[3]:
+        return torch.zeros_like(x)
+    return pad(x, (-cols, cols, -rows, rows))
 
 
 def grouped_shift(x: Tensor, kernel: int, dilation: int = 1) -> Tensor:
     """ShiftNet's shift (arXiv:1711.08141) of x [N, C, H, W]: C // kernel^2 channels an offset, the remainder unshifted.
 
-    Groups are contiguous, in rows of offsets. The authors' code interleaves them (channel modulo kernel^2), which between
-    two 1x1 convolutions is the same network under another numbering of the channels, and needs a copy for each channel.
+    Groups are contiguous, in rows of offsets. The authors' code interleaves them (channel modulo kernel^2): between two
+    1x1 convolutions the same network with its channels renumbered, but a copy for each channel instead of each group.
     """
     return shift(x, grid(x.shape[1], kernel, dilation))
 
@@ -79,14 +79,14 @@ class GroupedShift(nn.Module):
         self.runs = grid(channels, kernel, dilation)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _Shift.apply(x, self.runs) if self.training else shift(x, self.runs)  # type: ignore[no-any-return]
+        return _Shift.apply(x, self.runs) if self.training else shift(x, self.runs)
 
 
 class SparseShift(nn.Module):
     """FE-Net's sparse shift layer (arXiv:1903.05285): every channel learns how far down and right it reads.
 
-    Forward: x [N, C, H, W] shifted by the offsets rounded half away from zero, zero-filled. Backward: the input's gradient
-    by the rounded shift; the offsets' as if the forward pass had interpolated bilinearly at the real-valued offsets.
+    Forward: x [N, C, H, W] shifted by the offsets rounded half away from zero, zero-filled. Backward: the input's
+    gradient by the rounded shift; the offsets' as if the forward pass had interpolated bilinearly at their real values.
     The parameters `row_offsets` and `col_offsets` [C], in pixels, start as a 3x3 grid and want no weight decay.
     """
 
@@ -105,11 +105,11 @@ class SparseShift(nn.Module):
         return plan.unsort(shift(plan.sort(x), plan.moves))
 
     def penalty(self) -> Tensor:
-        """The L1 norm of the offsets, a scalar: lambda times its sum over layers joins the loss and makes shifts sparse."""
+        """The L1 norm of the offsets, a scalar; lambda times its sum over layers joins the loss, for sparse shifts."""
         return self.row_offsets.abs().sum() + self.col_offsets.abs().sum()
 
     def plan(self) -> Plan:
-        """The plan of the present offsets; under torch.export and on meta tensors, where they are unknown, the last one."""
+        """The plan of the present offsets; under torch.export and on meta tensors, which hide values, the last one."""
         if not (self.row_offsets.is_meta or torch.compiler.is_exporting()):
             self._plan = _plan(self.row_offsets.detach(), self.col_offsets.detach())
         return self._plan
@@ -126,7 +126,7 @@ class SparseShift(nn.Module):
 def fold_permutations(network: nn.Module) -> None:
     """Renumbers channels in place wherever a block can (its `sort_channels`), so that sparse shifts need no gather.
 
-    The function of the network stays the same; call it before exporting, not during training: optimisers keep the old order.
+    The function of the network stays the same. For export, not during training: optimisers would keep the old order.
     """
     for module in network.modules():
         if callable(sort := getattr(module, "sort_channels", None)):
@@ -188,7 +188,7 @@ def _correlation(x: Tensor, grad: Tensor, rows: int, cols: int) -> Tensor:
 
 
 def _move(x: Tensor, runs: Sequence[Run], sign: int = 1) -> Tensor:
-    """`shift` by sign * offsets, written straight into the result: half the copies of `shift`, where no graph is kept."""
+    """`shift` by sign * offsets straight into the result: half the copies, for use outside the graph of autograd."""
     out = torch.zeros_like(x)
     for run, source, target in _by_run(runs, x, out):
         (h_out, h_in), (w_out, w_in) = _overlap(x.shape[2], sign * run.rows), _overlap(x.shape[3], sign * run.cols)
@@ -198,7 +198,7 @@ def _move(x: Tensor, runs: Sequence[Run], sign: int = 1) -> Tensor:
 
 def _by_run(runs: Sequence[Run], *tensors: Tensor) -> Any:
     counts = [run.channels for run in runs]
-    return zip(runs, *(t.split(counts, 1) for t in tensors), strict=True)
+    return zip(runs, *(torch.split(t, counts, 1) for t in tensors), strict=True)
 
 
 def _overlap(size: int, step: int) -> tuple[slice, slice]:
@@ -215,6 +215,6 @@ def _plan(rows: Tensor, cols: Tensor) -> Plan:
     is_sorted = bool((np.diff(order) > 0).all())
     return Plan(
         () if is_sorted else tuple(order.tolist()),
-        tuple(Run(*key, len(list(run))) for key, run in groupby(tuple(k[:2]) for k in ordered)),
-        tuple(Run(*key[2:], len(list(run))) for key, run in groupby(tuple(k) for k in ordered)),
+        tuple(Run(rows, cols, len(list(run))) for (rows, cols), run in groupby(k[:2] for k in ordered)),
+        tuple(Run(rows, cols, len(list(run))) for (*_, rows, cols), run in groupby(ordered)),
     )

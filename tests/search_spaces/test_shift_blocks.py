@@ -87,6 +87,6 @@ def test_csc_expands_the_width_it_computes() -> None:
 def test_wrong_knobs_are_refused() -> None:
     for wrong in ({"expand": 0.0}, {"dilation": 0}):
         with pytest.raises(InputError):
-            Csc(8, 8, 1, **wrong)  # type: ignore[arg-type]
+            Csc(8, 8, 1, **wrong)
     with pytest.raises(InputError):
         Fe(8, 8, 1, expand=-1)

@@ -1,0 +1,214 @@
+"""What `nas status`, `nas show`, `nas anchors` and `nas device` print."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from nas.run import is_running, open_run
+from nas.session import known_profile, measure_device, predictor_of
+from search_spaces.anchor import anchor, anchor_names
+from search_spaces.anchor import anchors as all_anchors
+from search_spaces.errors import InputError, near_miss
+from search_spaces.genotype import Genotype, read_genotype
+from search_spaces.space import load_space
+from search_spaces.task import Task
+
+
+def status(path: Path) -> None:
+    """How far a run is; read from its journal, also while another process works on it."""
+    from nas import report
+    from nas.result import result
+
+    console = Console()
+    run = open_run(path)
+    found = result(run)
+    if found["finished"]:
+        report.show(console, found)
+        return
+    n, doing = found["counts"], "at work" if is_running(run) else f"interrupted; `nas resume {path}` goes on"
+    console.print(f"{run.path}: {doing}", highlight=False)
+    console.print(
+        f"{n['trained']} of {run.config.trials} candidates trained ({n['stopped_early']} stopped early), {n['failed']} failed, "
+        f"{n['rejected']} rejected, {n['repeated']} repeated; {n['anchors_trained']} anchors in the search; "
+        f"{len(found['finalists']) + len(found['anchors'])} networks retrained"
+    )
+    leader = _leader(run)
+    if leader:
+        console.print(
+            f"Best so far: {leader.anchor or leader.genotype.id}, {leader.accuracy:.2%} on validation, "
+            f"predicted {leader.estimate.predicted_ms:.2f} ms\n{leader.genotype.text}",
+            highlight=False,
+        )
+
+
+def show(what: str, device: str, space_name: str, classes: int | None) -> None:
+    """The table of blocks that a paper would print, with predicted milliseconds where this device was measured."""
+    from evaluators.cost import block_costs, cost
+
+    console = Console()
+    title, genotype, space_name, task = _network(what, space_name, classes)
+    milliseconds, note = _block_ms(genotype, task, device, space_name)
+    table = Table(title=title, title_justify="left")
+    for column in ("#", "block", "input", "output", "params", "MACs M", "ms"):
+        table.add_column(column, justify="left" if column == "block" else "right")
+    for i, block in enumerate(block_costs(genotype, task)):
+        table.add_row(
+            str(i + 1),
+            block.spec.text,
+            _shape(block.in_shape),
+            _shape(block.out_shape),
+            f"{block.cost.params:,}",
+            f"{block.cost.macs / 1e6:.2f}",
+            f"{milliseconds[i]:.3f}" if milliseconds else "-",
+        )
+    total = cost(genotype, task)
+    table.add_section()
+    predicted = f"{sum(milliseconds):.2f}" if milliseconds else "-"
+    table.add_row(
+        "",
+        f"total ({genotype.id})",
+        _shape(task.input),
+        str(task.classes),
+        f"{total.params:,}",
+        f"{total.macs / 1e6:.1f}",
+        predicted,
+    )
+    console.print(table)
+    console.print(f"Peak activation memory {total.peak_mib:.2f} MiB (float32, batch 1). {note}", highlight=False)
+
+
+def anchors(device: str) -> None:
+    """The hand-designed networks in a table."""
+    from evaluators.latency.profile import LOCAL
+
+    console = Console()
+    predictor = _predictor(device, "mobile")
+    table = Table(title="Hand-designed networks", title_justify="left")
+    for column in ("anchor", "family", "params M", "MACs M", "published top-1", "predicted ms", "paper"):
+        table.add_column(column, justify="left" if column in ("anchor", "family", "paper") else "right", no_wrap=True)
+    for a in all_anchors():
+        top1 = "-" if a.published.top1 is None else f"{a.published.top1:.1f}"
+        table.add_row(a.name, a.family, f"{a.params / 1e6:.2f}", f"{a.macs / 1e6:.0f}", top1, _predicted(predictor, a), a.paper)
+    console.print(table)
+    if predictor is None:
+        where = "this machine" if device == LOCAL else device
+        console.print(
+            f"No predicted latency: {where} has not been measured for the space mobile; `nas device measure` does it."
+        )
+
+
+def measure(space_name: str, name: str) -> None:
+    """Measures this machine for a space, also when it was measured before."""
+    console = Console()
+    console.print(f"Profile: {measure_device(console, load_space(space_name), name)}", highlight=False)
+
+
+def devices() -> None:
+    from nas import listing
+
+    listing.show("devices")
+
+
+def device(name: str) -> None:
+    """One profile: what it is, and how good its predictions are on networks that they were not fitted to."""
+    from evaluators.latency.predictor import Predictor
+    from evaluators.latency.profile import load_profile
+
+    console = Console()
+    profile = load_profile(name, anywhere=True)
+    console.print(f"{profile.name}\n{profile.device}\nmeasured {profile.created}", highlight=False)
+    table = Table()
+    for column in (
+        "space",
+        "input",
+        "networks",
+        "noise",
+        "unseen",
+        "off by (rms)",
+        "within 5 %",
+        "within 10 %",
+        "rank",
+        "bound",
+    ):
+        table.add_column(column, justify="right")
+    for space, calibration in profile.spaces.items():
+        quality = Predictor(profile, space).quality
+        table.add_row(
+            space,
+            _shape(calibration.input),
+            str(len(calibration.networks)),
+            f"{calibration.noise:.1%}",
+            f"{quality['n']:.0f}",
+            f"{quality['rmspe']:.1%}",
+            f"{quality['within_5']:.0%}",
+            f"{quality['within_10']:.0%}",
+            f"{quality['spearman']:.3f}",
+            f"x {quality['factor']:.2f}",
+        )
+    console.print(table)
+    console.print(
+        "Errors are those of predictions for networks that were kept out of the fit; the bound holds for 95 % of such."
+    )
+
+
+def _network(what: str, space_name: str, classes: int | None) -> tuple[str, Genotype, str, Task]:
+    """(title, genotype, space that predicts it, task) of an anchor, a run folder or a genotype file."""
+    path = Path(what)
+    if (path / "run.yaml").is_file():
+        from nas.result import result
+
+        run = open_run(path)
+        found = result(run)
+        if not found["best"]:
+            raise InputError(f"{path} has no best network yet; `nas status {path}` tells how far it is")
+        task = run.space().task(classes or 1000)
+        return f"best of {run.name}", Genotype.parse(found["best"]["genotype"]), run.config.space, task
+    if path.is_file():
+        return str(path), read_genotype(path), space_name, load_space(space_name).task(classes or 1000)
+    if path.is_dir() or "/" in what or path.suffix:
+        raise InputError(f"{what} is neither a genotype file, nor a run folder, nor an anchor{near_miss(what, anchor_names())}")
+    found_anchor = anchor(what)
+    task = Task(found_anchor.task.input, classes or found_anchor.task.classes)
+    return f"{found_anchor.name} ({found_anchor.paper})", found_anchor.genotype, space_name, task
+
+
+def _block_ms(genotype: Genotype, task: Task, device: str, space_name: str) -> tuple[tuple[float, ...], str]:
+    predictor = _predictor(device, space_name)
+    if predictor is None:
+        return (
+            (),
+            f"No predicted latency: the device was not measured for the space {space_name}; `nas device measure --space {space_name}`.",
+        )
+    try:
+        prediction = predictor.predict(genotype, task)
+    except InputError as error:
+        return (), f"No predicted latency: {error}"
+    return prediction.block_ms, f"Predicted {prediction.ms:.2f} ms, upper bound {prediction.bound_ms:.2f} ms."
+
+
+def _predictor(device: str, space_name: str) -> Any:
+    profile = known_profile(device, space_name)
+    return predictor_of(profile, space_name) if profile else None
+
+
+def _predicted(predictor: Any, entry: Any) -> str:
+    if predictor is None:
+        return "-"
+    try:
+        return f"{predictor.predict(entry.genotype, entry.task).ms:.2f}"
+    except InputError:
+        return "not covered"
+
+
+def _leader(run: Any) -> Any:
+    from nas.search import ranking
+    from nas.study import open_for_reading, trials_of
+
+    leaders = ranking(trials_of(open_for_reading(run.journal)), anchors=True)
+    return leaders[0] if leaders else None
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
