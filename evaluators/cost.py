@@ -15,7 +15,22 @@ if TYPE_CHECKING:
 LINEAR = ("addmm", "mm")
 # Operations that write each element from the same element of their input, so that they can take over its memory.
 ELEMENTWISE = frozenset(
-    ["native_batch_norm", "relu", "hardtanh", "clamp", "hardswish", "hardsigmoid", "silu", "sigmoid", "leaky_relu", "_prelu_kernel", "add", "sub", "mul", "div"]
+    [
+        "native_batch_norm",
+        "relu",
+        "hardtanh",
+        "clamp",
+        "hardswish",
+        "hardsigmoid",
+        "silu",
+        "sigmoid",
+        "leaky_relu",
+        "_prelu_kernel",
+        "add",
+        "sub",
+        "mul",
+        "div",
+    ]
 )
 _MIB = 2**20
 _FLOAT32_BYTES = 4
@@ -27,10 +42,12 @@ class Cost:
     """Cost of a network or of one of its blocks.
 
     params: trainable parameters, the affine pair of batch norm included.
-    macs: multiply-accumulates of convolutions (Cout Hout Wout Cin/groups k k) and linear layers (in out), biases and all
+    macs: multiply-accumulates of convolutions (Cout Hout Wout Cin/groups k k) and linear layers (in out), biases and
+    all
         else zero, for one picture.
     activations: elements that convolutions and linear layers write (arXiv:2003.13678, section 3.3), for one picture.
-    peak_mib: largest sum of float32 feature maps alive at once, batch 1, operations in the order of the code, batch norm
+    peak_mib: largest sum of float32 feature maps alive at once, batch 1, operations in the order of the code, batch
+    norm
         and elementwise operations in place where nothing else reads their input; weights and workspaces not counted.
     """
 

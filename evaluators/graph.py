@@ -2,7 +2,7 @@
 
 A node is one aten operation; its attributes are
 
-    op         aten's name without overload and trailing underscore: "convolution", "native_batch_norm", "hardswish", "slice"
+    op         aten's name without overload and trailing underscore: "convolution", "hardswish", "slice"
     inputs     shapes of the tensors it reads that depend on the picture, in order
     shape      shape of what it writes (of its first output)
     weights    elements of the constant tensors it reads (parameters, buffers)
@@ -12,9 +12,10 @@ A node is one aten operation; its attributes are
     stored     elements of that storage
     kernel, stride, padding, dilation, groups   of convolutions and poolings
 
-Nodes are numbered in the order of execution, edges follow tensors (through views and in-place writes too). The picture-like
-sources are nodes with op "input" and, for a block that reads it, "image". Everything computed from constants alone is left
-out, as is everything the output does not need. The graph's own attributes: in_shape, out_shape, params, output (a node).
+Nodes are numbered in the order of execution, edges follow tensors (through views and in-place writes too). The
+picture-like sources are nodes with op "input" and, for a block that reads it, "image". Everything computed from
+constants alone is left out, as is everything the output does not need. The graph's own attributes: in_shape,
+out_shape, params, output (a node).
 """
 
 import math
@@ -35,7 +36,9 @@ from search_spaces.task import Task
 Shape = tuple[int, ...]
 Image = tuple[int, int, int]
 
-_KEEPS_SHAPE = frozenset(["native_batch_norm", "relu", "hardtanh", "hardswish", "hardsigmoid", "silu", "sigmoid", "leaky_relu", "add", "mul"])
+_KEEPS_SHAPE = frozenset(
+    ["native_batch_norm", "relu", "hardtanh", "hardswish", "hardsigmoid", "silu", "sigmoid", "leaky_relu", "add", "mul"]
+)
 _CONVOLUTION = ("weight", "stride", "padding", "dilation", "groups")
 
 
@@ -50,7 +53,7 @@ def traced_blocks(genotype: Genotype, task: Task) -> Iterator[tuple[BlockSpec, n
 
 
 def network_graph(genotype: Genotype, task: Task) -> nx.DiGraph:
-    """The graph of the whole network: the blocks' graphs joined; every node also has `block`, its place in the genotype."""
+    """The whole network's graph: the blocks' graphs joined; a node's `block` is its place in the genotype."""
     whole = nx.DiGraph(in_shape=task.input, params=0)
     whole.add_node(0, op="input", inputs=(), shape=(1, *task.input), weights=0, view=False, in_place=False, block=-1)
     whole.nodes[0].update(memory=0, stored=math.prod(task.input))
@@ -175,7 +178,7 @@ class _Recorder(TorchDispatchMode):
 
 
 def _run(func: Any, args: Any, kwargs: Any) -> Any:
-    """The operation's result; for what keeps its input's shape, without torch's slow reference code for meta tensors."""
+    """The operation's result; for what keeps its input's shape, without torch's slow code for meta tensors."""
     name = func.overloadpacket.__name__
     operands = args[:2] if name.removesuffix("_") in ("add", "mul") else args[:1]
     alike = all(isinstance(operand, Tensor) and operand.shape == args[0].shape for operand in operands)

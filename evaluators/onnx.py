@@ -1,8 +1,9 @@
 """Export of a network to ONNX; the only file that knows torch's exporter.
 
-The TorchScript exporter (`dynamo=False`) is used: 0.5 s for MobileNetV2 where the newer one takes 4.6 s (torch 2.15, one
-thread), and calibrating a device exports some seventy networks. After ONNX Runtime's own optimisation both files are the
-same graph (52 fused convolutions), but for GlobalAveragePool (here) against ReduceMean; their times agree within noise.
+The TorchScript exporter (`dynamo=False`) is used: 0.5 s for MobileNetV2 where the newer one takes 4.6 s (torch 2.15,
+one thread), and calibrating a device exports some seventy networks. After ONNX Runtime's own optimisation both files
+are the same graph (52 fused convolutions), but for GlobalAveragePool (here) against ReduceMean; their times agree
+within noise.
 """
 
 import contextlib
@@ -30,8 +31,9 @@ def export_onnx(network: nn.Module, task: Task, path: Path) -> None:
     """
     network = copy.deepcopy(network).cpu().float().eval()
     for module in network.modules():
-        if hasattr(module, "prepare_export"):
-            module.prepare_export()
+        prepare = getattr(module, "prepare_export", None)
+        if callable(prepare):
+            prepare()
     with _quiet(), _one_thread(), torch.no_grad():
         torch.onnx.export(
             network,

@@ -21,7 +21,7 @@ from pathlib import Path
 from search_spaces.errors import InputError
 from search_spaces.registry import Value, block_kind, show
 
-_SIZE = re.compile(r"(\d+)?(?:/(\d+))?")
+_SIZE = re.compile(r"([0-9]{1,9})?(?:/([0-9]{1,9}))?")
 _MOST_BLOCKS = 1000
 _WIDEST = 65536
 
@@ -134,8 +134,8 @@ def _parse_line(words: list[str]) -> list[BlockSpec]:
     kind, rest = words[0], words[1:]
     known = block_kind(kind)
     repeat = 1
-    if rest and re.fullmatch(r"x\d+", rest[-1]):
-        repeat = int(rest.pop()[1:])
+    if rest and re.fullmatch(r"x[0-9]+", rest[-1]):
+        repeat = int(rest.pop()[1:10])
         if not 1 <= repeat <= _MOST_BLOCKS:
             raise InputError(f"a line is repeated 1 to {_MOST_BLOCKS} times, not {repeat}")
     width, stride = None, 1

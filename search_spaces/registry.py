@@ -2,6 +2,8 @@
 
 import ast
 import importlib
+import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +16,7 @@ from search_spaces.errors import InputError, near_miss
 Value = int | float | bool | str
 _CLASSES: dict[str, type] = {}
 _TYPES = {"int": int, "float": float, "bool": bool, "str": str}
+_NUMBER = {int: re.compile("-?[0-9]{1,9}"), float: re.compile(r"-?[0-9]{0,20}\.?[0-9]{1,20}(e[-+]?[0-9]{1,3})?")}
 _POSITIONAL = ("c_in", "c_out", "stride", "classes")
 _Class = TypeVar("_Class", bound=type)
 
@@ -35,7 +38,7 @@ class Knob:
         """`value` as this knob's type (an int serves as a float); raises InputError when it is another type or choice."""
         if self.type is float and type(value) is int:
             value = float(value)
-        if type(value) is not self.type:
+        if type(value) is not self.type or (isinstance(value, float) and not math.isfinite(value)):
             raise InputError(f'{self.name} takes {self._expected()}, not "{show(value)}"')
         if self.choices and value not in self.choices:
             near = near_miss(str(value), map(str, self.choices)) if self.type is str else ""
@@ -45,10 +48,9 @@ class Knob:
     def _convert(self, text: str) -> Value:
         if self.type is bool:
             return {"yes": True, "no": False}.get(text, text)
-        try:
-            return self.type(text)  # type: ignore[no-any-return]
-        except ValueError:
-            raise InputError(f'{self.name} takes {self._expected()}, not "{text}"') from None
+        if self.type is not str and not _NUMBER[self.type].fullmatch(text):
+            raise InputError(f'{self.name} takes {self._expected()}, not "{text}"')
+        return self.type(text)  # type: ignore[no-any-return]
 
     def _expected(self) -> str:
         if self.choices:
@@ -102,13 +104,17 @@ def show(value: object) -> str:
     """A knob's value as it is written in genotype text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value)
 
 
 @cache
 def block_kinds() -> MappingProxyType[str, BlockKind]:
     """Every kind of block by name, sorted."""
-    found = {kind.name: kind for module in _sources() for kind in _kinds_in(module)}
+    kinds = [kind for module in _sources() for kind in _kinds_in(module)]
+    found = {kind.name: kind for kind in kinds}
+    assert len(found) == len(kinds), "two files of blocks/ register the same kind"
     return MappingProxyType(dict(sorted(found.items())))
 
 

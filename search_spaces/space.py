@@ -169,7 +169,7 @@ class SearchSpace:
 
         Raises InputError for a gene that is missing or has a value outside the space.
         """
-        choose = genes if callable(genes) else _from_table(genes)
+        choose = _once(genes if callable(genes) else _from_table(genes))
         return Genotype.of(spec for stage in self.stages for spec in stage.decode(choose))
 
     def sample(self, rng: random.Random) -> Genotype:
@@ -230,6 +230,18 @@ def _depths(stage: Stage, left: int) -> list[int]:
 
 def _pick(choose: Chooser, gene: str, values: Sequence[Value]) -> Value:
     return values[0] if len(values) == 1 else choose(gene, values)
+
+
+def _once(choose: Chooser) -> Chooser:
+    """Asks for each gene once, however many blocks read it."""
+    chosen: dict[str, Value] = {}
+
+    def ask(gene: str, values: Sequence[Value]) -> Value:
+        if gene not in chosen:
+            chosen[gene] = choose(gene, values)
+        return chosen[gene]
+
+    return ask
 
 
 def _from_table(genes: Genes) -> Chooser:

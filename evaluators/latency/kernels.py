@@ -1,9 +1,10 @@
-"""From a block's traced graph to the kernels that ONNX Runtime's CPU provider runs: what fuses, what forces a layout change.
+"""From a block's traced graph to the kernels that ONNX Runtime runs on a CPU: what fuses, what forces a layout change.
 
 Convolutions, with batch norm folded, work on channels in blocks of 16 ("blocked") and take a following activation and a
-following addition with them; poolings and plain elementwise operations keep the layout; everything else (slices, concatenation
-of odd widths, transposition, PReLU, broadcasting multiplication, grouped convolution) wants NCHW ("plain"), and the tensor is
-reordered first. Read off onnxruntime/core/optimizer/nchwc_transformer.cc and the optimised graphs of version 1.31.
+following addition with them; poolings and plain elementwise operations keep the layout; everything else (slices,
+concatenation of odd widths, transposition, PReLU, broadcasting multiplication, grouped convolution) wants NCHW
+("plain"), and the tensor is reordered first. Read off onnxruntime/core/optimizer/nchwc_transformer.cc and the
+optimised graphs of version 1.31.
 """
 
 import math
@@ -22,12 +23,42 @@ if TYPE_CHECKING:
 Layout = Literal["plain", "blocked"]
 Node = Mapping[str, Any]
 
+LOWERING = 1  # the version of this file's rules: profiles made by another one are lowered again when they are used
 _BLOCK = 16
 _ALIGNED = 4
 _FUSED_ACTIVATIONS = frozenset(["relu", "hardtanh", "clamp", "hardswish", "hardsigmoid", "sigmoid", "leaky_relu", "tanh"])
-_ANY_LAYOUT = frozenset(["relu", "leaky_relu", "sigmoid", "tanh", "hardsigmoid", "hardswish", "silu", "add", "mul", "native_batch_norm", "mean"])
+_ANY_LAYOUT = frozenset(
+    [
+        "relu",
+        "leaky_relu",
+        "sigmoid",
+        "tanh",
+        "hardsigmoid",
+        "hardswish",
+        "silu",
+        "add",
+        "mul",
+        "native_batch_norm",
+        "mean",
+    ]
+)
 _POOLINGS = frozenset(["max_pool2d_with_indices", "avg_pool2d"])
-_FREE = frozenset(["view", "_unsafe_view", "clone", "alias", "detach", "squeeze", "unsqueeze", "flatten", "reshape", "contiguous", "empty", "lift_fresh"])
+_FREE = frozenset(
+    [
+        "view",
+        "_unsafe_view",
+        "clone",
+        "alias",
+        "detach",
+        "squeeze",
+        "unsqueeze",
+        "flatten",
+        "reshape",
+        "contiguous",
+        "empty",
+        "lift_fresh",
+    ]
+)
 
 _PLAIN_WORDS = {
     "native_batch_norm": "batch_norm",
@@ -42,7 +73,7 @@ _PLAIN_WORDS = {
 
 @dataclass(frozen=True)
 class Kernel:
-    """One kernel. `kind` is its class; `padded` are MACs with channels rounded up to 16; `moved` elements read and written."""
+    """One kernel of class `kind`; `padded` are MACs with channels rounded up to 16, `moved` elements read and written."""
 
     kind: str
     macs: int = 0
@@ -143,7 +174,7 @@ class _Lowering:
         yield Kernel(kind, macs(data), _padded(data, kind), _moved(data), data["weights"])
 
     def _fuse(self, node: int, layout: Layout) -> int | None:
-        """Absorbs batch norm, addition and activation behind a convolution; returns the tensor that is added, if any."""
+        """Absorbs batch norm, addition, activation behind a convolution; returns the tensor that is added, if any."""
         residual = None
         last = self._absorb(node, node, {"native_batch_norm"})
         added = self._absorb(last, node, {"add"}, lambda n: self._addend(n, last, layout) is not None)
@@ -180,8 +211,11 @@ class _Lowering:
         self._layouts[node] = {layout}
         if data["op"] in LINEAR:
             yield Kernel("linear", macs(data), macs(data), _moved(data), data["weights"])
+        elif data["op"] == "native_batch_norm" and layout == "blocked":  # runs as a depthwise 1x1 convolution
+            self._absorb(node, node, _FUSED_ACTIVATIONS)
+            yield Kernel("batch_norm_blocked", moved=_moved(data), weights=data["weights"])
         else:
-            yield Kernel(_PLAIN_WORDS.get(data["op"], data["op"]), moved=_moved(data))
+            yield Kernel(_PLAIN_WORDS.get(data["op"], str(data["op"])), moved=_moved(data))
 
     def _keeps_blocked(self, node: int, data: Node) -> bool:
         blocked = all("blocked" in self._layouts[s] for s in self._sources(node))
@@ -195,7 +229,8 @@ class _Lowering:
     def _reorder(self, sources: list[int], layout: Layout) -> Iterator[Kernel]:
         for source in sources:
             if layout not in self._layouts[source]:
-                self._layouts[source].add(layout)
+                if not self._graph.nodes[source]["op"].startswith("split"):  # one node, several tensors
+                    self._layouts[source].add(layout)
                 yield Kernel(f"reorder_{layout}", moved=2 * math.prod(self._graph.nodes[source]["shape"]))
 
     def _sources(self, node: int) -> list[int]:

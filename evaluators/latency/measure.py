@@ -1,13 +1,14 @@
 """Timing exported networks on this machine so that the figures survive other work on it.
 
-Each visit to a network times the small reference network, a few runs of the network, and the reference again. Networks are
-visited in rounds, each round in a new random order. Two kinds of figure come out: wall-clock percentiles, which are what a
-latency budget promises, and `robust_ms`, which predictors are fitted to: the median over runs of
+Each visit to a network times the small reference network, a few runs of the network, and the reference again.
+Networks are visited in rounds, each round in a new random order. Two kinds of figure come out: wall-clock
+percentiles, which are what a latency budget promises, and `robust_ms`, which predictors are fitted to: the median
+over runs of
 
     cpu_run * (quietest reference / reference around the run) ** 0.8
 
-with thread CPU time, good to 2 % where wall medians drift by 10 % (measured at a load of 11 on 2 cores; the exponent made
-quiet and loaded thirds of the samples agree).
+with thread CPU time, good to 2 % where wall medians drift by 10 % (measured at a load of 11 on 2 cores; the exponent
+made quiet and loaded thirds of the samples agree).
 """
 
 import random
@@ -73,7 +74,7 @@ def measure_file(path: Path, seconds: float = 3.0, runtime: str = DEFAULT, seed:
 def measure_files(
     paths: Sequence[Path], seconds: float, runtime: str = DEFAULT, seed: int = 0, progress: Progress | None = None
 ) -> list[Measurement]:
-    """Times exported networks in interleaved rounds for about `seconds` seconds in all; every one has at least 4 visits."""
+    """Times exported networks in interleaved rounds for about `seconds` seconds in all, each in at least 4 visits."""
     code = load_runtime(runtime)
     runs = [code.load(path) for path in paths]
     samples = sample_rounds(runs, load_reference(code), seconds, random.Random(seed), progress)

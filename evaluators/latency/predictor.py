@@ -1,43 +1,52 @@
 """Predictor: milliseconds of any genotype on a measured device, with an upper bound.
 
-A block's traced graph is lowered to kernels (evaluators.latency.kernels). Time is linear in each kernel class's count, MACs,
-padded MACs, elements moved and weights, no weight negative: a roofline whose slopes are fitted to the end-to-end times of the
-profile's fit networks, relative errors minimised. A Gaussian process on the logarithm of measured / linear corrects it where
-cross-validation on the fit networks says that it helps. The verify networks are used for nothing but `quality` and the bound:
-one-sided split conformal prediction (Vovk et al., "Algorithmic Learning in a Random World", 2005).
+A block's traced graph is lowered to kernels (evaluators.latency.kernels). Time is linear in each kernel class's
+count, padded MACs, elements moved and weights: a roofline whose slopes, none negative, are fitted to the end-to-end
+times of the profile's fit networks. Relative errors are minimised, and the slopes are drawn towards a rough common
+machine, scaled to the device's speed, as strongly as cross-validation on the fit networks allows. The verify networks
+are used for nothing but `quality` and the bound: one-sided split conformal prediction (Vovk et al., "Algorithmic
+Learning in a Random World", 2005).
 """
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.latency.kernels import FEATURES, Layout, Lowered, lower_block
+from evaluators.latency.kernels import FEATURES, LOWERING, Layout, lower_block, total_kernels
 from evaluators.latency.profile import FIT, VERIFY, MeasuredNetwork, Profile
 from search_spaces.errors import InputError
 from search_spaces.genotype import BlockSpec, Genotype
 from search_spaces.task import Task
 
-if TYPE_CHECKING:
-    from sklearn.gaussian_process import GaussianProcessRegressor
-
 Array = NDArray[np.float64]
-Totals = Mapping[str, tuple[float, ...]]
+Totals = Mapping[str, tuple[int, ...]]
 
 _OVERHEAD = "network"  # the class of what is paid once a run
-_UNITS = (1e-3, 1e-8, 1e-8, 1e-6, 1e-6)  # so that a column's weight is of the order of milliseconds
 _FOLDS = 9
-_CLIP = 0.2
-_GAIN = 0.97  # the correction must lower the cross-validated error to this share
+_STRENGTHS = tuple(float(s) for s in np.geomspace(1e-4, 1.0, 13))
+_TOLERANCE = 1.1  # the strongest prior is taken whose cross-validated error is within this factor of the least
+
+# The prior: milliseconds a kernel, a padded MAC, an element moved, a weight, on a 3 GHz core with AVX-512, from memory.
+_MS_COUNT, _MS_MOVED, _MS_WEIGHT, _MS_OVERHEAD = 3e-3, 2e-7, 1e-7, 2e-2
+_MS_MAC = {
+    "depthwise": 6e-8,
+    "depthwise_dilated": 8e-8,
+    "conv_plain": 1e-7,
+    "conv_stem": 3e-8,
+    "linear": 3e-8,
+    "pointwise_vector": 5e-8,
+}
+_MS_MAC_OTHER = 1.2e-8
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Milliseconds of one inference: expected, upper bound at the predictor's confidence, and each block's share of `ms`."""
+    """Milliseconds of one inference: expected, bounded at the predictor's confidence, and each block's share of `ms`."""
 
     ms: float
     bound_ms: float
@@ -53,18 +62,19 @@ class Predictor:
     def __init__(self, profile: Profile, space_name: str, confidence: float = 0.95) -> None:
         self._where = f"device {profile.name}, space {space_name}"
         self._confidence = confidence
-        self._task = Task(profile.calibration(space_name).input, 0)
-        calibration = profile.calibration(space_name)
-        fit, self._verify = calibration.split(FIT), calibration.split(VERIFY)
+        self._calibration = profile.calibration(space_name)
+        self._task = Task(self._calibration.input, 0)
+        fit, self._verify = self._calibration.split(FIT), self._calibration.split(VERIFY)
         _check_enough(len(self._verify), confidence, self._where)
-        totals = [_totals(n, self._task) for n in fit]
+        totals = [self._totals(n) for n in fit]
         self._kinds = (_OVERHEAD, *sorted({kind for t in totals for kind in t} - {_OVERHEAD}))
-        self._blocks: dict[tuple[Any, ...], tuple[Array, tuple[int, ...], Layout]] = {}
-        rows = np.stack([self._row(t) for t in totals])
-        measured = np.array([n.ms for n in fit])
-        self._weights = _relative_nnls(rows, measured)
-        self._residual = _residual(rows, measured, self._by_kind)
-        self._ratios = self._verify_ratios()
+        self._blocks: dict[tuple[Any, ...], tuple[float, tuple[int, ...], Layout]] = {}
+        prior = np.concatenate([_prior(kind) for kind in self._kinds])
+        self._weights = _fit(np.stack([self._row(t) for t in totals]), np.array([n.ms for n in fit]), prior)
+        self._overhead = self._ms({_OVERHEAD: _ONCE})
+        self._usable = tuple(n for n in self._verify if set(self._totals(n)) <= set(self._kinds))
+        _check_enough(len(self._usable), confidence, self._where)
+        self._ratios = np.array([n.ms / self._ms(self._totals(n)) for n in self._usable])
 
     def predict(self, genotype: Genotype, task: Task) -> Prediction:
         """Milliseconds of `genotype` built for `task`.
@@ -77,19 +87,14 @@ class Predictor:
         """`predict` for many: about ten thousand a second once their blocks have been met."""
         if task.input != self._task.input:
             raise InputError(f"{self._where}: measured at input {self._task.input}, not {task.input}")
-        if not genotypes:
-            return []
-        blocks = [self._block_rows(genotype, task) for genotype in genotypes]
-        kinds = np.stack([np.sum(rows, axis=0) for rows in blocks])
-        factors = self._factors(kinds)
-        return [self._prediction(rows, float(f)) for rows, f in zip(blocks, factors, strict=True)]
+        return [self._prediction(genotype, task) for genotype in genotypes]
 
     @cached_property
     def quality(self) -> dict[str, float]:
         """Error on the verify networks, which neither the fit nor its choices have seen.
 
-        rmspe and bias relative (0.1 is 10 %), within_5 and within_10 shares, spearman rank correlation, n networks, refused
-        of them for an unseen operation; factor of the bound over the prediction, and its confidence.
+        rmspe and bias relative (0.1 is 10 %), within_5 and within_10 shares, spearman rank correlation, n networks,
+        refused of them for an unseen operation; factor of the bound over the prediction, and its confidence.
         """
         from scipy.stats import spearmanr
 
@@ -112,62 +117,43 @@ class Predictor:
         """bound_ms / ms."""
         return max(1.0, conformal_factor(self._ratios, self._confidence))
 
-    # --- the model --------------------------------------------------------------------------------------------------------
-
-    def _row(self, totals: Totals) -> Array:
-        """The features of a network or block, one per class and FEATURE, as one vector."""
-        return np.concatenate([np.multiply(totals.get(k, (0.0,) * len(FEATURES)), _UNITS) for k in self._kinds])
-
-    def _by_kind(self, rows: Array, weights: Array) -> Array:
-        """Linear milliseconds by class of kernel: [..., classes]."""
-        return (rows * weights).reshape(*rows.shape[:-1], len(self._kinds), len(FEATURES)).sum(-1)  # type: ignore[no-any-return]
-
-    def _factors(self, kinds: Array) -> Array:
-        """The correction of each network, from its linear milliseconds by class."""
-        if self._residual is None:
-            return np.ones(len(kinds))
-        return np.exp(np.clip(self._residual.predict(_descriptors(kinds)), -_CLIP, _CLIP))  # type: ignore[no-any-return]
-
-    def _block_rows(self, genotype: Genotype, task: Task) -> list[Array]:
-        """Linear milliseconds by class of every block, the overhead on the first."""
-        found: list[Array] = []
+    def _prediction(self, genotype: Genotype, task: Task) -> Prediction:
+        times: list[float] = []
         shape: tuple[int, ...] = task.input
         layout: Layout = "plain"
         for spec in genotype.blocks:
             key = (spec, shape, task.classes, layout)
             if key not in self._blocks:
                 self._blocks[key] = self._lowered(*key)
-            row, shape, layout = self._blocks[key]
-            found.append(row)
-        overhead = self._by_kind(self._row({_OVERHEAD: _ONCE}), self._weights)
-        return [found[0] + overhead, *found[1:]]
+            ms, shape, layout = self._blocks[key]
+            times.append(ms)
+        times[0] += self._overhead
+        total = sum(times)
+        return Prediction(total, total * self.factor, tuple(times))
 
-    def _lowered(self, spec: BlockSpec, shape: Any, classes: int, layout: Layout) -> tuple[Array, tuple[int, ...], Layout]:
-        lowered: Lowered = lower_block(spec, shape, self._task.input, classes, layout)
+    def _lowered(self, spec: BlockSpec, shape: Any, classes: int, layout: Layout) -> tuple[float, tuple[int, ...], Layout]:
+        lowered = lower_block(spec, shape, self._task.input, classes, layout)
         unseen = sorted(set(lowered.totals) - set(self._kinds))
         if unseen:
             raise InputError(
                 f'block "{spec.text}" runs {", ".join(unseen)}, which no network had that {self._where} was fitted to; '
                 "measure a space that has this block"
             )
-        return self._by_kind(self._row(lowered.totals), self._weights), lowered.out_shape, lowered.out_layout
+        return self._ms(lowered.totals), lowered.out_shape, lowered.out_layout
 
-    def _prediction(self, rows: list[Array], factor: float) -> Prediction:
-        block_ms = tuple(float(row.sum()) * factor for row in rows)
-        ms = sum(block_ms)
-        return Prediction(ms, ms * self.factor, block_ms)
+    def _totals(self, network: MeasuredNetwork) -> Totals:
+        """A measured network's kernels, summed by class, and what is paid once."""
+        kernels = network.kernels
+        if self._calibration.lowering != LOWERING:
+            kernels = total_kernels(Genotype.parse(network.genotype), Task(self._task.input, network.classes))
+        return {**kernels, _OVERHEAD: _ONCE}
 
-    def _verify_ratios(self) -> Array:
-        """Measured over predicted for the verify networks."""
-        self._usable, predicted = [], []
-        for network in self._verify:
-            totals = _totals(network, self._task)
-            if set(totals) <= set(self._kinds):
-                kinds = self._by_kind(self._row(totals), self._weights)[None]
-                self._usable.append(network)
-                predicted.append(float(kinds.sum() * self._factors(kinds)[0]))
-        _check_enough(len(predicted), self._confidence, self._where)
-        return np.array([n.ms for n in self._usable]) / np.array(predicted)
+    def _ms(self, totals: Totals) -> float:
+        return float(self._row(totals) @ self._weights)
+
+    def _row(self, totals: Totals) -> Array:
+        """The features of a network or block, one per class and FEATURE, as one vector."""
+        return np.concatenate([np.array(totals.get(k, _NONE), np.float64) for k in self._kinds])
 
 
 def conformal_factor(ratios: Iterable[float], confidence: float) -> float:
@@ -180,7 +166,8 @@ def conformal_factor(ratios: Iterable[float], confidence: float) -> float:
     return float(ordered[_rank(len(ordered), confidence) - 1])
 
 
-_ONCE = (1.0, 0.0, 0.0, 0.0, 0.0)
+_NONE = (0,) * len(FEATURES)
+_ONCE = tuple(int(feature == "count") for feature in FEATURES)
 
 
 def _rank(n: int, confidence: float) -> int:
@@ -196,49 +183,41 @@ def _check_enough(n: int, confidence: float, where: str) -> None:
         )
 
 
-def _totals(network: MeasuredNetwork, task: Task) -> Totals:
-    """A measured network's kernels, summed by class, with its overhead."""
-    return {k: tuple(v) for k, v in network.kernels.items()} | {_OVERHEAD: _ONCE}
+def _prior(kind: str) -> Array:
+    """Rough milliseconds per FEATURE of a class; MACs count as padded only."""
+    count = _MS_OVERHEAD if kind == _OVERHEAD else _MS_COUNT
+    rough = {"count": count, "padded": _MS_MAC.get(kind, _MS_MAC_OTHER), "moved": _MS_MOVED, "weights": _MS_WEIGHT}
+    return np.array([rough.get(feature, 0.0) for feature in FEATURES])
 
 
-def _relative_nnls(rows: Array, measured: Array) -> Array:
-    """Weights >= 0 that minimise the sum of (predicted / measured - 1)^2."""
+def _fit(rows: Array, measured: Array, prior: Array) -> Array:
+    """Weights per feature, with the strength of the prior chosen by cross-validation."""
+    folds = np.arange(len(measured)) % min(_FOLDS, len(measured))
+    errors = {s: _cross_validated(rows, measured, prior, s, folds) for s in _STRENGTHS}
+    strongest = max(s for s, error in errors.items() if error <= _TOLERANCE * min(errors.values()))
+    return _regularised_nnls(rows, measured, prior, strongest)
+
+
+def _cross_validated(rows: Array, measured: Array, prior: Array, strength: float, folds: NDArray[np.int64]) -> float:
+    """Root mean square relative error out of fold."""
+    errors = []
+    for fold in range(int(folds.max()) + 1):
+        weights = _regularised_nnls(rows[folds != fold], measured[folds != fold], prior, strength)
+        errors += list(rows[folds == fold] @ weights / measured[folds == fold] - 1)
+    return float(np.sqrt(np.mean(np.square(errors))))
+
+
+def _regularised_nnls(rows: Array, measured: Array, prior: Array, strength: float) -> Array:
+    """Weights w >= 0 that minimise sum (rows w / measured - 1)^2 + sum strength^2 (w / (s prior) - 1)^2.
+
+    s is the device's speed: the factor that makes the prior fit best.
+    """
     from scipy.optimize import nnls
 
-    return nnls(rows / measured[:, None], np.ones(len(measured)))[0]  # type: ignore[no-any-return]
-
-
-def _descriptors(kinds: Array) -> Array:
-    """What the correction may depend on: each class's share of the time, and the logarithm of the time."""
-    total = kinds.sum(-1, keepdims=True)
-    return np.concatenate([kinds / total, np.log(total)], axis=-1)
-
-
-def _residual(rows: Array, measured: Array, by_kind: Any) -> "GaussianProcessRegressor | None":
-    """The correction fitted to out-of-fold errors of the linear model, or None where it does not help."""
-    if len(measured) < 2 * _FOLDS:
-        return None
-    folds = np.arange(len(measured)) % _FOLDS
-    descriptors, target = np.zeros(0), np.zeros(len(measured))
-    parts: list[Array] = []
-    for fold in range(_FOLDS):
-        weights = _relative_nnls(rows[folds != fold], measured[folds != fold])
-        parts.append(by_kind(rows[folds == fold], weights))
-        target[folds == fold] = np.log(measured[folds == fold] / np.maximum(parts[-1].sum(-1), 1e-9))
-    descriptors = np.zeros((len(measured), parts[0].shape[-1] + 1))
-    for fold in range(_FOLDS):
-        descriptors[folds == fold] = _descriptors(parts[fold])
-    corrected = np.zeros_like(target)
-    for fold in range(_FOLDS):
-        model = _gaussian_process().fit(descriptors[folds != fold], target[folds != fold])
-        corrected[folds == fold] = target[folds == fold] - np.clip(model.predict(descriptors[folds == fold]), -_CLIP, _CLIP)
-    if np.sqrt(np.mean(corrected**2)) > _GAIN * np.sqrt(np.mean(target**2)):
-        return None
-    return _gaussian_process().fit(descriptors, target)
-
-
-def _gaussian_process() -> "GaussianProcessRegressor":
-    from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import RBF, WhiteKernel
-
-    return GaussianProcessRegressor(0.01 * RBF(1.0, "fixed") + WhiteKernel(0.0025, "fixed"), optimizer=None)
+    relative = rows * prior / measured[:, None]
+    rough = relative.sum(1)
+    scale = rough.sum() / np.square(rough).sum()
+    columns = relative.shape[1]
+    left = np.vstack([relative * scale, strength * np.eye(columns)])
+    right = np.concatenate([np.ones(len(measured)), np.full(columns, strength)])
+    return nnls(left, right)[0] * scale * prior  # type: ignore[no-any-return]

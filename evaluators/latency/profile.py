@@ -1,8 +1,9 @@
 """Device profiles: what was measured on a device, one JSON file each; measuring this machine's.
 
-A profile belongs to one device: processor, runtime with its version, threads, data type. It holds, for each search space that
-it was calibrated for, the times of sampled networks: some to fit a predictor to, the others to verify it with. Hand-designed
-networks are never among them. The regressor is not stored: it is fitted again on loading (evaluators.latency.predictor).
+A profile belongs to one device: processor, runtime with its version, threads, data type. It holds, for each search
+space that it was calibrated for, the times of sampled networks: some to fit a predictor to, the others to verify it
+with. Hand-designed networks are never among them. The regressor is not stored: it is fitted again on loading
+(evaluators.latency.predictor).
 """
 
 import json
@@ -17,13 +18,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from evaluators.latency.kernels import FEATURES, total_kernels
-from evaluators.latency.measure import Measurement, Progress, Sample, load_reference, quietest, sample_rounds, summarise
+from evaluators.latency.kernels import FEATURES, LOWERING, total_kernels
+from evaluators.latency.measure import Measurement, Progress, Run, Sample, load_reference, quietest, sample_rounds, summarise
 from evaluators.latency.runtime import DEFAULT, Runtime, load_runtime
 from search_spaces.anchor import anchors
 from search_spaces.errors import InputError, near_miss
@@ -64,7 +65,8 @@ class Device:
 class MeasuredNetwork:
     """One timed network. `ms` is the robust estimate that predictors are fitted to, p50_ms and p90_ms are wall clock.
 
-    `kernels` is what it ran, as evaluators.latency.kernels sums it by class: so a profile is fitted without tracing again.
+    `kernels` is what it ran, as evaluators.latency.kernels sums it by class: so a profile is fitted without tracing
+    again.
     """
 
     genotype: str
@@ -83,13 +85,15 @@ class Calibration:
     """What was measured for one search space, and under which conditions.
 
     noise: median over networks of the relative standard error of `ms`. contention: median slow-down of the reference
-    network by other work on the machine. reference_ms: its quiet time. seconds: how long measuring took.
+    network by other work on the machine. reference_ms: its quiet time. seconds: how long measuring took. lowering: the
+    version of the code that summed up the networks' kernels.
     """
 
     input: tuple[int, int, int]
     seed: int
     created: str
     seconds: float
+    lowering: int
     reference_ms: float
     noise: float
     contention: float
@@ -129,7 +133,7 @@ class Listing:
     problem: str
 
 
-# --- this machine ---------------------------------------------------------------------------------------------------------
+# --- this machine ---
 
 
 def local_device(runtime: str = DEFAULT) -> Device:
@@ -163,7 +167,7 @@ def _load() -> float:
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else 0.0
 
 
-# --- files ----------------------------------------------------------------------------------------------------------------
+# --- files ---
 
 
 def user_folder() -> Path:
@@ -180,8 +184,8 @@ def list_profiles() -> list[Listing]:
 def load_profile(name_or_path: str = LOCAL, *, anywhere: bool = False) -> Profile:
     """The profile called `name`, in a file PATH.json, or of this machine ("local").
 
-    Raises InputError when there is none, when the file is damaged or of another version, and, unless `anywhere`, when it
-    belongs to another device than this machine with the runtime as installed.
+    Raises InputError when there is none, when the file is damaged or of another version, and, unless `anywhere`, when
+    it belongs to another device than this machine with the runtime as installed.
     """
     profile = _read(_find(name_or_path))
     if not anywhere:
@@ -282,7 +286,12 @@ def _why(error: Exception) -> str:
 
 def _check_here(profile: Profile) -> None:
     here = local_device(profile.device.runtime)
-    for field, word in (("cpu", "processor"), ("runtime_version", "runtime version"), ("threads", "threads"), ("dtype", "dtype")):
+    for field, word in (
+        ("cpu", "processor"),
+        ("runtime_version", "runtime version"),
+        ("threads", "threads"),
+        ("dtype", "dtype"),
+    ):
         theirs, ours = getattr(profile.device, field), getattr(here, field)
         if theirs != ours:
             raise InputError(
@@ -291,7 +300,7 @@ def _check_here(profile: Profile) -> None:
             )
 
 
-# --- measuring ------------------------------------------------------------------------------------------------------------
+# --- measuring ---
 
 
 def measure_profile(
@@ -330,7 +339,7 @@ class _Chosen:
 
 
 def choose_networks(space: SearchSpace, fit: int, verify: int, seed: int) -> list[_Chosen]:
-    """Networks of a space to time: `verify` drawn at random, then `fit` of a random pool so that every choice is met often."""
+    """Networks of a space to time: `verify` drawn at random, `fit` picked so that every choice is met often."""
     rng = random.Random(seed)
     barred = {a.genotype for a in anchors()}
     pool = list(dict.fromkeys(g for g in (space.sample(rng) for _ in range(_POOL)) if g not in barred))
@@ -404,25 +413,28 @@ def _measure(
     reference = load_reference(runtime)
     for start in range(0, len(todo), _GROUP):
         group = todo[start : start + _GROUP]
-        done, share = len(chosen) - len(todo) + start, len(group)
-        runs = []
+        report = partial(_report, progress, len(chosen) - len(todo) + start, len(group), len(chosen))
+        runs: list[Run] = []
         for i in group:
-            progress((done + 0.5 * len(runs)) / len(chosen), "exporting networks")
+            report(0.5 * len(runs) / len(group), "exporting networks")
             runs.append(_exported(chosen[i], space, runtime))
-        half = done + 0.5 * share
-        timed = sample_rounds(
-            runs,
-            reference,
-            seconds * share / len(chosen),
-            rng,
-            lambda part, what, half=half, share=share: progress((half + 0.5 * share * part) / len(chosen), "timing networks"),  # type: ignore[misc]
-        )
+        share = seconds * len(group) / len(chosen)
+        timed = sample_rounds(runs, reference, share, rng, partial(_second_half, report))
         for i, visits in zip(group, timed, strict=True):
             journal.add(i, visits)
     progress(1.0, "measured")
 
 
-def _exported(chosen: _Chosen, space: SearchSpace, runtime: Runtime) -> Any:
+def _report(progress: Progress, done: int, group: int, total: int, part: float, what: str) -> None:
+    """Progress of the whole from the part of a group that is done."""
+    progress((done + group * part) / total, what)
+
+
+def _second_half(report: Progress, part: float, _: str) -> None:
+    report(0.5 + 0.5 * part, "timing networks")
+
+
+def _exported(chosen: _Chosen, space: SearchSpace, runtime: Runtime) -> Run:
     """The network, exported to a temporary file, loaded, the file gone."""
     import torch
 
@@ -446,6 +458,7 @@ def _calibrated(
         seed=seed,
         created=_now(),
         seconds=round(seconds, 1),
+        lowering=LOWERING,
         reference_ms=quiet * 1e3,
         noise=_median([r.spread for r in results]),
         contention=_median([r.contention for r in results]),
@@ -469,11 +482,15 @@ def _entry(chosen: _Chosen, result: Measurement, space: SearchSpace) -> Measured
 
 
 def _with_space(device: Device, name: str, space: str, calibration: Calibration) -> Profile:
-    """The device's profile with one more space; started anew if there is none, or none that can be read or is this device's."""
+    """The device's profile with one more space; a file that is of no use any more is kept as NAME.json.old."""
     name = device.name if name == LOCAL else name
-    with suppress(InputError):
-        known = load_profile(name)
-        return replace(known, spaces=dict(known.spaces) | {space: calibration})
+    path = user_folder() / f"{name}.json"
+    if path.exists():
+        try:
+            known = load_profile(name)
+            return replace(known, spaces=dict(known.spaces) | {space: calibration})
+        except InputError:
+            path.replace(path.with_suffix(".json.old"))
     return Profile(name, device, _now(), _machine(), {space: calibration})
 
 

@@ -79,7 +79,14 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         part.replace(path)
 
 
-class _Asker(Searcher):  # type: ignore[misc]
+class _Unsaved:
+    """Left out of the copies that Tune pickles of its parts: the journal holds a search's state."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
     """Ray Tune's side of a Source: suggests its next job, and tells it of ends and errors."""
 
     def __init__(self, source: Source) -> None:
@@ -122,7 +129,7 @@ class _Asker(Searcher):  # type: ignore[misc]
         raise AssertionError("a search is resumed from its journal")
 
 
-class _Stopper(FIFOScheduler):  # type: ignore[misc]
+class _Stopper(_Unsaved, FIFOScheduler):  # type: ignore[misc]
     """Early stopping: after each epoch the source decides, so that its decisions outlive this process."""
 
     def __init__(self, asker: _Asker) -> None:
@@ -134,7 +141,7 @@ class _Stopper(FIFOScheduler):  # type: ignore[misc]
         return str(TrialScheduler.STOP if self._asker.result(trial.trial_id, result) else TrialScheduler.CONTINUE)
 
 
-class _Reporter(tune.Callback):  # type: ignore[misc]
+class _Reporter(_Unsaved, tune.Callback):  # type: ignore[misc]
     """Passes on what the scheduler does not see: last results and errors."""
 
     def __init__(self, asker: _Asker) -> None:

@@ -34,8 +34,8 @@ class Csc(nn.Module):
         act: Act = "relu",
     ) -> None:
         super().__init__()
-        if expand <= 0 or dilation < 1:
-            raise InputError("expand must be above 0, dilation 1 or more")
+        if not 0 < expand <= 64 or dilation < 1:
+            raise InputError("expand must be above 0 and at most 64, dilation 1 or more")
         self.concatenates = stride == 2 and c_out > c_in
         self.adds = stride == 1 and c_in == c_out
         new = c_out - c_in if self.concatenates else c_out

@@ -35,8 +35,8 @@ class Fe(nn.Module):
         act: Act = "relu",
     ) -> None:
         super().__init__()
-        if expand <= 0:
-            raise InputError("expand must be above 0")
+        if not 0 < expand <= 64:
+            raise InputError("expand must be above 0 and at most 64")
         self.parts = part_widths(c_in, units)
         widths = [sum(self.parts[i:]) for i in range(len(self.parts) - 1, 0, -1)]
         self.units = nn.ModuleList(_Unit(width, width, 1, expand, act, adds=True) for width in widths)

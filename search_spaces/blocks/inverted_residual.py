@@ -34,8 +34,8 @@ class InvertedResidual(nn.Module):
         linear: bool = True,
     ) -> None:
         super().__init__()
-        if expand <= 0 or not 0 <= se <= 1:
-            raise InputError("expand must be above 0, se between 0 and 1")
+        if not 0 < expand <= 64 or not 0 <= se <= 1:
+            raise InputError("expand must be above 0 and at most 64, se between 0 and 1")
         middle = c_in if expand == 1 else make_divisible(c_in * expand)
         layers: list[nn.Module] = []
         if middle != c_in:

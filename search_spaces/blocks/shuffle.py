@@ -37,9 +37,7 @@ class Shuffle(nn.Module):
         middle = c_out - c_out // 2
         self.left = None
         if left and not self.passes:
-            self.left = nn.Sequential(
-                conv_bn_act(c_in, c_in, kernel, stride, groups=c_in), conv_bn_act(c_in, left, act=act)
-            )
+            self.left = nn.Sequential(conv_bn_act(c_in, c_in, kernel, stride, groups=c_in), conv_bn_act(c_in, left, act=act))
         self.right = nn.Sequential(
             conv_bn_act(c_in // 2 if self.passes else c_in, middle, act=act),
             conv_bn_act(middle, middle, kernel, stride, groups=middle),

@@ -145,9 +145,7 @@ def test_a_missing_or_binary_file_is_named(tmp_path: Path) -> None:
             read_genotype(tmp_path / name)
 
 
-words = st.sampled_from(
-    [*block_kinds(), "8/1", "/2", "8", "kernel=3", "se=1e3", "act=relu", "groups=-1", "x3", "#", "="]
-)
+words = st.sampled_from([*block_kinds(), "8/1", "/2", "8", "kernel=3", "se=1e3", "act=relu", "groups=-1", "x3", "#", "="])
 
 
 @quick

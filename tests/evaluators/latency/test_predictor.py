@@ -1,0 +1,123 @@
+"""The predictor: recovers a physical ground truth, bounds, adds up by block, refuses what it has not seen."""
+
+import random
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from evaluators.latency.kernels import LOWERING, total_kernels
+from evaluators.latency.predictor import Predictor, conformal_factor
+from evaluators.latency.profile import Calibration, MeasuredNetwork, Profile, choose_networks, local_device
+from search_spaces.errors import InputError
+from search_spaces.genotype import Genotype
+from search_spaces.space import load_space
+from search_spaces.task import Task
+
+SPACE = load_space("tiny")
+
+
+def true_ms(kernels: dict[str, tuple[int, ...]]) -> float:
+    """A made-up machine: 4 us a kernel, 2e-8 ms a padded MAC (depthwise four times that), 3e-7 ms an element moved."""
+    ms = 0.05
+    for kind, (count, _, padded, moved, _) in kernels.items():
+        ms += 4e-3 * count + (8e-8 if kind.startswith("depthwise") else 2e-8) * padded + 3e-7 * moved
+    return ms
+
+
+@cache
+def synthetic(noise: float = 0.0, fit: int = 45, verify: int = 24) -> Profile:
+    rng = np.random.default_rng(0)
+    networks = []
+    for chosen in choose_networks(SPACE, fit, verify, 0):
+        kernels = total_kernels(chosen.genotype, SPACE.task(chosen.classes))
+        ms = true_ms(kernels) * float(np.exp(noise * rng.standard_normal()))
+        networks.append(MeasuredNetwork(chosen.genotype.text, chosen.classes, chosen.split, ms, ms, ms, 30, 0.01, kernels))
+    calibration = Calibration(SPACE.input, 0, "2026-01-01", 1.0, LOWERING, 0.3, 0.01, 0.0, 0.0, tuple(networks))
+    return Profile("synthetic", local_device(), "2026-01-01", {}, {"tiny": calibration})
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor(synthetic(), "tiny")
+
+
+def unseen(count: int) -> list[Genotype]:
+    rng = random.Random(99)
+    return [SPACE.sample(rng) for _ in range(count)]
+
+
+def test_recovers_a_linear_machine(predictor: Predictor) -> None:
+    """Noise-free: what error remains is the pull of the prior, below 2 %."""
+    assert predictor.quality["rmspe"] < 0.02 and predictor.quality["within_5"] == 1
+    for genotype in unseen(5):
+        expected = true_ms(total_kernels(genotype, SPACE.task(10)))
+        assert predictor.predict(genotype, SPACE.task(10)).ms == pytest.approx(expected, rel=0.05)
+
+
+def test_blocks_add_up_and_the_bound_is_above(predictor: Predictor) -> None:
+    for genotype, found in zip(unseen(3), predictor.predict_many(unseen(3), SPACE.task(10)), strict=True):
+        assert len(found.block_ms) == len(genotype.blocks) and min(found.block_ms) >= 0
+        assert sum(found.block_ms) == pytest.approx(found.ms, rel=1e-9)
+        assert found.bound_ms == pytest.approx(found.ms * predictor.factor) and found.bound_ms >= found.ms
+        assert predictor.predict(genotype, SPACE.task(10)) == found
+
+
+def test_quality_reports_noise_honestly() -> None:
+    quality = Predictor(synthetic(noise=0.05), "tiny").quality
+    assert quality["n"] == 24 and quality["confidence"] == 0.95
+    assert 0.03 < quality["rmspe"] < 0.12 and quality["factor"] > 1.03
+
+
+def test_an_operation_that_was_never_measured_is_named() -> None:
+    profile = synthetic()
+    calibration = profile.spaces["tiny"]
+    networks = tuple(n for n in calibration.networks if "prelu" not in n.kernels or n.split == "verify")
+    few = replace(profile, spaces={"tiny": replace(calibration, networks=networks)})
+    predictor = Predictor(few, "tiny", confidence=0.5)
+    genotype = Genotype.parse("conv 16/1\neesp 32/2\nhead")
+    with pytest.raises(InputError, match=r'block "eesp 32/2" runs prelu'):
+        predictor.predict(genotype, SPACE.task(10))
+    assert predictor.quality["refused"] > 0 and predictor.quality["n"] + predictor.quality["refused"] == 24
+
+
+def test_another_input_is_refused(predictor: Predictor) -> None:
+    with pytest.raises(InputError, match=r"\(3, 64, 64\)"):
+        predictor.predict(unseen(1)[0], Task((3, 64, 64), 10))
+
+
+def test_kernels_of_another_lowering_are_made_again() -> None:
+    profile = synthetic()
+    calibration = profile.spaces["tiny"]
+    stale = tuple(replace(n, kernels={"gone": (1, 0, 0, 0, 0)}) for n in calibration.networks)
+    old = replace(profile, spaces={"tiny": replace(calibration, lowering=LOWERING - 1, networks=stale)})
+    assert Predictor(old, "tiny").quality == Predictor(profile, "tiny").quality
+
+
+def test_too_few_verify_networks_are_refused() -> None:
+    profile = synthetic()
+    networks = profile.spaces["tiny"].networks
+    for count, enough in ((19, True), (18, False)):
+        some = replace(profile.spaces["tiny"], networks=networks[: 45 + count])
+        changed = replace(profile, spaces={"tiny": some})
+        if enough:
+            assert Predictor(changed, "tiny").factor >= 1
+        else:
+            with pytest.raises(InputError, match=r"18 verify networks are too few .* needs 19"):
+                Predictor(changed, "tiny")
+
+
+def test_conformal_factor_covers() -> None:
+    """With 24 of 24 + 1 exchangeable ratios the largest covers 24 / 25 = 96 % on average; 4000 draws, sd 0.3 %."""
+    rng = np.random.default_rng(1)
+    ratios = np.exp(0.1 * rng.standard_normal((4000, 25)))
+    covered = np.mean([row[-1] <= conformal_factor(row[:-1], 0.95) for row in ratios])
+    assert 0.95 <= covered <= 0.97
+
+
+def test_conformal_factor_is_the_right_rank() -> None:
+    assert conformal_factor(range(1, 20), 0.95) == 19
+    assert conformal_factor(range(1, 40), 0.95) == 38
+    with pytest.raises(InputError, match="needs 19"):
+        conformal_factor(range(18), 0.95)

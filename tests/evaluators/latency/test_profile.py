@@ -1,0 +1,148 @@
+"""Device profiles: round trip, refusals with a message for a person, measuring that can be interrupted."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evaluators.latency import profile as profiles
+from evaluators.latency.kernels import LOWERING
+from evaluators.latency.predictor import Predictor
+from evaluators.latency.profile import (
+    Calibration,
+    MeasuredNetwork,
+    Profile,
+    choose_networks,
+    list_profiles,
+    load_profile,
+    local_device,
+    measure_profile,
+    save_profile,
+    user_folder,
+)
+from search_spaces.anchor import anchors
+from search_spaces.errors import InputError
+from search_spaces.space import load_space
+
+NETWORK = MeasuredNetwork("conv 16/2\nhead\n", 10, "fit", 1.0, 1.1, 1.2, 30, 0.01, {"linear": (1, 2, 3, 4, 5)})
+CALIBRATION = Calibration((3, 32, 32), 0, "2026-01-01", 1.0, LOWERING, 0.3, 0.01, 0.1, 0.5, (NETWORK,))
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    return user_folder()
+
+
+def stored(**changes: Any) -> Path:
+    device = replace(local_device(), **changes)
+    return save_profile(Profile(device.name, device, "2026-01-01", {"cores": 2}, {"tiny": CALIBRATION}))
+
+
+def test_round_trip() -> None:
+    path = stored()
+    again = load_profile("local")
+    assert again == load_profile(str(path)) == load_profile(again.name)
+    assert again.spaces == {"tiny": CALIBRATION} and again.device == local_device()
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def edit(change: Callable[[dict[str, Any]], object]) -> Callable[[str], str]:
+    def edited(text: str) -> str:
+        data = json.loads(text)
+        change(data)
+        return json.dumps(data)
+
+    return edited
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text[: len(text) // 2], "damaged"),
+        (lambda text: "[]", "not a device profile"),
+        (edit(lambda d: d.pop("schema")), "not a device profile"),
+        (edit(lambda d: d.update(schema=99)), "version 99"),
+        (edit(lambda d: d.pop("device")), "device"),
+        (edit(lambda d: d["device"].pop("cpu")), "cpu"),
+        (edit(lambda d: d["spaces"]["tiny"].pop("networks")), "networks"),
+        (edit(lambda d: d["spaces"]["tiny"]["networks"][0].update(ms=-1)), "positive"),
+        (edit(lambda d: d["spaces"]["tiny"]["networks"][0].update(ms=float("nan"))), "positive"),
+        (edit(lambda d: d["spaces"]["tiny"]["networks"][0].update(kernels=3)), "damaged"),
+        (edit(lambda d: d.update(spaces=7)), "damaged"),
+    ],
+)
+def test_damaged_profiles_say_what_to_do(damage: Callable[[str], str], message: str) -> None:
+    path = stored()
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(InputError, match=message) as caught:
+        load_profile("local")
+    assert "nas device measure" in str(caught.value) and path.name in str(caught.value)
+    assert [bool(entry.problem) for entry in list_profiles()] == [True]
+
+
+@pytest.mark.parametrize("field", ["cpu", "runtime_version", "dtype"])
+def test_another_device_is_refused(field: str) -> None:
+    path = stored(**{field: "other"})
+    with pytest.raises(InputError, match=r"other, here it is .* run `nas device measure`"):
+        load_profile(str(path))
+    assert load_profile(str(path), anywhere=True).device.name == path.stem
+
+
+def test_no_profile_yet() -> None:
+    with pytest.raises(InputError, match="not been measured yet"):
+        load_profile("local")
+    with pytest.raises(InputError, match='no device "lokal"; did you mean "local"'):
+        load_profile("lokal")
+    with pytest.raises(InputError, match=r"no device profile file /nowhere\.json"):
+        load_profile("/nowhere.json")
+
+
+def test_a_space_that_was_not_measured() -> None:
+    stored()
+    with pytest.raises(InputError, match="nas device measure --space mobile"):
+        load_profile("local").calibration("mobile")
+
+
+def test_listing_imports_no_torch() -> None:
+    code = "import sys; from evaluators.latency.profile import list_profiles; list_profiles(); print('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_anchors_are_never_measured_and_every_choice_of_blocks_is() -> None:
+    chosen = choose_networks(load_space("tiny"), 45, 24, 0)
+    assert len({c.genotype for c in chosen}) == len(chosen) == 69
+    assert not {c.genotype for c in chosen} & {a.genotype for a in anchors()}
+    kinds = {spec.kind for c in chosen if c.split == "fit" for spec in c.genotype.blocks}
+    assert kinds >= {"conv", "inverted_residual", "shuffle", "eesp", "csc", "fe", "head"}
+    assert chosen == choose_networks(load_space("tiny"), 45, 24, 0)
+
+
+def test_really_measured_and_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = load_space("tiny")
+    monkeypatch.setattr(profiles, "_GROUP", 4)
+    seen: list[float] = []
+
+    def interrupt(fraction: float, what: str) -> None:
+        seen.append(fraction)
+        if fraction > 0.5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure_profile(space, interrupt, seconds=0.5, fit=6, verify=2)
+    exported: list[str] = []
+    monkeypatch.setattr(profiles, "_exported", lambda c, s, r, real=profiles._exported: exported.append(c) or real(c, s, r))
+    measured = measure_profile(space, lambda fraction, what: seen.append(fraction), seconds=0.5, fit=6, verify=2)
+    assert len(exported) == 4 and seen[-1] == 1.0
+    assert load_profile("local") == measured
+    assert [p.suffix for p in user_folder().iterdir()] == [".json"]
+    networks = measured.spaces["tiny"].networks
+    assert [n.split for n in networks] == ["fit"] * 6 + ["verify"] * 2
+    assert all(0 < n.p50_ms <= n.p90_ms and n.n >= 12 and n.kernels for n in networks)
+    genotype = choose_networks(space, 6, 2, 0)[0].genotype
+    assert Predictor(measured, "tiny", confidence=0.5).predict(genotype, space.task(10)).ms > 0

@@ -1,0 +1,81 @@
+"""ONNX export: agrees with torch for every kind of block; one quiet file with the agreed names and shapes."""
+
+import warnings
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from evaluators.onnx import OPSET, export_onnx, onnx_difference
+from search_spaces.genotype import Genotype
+from search_spaces.network import build
+from search_spaces.registry import block_kinds
+from search_spaces.task import Task
+
+TASK = Task((3, 32, 32), 10)
+# float32 has 1e-7; a few dozen layers, summed in another order, lose less than three digits of it
+TOLERANCE = 1e-4
+
+
+def network_with(kind: str, stride: int) -> nn.Module:
+    known = block_kinds()[kind]
+    size = (str(24) if known.has_width else "") + (f"/{stride}" if known.has_stride else "")
+    line = "" if kind == "head" else f"{kind} {size}\n"
+    torch.manual_seed(0)
+    network = build(Genotype.parse(f"conv 24/2\n{line}head"), TASK)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.uniform_(module.running_mean, -0.5, 0.5)  # type: ignore[arg-type]
+            nn.init.uniform_(module.running_var, 0.5, 2.0)  # type: ignore[arg-type]
+    return network
+
+
+@pytest.mark.parametrize("kind", list(block_kinds()))
+@pytest.mark.parametrize("stride", [1, 2])
+def test_every_kind_of_block_agrees(kind: str, stride: int, tmp_path: Path) -> None:
+    if stride == 2 and not block_kinds()[kind].has_stride:
+        stride = 1
+    network = network_with(kind, stride)
+    export_onnx(network, TASK, tmp_path / "network.onnx")
+    assert onnx_difference(network, tmp_path / "network.onnx", TASK, seed=1) < TOLERANCE
+
+
+def test_the_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    network = network_with("inverted_residual", 2).train()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        export_onnx(network, TASK, tmp_path / "network.onnx")
+    assert capfd.readouterr() == ("", "")
+    assert network.training
+    assert [p.name for p in tmp_path.iterdir()] == ["network.onnx"]
+    model = onnx.load(tmp_path / "network.onnx")
+    onnx.checker.check_model(model)
+    image, logits = model.graph.input[0], model.graph.output[0]
+    assert (image.name, [d.dim_value for d in image.type.tensor_type.shape.dim]) == ("image", [1, 3, 32, 32])
+    assert (logits.name, [d.dim_value for d in logits.type.tensor_type.shape.dim]) == ("logits", [1, 10])
+    assert model.opset_import[0].version == OPSET
+    assert not any(node.op_type == "BatchNormalization" for node in model.graph.node)
+
+
+class _Prepared(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 10)
+        self.prepared = False
+
+    def prepare_export(self) -> None:
+        self.prepared = True
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x.mean((2, 3)))  # type: ignore[no-any-return]
+
+
+def test_prepare_export_works_on_a_copy(tmp_path: Path) -> None:
+    network = _Prepared()
+    export_onnx(network, TASK, tmp_path / "network.onnx")
+    assert not network.prepared and float(network.linear.weight.abs().sum().detach()) > 0
+    assert onnx_difference(network, tmp_path / "network.onnx", TASK) == 1.0

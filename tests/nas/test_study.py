@@ -1,0 +1,169 @@
+"""The study: the gate, the memory, early stopping, and going on from the journal."""
+
+import random
+
+import pytest
+
+from nas.study import Estimate, Study, counts, training_seed
+from search_spaces.errors import InputError
+from search_spaces.genotype import Genotype
+from search_spaces.space import load_space
+
+SPACE = load_space("tiny")
+SMALL = """
+summary: four genotypes
+input: [3, 8, 8]
+stages:
+  - {name: stem, width: [8, 16], blocks: {conv: {kernel: [1, 3]}}}
+  - {name: head, blocks: {head: {}}}
+"""
+
+
+def _cost_ms(genotype: Genotype) -> float:
+    return sum((b.width or 0) for b in genotype.blocks) / 500
+
+
+def _estimate(genotype: Genotype) -> Estimate:
+    return Estimate(_cost_ms(genotype), 1.1 * _cost_ms(genotype), 1, 1)
+
+
+def _score(genotype: Genotype) -> float:
+    return random.Random(genotype.id).random()
+
+
+def _study(path, budget=1.5, space=SPACE, seed=0, sampler="tpe"):
+    return Study(path / "journal.log", space, _estimate, budget, sampler, seed)
+
+
+def _train(study, proposal, epochs=4):
+    for epoch in range(1, epochs + 1):
+        if study.report(proposal.number, epoch, _score(proposal.genotype) * epoch / epochs, 1.0):
+            break
+    return study.complete(proposal.number, epochs)
+
+
+@pytest.fixture
+def small(tmp_path):
+    (tmp_path / "small.yaml").write_text(SMALL)
+    return load_space(str(tmp_path / "small.yaml"))
+
+
+def test_nothing_over_the_budget_is_let_through(tmp_path):
+    study = _study(tmp_path)
+    for _ in range(15):
+        proposal = study.ask()
+        assert proposal.estimate.bound_ms <= 1.5
+        _train(study, proposal)
+    found = counts(study.trials())
+    assert found["rejected"] > 0
+    assert found["asked"] == found["rejected"] + found["repeated"] + found["trained"] + found["failed"]
+    assert all(t.estimate.bound_ms > 1.5 for t in study.trials() if t.outcome == "rejected")
+
+
+def test_no_genotype_is_trained_twice_and_a_small_space_ends(tmp_path, small):
+    study = _study(tmp_path, space=small, sampler="random")
+    trained = []
+    while proposal := study.ask():
+        trained.append(proposal.genotype.text)
+        _train(study, proposal)
+    assert len(trained) == len(set(trained)) == small.size == 4
+    assert counts(study.trials())["repeated"] > 0
+
+
+def test_the_same_seed_asks_the_same_and_another_does_not(tmp_path):
+    def asked(seed, name):
+        (tmp_path / name).mkdir()
+        study = _study(tmp_path / name, seed=seed)
+        return [_train(study, study.ask()).genotype.text for _ in range(16)]
+
+    assert asked(3, "a") == asked(3, "b") != asked(4, "c")
+
+
+@pytest.mark.parametrize("stop_after", [1, 5, 14])
+def test_a_reopened_study_asks_what_an_uninterrupted_one_would(tmp_path, stop_after):
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "parts").mkdir()
+    whole = _study(tmp_path / "whole")
+    expected = [_train(whole, whole.ask()).genotype.text for _ in range(16)]
+    parts = _study(tmp_path / "parts")
+    found = [_train(parts, parts.ask()).genotype.text for _ in range(stop_after)]
+    parts = _study(tmp_path / "parts")
+    found += [_train(parts, parts.ask()).genotype.text for _ in range(16 - stop_after)]
+    assert found == expected
+
+
+def test_a_trial_that_was_running_goes_on_after_reopening(tmp_path):
+    study = _study(tmp_path)
+    proposal = study.ask()
+    study.report(proposal.number, 1, 0.5, 2.0)
+    study = _study(tmp_path)
+    [running] = [t for t in study.trials() if t.outcome == "running"]
+    assert running.genotype == proposal.genotype
+    assert not study.report(running.number, 1, 0.5, 2.0)  # trained again from the start, kept once
+    for epoch in (2, 3, 4):
+        study.report(running.number, epoch, 0.6, 2.0)
+    done = study.complete(running.number, 4)
+    assert (done.outcome, done.accuracies) == ("trained", (0.5, 0.6, 0.6, 0.6))
+
+
+def test_a_trial_cut_off_while_being_asked_is_closed(tmp_path):
+    study = _study(tmp_path)
+    first = study.ask()
+    _train(study, first)
+    text = (tmp_path / "journal.log").read_bytes().splitlines(keepends=True)
+    study.ask()
+    cut = (tmp_path / "journal.log").read_bytes().splitlines(keepends=True)
+    for keep in range(len(text), len(cut)):
+        (tmp_path / "journal.log").write_bytes(b"".join(cut[:keep]))
+        reopened = _study(tmp_path)
+        assert [t.genotype for t in reopened.trials() if t.outcome == "trained"] == [first.genotype]
+        assert reopened.ask() is not None
+        (tmp_path / "journal.log").write_bytes(b"".join(cut))
+
+
+def test_successive_halving_stops_the_worse_half(tmp_path):
+    study = _study(tmp_path)
+    ended = [_train(study, study.ask()) for _ in range(24)]
+    stopped = [t for t in ended if t.outcome == "stopped"]
+    assert 0 < len(stopped) < len(ended)
+    assert max(ended, key=lambda t: t.accuracies[0]).outcome == "trained"
+
+
+def test_a_failure_is_kept_with_its_reason_and_never_asked_again(tmp_path):
+    study = _study(tmp_path)
+    proposal = study.ask()
+    study.fail(proposal.number, "the loss was nan in epoch 1, by batch 16")
+    reopened = _study(tmp_path).trials()[proposal.number]
+    assert (reopened.outcome, reopened.reason) == ("failed", "the loss was nan in epoch 1, by batch 16")
+    assert counts(_study(tmp_path).trials())["failed"] == 1
+
+
+def test_anchors_enter_with_their_genes_where_the_space_contains_them(tmp_path):
+    mobile = load_space("mobile")
+    study = Study(tmp_path / "journal.log", mobile, _estimate, 1e9, "tpe", 0)
+    for entry in mobile.reference_networks():
+        proposal = study.seed_anchor(entry)
+        assert proposal.anchor == entry.name and proposal.genotype == entry.genotype
+        assert study.seed_anchor(entry) is None
+    params = {t.user_attrs["origin"]: t.params for t in study._study.trials}
+    for name, where in mobile.anchors.items():
+        assert bool(params[f"anchor:{name}"]) == (where == "inside")
+        if where == "inside":
+            assert mobile.decode(params[f"anchor:{name}"]).text in {e.genotype.text for e in mobile.reference_networks()}
+    assert counts(study.trials())["asked"] == 0
+
+
+def test_notes_survive(tmp_path):
+    _study(tmp_path).note("measured:abc", {"p50_ms": 1.5})
+    assert _study(tmp_path).notes("measured") == {"abc": {"p50_ms": 1.5}}
+
+
+def test_unknown_sampler_is_refused_with_the_near_miss(tmp_path):
+    with pytest.raises(InputError, match="tpe"):
+        _study(tmp_path, sampler="tpee")
+
+
+def test_training_seeds_follow_from_seed_genotype_and_stage():
+    a, b = (SPACE.sample(random.Random(i)) for i in range(2))
+    assert training_seed(0, a, "search") == training_seed(0, a, "search")
+    assert len({training_seed(0, a, "search"), training_seed(1, a, "search"), training_seed(0, b, "search"), training_seed(0, a, "final")}) == 4
