@@ -143,7 +143,7 @@ def _traced(spec: BlockSpec, in_shape: Image, image: Image, classes: int) -> _Tr
     )
 
 
-def _peak(graph: "nx.DiGraph", keep_input: bool) -> int:
+def _peak(graph: "nx.DiGraph[int]", keep_input: bool) -> int:
     """The largest number of elements alive at once when the nodes run in order."""
     owners = _owners(graph)
     last = _last_reads(graph, owners)
@@ -160,7 +160,7 @@ def _peak(graph: "nx.DiGraph", keep_input: bool) -> int:
     return peak
 
 
-def _owners(graph: "nx.DiGraph") -> dict[int, int]:
+def _owners(graph: "nx.DiGraph[int]") -> dict[int, int]:
     """The node that allocated the memory which each node's output is in."""
     owners: dict[int, int] = {}
     for node, data in graph.nodes(data=True):
@@ -172,7 +172,7 @@ def _owners(graph: "nx.DiGraph") -> dict[int, int]:
     return owners
 
 
-def _spent(graph: "nx.DiGraph", source: int, node: int, owners: dict[int, int]) -> bool:
+def _spent(graph: "nx.DiGraph[int]", source: int, node: int, owners: dict[int, int]) -> bool:
     """Whether nothing after `node` reads the memory that `source` is in (and it is not a part of a larger one)."""
     mates = [n for n, owner in owners.items() if owner == owners[source]]
     whole = graph.nodes[owners[source]]["shape"] == graph.nodes[source]["shape"]
@@ -180,7 +180,7 @@ def _spent(graph: "nx.DiGraph", source: int, node: int, owners: dict[int, int]) 
     return whole and not held and all(reader <= node for n in mates for reader in graph.successors(n))
 
 
-def _last_reads(graph: "nx.DiGraph", owners: dict[int, int]) -> dict[int, int]:
+def _last_reads(graph: "nx.DiGraph[int]", owners: dict[int, int]) -> dict[int, int]:
     last: dict[int, int] = {}
     for source, reader in graph.edges:
         last[owners[source]] = max(last.get(owners[source], 0), reader)

@@ -42,7 +42,7 @@ _KEEPS_SHAPE = frozenset(
 _CONVOLUTION = ("weight", "stride", "padding", "dilation", "groups")
 
 
-def traced_blocks(genotype: Genotype, task: Task) -> Iterator[tuple[BlockSpec, nx.DiGraph]]:
+def traced_blocks(genotype: Genotype, task: Task) -> Iterator[tuple[BlockSpec, "nx.DiGraph[int]"]]:
     """Each block with its graph, in order."""
     shape: Shape = task.input
     for spec in genotype.blocks:
@@ -52,9 +52,9 @@ def traced_blocks(genotype: Genotype, task: Task) -> Iterator[tuple[BlockSpec, n
         shape = graph.graph["out_shape"]
 
 
-def network_graph(genotype: Genotype, task: Task) -> nx.DiGraph:
+def network_graph(genotype: Genotype, task: Task) -> "nx.DiGraph[int]":
     """The whole network's graph: the blocks' graphs joined; a node's `block` is its place in the genotype."""
-    whole = nx.DiGraph(in_shape=task.input, params=0)
+    whole: nx.DiGraph[int] = nx.DiGraph(in_shape=task.input, params=0)
     whole.add_node(0, op="input", inputs=(), shape=(1, *task.input), weights=0, view=False, in_place=False, block=-1)
     whole.nodes[0].update(memory=0, stored=math.prod(task.input))
     last = 0
@@ -66,7 +66,7 @@ def network_graph(genotype: Genotype, task: Task) -> nx.DiGraph:
     return nx.freeze(whole)
 
 
-def _append(whole: nx.DiGraph, graph: nx.DiGraph, index: int, last: int) -> int:
+def _append(whole: "nx.DiGraph[int]", graph: "nx.DiGraph[int]", index: int, last: int) -> int:
     """Adds a block's nodes; returns the number of the node that writes its output."""
     number = {n: {"input": last, "image": 0}.get(op, len(whole) + i) for i, (n, op) in enumerate(_ops(graph))}
     for node, data in graph.nodes(data=True):
@@ -76,13 +76,13 @@ def _append(whole: nx.DiGraph, graph: nx.DiGraph, index: int, last: int) -> int:
     return number[graph.graph["output"]]
 
 
-def _ops(graph: nx.DiGraph) -> list[tuple[int, str]]:
-    sources = [(n, op) for n, op in graph.nodes(data="op") if op in ("input", "image")]
-    return [(n, op) for n, op in graph.nodes(data="op") if op not in ("input", "image")] + sources
+def _ops(graph: "nx.DiGraph[int]") -> list[tuple[int, str]]:
+    ops = [(n, str(data["op"])) for n, data in graph.nodes(data=True)]
+    return sorted(ops, key=lambda entry: entry[1] in ("input", "image"))
 
 
 @lru_cache(maxsize=4096)
-def block_graph(spec: BlockSpec, in_shape: Image, image: Image, classes: int) -> nx.DiGraph:
+def block_graph(spec: BlockSpec, in_shape: Image, image: Image, classes: int) -> "nx.DiGraph[int]":
     """The graph of one block for input [1, *in_shape] in a network whose picture is [1, *image]. Do not modify it.
 
     Raises InputError that quotes the block when its knobs do not go together.
@@ -92,7 +92,7 @@ def block_graph(spec: BlockSpec, in_shape: Image, image: Image, classes: int) ->
     return nx.freeze(trace(module, in_shape, image))
 
 
-def trace(module: nn.Module, in_shape: Shape, image: Shape) -> nx.DiGraph:
+def trace(module: nn.Module, in_shape: Shape, image: Shape) -> "nx.DiGraph[int]":
     """The graph of a block's module, whose parameters are on the meta device, for one picture."""
     x = torch.empty(1, *in_shape, device="meta")
     picture = torch.empty(1, *image, device="meta")
@@ -114,7 +114,7 @@ class _Recorder(TorchDispatchMode):
 
     def __init__(self, x: Tensor, image: Tensor) -> None:
         super().__init__()
-        self.graph = nx.DiGraph()
+        self.graph: nx.DiGraph[int] = nx.DiGraph()
         self._writers: dict[int, int] = {}
         self._storages: dict[int, list[Tensor]] = {}  # holds every tensor seen, so that no id() comes twice
         self._first: dict[int, int] = {}  # the first node that wrote to a storage

@@ -14,7 +14,7 @@ _UNITS = {"us": 0.001, "µs": 0.001, "ms": 1.0, "s": 1000.0}
 _TIMES = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
-class _Quantity(click.ParamType):
+class _Quantity(click.ParamType):  # type: ignore[type-arg]
     """A number with a unit, such as 20ms; converted to the unit whose factor is 1."""
 
     def __init__(self, name: str, units: dict[str, float], example: str) -> None:

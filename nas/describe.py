@@ -177,10 +177,8 @@ def _network(what: str, space_name: str, classes: int | None) -> tuple[str, Geno
 def _block_ms(genotype: Genotype, task: Task, device: str, space_name: str) -> tuple[tuple[float, ...], str]:
     predictor = _predictor(device, space_name)
     if predictor is None:
-        return (
-            (),
-            f"No predicted latency: the device was not measured for the space {space_name}; `nas device measure --space {space_name}`.",
-        )
+        hint = f"`nas device measure --space {space_name}`"
+        return (), f"No predicted latency: the device was not measured for the space {space_name}; {hint}."
     try:
         prediction = predictor.predict(genotype, task)
     except InputError as error:

@@ -31,8 +31,9 @@ def check_budget(space: SearchSpace, estimate: Callable[[Genotype], Estimate], b
     if bound_ms(fastest) > budget_ms:
         median = statistics.median(predicted_ms(space.decode(t)) for t in tables)
         raise InputError(
-            f"no network of the space {space.name} can be trusted to hold {budget_ms:g} ms on this device: the fastest is "
-            f"predicted at {predicted_ms(fastest):.2f} ms (upper bound {bound_ms(fastest):.2f} ms), the median at {median:.2f} ms"
+            f"no network of the space {space.name} can be trusted to hold {budget_ms:g} ms on this device: "
+            f"the fastest is predicted at {predicted_ms(fastest):.2f} ms (upper bound {bound_ms(fastest):.2f} ms), "
+            f"the median at {median:.2f} ms"
         )
 
 

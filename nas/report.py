@@ -23,7 +23,8 @@ def write(run: Run) -> dict[str, Any]:
         _plot(run, found, rows)
     except OSError as error:
         raise InputError(
-            f"cannot write the report in {run.path}: {error.strerror}; the journal is whole, `nas resume {run.path}` tries again"
+            f"cannot write the report in {run.path}: {error.strerror}; "
+            f"the journal is whole, `nas resume {run.path}` tries again"
         ) from None
     return found
 

@@ -242,9 +242,8 @@ class _Proposals:
             self._view.best(
                 f"best {lead.accuracy:.2%} at {lead.estimate.predicted_ms:.1f} ms ({lead.anchor or lead.genotype.id})"
             )
-        self._view.step(
-            f"{trial.number:>4}  {trial.anchor or trial.genotype.id:<24} {trial.estimate.predicted_ms:6.2f} ms predicted  {what}"
-        )
+        name, predicted = trial.anchor or trial.genotype.id, trial.estimate.predicted_ms
+        self._view.step(f"{trial.number:>4}  {name:<24} {predicted:6.2f} ms predicted  {what}")
 
     def _ask(self) -> Proposal | None:
         if not self._may_ask():

@@ -106,7 +106,9 @@ class Study:
             genes = self._space.encode(anchor.genotype)
         except InputError:
             genes = {}
-        distributions = {n: optuna.distributions.CategoricalDistribution(self._space.genes[n]) for n in genes}
+        distributions: dict[str, optuna.distributions.BaseDistribution] = {
+            n: optuna.distributions.CategoricalDistribution(self._space.genes[n]) for n in genes
+        }
         frozen = optuna.trial.create_trial(
             state=TrialState.RUNNING,
             params=genes,

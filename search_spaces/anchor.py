@@ -26,7 +26,7 @@ class Published:
 
 @dataclass(frozen=True)
 class Anchor:
-    """A hand-designed network. `params` and `macs` are exact for `task` (batch norm's affine pair counted, biases not as MACs)."""
+    """A hand-designed network; `params` (batch norm's affine pair included) and `macs` (no biases) are exact for `task`."""
 
     name: str
     family: str

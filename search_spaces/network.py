@@ -61,7 +61,7 @@ def build_block(spec: BlockSpec, c_in: int, classes: int) -> nn.Module:
 
 
 def initialise(network: nn.Module) -> None:
-    """He initialisation (arXiv:1502.01852, fan-out, per group) of convolutions; normal(0, .01) of linear layers; zero biases."""
+    """He initialisation (arXiv:1502.01852, fan-out per group) of convolutions, normal(0, .01) of linear layers, no biases."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             fan_out = module.out_channels * math.prod(module.kernel_size) // module.groups

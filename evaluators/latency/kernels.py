@@ -137,13 +137,13 @@ def lower_block(
 class _Lowering:
     """One pass over a graph in order; `_layouts` holds in which layouts each tensor is at hand."""
 
-    def __init__(self, graph: "nx.DiGraph", layout: Layout) -> None:
+    def __init__(self, graph: "nx.DiGraph[int]", layout: Layout) -> None:
         self._graph = graph
         self._layouts: dict[int, set[str]] = {}
         self._absorbed: dict[int, int] = {}  # nodes that became part of the kernel of an earlier one
-        for node, op in graph.nodes(data="op"):
-            if op in ("input", "image"):
-                self._layouts[node] = {layout if op == "input" else "plain"}
+        for node, data in graph.nodes(data=True):
+            if data["op"] in ("input", "image"):
+                self._layouts[node] = {layout if data["op"] == "input" else "plain"}
 
     @property
     def out_layout(self) -> Layout:

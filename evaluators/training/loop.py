@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -91,13 +92,15 @@ def _rate(step: int, steps: int, warmup: float) -> float:
 
 
 def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    weights, others = [], []
+    weights: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for module in network.modules():
         for name, parameter in module.named_parameters(recurse=False):
             decays = isinstance(module, nn.Conv2d | nn.Linear) and name == "weight"
             (weights if decays else others).append(parameter)
+    groups: list[dict[str, Any]] = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.SGD(
-        [{"params": weights}, {"params": others, "weight_decay": 0.0}],
+        groups,
         lr=recipe.learning_rate * recipe.batch_size / 128,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,

@@ -95,7 +95,7 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
         self._jobs: dict[str, Job] = {}
         self._failures: dict[str, str] = {}
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+    def suggest(self, trial_id: str) -> Any:
         job = self._source.next()
         if job is None:
             return str(Searcher.FINISHED)
@@ -195,7 +195,7 @@ class RayTuneExecutor:
 
 def _start(workers: int, address: str | None, store_bytes: int) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)
-    quiet = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
+    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     try:
         if address:
             ray.init(address=address, **quiet)

@@ -1,0 +1,74 @@
+"""The lowering runs as many convolutions, data movements and layout changes as ONNX Runtime's own optimised graph."""
+
+from collections import Counter
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import pytest
+
+from evaluators.latency.kernels import lowered_blocks, total_kernels
+from evaluators.onnx import export_onnx
+from search_spaces.genotype import Genotype
+from search_spaces.network import build
+from search_spaces.task import Task
+
+TASK = Task((3, 32, 32), 10)
+CLASSES = {
+    "convolution": {"Conv", "FusedConv"},
+    "reorder": {"ReorderInput", "ReorderOutput"},
+    "silu": {"QuickGelu"},
+    "prelu": {"PRelu"},
+    "cat": {"Concat"},
+    "split": {"Split", "Slice"},
+    "transpose": {"Transpose"},
+    "linear": {"Gemm", "MatMul"},
+}
+LINES = [
+    "inverted_residual 32/1 act=hard_swish se=0.25",
+    "inverted_residual 40/2 act=swish\ninverted_residual 40/1 act=swish",
+    "shuffle 48/2\nshuffle 48/1",
+    "eesp 48/2\neesp 48/1",
+    "max_pool /2",
+]
+
+
+def ours(genotype: Genotype) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for kind, (count, *_) in total_kernels(genotype, TASK).items():
+        convolves = kind.startswith(("conv", "pointwise", "depthwise")) or kind == "batch_norm_blocked"
+        found["convolution" if convolves else kind.split("_")[0]] += count
+    return Counter({name: found[name] for name in CLASSES if found[name]})
+
+
+def theirs(genotype: Genotype, folder: Path) -> Counter[str]:
+    export_onnx(build(genotype, TASK), TASK, folder / "network.onnx")
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(folder / "optimised.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(str(folder / "network.onnx"), options, providers=["CPUExecutionProvider"])
+    types = Counter(node.op_type for node in onnx.load(folder / "optimised.onnx").graph.node)
+    return Counter({name: n for name, ops in CLASSES.items() if (n := sum(types[op] for op in ops))})
+
+
+def blocks_of_16() -> bool:
+    """ONNX Runtime blocks by 16 channels with AVX-512 only; the lowering is written for that."""
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.exists() and "avx512f" in cpuinfo.read_text()
+
+
+@pytest.mark.skipif(not blocks_of_16(), reason="needs a processor with AVX-512")
+@pytest.mark.parametrize("lines", LINES)
+def test_agrees_with_the_optimised_graph(lines: str, tmp_path: Path) -> None:
+    genotype = Genotype.parse(f"conv 32/2 act=hard_swish\n{lines}\nhead")
+    mine, real = ours(genotype), theirs(genotype, tmp_path)
+    # One reorder of a 1x1 map before the classifier may differ: it moves a few hundred numbers.
+    assert abs(mine.pop("reorder", 0) - real.pop("reorder", 0)) <= 1
+    assert mine == real
+
+
+def test_layout_is_handed_from_block_to_block() -> None:
+    genotype = Genotype.parse("conv 32/2\nshuffle 32/1\ninverted_residual 32/1\nhead")
+    stem, shuffle, inverted, _ = lowered_blocks(genotype, TASK)
+    assert (stem.out_layout, shuffle.out_layout, inverted.out_layout) == ("blocked", "plain", "blocked")
+    assert "reorder_plain" in shuffle.totals and "reorder_blocked" in inverted.totals
