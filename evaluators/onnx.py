@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from search_spaces.network import example_input
+from search_spaces.ops.shift import fold_permutations
 from search_spaces.task import Task
 
 OPSET = 17
@@ -27,13 +28,10 @@ INPUT, OUTPUT = "image", "logits"
 def export_onnx(network: nn.Module, task: Task, path: Path) -> None:
     """Writes `network` in eval mode as one ONNX file: input "image" float32 [1, C, H, W], output "logits" [1, classes].
 
-    A block that has a method `prepare_export()` is told, on a copy: `network` itself is left as it was.
+    Channels of learnt shifts are sorted, on a copy, so that each group moves in one piece; `network` is left as it was.
     """
     network = copy.deepcopy(network).cpu().float().eval()
-    for module in network.modules():
-        prepare = getattr(module, "prepare_export", None)
-        if callable(prepare):
-            prepare()
+    fold_permutations(network)
     with _quiet(), _one_thread(), torch.no_grad():
         torch.onnx.export(
             network,

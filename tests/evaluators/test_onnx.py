@@ -59,23 +59,30 @@ def test_the_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert not any(node.op_type == "BatchNormalization" for node in model.graph.node)
 
 
-class _Prepared(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(3, 10)
-        self.prepared = False
-
-    def prepare_export(self) -> None:
-        self.prepared = True
-        nn.init.zeros_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.linear(x.mean((2, 3)))  # type: ignore[no-any-return]
+def scattered(network: nn.Module) -> nn.Module:
+    """Learnt shifts as training leaves them: anywhere within two pixels."""
+    for name, parameter in network.named_parameters():
+        if name.endswith("_offsets"):
+            nn.init.uniform_(parameter, -2.4, 2.4)
+    return network.train().eval()
 
 
-def test_prepare_export_works_on_a_copy(tmp_path: Path) -> None:
-    network = _Prepared()
+def test_learnt_shifts_are_sorted_on_a_copy(tmp_path: Path) -> None:
+    network = scattered(network_with("fe", 1))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
     export_onnx(network, TASK, tmp_path / "network.onnx")
-    assert not network.prepared and float(network.linear.weight.abs().sum().detach()) > 0
-    assert onnx_difference(network, tmp_path / "network.onnx", TASK) == 1.0
+    assert onnx_difference(network, tmp_path / "network.onnx", TASK) < TOLERANCE
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    operations = {node.op_type for node in onnx.load(tmp_path / "network.onnx").graph.node}
+    assert "Pad" in operations and "Gather" not in operations
+
+
+@pytest.mark.parametrize("kind", ["csc", "fe"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_shift_is_a_movement_of_data_and_no_convolution(kind: str, stride: int, tmp_path: Path) -> None:
+    export_onnx(scattered(network_with(kind, stride)), TASK, tmp_path / "network.onnx")
+    model = onnx.load(tmp_path / "network.onnx")
+    weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    kernels = [weights[node.input[1]][2:] for node in model.graph.node if node.op_type == "Conv"]
+    assert kernels.pop(0) == (3, 3)  # the stem
+    assert kernels and set(kernels) == {(1, 1)}
