@@ -202,9 +202,9 @@ def _predicted(predictor: Any, entry: Any) -> str:
 
 def _leader(run: Any) -> Any:
     from nas.search import ranking
-    from nas.study import open_for_reading, trials_of
+    from nas.study import read_journal
 
-    leaders = ranking(trials_of(open_for_reading(run.journal)), anchors=True)
+    leaders = ranking(read_journal(run.journal).trials, anchors=True)
     return leaders[0] if leaders else None
 
 

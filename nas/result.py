@@ -5,15 +5,15 @@ from typing import Any
 from nas.pareto import front
 from nas.run import Run
 from nas.search import best_found, ranking
-from nas.study import Proposal, counts, notes_of, open_for_reading, trials_of
+from nas.study import Proposal, counts, read_journal
 from search_spaces.anchor import anchor as anchor_named
 
 
 def result(run: Run) -> dict[str, Any]:
     """Everything that is known of a run so far. Latencies are in milliseconds, accuracies 0..1, macs and params counts."""
-    study = open_for_reading(run.journal)
-    trials = trials_of(study)
-    finals, measured, tests = (notes_of(study, kind) for kind in ("final", "measured", "test"))
+    memory = read_journal(run.journal)
+    trials = memory.trials
+    finals, measured, tests = (memory.notes(kind) for kind in ("final", "measured", "test"))
     facts = _Facts(trials, finals, measured, tests)
     budget = run.config.budget_ms
     winner = best_found(finals, measured, budget, origin="")
@@ -45,17 +45,16 @@ def result(run: Run) -> dict[str, Any]:
         "epochs": {"search": run.config.recipe.epochs, "final": run.config.recipe.final_epochs},
         "machine": run.machine,
         "versions": run.versions,
-        "wall_seconds": round(sum(s["seconds"] for s in notes_of(study, "session").values()), 1),
+        "wall_seconds": round(sum(s["seconds"] for s in memory.notes("session").values()), 1),
     }
 
 
 def points(run: Run) -> list[dict[str, Any]]:
     """Every trained network: predicted latency, last accuracy in the search, figures of its retraining if there was one."""
-    study = open_for_reading(run.journal)
-    finals, measured = notes_of(study, "final"), notes_of(study, "measured")
+    memory = read_journal(run.journal)
+    finals, measured = memory.notes("final"), memory.notes("measured")
     rows = [
-        _point(t, finals.get(t.genotype.id, {}), measured.get(t.genotype.id, {}))
-        for t in ranking(trials_of(study), anchors=True)
+        _point(t, finals.get(t.genotype.id, {}), measured.get(t.genotype.id, {})) for t in ranking(memory.trials, anchors=True)
     ]
     on_front = set(front([(row["predicted_ms"], row["search_accuracy"]) for row in rows]))
     for i, row in enumerate(rows):

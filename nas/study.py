@@ -95,7 +95,7 @@ class Study:
 
     def trials(self) -> list[Proposal]:
         """Every proposal so far, in order."""
-        return trials_of(self._study)
+        return _memory(self._study).trials
 
     def seed_anchor(self, anchor: Anchor) -> Proposal | None:
         """Enters an anchor as a trial, with its genes when the space contains it; None if it was entered before."""
@@ -174,7 +174,7 @@ class Study:
 
     def notes(self, kind: str) -> dict[str, dict[str, Any]]:
         """The facts kept under `kind:ID`, by ID."""
-        return notes_of(self._study, kind)
+        return _memory(self._study).notes(kind)
 
     def _answer_from_memory(self, trial: Trial, genotype: Genotype, estimate: Estimate) -> None:
         first = self._trial(self._known[genotype.text])
@@ -207,19 +207,28 @@ class Study:
         return _read(self._frozen(number))
 
 
-def open_for_reading(journal: Path) -> optuna.Study:
-    """The study in a journal, unchanged by reading it."""
-    storage = optuna.storages.JournalStorage(Journal(journal, writable=False))
-    return optuna.load_study(study_name=_STUDY, storage=storage)
+@dataclass(frozen=True)
+class Memory:
+    """What a journal holds: every proposal in order (none that was cut off while being written), and the other facts."""
+
+    trials: list[Proposal]
+    facts: dict[str, dict[str, Any]]
+
+    def notes(self, kind: str) -> dict[str, dict[str, Any]]:
+        """The facts kept under `kind:ID`, by ID."""
+        return {key.partition(":")[2]: value for key, value in self.facts.items() if key.partition(":")[0] == kind}
 
 
-def trials_of(study: optuna.Study) -> list[Proposal]:
-    """Every proposal of a study, in order; one that was cut off before it was written whole is left out."""
-    return [_read(t) for t in study.get_trials(deepcopy=False) if "outcome" in t.user_attrs]
+def read_journal(path: Path) -> Memory:
+    """What is in a journal, which may be empty; reading changes nothing, and may be done while a search writes it."""
+    storage = optuna.storages.JournalStorage(Journal(path, writable=False))
+    if not storage.get_all_studies():
+        return Memory([], {})
+    return _memory(optuna.load_study(study_name=_STUDY, storage=storage))
 
 
-def notes_of(study: optuna.Study, kind: str) -> dict[str, dict[str, Any]]:
-    return {k.partition(":")[2]: v for k, v in study.user_attrs.items() if k.partition(":")[0] == kind}
+def _memory(study: optuna.Study) -> Memory:
+    return Memory([_read(t) for t in study.get_trials(deepcopy=False) if "outcome" in t.user_attrs], study.user_attrs)
 
 
 def counts(trials: Iterable[Proposal]) -> dict[str, int]:

@@ -1,0 +1,77 @@
+"""A small space, pictures that can be told apart, and a device profile measured for the space; made once a session."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SPACE = """
+# Small: for tests of whole searches.
+summary: small networks for 16x16 pictures
+input: [3, 16, 16]
+overall_stride: 4
+stages:
+  - {name: stem, width: [8, 16], blocks: {conv: {act: [relu, hard_swish]}}}
+  - name: s1
+    width: [8, 16, 24]
+    stride: 2
+    depth: [1, 2]
+    blocks:
+      inverted_residual: {kernel: [3, 5], expand: {each: [1, 2, 4]}, act: [relu, hard_swish]}
+      shuffle: {act: [relu, hard_swish]}
+  - {name: head, blocks: {head: {}}}
+anchors:
+  "mobilenet_v3:small": s1.width
+"""
+
+
+def write_pictures(folder: Path, per_class: int = 60, size: int = 16) -> Path:
+    """Three classes of noisy pictures: bright left, bright top, bright middle."""
+    rng = np.random.default_rng(0)
+    for name, region in (("left", np.s_[:, : size // 2]), ("top", np.s_[: size // 2]), ("middle", np.s_[4:-4, 4:-4])):
+        (folder / name).mkdir(parents=True)
+        for i in range(per_class):
+            pixels = rng.integers(0, 120, (size, size, 3))
+            pixels[region] += 90
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory):
+    """A folder with small.yaml, pictures/ and the environment in which this machine is measured for the space."""
+    folder = tmp_path_factory.mktemp("workshop")
+    (folder / "small.yaml").write_text(SPACE)
+    write_pictures(folder / "pictures")
+    os.environ["XDG_DATA_HOME"] = str(folder / "data")
+    from evaluators.latency.profile import measure_profile
+    from search_spaces.space import load_space
+
+    measure_profile(load_space(str(folder / "small.yaml")), seconds=6.0, fit=20, verify=20)
+    return folder
+
+
+@pytest.fixture
+def nas(workshop, tmp_path):
+    """Runs `nas ARGUMENTS` as a process in a folder of its own; returns the finished process."""
+
+    def run(*arguments: object, **more: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "nas", *map(str, arguments)]
+        environment = {**os.environ, "COLUMNS": "160"}
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, **more)
+
+    return run
+
+
+@pytest.fixture
+def small_search(workshop):
+    """The arguments of a search that takes seconds."""
+    return [
+        "search",
+        *("--space", workshop / "small.yaml", "--data", f"imagefolder:{workshop / 'pictures'}"),
+        *("--latency-budget", "50ms", "--trials", 4, "--epochs", 2, "--final-epochs", 2, "--finalists", 2),
+    ]

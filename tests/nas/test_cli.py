@@ -1,0 +1,248 @@
+"""The command line: fast help, and one clear message with exit code 2 for every kind of wrong input."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nas import cli
+
+
+@pytest.fixture
+def nas_here(workshop, tmp_path, monkeypatch, capsys):
+    """Runs `nas ARGUMENTS` in this process; returns (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(workshop / "data"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def refused(nas_here):
+    """Runs a command that must be refused; returns its one message."""
+
+    def run(*arguments: object) -> str:
+        code, _, err = nas_here(*arguments)
+        assert code == 2, err
+        assert "Traceback" not in err
+        return err
+
+    return run
+
+
+def _search(workshop, *more: object) -> list[object]:
+    return [
+        "search",
+        *("--space", workshop / "small.yaml", "--data", f"imagefolder:{workshop / 'pictures'}", "--latency-budget", "50ms"),
+        *more,
+    ]
+
+
+LISTS = [["list", what] for what in ("spaces", "blocks", "anchors", "devices", "datasets")]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["search", "--help"], *LISTS])
+def test_help_and_lists_load_neither_torch_nor_ray(arguments, tmp_path):
+    code = (
+        "import sys; sys.argv = ['nas', *sys.argv[1:]]; from nas.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "print('LOADED', sorted({'torch', 'ray', 'torchvision', 'optuna', 'sklearn', 'onnxruntime'} & set(sys.modules)))"
+    )
+    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0 and "LOADED []" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("budget", "message"),
+    [
+        ("20", "is not a number with a unit"),
+        ("20 miles", "is not a number with a unit"),
+        ("ms", "is not a number with a unit"),
+        ("-3ms", "is not a number with a unit"),
+        ("0ms", "must be above 0"),
+        ("1e3ms", "is not a number with a unit"),
+        ("", "is not a number with a unit"),
+    ],
+)
+def test_a_budget_that_is_no_latency(refused, budget, message):
+    assert message in refused("search", "--latency-budget", budget)
+
+
+def test_a_budget_is_required(refused):
+    assert "--latency-budget" in refused("search")
+
+
+def test_units_are_converted():
+    for text, ms in (("20ms", 20.0), ("0.02s", 20.0), ("500us", 0.5), ("1.5 ms", 1.5)):
+        assert cli.LATENCY.convert(text, None, None) == pytest.approx(ms)
+
+
+def test_a_budget_below_what_the_space_reaches_names_the_fastest_and_the_median(refused, workshop, tmp_path):
+    message = refused(*_search(workshop, "--run", "run"), "--latency-budget", "1us")
+    assert "the fastest is predicted at" in message and "the median at" in message and "0.001 ms" in message
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--space", "mobil"], 'did you mean "mobile"'),
+        (["--space", "none.yaml"], "there is no search space file none.yaml"),
+        (["--data", "fashion-mnst-small"], "fashion-mnist-small"),
+        (["--data", "imagefolder:nowhere"], "nowhere"),
+        (["--data", "imagefolder"], "PATH"),
+        (["--device", "pixel"], 'there is no device "pixel"'),
+        (["--device", "none.json"], "there is no device profile file none.json"),
+        (["--sampler", "tpee"], 'did you mean "tpe"'),
+        (["--recipe", "standrd"], 'did you mean "standard"'),
+        (["--trials", "0"], "--trials"),
+        (["--trials", "many"], "--trials"),
+        (["--time", "soon"], "is not a number with a unit"),
+        (["--train-size", "4"], "4"),
+        (["--trails", "3"], "--trials"),
+    ],
+)
+def test_wrong_flags(refused, workshop, flags, message):
+    assert message in refused(*_search(workshop, "--run", "run"), *flags)
+    assert not Path("run").exists()
+
+
+def test_an_unreadable_picture_and_an_empty_class_are_named(refused, workshop, tmp_path):
+    shutil.copytree(workshop / "pictures", tmp_path / "mine")
+    (tmp_path / "mine" / "top" / "3.png").write_bytes(b"\x89PNG\r\n but cut off")
+    assert "3.png" in refused(*_search(workshop), "--data", "imagefolder:mine")
+    shutil.rmtree(tmp_path / "mine" / "top")
+    (tmp_path / "mine" / "top").mkdir()
+    assert "top" in refused(*_search(workshop), "--data", "imagefolder:mine")
+
+
+def test_a_malformed_genotype_names_file_line_and_near_miss(refused, tmp_path):
+    (tmp_path / "net.txt").write_text("conv 16/2\ninverted_residul 24/2\nhead\n")
+    message = refused("show", "net.txt")
+    assert "net.txt, line 2" in message and 'did you mean "inverted_residual"' in message
+
+
+def test_a_malformed_space_names_file_and_line(refused, tmp_path):
+    (tmp_path / "mine.yaml").write_text("summary: x\ninput: [3, 8\n")
+    assert "mine.yaml, line" in refused("search", "--latency-budget", "20ms", "--space", "mine.yaml")
+
+
+def test_show_of_nothing_known(refused):
+    assert 'did you mean "mobilenet_v2"' in refused("show", "mobilenet_v22")
+    assert "neither a genotype file" in refused("show", "some/where.txt")
+
+
+def test_show_prints_a_table_for_a_genotype_file_and_an_anchor(nas_here, workshop, tmp_path):
+    (tmp_path / "net.txt").write_text("conv 16/1\nshuffle 24/2\nhead\n")
+    code, out, _ = nas_here("show", "net.txt", "--space", workshop / "small.yaml", "--classes", "3")
+    assert code == 0 and "shuffle 24/2" in out and "Predicted" in out
+    code, out, _ = nas_here("show", "mobilenet_v2")
+    assert code == 0 and "3,504,872" in out and "300.8" in out
+
+
+def test_device_show_states_the_error_on_unseen_networks(nas_here):
+    code, out, _ = nas_here("device", "show")
+    assert code == 0 and "small" in out and "within 10 %" in out
+    code, out, _ = nas_here("device", "list")
+    assert code == 0 and "small" in out
+
+
+def test_a_damaged_or_foreign_device_profile(refused, workshop, tmp_path):
+    [profile] = (workshop / "data" / "compact-nas" / "devices").glob("*.json")
+    data = json.loads(profile.read_text())
+    (tmp_path / "damaged.json").write_text(profile.read_text()[:-100])
+    assert "damaged" in refused(*_search(workshop), "--device", "damaged.json")
+    data["device"]["cpu"] = "Another processor"
+    (tmp_path / "foreign.json").write_text(json.dumps(data))
+    assert "another device" in refused(*_search(workshop), "--device", "foreign.json")
+
+
+def _made_run(workshop, tmp_path: Path) -> Path:
+    """A run folder as `nas search` makes it, before anything was trained."""
+    from evaluators.training.recipe import load_recipe
+    from nas.run import Config, create
+
+    [profile] = (workshop / "data" / "compact-nas" / "devices").glob("*.json")
+    config = Config(
+        space="small",
+        budget_ms=50.0,
+        device="local",
+        data=f"imagefolder:{workshop / 'pictures'}",
+        train_size=16,
+        trials=2,
+        seconds=None,
+        finalists=1,
+        seed=0,
+        sampler="tpe",
+        workers=1,
+        address=None,
+        recipe=load_recipe("standard"),
+    )
+    return create(tmp_path / "run", config, (workshop / "small.yaml").read_text(), profile).path
+
+
+@pytest.mark.parametrize("command", ["resume", "status", "export"])
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("run.yaml", "format: 1", "format: 99", "format 99, but this version reads format 1"),
+        ("run.yaml", "budget_ms", "budgt_ms", "damaged"),
+        ("run.yaml", "config:", "config: [", "line"),
+        ("run.yaml", "epochs: 4", "epochs: four", "epochs must be int"),
+        ("journal.log", "", "not a record\n", "line 1: damaged record"),
+        ("space.yaml", None, None, "space.yaml is missing"),
+        ("device.json", None, None, "device.json is missing"),
+        ("run.yaml", None, None, "is not a run folder"),
+    ],
+)
+def test_a_damaged_run_or_one_of_another_version(refused, workshop, tmp_path, command, file, old, new, message):
+    run = _made_run(workshop, tmp_path)
+    path = run / file
+    if old is None:
+        path.unlink()
+    else:
+        text = path.read_text() if path.exists() else ""
+        assert old in text
+        path.write_text(text.replace(old, new, 1) or new)
+    assert message in refused(command, run)
+
+
+def test_a_run_folder_is_never_overwritten(refused, workshop, tmp_path):
+    run = _made_run(workshop, tmp_path)
+    before = (run / "run.yaml").read_text()
+    assert f"nas resume {run}" in refused(*_search(workshop, "--run", run))
+    assert (run / "run.yaml").read_text() == before
+
+
+def test_a_run_folder_that_cannot_be_made(refused, workshop, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "cannot make the run folder" in refused(*_search(workshop, "--run", "file/run"))
+
+
+def test_a_folder_that_is_no_run_names_the_runs_beside_it(refused, workshop, tmp_path):
+    _made_run(workshop, tmp_path)
+    assert "runs in" in refused("status", tmp_path / "runn")
+
+
+def test_status_of_a_run_that_has_not_begun(nas_here, workshop, tmp_path):
+    run = _made_run(workshop, tmp_path)
+    code, out, err = nas_here("status", run)
+    assert code == 0, err
+    assert "0 of 2 candidates" in out and "interrupted" in out

@@ -1,0 +1,200 @@
+"""Whole searches as a user runs them: the result, its files, kill and resume, the same seed twice, failing candidates."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import yaml
+from PIL import Image
+
+from nas.run import open_run
+from nas.study import counts, read_journal
+from search_spaces.genotype import read_genotype
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def finished(workshop, tmp_path_factory):
+    """A finished run, and what the command printed."""
+    folder = tmp_path_factory.mktemp("finished")
+    arguments = [
+        *("search", "--space", workshop / "small.yaml", "--data", f"imagefolder:{workshop / 'pictures'}"),
+        *("--latency-budget", "50ms", "--trials", 4, "--epochs", 2, "--final-epochs", 2, "--finalists", 2),
+        *("--run", folder / "run", "--workers", 2),
+    ]
+    done = _nas(arguments, folder)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return folder / "run", done.stdout
+
+
+def _nas(arguments, folder):
+    command = [sys.executable, "-m", "nas", *map(str, arguments)]
+    environment = {**os.environ, "COLUMNS": "160"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+
+
+def _result(run: Path):
+    return json.loads((run / "result.json").read_text())
+
+
+def test_the_result_says_everything_and_the_budget_is_kept(finished):
+    run, printed = finished
+    found = _result(run)
+    best = found["best"]
+    assert 0 < best["p50_ms"] <= found["budget_ms"] == 50 and best["p50_ms"] <= best["p90_ms"]
+    assert best["test_accuracy"] > 0.5 and found["finished"]
+    assert found["counts"]["trained"] == 4
+    for entry in [best, *found["finalists"], *found["anchors"]]:
+        for key in ("genotype", "p50_ms", "p90_ms", "validation_accuracy", "params", "macs"):
+            assert entry[key] is not None, key
+    assert [a["anchor"] for a in found["anchors"]] == ["mobilenet_v3:small"]
+    assert found["anchors"][0]["predicted_ms"] is None or found["anchors"][0]["predicted_ms"] > 0
+    assert found["training_input"] == [3, 16, 16] == found["deployment_input"]
+    for word in ("seed", "versions", "machine", "wall_seconds"):
+        assert found[word] not in (None, {})
+    assert found["verdict"] in printed.replace("\n", " ")
+
+
+def test_the_winner_was_chosen_on_validation_and_test_was_touched_only_for_the_table(finished):
+    found = _result(finished[0])
+    held = [e for e in found["finalists"] + found["anchors"] if e["p50_ms"] <= found["budget_ms"]]
+    assert found["best"]["validation_accuracy"] == max(e["validation_accuracy"] for e in held)
+    shown = {found["found"]["id"], *(a["id"] for a in found["anchors"])}
+    tested = {e["id"] for e in found["finalists"] + found["anchors"] if e["test_accuracy"] is not None}
+    assert tested == shown
+
+
+def test_counts_agree_with_the_journal(finished):
+    run, _ = finished
+    assert _result(run)["counts"] == counts(read_journal(run / "journal.log").trials)
+
+
+def test_exported_files_work_without_this_project(finished, workshop):
+    run, _ = finished
+    found, card = _result(run), json.loads((run / "export" / "model.json").read_text())
+    assert read_genotype(run / "export" / "genotype.txt").text == found["best"]["genotype"]
+    session = onnxruntime.InferenceSession(str(run / "export" / "model.onnx"))
+    right = []
+    for label, name in enumerate(card["classes"]):
+        for i in range(40):
+            pixels = np.asarray(Image.open(workshop / "pictures" / name / f"{i}.png"), np.float32) / 255
+            image = (pixels - card["preprocessing"]["mean"]) / card["preprocessing"]["std"]
+            logits = session.run(["logits"], {"image": image.transpose(2, 0, 1)[None].astype(np.float32)})[0]
+            right.append(logits.argmax() == label)
+    assert np.mean(right) > 0.5
+
+
+def test_derived_files(finished):
+    run, _ = finished
+    rows = list(csv.DictReader((run / "front.csv").open()))
+    assert len(rows) >= 4 and any(row["on_front"] == "True" for row in rows)
+    with Image.open(run / "pareto.png") as picture:
+        assert picture.size[0] > 500
+    assert (run / "pareto.svg").read_text().lstrip().startswith("<?xml")
+    assert "mobilenet_v3:small" in (run / "pareto.svg").read_text() or (run / "pareto.svg").stat().st_size > 10_000
+
+
+def test_other_commands_read_the_run(finished):
+    run, _ = finished
+    for arguments in (["status", run], ["show", run], ["export", run, "--to", run.parent / "there"]):
+        done = _nas(arguments, run.parent)
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+    assert (run.parent / "there" / "model.onnx").is_file()
+    done = _nas(["export", run, "--network", "mobilenet_v3:smal"], run.parent)
+    assert done.returncode == 2 and "mobilenet_v3:small" in done.stderr
+
+
+def test_resuming_a_finished_run_trains_nothing(finished):
+    run, _ = finished
+    before = _result(run)
+    trials = read_journal(run / "journal.log").trials
+    done = _nas(["resume", run], run.parent)
+    assert done.returncode == 0, done.stderr
+    assert read_journal(run / "journal.log").trials == trials
+    after = _result(run)
+    assert {k: v for k, v in after.items() if k != "wall_seconds"} == {k: v for k, v in before.items() if k != "wall_seconds"}
+
+
+def test_killed_in_the_middle_it_resumes_and_trains_nothing_twice(workshop, small_search, tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "nas", *map(str, small_search), "--run", str(run), "--workers", "2"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    ended = _wait_for_trained(run, 2, process)
+    _kill_with_workers(process)
+    done = _nas(["resume", run], tmp_path)
+    assert done.returncode == 0, done.stderr
+    trials = read_journal(run / "journal.log").trials
+    assert [t for t in trials if t.number in {e.number for e in ended}] == ended
+    assert all(t.outcome in ("trained", "stopped", "rejected", "repeated") for t in trials)
+    found = _result(run)
+    assert found["counts"] == counts(trials) and found["counts"]["trained"] == 4
+
+
+def test_two_runs_of_one_seed_ask_the_same_and_find_the_same(workshop, small_search, tmp_path):
+    runs = [tmp_path / "a", tmp_path / "b"]
+    for run in runs:
+        done = _nas([*small_search, "--seed", 5, "--workers", 1, "--run", run], tmp_path)
+        assert done.returncode == 0, done.stderr
+    a, b = ([(t.genotype.text, t.outcome, t.accuracies) for t in read_journal(r / "journal.log").trials] for r in runs)
+    assert a == b
+    assert _result(runs[0])["best"]["genotype"] == _result(runs[1])["best"]["genotype"]
+    assert _result(runs[0])["best"]["test_accuracy"] == _result(runs[1])["best"]["test_accuracy"]
+
+
+def test_a_loss_that_is_not_finite_fails_its_candidate_and_not_the_run(workshop, small_search, tmp_path):
+    import evaluators.training.recipes as recipes
+
+    recipe = yaml.safe_load((Path(recipes.__file__).parent / "standard.yaml").read_text())
+    (tmp_path / "hot.yaml").write_text(yaml.safe_dump({**recipe, "learning_rate": 1e30}))
+    run = tmp_path / "run"
+    done = _nas([*small_search, "--recipe", "hot.yaml", "--run", run], tmp_path)
+    assert done.returncode == 2 and "no network held the budget" in done.stderr and "Traceback" not in done.stderr
+    trials = [t for t in read_journal(run / "journal.log").trials if t.outcome == "failed"]
+    assert len(trials) >= 4 and all("the loss was" in t.reason for t in trials)
+    assert _result(run)["counts"]["failed"] == 4
+    assert all("the loss was" in f["reason"] for f in read_journal(run / "journal.log").notes("final").values())
+
+
+def test_a_second_process_on_one_run_is_refused(finished):
+    run, _ = finished
+    from nas.run import Lock
+
+    lock = Lock(open_run(run))
+    done = _nas(["resume", run], run.parent)
+    lock.release()
+    assert done.returncode == 2 and "another process is working on" in done.stderr
+
+
+def _wait_for_trained(run: Path, n: int, process: subprocess.Popen):
+    for _ in range(600):
+        if (run / "journal.log").is_file():
+            ended = [t for t in read_journal(run / "journal.log").trials if t.outcome in ("trained", "stopped")]
+            if len(ended) >= n:
+                return ended
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.2)
+    raise AssertionError("nothing was trained in two minutes")
+
+
+def _kill_with_workers(process: subprocess.Popen) -> None:
+    children = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True).stdout.split()
+    parents = dict(zip(map(int, children[::2]), map(int, children[1::2]), strict=True))
+    family = {process.pid}
+    while new := {child for child, parent in parents.items() if parent in family} - family:
+        family |= new
+    for pid in family:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.wait()
