@@ -155,7 +155,7 @@ def device(name: str) -> None:
 
 def _network(what: str, space_name: str, classes: int | None) -> tuple[str, Genotype, str, Task]:
     """(title, genotype, space that predicts it, task) of an anchor, a run folder or a genotype file."""
-    path = Path(what)
+    path, space = Path(what), load_space(space_name)
     if (path / "run.yaml").is_file():
         from nas.result import result
 
@@ -166,12 +166,12 @@ def _network(what: str, space_name: str, classes: int | None) -> tuple[str, Geno
         task = run.space().task(classes or 1000)
         return f"best of {run.name}", Genotype.parse(found["best"]["genotype"]), run.config.space, task
     if path.is_file():
-        return str(path), read_genotype(path), space_name, load_space(space_name).task(classes or 1000)
+        return str(path), read_genotype(path), space.name, space.task(classes or 1000)
     if path.is_dir() or "/" in what or path.suffix:
         raise InputError(f"{what} is neither a genotype file, nor a run folder, nor an anchor{near_miss(what, anchor_names())}")
     found_anchor = anchor(what)
     task = Task(found_anchor.task.input, classes or found_anchor.task.classes)
-    return f"{found_anchor.name} ({found_anchor.paper})", found_anchor.genotype, space_name, task
+    return f"{found_anchor.name} ({found_anchor.paper})", found_anchor.genotype, space.name, task
 
 
 def _block_ms(genotype: Genotype, task: Task, device: str, space_name: str) -> tuple[tuple[float, ...], str]:
