@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ for _name, _value in {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }.items():  # Ray reads these while it is imported
@@ -56,20 +58,29 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._job: Job = new_config["job"]
-        seed, genotype = self._job.seed, Genotype.parse(self._job.genotype)
-        self._network, generator = seeded_network(genotype, self._setting.task, seed, self._device)
-        self._epochs = epochs(self._network, self._train, self._validation, self._setting.recipe, self._job.epochs, generator)
+        self._epochs: Iterator[Epoch] | None = None
         return True
 
     def step(self) -> dict[str, Any]:
         try:
-            epoch: Epoch = next(self._epochs)
-        except TrainingFailed as failure:
-            return {"failure": str(failure), "done": True}
-        last = epoch.number == self._job.epochs
-        if last and self._job.keep:
-            self._save(self._job.keep)
+            if self._epochs is None:
+                self._epochs = self._start()
+            epoch = next(self._epochs)
+            last = epoch.number == self._job.epochs
+            if last and self._job.keep:
+                self._save(self._job.keep)
+        except OSError as error:  # a full disk is no fault of the candidate
+            return {"failure": f"{error.strerror or error}: {error.filename}", "fatal": True, "done": True}
+        except TrainingFailed as error:
+            return {"failure": str(error), "done": True}
+        except Exception as error:  # noqa: BLE001 (whatever is wrong with a candidate fails that candidate, with its reason)
+            return {"failure": f"{type(error).__name__}: {error}", "done": True}
         return {**vars(epoch), "done": last}
+
+    def _start(self) -> Iterator[Epoch]:
+        job, setting = self._job, self._setting
+        self._network, generator = seeded_network(Genotype.parse(job.genotype), setting.task, job.seed, self._device)
+        return epochs(self._network, self._train, self._validation, setting.recipe, job.epochs, generator)
 
     def _save(self, path: Path) -> None:
         from safetensors.torch import save_file
@@ -87,40 +98,54 @@ class _Unsaved:
 
 
 class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
-    """Ray Tune's side of a Source: suggests its next job, and tells it of ends and errors."""
+    """Ray Tune's side of a Source: suggests its next job, and tells it of epochs and ends.
+
+    What the source raises ends the session: it is kept in `error`, and nothing more is suggested.
+    """
 
     def __init__(self, source: Source) -> None:
         super().__init__(metric="accuracy", mode="max")
         self._source = source
         self._jobs: dict[str, Job] = {}
+        self._heard: dict[str, int] = {}
         self._failures: dict[str, str] = {}
+        self.error: InputError | None = None
 
     def suggest(self, trial_id: str) -> Any:
-        job = self._source.next()
+        job = None if self.error else self._told(self._source.next)
         if job is None:
-            return str(Searcher.FINISHED)
+            return Searcher.FINISHED
         self._jobs[trial_id] = job
         return {"job": job}
 
     def result(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Passes an epoch on; True when the source wants the job stopped."""
-        if "failure" in result:
+        """Passes an epoch on, once; True when the job is to be stopped."""
+        if result.get("fatal"):
+            self.error = InputError(f"{result['failure']}; what was learnt until now is kept, `nas resume` goes on")
+        elif "failure" in result:
             self._failures[trial_id] = result["failure"]
-            return False
-        progress = Progress(result["number"], result["loss"], result["accuracy"], result["seconds"])
-        return self._source.progress(self._jobs[trial_id], progress)
-
-    def error(self, trial_id: str, reason: str) -> None:
-        self._failures[trial_id] = reason
+        elif self._heard.get(trial_id, 0) < result["number"]:
+            self._heard[trial_id] = result["number"]
+            progress = Progress(result["number"], result["loss"], result["accuracy"], result["seconds"])
+            return bool(self._told(lambda: self._source.progress(self._jobs[trial_id], progress)))
+        return self.error is not None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         job = self._jobs.pop(trial_id, None)
-        if job is None:
+        if job is None or self.error:
             return
         if error or trial_id in self._failures:
-            self._source.failed(job, self._failures.pop(trial_id, "the worker was lost"))
+            reason = self._failures.pop(trial_id, "the worker was lost")
+            self._told(lambda: self._source.failed(job, reason))
         else:
-            self._source.done(job)
+            self._told(lambda: self._source.done(job))
+
+    def _told(self, tell: Callable[[], Any]) -> Any:
+        try:
+            return tell()
+        except InputError as error:
+            self.error = error
+            return None
 
     def save(self, checkpoint_path: str) -> None:
         """The journal holds the state of a search; Ray's copy of it is not kept."""
@@ -142,7 +167,7 @@ class _Stopper(_Unsaved, FIFOScheduler):  # type: ignore[misc]
 
 
 class _Reporter(_Unsaved, tune.Callback):  # type: ignore[misc]
-    """Passes on what the scheduler does not see: last results and errors."""
+    """Passes on what the scheduler does not see: the result that ends a trial by itself."""
 
     def __init__(self, asker: _Asker) -> None:
         self._asker = asker
@@ -150,9 +175,6 @@ class _Reporter(_Unsaved, tune.Callback):  # type: ignore[misc]
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         if result.get("done"):
             self._asker.result(trial.trial_id, result)
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **_: Any) -> None:
-        self._asker.error(trial.trial_id, _last_line(trial.error_file))
 
 
 class RayTuneExecutor:
@@ -187,6 +209,8 @@ class RayTuneExecutor:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tuner.fit()
+        if asker.error:
+            raise asker.error
 
     def close(self) -> None:
         ray.shutdown()
@@ -194,7 +218,8 @@ class RayTuneExecutor:
 
 
 def _start(workers: int, address: str | None, store_bytes: int) -> None:
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    for name in ("ray", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     try:
         if address:
@@ -216,10 +241,3 @@ def _size(setting: Setting) -> int:
     """Bytes for the object store: the pictures, and room for Tune's own messages."""
     splits = (setting.dataset.train, setting.dataset.validation, setting.dataset.test)
     return 2 * sum(split.images.nbytes for split in splits) + 256 * 2**20
-
-
-def _last_line(error_file: str | None) -> str:
-    if not error_file or not Path(error_file).is_file():
-        return "the worker was lost"
-    lines = [line for line in Path(error_file).read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "the worker was lost"

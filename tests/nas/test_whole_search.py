@@ -198,3 +198,15 @@ def _kill_with_workers(process: subprocess.Popen) -> None:
         except ProcessLookupError:
             continue
     process.wait()
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(workshop, small_search, tmp_path):
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "nas", *map(str, small_search), "--run", str(run), "--workers", "1"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    _wait_for_trained(run, 1, process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert f"nas resume {run}" in out and "Traceback" not in err
+    assert not _result(run)["finished"]
