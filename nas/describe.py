@@ -21,7 +21,7 @@ def status(path: Path) -> None:
     from nas import report
     from nas.result import result
 
-    console = Console()
+    console = Console(soft_wrap=True)
     run = open_run(path)
     found = result(run)
     if found["finished"]:
@@ -47,7 +47,7 @@ def show(what: str, device: str, space_name: str, classes: int | None) -> None:
     """The table of blocks that a paper would print, with predicted milliseconds where this device was measured."""
     from evaluators.cost import block_costs, cost
 
-    console = Console()
+    console = Console(soft_wrap=True)
     title, genotype, space_name, task = _network(what, space_name, classes)
     milliseconds, note = _block_ms(genotype, task, device, space_name)
     table = Table(title=title, title_justify="left")
@@ -83,7 +83,7 @@ def anchors(device: str) -> None:
     """The hand-designed networks in a table."""
     from evaluators.latency.profile import LOCAL
 
-    console = Console()
+    console = Console(soft_wrap=True)
     predictor = _predictor(device, "mobile")
     table = Table(title="Hand-designed networks", title_justify="left")
     for column in ("anchor", "family", "params M", "MACs M", "published top-1", "predicted ms", "paper"):
@@ -101,7 +101,7 @@ def anchors(device: str) -> None:
 
 def measure(space_name: str, name: str) -> None:
     """Measures this machine for a space, also when it was measured before."""
-    console = Console()
+    console = Console(soft_wrap=True)
     console.print(f"Profile: {measure_device(console, load_space(space_name), name)}", highlight=False)
 
 
@@ -116,7 +116,7 @@ def device(name: str) -> None:
     from evaluators.latency.predictor import Predictor
     from evaluators.latency.profile import load_profile
 
-    console = Console()
+    console = Console(soft_wrap=True)
     profile = load_profile(name, anywhere=True)
     console.print(f"{profile.name}\n{profile.device}\nmeasured {profile.created}", highlight=False)
     table = Table()

@@ -129,9 +129,10 @@ class Search:
         self._view.phase("retrain the best and the anchors", len(wanted), len(wanted) - len(jobs))
         if jobs:
             figures = {i: self._figures(g) for i, (_, g) in wanted.items()}
+            jobs.sort(key=lambda job: -figures[job.id]["macs"])  # the longest first, so that workers end together
             self._train_jobs(_Retrainings(jobs, figures, self._study, self._view, self._note_time))
 
-    def _figures(self, genotype: Genotype) -> dict[str, float | None]:
+    def _figures(self, genotype: Genotype) -> dict[str, Any]:
         """Estimates for the record; an anchor may have operations that the device profile does not cover."""
         try:
             return asdict(self.estimate(genotype))

@@ -38,7 +38,7 @@ def start(
     from evaluators.training.recipe import load_recipe
     from nas.cli import default_run_folder
 
-    console = Console()
+    console = Console(soft_wrap=True)
     space, chosen = load_space(space_name), load_recipe(recipe)
     chosen = replace(chosen, epochs=epochs or chosen.epochs, final_epochs=final_epochs or chosen.final_epochs)
     _check_sampler(sampler)
@@ -72,7 +72,7 @@ def start(
 
 def resume(path: Path, workers: int | None) -> None:
     """Goes on with a run from its journal."""
-    console = Console()
+    console = Console(soft_wrap=True)
     run = open_run(path)
     if workers:
         run = replace(run, config=replace(run.config, workers=workers))
@@ -85,7 +85,7 @@ def export_run(path: Path, folder: Path | None, network: str | None) -> None:
     """Writes the deployment files of a run's best network, or of the one named by id or anchor."""
     from nas.result import result
 
-    console = Console()
+    console = Console(soft_wrap=True)
     run = open_run(path)
     found = result(run)
     chosen = _choose(found, network)
