@@ -55,7 +55,7 @@ def cli() -> None:
     show_default=True,
     help="Device profile; measured on first use when it is this machine.",
 )
-@click.option("--trials", type=_AT_LEAST_1, default=20, show_default=True, help="Candidates to train, anchors not counted.")
+@click.option("--trials", type=_AT_LEAST_1, default=12, show_default=True, help="Candidates to train, anchors not counted.")
 @click.option("--time", "seconds", type=DURATION, help="Ask for no more candidates after this long: 15m.")
 @click.option("--workers", type=_AT_LEAST_1, help="Trainings at once.  [default: one a processor]")
 @click.option("--address", help="An existing Ray cluster, such as 10.0.0.1:6379, instead of this machine.")

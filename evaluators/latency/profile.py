@@ -307,10 +307,10 @@ def measure_profile(
     space: SearchSpace,
     progress: Progress | None = None,
     name: str = LOCAL,
-    seconds: float = 70.0,
+    seconds: float = 60.0,
     *,
-    fit: int = 45,
-    verify: int = 24,
+    fit: int = 42,
+    verify: int = 22,
     seed: int = 0,
     runtime: str = DEFAULT,
 ) -> Profile:

@@ -1,8 +1,32 @@
 """Convolution, batch norm and activation in a row; the rounding of widths."""
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from search_spaces.ops.activation import Act, activation
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """A depthwise convolution that keeps the size at stride 1.
+
+    While training, taps that lie outside the map at every position are left out: on the small maps that short trainings
+    on small pictures have, a dilated or large kernel is mostly such taps. The result is the same. In eval mode, which is
+    what is exported and costed, it is a plain convolution.
+    """
+
+    def __init__(self, channels: int, kernel: int, stride: int = 1, dilation: int = 1) -> None:
+        padding = dilation * (kernel // 2)
+        super().__init__(channels, channels, kernel, stride, padding, dilation=dilation, groups=channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        (stride, _), (dilation, _), half = self.stride, self.dilation, self.kernel_size[0] // 2
+        reach = (max(x.shape[-2:]) - 1) // dilation
+        if not self.training or reach >= half:
+            return super().forward(x)
+        weight = self.weight[:, :, half - reach : half + reach + 1, half - reach : half + reach + 1]
+        if reach == 0:
+            return x[:, :, ::stride, ::stride] * weight.view(1, -1, 1, 1)
+        return F.conv2d(x, weight, None, stride, reach * dilation, dilation, self.groups)
 
 
 def conv_bn_act(
@@ -18,7 +42,9 @@ def conv_bn_act(
     """Convolution without bias (padded to keep the size at stride 1), batch norm, activation."""
     padding = dilation * (kernel - 1) // 2
     layers: list[nn.Module] = [
-        nn.Conv2d(c_in, c_out, kernel, stride, padding, dilation=dilation, groups=groups, bias=False),
+        DepthwiseConv2d(c_in, kernel, stride, dilation)
+        if 1 < groups == c_in == c_out
+        else nn.Conv2d(c_in, c_out, kernel, stride, padding, dilation=dilation, groups=groups, bias=False),
         nn.BatchNorm2d(c_out),
     ]
     if act != "none":

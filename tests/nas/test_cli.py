@@ -205,7 +205,7 @@ def _made_run(workshop, tmp_path: Path) -> Path:
         ("run.yaml", "format: 1", "format: 99", "format 99, but this version reads format 1"),
         ("run.yaml", "budget_ms", "budgt_ms", "damaged"),
         ("run.yaml", "config:", "config: [", "line"),
-        ("run.yaml", "epochs: 4", "epochs: four", "epochs must be int"),
+        ("run.yaml", "epochs: 2", "epochs: four", "epochs must be int"),
         ("journal.log", "", "not a record\n", "line 1: damaged record"),
         ("space.yaml", None, None, "space.yaml is missing"),
         ("device.json", None, None, "device.json is missing"),
