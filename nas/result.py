@@ -24,7 +24,7 @@ def result(run: Run) -> dict[str, Any]:
     return {
         "format": 1,
         "run": run.name,
-        "finished": bool(tests) or (bool(finals) and winner is None),
+        "finished": bool(memory.notes("finished")),
         "budget_ms": budget,
         "verdict": verdict(facts.network(found) if found else None, reference, budget),
         "best": facts.network(winner) if winner else None,
@@ -37,6 +37,7 @@ def result(run: Run) -> dict[str, Any]:
             if m["p50_ms"] > budget and not any(e["id"] == i for e in reference)
         ],
         "counts": counts(trials),
+        "ended": memory.notes("ended").get("search", {}).get("why", "all candidates were asked for"),
         "seed": run.config.seed,
         "space": run.config.space,
         "data": run.config.data,

@@ -13,7 +13,7 @@ from evaluators.data import Dataset
 from evaluators.latency.predictor import Predictor
 from nas.jobs import Executor, Job, Progress, Setting
 from nas.run import Run
-from nas.study import Estimate, Proposal, Study, training_seed
+from nas.study import MOST_REFUSALS, Estimate, Proposal, Study, training_seed
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.task import Task
@@ -33,6 +33,9 @@ class View(Protocol):
 
     def best(self, text: str) -> None:
         """The best so far."""
+
+    def say(self, line: str) -> None:
+        """Something the person should know."""
 
 
 class Search:
@@ -56,6 +59,8 @@ class Search:
 
     def run(self) -> None:
         """Everything that is not in the journal yet. Raises InputError for what a person can mend."""
+        if self._study.notes("finished"):
+            return
         try:
             self._propose_and_train()
             tried: set[str] = set()
@@ -67,6 +72,7 @@ class Search:
                     break
                 tried |= {g.id for g in finalists}
             self._test()
+            self._study.note("finished:run", {"at": datetime.now(UTC).isoformat(timespec="seconds")})
         finally:
             self._note_time()
             if self._executor:
@@ -165,7 +171,8 @@ class Search:
 
     def _holding(self, finalists: Iterable[Genotype]) -> list[str]:
         measured = self._study.notes("measured")
-        return [g.id for g in finalists if measured[g.id]["p50_ms"] <= self._config.budget_ms]
+        retrained = [g.id for g in finalists if measured[g.id]["retrained"]]
+        return [i for i in retrained if measured[i]["p50_ms"] <= self._config.budget_ms]
 
     def _test(self) -> None:
         """The test part, touched once: for the winner, the best that the search found, and the anchors."""
@@ -250,11 +257,22 @@ class _Proposals:
         if not self._may_ask():
             return None
         proposal = self._study.ask()
-        self._left = self._left - 1 if proposal else 0
+        if proposal is None:
+            self._end(f"no new network within the budget in {MOST_REFUSALS} proposals in a row")
+        else:
+            self._left -= 1
         return proposal
 
     def _may_ask(self) -> bool:
-        return self._left > 0 and (self._deadline is None or time.monotonic() < self._deadline)
+        if self._left > 0 and self._deadline is not None and time.monotonic() >= self._deadline:
+            self._end("the time was over")
+        return self._left > 0
+
+    def _end(self, why: str) -> None:
+        """Asks for no more, before all trials were asked for."""
+        self._study.note("ended:search", {"why": why})
+        self._view.say(f"The search ends {self._left} candidates early: {why}.")
+        self._left = 0
 
     def _expected_epochs(self) -> float:
         """Epochs still to be trained, judged by how long trials have lasted so far."""

@@ -29,7 +29,7 @@ from search_spaces.genotype import Genotype
 from search_spaces.space import SearchSpace
 
 _STUDY = "nas"
-_MOST_REFUSALS = 1000  # asks in a row without a feasible new genotype: the space is exhausted within the budget
+MOST_REFUSALS = 1000  # asks in a row without a feasible new genotype: the space is exhausted within the budget
 SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
     "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, n_startup_trials=12, constant_liar=True),
     "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
@@ -122,7 +122,7 @@ class Study:
 
     def ask(self) -> Proposal | None:
         """The next feasible new genotype to train, or None when none turned up in a thousand proposals."""
-        for _ in range(_MOST_REFUSALS):
+        for _ in range(MOST_REFUSALS):
             number = len(self._study.get_trials(deepcopy=False))
             self._study.sampler = self._sampler(_hash(self._seed, number))
             with warnings.catch_warnings():

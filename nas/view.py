@@ -45,6 +45,9 @@ class ConsoleView:
             self._console.print(line, highlight=False)
         self._bar.advance(self._task)
 
+    def say(self, line: str) -> None:
+        self._console.print(line, highlight=False)
+
     def working(self, epochs: float) -> None:
         self._epochs += 1
         seconds = (time.monotonic() - self._started) / self._epochs * epochs
