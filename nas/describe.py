@@ -163,7 +163,7 @@ def _network(what: str, space_name: str, classes: int | None) -> tuple[str, Geno
         found = result(run)
         if not found["best"]:
             raise InputError(f"{path} has no best network yet; `nas status {path}` tells how far it is")
-        task = run.space().task(classes or 1000)
+        task = run.space().task(classes or len(run.config.classes))
         return f"best of {run.name}", Genotype.parse(found["best"]["genotype"]), run.config.space, task
     if path.is_file():
         return str(path), read_genotype(path), space.name, space.task(classes or 1000)

@@ -5,22 +5,26 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from evaluators.data import Dataset
+from nas.run import Config
 from nas.search import load_network
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.task import Task
 
 
-def export(folder: Path, network: dict[str, Any], weights: Path, deploy: Task, train_size: int, dataset: Dataset) -> list[Path]:
-    """Writes genotype.txt, weights.safetensors, model.onnx and model.json; returns what was written.
+def export(run: Run, network: dict[str, Any], folder: Path) -> list[Path]:
+    """Writes a network of a run's result: genotype.txt, weights.safetensors, model.onnx, model.json; returns the files.
 
     model.onnx has the deployment input, at which latency was measured. When training used pictures of another size, a
-    second file model_SIZE.onnx has the training input, at which the accuracy was measured.
+    second file model_SIZE.onnx has the training input, at which the accuracy was measured. An earlier export in `folder`
+    is replaced; raises InputError when the folder holds anything else, or cannot be written.
     """
     from evaluators.onnx import export_onnx
 
-    genotype = Genotype.parse(network["genotype"])
+    genotype, weights = Genotype.parse(network["genotype"]), run.weights(network["id"])
+    deploy, train_size = run.space().task(len(run.config.classes)), run.config.train_size
+    if folder.exists() and not (folder / "model.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} holds something else than an export; name another folder with --to")
     part = folder.with_name(f".{folder.name}.part")
     try:
         shutil.rmtree(part, ignore_errors=True)
@@ -32,7 +36,7 @@ def export(folder: Path, network: dict[str, Any], weights: Path, deploy: Task, t
             sizes[f"model_{train_size}.onnx"] = deploy.at(train_size)
         for name, task in sizes.items():
             export_onnx(load_network(genotype, task, weights), task, part / name)
-        (part / "model.json").write_text(json.dumps(_card(network, sizes, train_size, dataset), indent=2) + "\n")
+        (part / "model.json").write_text(json.dumps(_card(network, sizes, run.config), indent=2) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
     except OSError as error:
@@ -40,10 +44,9 @@ def export(folder: Path, network: dict[str, Any], weights: Path, deploy: Task, t
     return sorted(folder.iterdir())
 
 
-def _card(network: dict[str, Any], sizes: dict[str, Task], train_size: int, dataset: Dataset) -> dict[str, Any]:
-    mean, std = dataset.mean_std()
+def _card(network: dict[str, Any], sizes: dict[str, Task], config: Config) -> dict[str, Any]:
     return {
-        "classes": list(dataset.classes),
+        "classes": config.classes,
         "files": {
             name: {"input": ["image", [1, *task.input]], "output": ["logits", [1, task.classes]]}
             for name, task in sizes.items()
@@ -52,11 +55,11 @@ def _card(network: dict[str, Any], sizes: dict[str, Task], train_size: int, data
             "channels": "RGB; grey pictures repeated three times",
             "resize": "short side to the input's size, then centre crop",
             "scale": "pixel / 255, minus mean, divided by std",
-            "mean": list(mean),
-            "std": list(std),
+            "mean": config.mean,
+            "std": config.std,
         },
         "accuracy": {
-            "training_input": [3, train_size, train_size],
+            "training_input": [3, config.train_size, config.train_size],
             "validation": network["validation_accuracy"],
             "test": network["test_accuracy"],
         },

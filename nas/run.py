@@ -30,12 +30,18 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Config:
-    """What was asked for, with every default resolved."""
+    """What was asked for, with every default resolved, and what must be known of the pictures without reading them.
+
+    `mean` and `std` are those of the training pixels by channel, scaled to 0..1.
+    """
 
     space: str
     budget_ms: float
     device: str
     data: str
+    classes: list[str]
+    mean: list[float]
+    std: list[float]
     train_size: int
     trials: int
     seconds: float | None

@@ -57,6 +57,9 @@ def start(
         budget_ms=budget_ms,
         device=device,
         data=_absolute(data),
+        classes=list(dataset.classes),
+        mean=list(dataset.mean_std()[0]),
+        std=list(dataset.mean_std()[1]),
         train_size=dataset.size,
         trials=trials,
         seconds=seconds,
@@ -89,7 +92,7 @@ def export_run(path: Path, folder: Path | None, network: str | None) -> None:
     run = open_run(path)
     found = result(run)
     chosen = _choose(found, network)
-    for file in _export(run, found, chosen, folder or run.path / "export", _load_for(console, run)):
+    for file in _export(run, chosen, folder or run.path / "export"):
         console.print(str(file), highlight=False)
 
 
@@ -152,7 +155,7 @@ def _work(console: Console, run: Run, dataset: Any) -> None:
             search.run()
         found = report.write(run)
         if found["best"]:
-            _export(run, found, found["best"], run.path / "export", dataset)
+            _export(run, found["best"], run.path / "export")
         report.show(console, found)
         if found["best"]:
             console.print(f"Ready to deploy: {run.path / 'export'}", highlight=False)
@@ -178,11 +181,10 @@ def _executor(run: Run) -> Any:
     return make
 
 
-def _export(run: Run, found: dict[str, Any], chosen: dict[str, Any], folder: Path, dataset: Any) -> list[Path]:
+def _export(run: Run, chosen: dict[str, Any], folder: Path) -> list[Path]:
     from nas.export import export
 
-    task = run.space().task(len(dataset.classes))
-    return export(folder, chosen, run.weights(chosen["id"]), task, run.config.train_size, dataset)
+    return export(run, chosen, folder)
 
 
 def _choose(found: dict[str, Any], network: str | None) -> dict[str, Any]:
@@ -226,10 +228,6 @@ def _load(console: Console, data: str, size: int | None, largest: int, download:
         )
     console.print(f"Data: {dataset.source}", highlight=False)
     return dataset
-
-
-def _load_for(console: Console, run: Run) -> Any:
-    return _load(console, run.config.data, run.config.train_size, max(run.space().input[1:]), False)
 
 
 def _show_quality(console: Console, profile: Path, space: SearchSpace) -> None:

@@ -50,7 +50,8 @@ def job(name, label="", genotype="conv 8/1\\nhead\\n"):
 
 
 executor = RayTuneExecutor(setting, 1)
-source = Source([job("whole"), job("stopped", "stop"), job("broken", genotype="eesp 8/1 reinforce=yes\\nnonsense\\n"), job("after")])
+broken = job("broken", genotype="eesp 8/1 reinforce=yes\\nnonsense\\n")
+source = Source([job("whole"), job("stopped", "stop"), broken, job("after")])
 executor.run(source)
 assert source.heard[:4] == [("whole", 1), ("whole", 2), ("whole", 3), ("whole", "done")], source.heard
 assert source.heard[4:7] == [("stopped", 1), ("stopped", 2), ("stopped", "done")], source.heard

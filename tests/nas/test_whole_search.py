@@ -110,6 +110,10 @@ def test_other_commands_read_the_run(finished):
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
     assert (run.parent / "there" / "model.onnx").is_file()
+    (run.parent / "mine").mkdir(exist_ok=True)
+    (run.parent / "mine" / "thesis.txt").write_text("do not delete")
+    assert _nas(["export", run, "--to", run.parent / "mine"], run.parent).returncode == 2
+    assert (run.parent / "mine" / "thesis.txt").is_file()
     done = _nas(["export", run, "--network", "mobilenet_v3:smal"], run.parent)
     assert done.returncode == 2 and "mobilenet_v3:small" in done.stderr
 
