@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from nas.run import Config
+from nas.run import Config, Run
 from nas.search import load_network
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
