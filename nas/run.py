@@ -55,7 +55,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Run:
-    """An opened run folder."""
+    """An opened run folder; `path` as the person wrote it."""
 
     path: Path
     config: Config
@@ -76,7 +76,8 @@ class Run:
         return self.path / "device.json"
 
     def weights(self, genotype_id: str) -> Path:
-        return self.path / "weights" / f"{genotype_id}.safetensors"
+        """An absolute path: workers run in folders of their own."""
+        return self.path.resolve() / "weights" / f"{genotype_id}.safetensors"
 
     def space(self) -> SearchSpace:
         return replace(load_space(str(self.path / "space.yaml")), name=self.config.space)

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,8 @@ from nas.study import MOST_REFUSALS, Estimate, Proposal, Study, training_seed
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.task import Task
+
+_SECONDS_A_NETWORK = 2.5
 
 
 class View(Protocol):
@@ -106,13 +108,12 @@ class Search:
         found: list[Genotype] = []
         ranked = [t.genotype for t in ranking(self._study.trials()) if t.genotype.id not in tried]
         self._view.phase("measure the best", min(self._config.finalists, len(ranked)))
-        for genotype in ranked:
-            if len(found) == self._config.finalists:
-                break
-            measured = self._study.notes("measured").get(genotype.id) or self._measure(genotype, None)
-            if measured["p50_ms"] <= self._config.budget_ms:
-                found.append(genotype)
-                self._view.step(f"{genotype.id}  measured {measured['p50_ms']:.2f} ms")
+        while ranked and len(found) < self._config.finalists:
+            missing = self._config.finalists - len(found)
+            batch, ranked = ranked[:missing], ranked[missing:]
+            known = self._study.notes("measured")
+            known |= self._measure([g for g in batch if g.id not in known], retrained=False)
+            found += [g for g in batch if known[g.id]["p50_ms"] <= self._config.budget_ms]
         return found
 
     def _retrain(self, finalists: Iterable[Genotype]) -> None:
@@ -151,23 +152,28 @@ class Search:
         genotypes = [*finalists, *(a.genotype for a in self._anchors.values())]
         finals, known = self._study.notes("final"), self._study.notes("measured")
         todo = [g for g in genotypes if "accuracy" in finals[g.id] and not known.get(g.id, {}).get("retrained")]
-        self._view.phase("measure on the device", len(genotypes), len(genotypes) - len(todo))
-        for genotype in todo:
-            measured = self._measure(genotype, self._run.weights(genotype.id))
-            self._view.step(f"{finals[genotype.id]['origin']:<24} measured {measured['p50_ms']:.2f} ms")
+        self._view.phase("measure on the device", len(todo))
+        self._measure(todo, retrained=True)
 
-    def _measure(self, genotype: Genotype, weights: Path | None) -> dict[str, Any]:
-        """Exports and times a network at the deployment input, retrained when its weights are given; keeps the figures."""
-        from evaluators.latency.measure import measure_file
+    def _measure(self, genotypes: Sequence[Genotype], retrained: bool) -> dict[str, dict[str, Any]]:
+        """Exports networks at the deployment input and times them in turns; keeps and returns the figures by id."""
+        from evaluators.latency.measure import measure_files
         from evaluators.onnx import export_onnx
 
-        network = load_network(genotype, self._deploy, weights)
+        if not genotypes:
+            return {}
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "network.onnx"
-            export_onnx(network, self._deploy, file)
-            measured = {**asdict(measure_file(file)), "retrained": weights is not None}
-        self._study.note(f"measured:{genotype.id}", measured)
-        return measured
+            files = [Path(folder) / f"{g.id}.onnx" for g in genotypes]
+            for genotype, file in zip(genotypes, files, strict=True):
+                weights = self._run.weights(genotype.id) if retrained else None
+                export_onnx(load_network(genotype, self._deploy, weights), self._deploy, file)
+            figures = measure_files(files, _SECONDS_A_NETWORK * len(files))
+        found = {g.id: {**asdict(m), "retrained": retrained} for g, m in zip(genotypes, figures, strict=True)}
+        for genotype_id, measured in found.items():
+            self._study.note(f"measured:{genotype_id}", measured)
+            name = self._anchors[genotype_id].name if genotype_id in self._anchors else genotype_id
+            self._view.step(f"{name:<24} measured {measured['p50_ms']:6.2f} ms")
+        return found
 
     def _holding(self, finalists: Iterable[Genotype]) -> list[str]:
         measured = self._study.notes("measured")

@@ -83,10 +83,10 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         return epochs(self._network, self._train, self._validation, setting.recipe, job.epochs, generator)
 
     def _save(self, path: Path) -> None:
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         part = path.with_suffix(".part")
-        save_file({k: v.contiguous() for k, v in self._network.state_dict().items()}, part)
+        part.write_bytes(save({k: v.contiguous() for k, v in self._network.state_dict().items()}))
         part.replace(path)
 
 

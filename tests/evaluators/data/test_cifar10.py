@@ -34,9 +34,7 @@ def test_path_may_be_the_inner_folder_and_the_default_is_the_cache(
 
 
 @pytest.mark.parametrize("name", ["data_batch_3", "test_batch", "batches.meta"])
-def test_a_damaged_file_is_named_and_not_unpickled(
-    cifar_folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_file_is_named_and_not_unpickled(cifar_folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     file = cifar_folder / "cifar-10-batches-py" / name
     file.write_bytes(file.read_bytes() + b"!")
     monkeypatch.setattr(pickle, "load", lambda *_, **__: pytest.fail("a damaged file was unpickled"))

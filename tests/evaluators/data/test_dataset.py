@@ -69,9 +69,7 @@ def test_own_size_is_cut_to_the_largest(name: str, sample_spec: Spec) -> None:
 
 
 @pytest.mark.parametrize("name", names())
-def test_too_little_memory_names_the_option_that_helps(
-    name: str, sample_spec: Spec, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_little_memory_names_the_option_that_helps(name: str, sample_spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = sample_spec(name)
     monkeypatch.setattr("evaluators.data._pictures.available_bytes", lambda: 40_000)
     with pytest.raises(InputError, match="--train-size"):

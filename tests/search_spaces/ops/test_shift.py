@@ -114,9 +114,7 @@ def test_gradients_of_offsets_are_those_of_interpolation_at_the_real_offsets(siz
     (module(x) * weights).sum().backward()
     assert module.row_offsets.grad is not None and module.col_offsets.grad is not None
     for c in range(12):
-        rows, cols = naive_offset_gradients(
-            x[:, c], weights[:, c], module.row_offsets[c].item(), module.col_offsets[c].item()
-        )
+        rows, cols = naive_offset_gradients(x[:, c], weights[:, c], module.row_offsets[c].item(), module.col_offsets[c].item())
         assert module.row_offsets.grad[c].item() == pytest.approx(rows, abs=1e-12)
         assert module.col_offsets.grad[c].item() == pytest.approx(cols, abs=1e-12)
 
