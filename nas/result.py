@@ -30,7 +30,10 @@ def result(run: Run) -> dict[str, Any]:
         "best": facts.network(winner) if winner else None,
         "found": facts.network(found) if found else None,
         "anchors": sorted(reference, key=lambda e: (not e["fits"], -(e["validation_accuracy"] or 0))),
-        "finalists": [facts.network(i) for i, final in finals.items() if final["origin"] == "search"],
+        "finalists": sorted(
+            (facts.network(i) for i, final in finals.items() if final["origin"] == "search"),
+            key=lambda e: -(e["validation_accuracy"] or 0),
+        ),
         "over_budget_when_measured": [
             {"id": i, "p50_ms": m["p50_ms"]}
             for i, m in measured.items()

@@ -151,9 +151,7 @@ def _reader(name: str) -> Reader:
 
 def _check_size(size: int | None, largest: int) -> None:
     if size is not None and not SMALLEST <= size <= largest:
-        raise InputError(
-            f"pictures of {size} x {size} pixels are out of range; --train-size is {SMALLEST} to {largest}"
-        )
+        raise InputError(f"pictures of {size} x {size} pixels are out of range; --train-size is {SMALLEST} to {largest}")
 
 
 def _from(progress: Progress | None, done: int, total: int) -> Callable[[int], None]:

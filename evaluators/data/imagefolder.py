@@ -20,9 +20,7 @@ Listed = tuple[list[str], Pictures]
 def read(path: Path | None, download: bool) -> Found:
     """Your own photos, one folder for each class, or train, val and test folders of these; imagefolder:PATH"""
     if path is None:
-        raise InputError(
-            "imagefolder needs the folder of your photos: imagefolder:PATH, with one folder in it for each class"
-        )
+        raise InputError("imagefolder needs the folder of your photos: imagefolder:PATH, with one folder in it for each class")
     if not path.is_dir():
         raise InputError(f"imagefolder: {path} {'is a file, not a folder' if path.exists() else 'does not exist'}")
     parts = {part: _list(folder) for part, folder in _part_folders(path).items()}
@@ -88,9 +86,7 @@ def _check_classes(folder: Path, names: list[str]) -> None:
 def _check_same(path: Path, part: str, classes: tuple[str, ...], names: list[str]) -> None:
     extra, absent = sorted(set(names) - set(classes)), sorted(set(classes) - set(names))
     if extra or absent:
-        wrong = [f"only train has {', '.join(absent)}"] * bool(absent) + [f"only {part} has {', '.join(extra)}"] * bool(
-            extra
-        )
+        wrong = [f"only train has {', '.join(absent)}"] * bool(absent) + [f"only {part} has {', '.join(extra)}"] * bool(extra)
         raise InputError(f"the classes of train and {part} in {path} differ: {'; '.join(wrong)}")
 
 
@@ -115,9 +111,7 @@ def _take(pictures: Pictures, indexes: np.ndarray) -> Pictures:
 
 
 def _folders(path: Path) -> list[Path]:
-    return sorted(
-        (entry for entry in path.iterdir() if entry.is_dir() and not _hidden(entry.name)), key=lambda e: e.name
-    )
+    return sorted((entry for entry in path.iterdir() if entry.is_dir() and not _hidden(entry.name)), key=lambda e: e.name)
 
 
 def _hidden(name: str) -> bool:

@@ -1,8 +1,6 @@
 """A small space, pictures that can be told apart, and a device profile measured for the space; made once a session."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +40,12 @@ def write_pictures(folder: Path, per_class: int = 60, size: int = 16) -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_space():
+    """The text of small.yaml."""
+    return SPACE
+
+
+@pytest.fixture(scope="session")
 def workshop(tmp_path_factory):
     """A folder with small.yaml, pictures/ and the environment in which this machine is measured for the space."""
     folder = tmp_path_factory.mktemp("workshop")
@@ -53,18 +57,6 @@ def workshop(tmp_path_factory):
 
     measure_profile(load_space(str(folder / "small.yaml")), seconds=6.0, fit=20, verify=20)
     return folder
-
-
-@pytest.fixture
-def nas(workshop, tmp_path):
-    """Runs `nas ARGUMENTS` as a process in a folder of its own; returns the finished process."""
-
-    def run(*arguments: object, **more: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "nas", *map(str, arguments)]
-        environment = {**os.environ, "COLUMNS": "160"}
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, **more)
-
-    return run
 
 
 @pytest.fixture

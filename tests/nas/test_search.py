@@ -1,0 +1,183 @@
+"""The order of a search, with trainings and measurements made up: what is over the budget when measured never wins."""
+
+import random
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from evaluators.data import Dataset, Split
+from evaluators.latency.measure import Measurement
+from evaluators.training.recipe import load_recipe
+from nas import search as module
+from nas.jobs import Progress
+from nas.result import result
+from nas.run import Config, create
+from nas.search import Search
+from nas.study import counts, read_journal
+from search_spaces.genotype import Genotype
+from search_spaces.network import build
+from search_spaces.task import Task
+
+BUDGET = 10.0
+
+
+class Predictor:
+    """Every network is predicted well within the budget."""
+
+    def predict(self, genotype, task):
+        return SimpleNamespace(ms=5.0, bound_ms=6.0)
+
+
+class Executor:
+    """Trains nothing: accuracies follow from the genotype alone."""
+
+    def __init__(self, setting):
+        self.setting = setting
+
+    def run(self, source):
+        while job := source.next():
+            for epoch in range(1, job.epochs + 1):
+                if source.progress(job, Progress(epoch, 1.0, accuracy_of(job.genotype), 0.1)):
+                    break
+            if job.keep:
+                torch.manual_seed(0)
+                save_file(build(Genotype.parse(job.genotype), self.setting.task).state_dict(), job.keep)
+            source.done(job)
+
+    def close(self):
+        pass
+
+
+class View:
+    def __init__(self):
+        self.lines = []
+
+    def phase(self, title, total, done=0):
+        self.lines.append(title)
+
+    def step(self, line=""):
+        self.lines.append(line)
+
+    say = best = step
+
+    def working(self, epochs):
+        pass
+
+
+def accuracy_of(text):
+    return random.Random(Genotype.parse(text).id).random()
+
+
+@pytest.fixture
+def run(tmp_path, small_space):
+    (tmp_path / "device.json").write_text("{}")
+    config = Config(
+        space="small",
+        budget_ms=BUDGET,
+        device="local",
+        data="made",
+        classes=["a", "b"],
+        mean=[0.5] * 3,
+        std=[0.25] * 3,
+        train_size=16,
+        trials=6,
+        seconds=None,
+        finalists=2,
+        seed=0,
+        sampler="random",
+        workers=1,
+        address=None,
+        recipe=load_recipe("standard"),
+    )
+    return create(tmp_path / "run", config, small_space, tmp_path / "device.json")
+
+
+@pytest.fixture
+def searched(run, monkeypatch):
+    """Searches with made-up measured latencies; returns (result, lines shown)."""
+    rng = np.random.default_rng(0)
+    split = Split(rng.integers(0, 255, (8, 3, 16, 16)).astype(np.uint8), np.arange(8) % 2)
+    dataset = Dataset("made", 16, ("a", "b"), split, split, split, "made for a test")
+    monkeypatch.setattr("evaluators.onnx.export_onnx", lambda network, task, file: file.write_text(""))
+
+    def go(measured_ms):
+        def measure_files(files, seconds):
+            return [Measurement(ms := measured_ms(f.stem), ms, ms, 0.0, 50, ms, 0.0, 0.0) for f in files]
+
+        monkeypatch.setattr("evaluators.latency.measure.measure_files", measure_files)
+        view = View()
+        Search(run, dataset, Predictor(), Executor, view).run()
+        return result(run), view.lines
+
+    return go
+
+
+def _ranked(run):
+    return [t.genotype.id for t in module.ranking(read_journal(run.journal).trials)]
+
+
+def test_the_best_on_validation_wins_when_all_hold(run, searched):
+    found, _ = searched(lambda _: 5.0)
+    candidates = found["finalists"] + found["anchors"]
+    assert found["best"]["validation_accuracy"] == max(c["validation_accuracy"] for c in candidates)
+    assert {f["id"] for f in found["finalists"]} == set(_ranked(run)[:2])
+    assert found["finished"] and not found["over_budget_when_measured"]
+
+
+def test_what_is_over_the_budget_when_measured_is_replaced_by_the_next_and_said(run, searched):
+    slow: set[str] = set()
+
+    def measured_ms(genotype_id):
+        if not slow:
+            slow.update(_ranked(run)[:2])
+        return BUDGET + 1 if genotype_id in slow else 5.0
+
+    found, _ = searched(measured_ms)
+    assert {f["id"] for f in found["finalists"]} == set(_ranked(run)[2:4])
+    assert {o["id"] for o in found["over_budget_when_measured"]} == slow
+    assert found["best"]["p50_ms"] <= BUDGET
+
+
+def test_a_finalist_that_is_over_the_budget_once_retrained_gives_way_to_the_next(run, searched):
+    measured: dict[str, int] = {}
+
+    def measured_ms(genotype_id):
+        measured[genotype_id] = measured.get(genotype_id, 0) + 1
+        return BUDGET + 1 if genotype_id in _ranked(run)[:2] and measured[genotype_id] > 1 else 5.0
+
+    found, _ = searched(measured_ms)
+    assert {f["id"] for f in found["finalists"]} == set(_ranked(run)[:4])
+    assert found["found"]["id"] in _ranked(run)[2:4]
+    assert {o["id"] for o in found["over_budget_when_measured"]} == set(_ranked(run)[:2])
+
+
+def test_when_nothing_holds_there_is_no_best(run, searched):
+    found, _ = searched(lambda _: BUDGET + 1)
+    assert found["best"] is None and found["found"] is None and found["finished"]
+    assert "No network" in found["verdict"]
+
+
+def test_an_anchor_over_the_budget_is_trained_and_measured_as_a_reference(run, searched):
+    anchor_id = run.space().reference_networks()[0].genotype.id
+    found, _ = searched(lambda genotype_id: BUDGET + 1 if genotype_id == anchor_id else 5.0)
+    [entry] = found["anchors"]
+    assert not entry["fits"] and entry["test_accuracy"] is not None
+    assert found["best"]["id"] != anchor_id
+
+
+def test_the_time_limit_ends_the_search_and_is_said(run, searched):
+    object.__setattr__(run.config, "seconds", 1e-9)
+    found, lines = searched(lambda _: 5.0)
+    assert found["counts"]["trained"] == 0 and found["ended"] == "the time was over"
+    assert any("6 candidates early: the time was over" in line for line in lines)
+    assert found["best"]["anchor"] is not None  # the anchors are there all the same
+
+
+def test_counts_follow_from_the_journal(run, searched):
+    found, _ = searched(lambda _: 5.0)
+    assert found["counts"] == counts(read_journal(run.journal).trials)
+    assert found["counts"]["trained"] == 6 and found["counts"]["anchors_trained"] == 1
+    assert found["deployment_input"] == list(Task((3, 16, 16), 2).input)
