@@ -61,7 +61,7 @@ def cli() -> None:
 @click.option("--address", help="An existing Ray cluster, such as 10.0.0.1:6379, instead of this machine.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Everything random follows from it.")
 @click.option("--sampler", default="tpe", show_default=True, help="Who proposes candidates: tpe or random.")
-@click.option("--finalists", type=_AT_LEAST_1, default=2, show_default=True, help="How many of the best are retrained longer.")
+@click.option("--finalists", type=_AT_LEAST_1, default=3, show_default=True, help="How many of the best are retrained longer.")
 @click.option("--recipe", default="standard", show_default=True, help="Training recipe: a name or a .yaml file.")
 @click.option("--epochs", type=_AT_LEAST_1, help="Epochs of a candidate that is not stopped early.  [default: the recipe's]")
 @click.option("--final-epochs", type=_AT_LEAST_1, help="Epochs of finalists and anchors.  [default: the recipe's]")

@@ -11,13 +11,17 @@ from search_spaces.task import Task
 
 @dataclass(frozen=True)
 class Job:
-    """A network to train: its genotype's text, for how many epochs, from which seed; weights go to `keep`, if anywhere."""
+    """A network to train: its genotype's text, for how many epochs, from which seed, on which share of the pictures.
+
+    Weights go to `keep`, if anywhere.
+    """
 
     id: str
     label: str
     genotype: str
     epochs: int
     seed: int
+    share: float = 1.0
     keep: Path | None = None
 
 

@@ -128,7 +128,7 @@ class Search:
                 g.text,
                 self._config.recipe.final_epochs,
                 training_seed(self._config.seed, g, "final"),
-                self._run.weights(i),
+                keep=self._run.weights(i),
             )
             for i, (origin, g) in wanted.items()
             if i not in done
@@ -233,7 +233,9 @@ class _Proposals:
         if proposal is None:
             return None
         seed = training_seed(self._config.seed, proposal.genotype, "search")
-        return Job(str(proposal.number), proposal.origin, proposal.genotype.text, self._config.recipe.epochs, seed)
+        recipe = self._config.recipe
+        text = proposal.genotype.text
+        return Job(str(proposal.number), proposal.origin, text, recipe.epochs, seed, recipe.search_share)
 
     def progress(self, job: Job, progress: Progress) -> bool:
         stop = self._study.report(int(job.id), progress.epoch, progress.accuracy, progress.seconds)

@@ -31,11 +31,21 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def share(self, share: float) -> Tensor:
+        """Indices [M] of a share of the pictures of each class, at least one, always the same ones."""
+        order = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))
+        labels = self.labels.cpu()[order]
+        parts = [order[labels == label] for label in labels.unique()]
+        return torch.cat([part[: max(1, round(share * len(part)))] for part in parts])
+
     def epoch(
-        self, batch_size: int, crop_padding: float, flip: bool, generator: torch.Generator
+        self, among: Tensor, batch_size: int, crop_padding: float, flip: bool, generator: torch.Generator
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Augmented (images [B, C, S, S] float32, labels [B]) in random order; a last single picture is left out."""
-        order = torch.randperm(len(self), generator=generator)
+        """Augmented (images [B, C, S, S] float32, labels [B]) of the pictures with the indices `among`, in random order.
+
+        A last single picture is left out.
+        """
+        order = among[torch.randperm(len(among), generator=generator)]
         for chosen in order.split(batch_size):
             if len(chosen) > 1:  # batch norm cannot train on one picture
                 images = self.images[chosen.to(self.images.device)]

@@ -32,18 +32,28 @@ class Epoch:
 
 
 def epochs(
-    network: nn.Module, train: Pictures, validation: Pictures, recipe: Recipe, count: int, generator: torch.Generator
+    network: nn.Module,
+    train: Pictures,
+    validation: Pictures,
+    recipe: Recipe,
+    count: int,
+    generator: torch.Generator,
+    share: float = 1.0,
 ) -> Iterator[Epoch]:
-    """Trains `network` in place for `count` epochs, yielding after each; raises TrainingFailed when the loss is not finite."""
+    """Trains `network` in place for `count` epochs on a share of each class, yielding after each epoch.
+
+    Raises TrainingFailed when the loss is not finite.
+    """
     optimizer = _optimizer(network, recipe)
-    steps = count * math.ceil(len(train) / recipe.batch_size)
+    among = train.share(share)
+    steps = count * math.ceil(len(among) / recipe.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps, recipe.warmup))
     for number in range(1, count + 1):
         start = perf_counter()
         network.train()
         total = torch.zeros((), device=train.labels.device)
         batches = 0
-        for images, labels in train.epoch(recipe.batch_size, recipe.crop_padding, recipe.flip, generator):
+        for images, labels in train.epoch(among, recipe.batch_size, recipe.crop_padding, recipe.flip, generator):
             loss = F.cross_entropy(network(images), labels, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

@@ -15,10 +15,13 @@ class Recipe:
 
     `learning_rate` is per batch of 128 pictures and scales linearly with `batch_size`; weight decay acts on weights of
     convolutions and linear layers only. `crop_padding` is the share of the picture's side that a random crop may move by.
+    `search_share` is the share of the training pictures, of each class, that candidates see in the search; finalists and
+    anchors are retrained on all.
     """
 
     epochs: int
     final_epochs: int
+    search_share: float
     batch_size: int
     learning_rate: float
     momentum: float
@@ -33,6 +36,8 @@ class Recipe:
         for name, value in vars(self).items():
             if not isinstance(value, bool) and value < least.get(name, 0):
                 raise InputError(f"{name} must be at least {least.get(name, 0)}, not {value}")
+        if not 0 < self.search_share <= 1:
+            raise InputError(f"search_share must be above 0 and at most 1, not {self.search_share}")
 
 
 def load_recipe(name_or_path: str) -> Recipe:

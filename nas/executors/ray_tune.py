@@ -80,7 +80,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
     def _start(self) -> Iterator[Epoch]:
         job, setting = self._job, self._setting
         self._network, generator = seeded_network(Genotype.parse(job.genotype), setting.task, job.seed, self._device)
-        return epochs(self._network, self._train, self._validation, setting.recipe, job.epochs, generator)
+        return epochs(self._network, self._train, self._validation, setting.recipe, job.epochs, generator, job.share)
 
     def _save(self, path: Path) -> None:
         from safetensors.torch import save

@@ -1,0 +1,161 @@
+"""Training: the recipe's errors, batches without copies, the learning rate, a loop that learns, repeats and fails honestly."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from evaluators.training import loop
+from evaluators.training.batches import Pictures
+from evaluators.training.loop import TrainingFailed, accuracy, epochs, seeded_network
+from evaluators.training.recipe import load_recipe
+from search_spaces import resources
+from search_spaces.errors import InputError
+from search_spaces.genotype import Genotype
+from search_spaces.task import Task
+
+CPU = torch.device("cpu")
+RECIPE = load_recipe("standard")
+NETWORK = Genotype.parse("conv 8/1\nfe 16/2 units=2 expand=2\ninverted_residual 16/1 expand=2 act=relu\nhead")
+
+
+def pictures(n: int = 96, size: int = 8, classes: int = 3) -> Pictures:
+    """Noisy pictures whose class is the brightest channel."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(n, dtype=np.int64) % classes
+    images = rng.integers(0, 100, (n, 3, size, size)).astype(np.uint8)
+    images[np.arange(n), labels] += 120
+    return Pictures(images, labels, (0.4,) * 3, (0.25,) * 3, CPU)
+
+
+@pytest.mark.parametrize("name", resources.names("evaluators.training.recipes"))
+def test_every_recipe_reads(name):
+    recipe = load_recipe(name)
+    assert recipe.final_epochs >= recipe.epochs >= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "epochs must be at least 1"),
+        ({"epochs": 1.5}, "epochs must be int, not 1.5"),
+        ({"epochs": True}, "epochs must be int"),
+        ({"epoch": 3}, 'unknown key "epoch"; did you mean "epochs"'),
+        ({"momentum": "high"}, "momentum must be float, not 'high'"),
+        ({"learning_rate": -1.0}, "learning_rate must be at least 0"),
+        ({"search_share": 0.0}, "search_share must be above 0"),
+        ({"flip": 1}, "flip must be bool"),
+        ({"batch_size": None}, "batch_size must be int"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_in_one_message(tmp_path, change, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**vars(RECIPE), **change}))
+    with pytest.raises(InputError) as error:
+        load_recipe(str(path))
+    assert message in str(error.value) and "mine.yaml" in str(error.value)
+
+
+def test_a_missing_key_is_named(tmp_path):
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({k: v for k, v in vars(RECIPE).items() if k != "momentum"}))
+    with pytest.raises(InputError, match='the key "momentum" is missing'):
+        load_recipe(str(tmp_path / "mine.yaml"))
+
+
+def test_pictures_share_memory_with_read_only_arrays():
+    images, labels = np.zeros((4, 3, 8, 8), np.uint8), np.zeros(4, np.int64)
+    images.flags.writeable = labels.flags.writeable = False
+    shared = Pictures(images, labels, (0.0,) * 3, (1.0,) * 3, CPU)
+    assert shared.images.data_ptr() == images.ctypes.data and shared.labels.data_ptr() == labels.ctypes.data
+
+
+@given(share=st.floats(0.01, 1.0))
+def test_a_share_has_its_part_of_every_class_and_is_always_the_same(share):
+    whole = pictures(90)
+    chosen = whole.share(share)
+    assert torch.equal(chosen, whole.share(share)) and len(chosen.unique()) == len(chosen)
+    counts = whole.labels[chosen].bincount(minlength=3)
+    assert counts.tolist() == [max(1, round(share * 30))] * 3
+
+
+def test_an_epoch_shows_every_picture_once_in_channels_last():
+    whole = pictures(50)
+    seen = list(whole.epoch(torch.arange(50), 16, 0.0, False, torch.Generator().manual_seed(0)))
+    assert [len(labels) for _, labels in seen] == [16, 16, 16, 2]
+    assert all(images.is_contiguous(memory_format=torch.channels_last) for images, _ in seen)
+    shown = torch.cat([images for images, _ in seen])
+    distance = (shown[:, None] - whole.normalise(whole.images)[None]).abs().amax((2, 3, 4))
+    assert sorted(distance.argmin(1).tolist()) == list(range(50)) and float(distance.amin(1).max()) < 1e-6
+
+
+def test_crop_moves_and_flip_mirrors_each_picture_on_its_own():
+    whole = pictures(40)
+    original = whole.normalise(whole.images)
+    [(images, _)] = whole.epoch(torch.arange(40), 40, 0.25, True, torch.Generator().manual_seed(1))
+    padded = torch.nn.functional.pad(original, (2, 2, 2, 2))
+    moves = {}
+    for image in images:
+        for flip in (False, True):
+            looked_for = image.flip(-1) if flip else image
+            for dy in range(5):
+                for dx in range(5):
+                    same = (padded[:, :, dy : dy + 8, dx : dx + 8] - looked_for).abs().amax((1, 2, 3)) < 1e-6
+                    if same.any():
+                        moves.setdefault(int(same.nonzero()[0]), (dy, dx, flip))
+    assert len(moves) == 40 and len(set(moves.values())) > 10
+
+
+def test_learning_rate_warms_up_and_falls_to_zero():
+    rates = [loop._rate(step, 100, 0.2) for step in range(100)]
+    assert rates[0] == pytest.approx(0.05) and max(rates) == rates[19] == 1.0
+    assert rates[:20] == sorted(rates[:20]) and rates[20:] == sorted(rates[20:], reverse=True)
+    assert rates[60] == pytest.approx(0.5) and 0 < rates[99] < 0.001
+
+
+def test_weight_decay_spares_norms_biases_and_offsets():
+    network, _ = seeded_network(NETWORK, Task((3, 8, 8), 3), 0, CPU)
+    decayed, spared = loop._optimizer(network, RECIPE).param_groups
+    names = {id(p): n for n, p in network.named_parameters()}
+    assert all(names[id(p)].endswith("weight") and p.ndim > 1 for p in decayed["params"])
+    assert spared["weight_decay"] == 0 and any("offsets" in names[id(p)] for p in spared["params"])
+    assert len(decayed["params"]) + len(spared["params"]) == len(names)
+
+
+def _trained(seed: int):
+    train = pictures()
+    network, generator = seeded_network(NETWORK, Task((3, 8, 8), 3), seed, CPU)
+    recipe = replace(RECIPE, batch_size=16, learning_rate=0.4)
+    return network, [(e.number, e.loss, e.accuracy) for e in epochs(network, train, train, recipe, 6, generator)]
+
+
+def test_it_learns():
+    network, curve = _trained(0)
+    assert curve[-1][1] < curve[0][1] and accuracy(network, pictures()) > 0.9
+    assert [number for number, _, _ in curve] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_same_seed_trains_the_same_and_another_does_not():
+    assert _trained(3)[1] == _trained(3)[1] != _trained(4)[1]
+
+
+@pytest.mark.parametrize("rate", [1e30, math.nan])
+def test_a_loss_that_is_not_finite_is_a_failure_with_its_place(rate):
+    network, generator = seeded_network(NETWORK, Task((3, 8, 8), 3), 0, CPU)
+    recipe = replace(RECIPE, batch_size=16, learning_rate=rate)
+    with pytest.raises(TrainingFailed, match=r"the loss was (nan|inf) in epoch \d"):
+        list(epochs(network, pictures(), pictures(), recipe, 3, generator))
+
+
+def test_accuracy_counts_every_picture_in_eval_mode():
+    class Brightest(nn.Module):
+        def forward(self, x):
+            assert not self.training
+            return x.mean((2, 3))
+
+    assert accuracy(Brightest(), pictures(97), batch_size=10) == 1.0
