@@ -105,14 +105,14 @@ def _plot(run: Run, found: dict[str, Any], rows: list[dict[str, Any]]) -> None:
 
     figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.add_subplot()
-    searched = [r for r in rows if not r["anchor"]]
+    searched = [r for r in rows if not r["anchor"] and r["epochs"] == run.config.recipe.epochs]
     axes.scatter(
         [r["predicted_ms"] for r in searched],
         [100 * r["search_accuracy"] for r in searched],
         s=14,
         color="tab:blue",
         alpha=0.35,
-        label="candidates (predicted ms, accuracy in the search)",
+        label="candidates not stopped early (predicted ms, accuracy in the search)",
     )
     retrained = [e for e in found["finalists"] + found["anchors"] if e["p50_ms"] and e["validation_accuracy"]]
     for kind, color, marker in (("anchors", "tab:orange", "s"), ("finalists", "tab:blue", "o")):
@@ -130,8 +130,11 @@ def _plot(run: Run, found: dict[str, Any], rows: list[dict[str, Any]]) -> None:
             axes.annotate(
                 entry["anchor"],
                 (entry["p50_ms"], 100 * entry["validation_accuracy"]),
-                xytext=(5, 4),
+                xytext=(3, -5),
                 textcoords="offset points",
+                rotation=-40,
+                rotation_mode="anchor",
+                verticalalignment="top",
                 fontsize=8,
             )
     best = found["best"]
@@ -146,9 +149,13 @@ def _plot(run: Run, found: dict[str, Any], rows: list[dict[str, Any]]) -> None:
             label="best",
         )
     axes.axvline(found["budget_ms"], color="tab:red", linestyle="--", linewidth=1, label=f"budget {found['budget_ms']:g} ms")
+    axes.set_xscale("log")
+    axes.margins(y=0.18)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("{x:g}")
     axes.set(xlabel="latency, ms", ylabel="validation accuracy, %", title=f"{found['space']} on {found['data']}")
     axes.grid(alpha=0.25)
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8, loc="lower left")
     for suffix in ("png", "svg"):
         part = run.path / f".pareto.{suffix}"
         figure.savefig(part, dpi=140, format=suffix)
