@@ -1,5 +1,6 @@
 """Batches from pictures held in memory: batched crop and flip, normalised, channels_last."""
 
+import math
 import warnings
 from collections.abc import Iterator
 
@@ -39,13 +40,15 @@ class Pictures:
         return torch.cat([part[: max(1, round(share * len(part)))] for part in parts])
 
     def epoch(
-        self, among: Tensor, batch_size: int, crop_padding: float, flip: bool, generator: torch.Generator
+        self, among: Tensor, least: int, batch_size: int, crop_padding: float, flip: bool, generator: torch.Generator
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Augmented (images [B, C, S, S] float32, labels [B]) of the pictures with the indices `among`, in random order.
 
-        A last single picture is left out.
+        Fewer than `least` pictures are shown again, in another order, up to that number. A last single picture is left out.
         """
-        order = among[torch.randperm(len(among), generator=generator)]
+        rounds = max(1, math.ceil(least / len(among)))
+        order = torch.cat([among[torch.randperm(len(among), generator=generator)] for _ in range(rounds)])
+        order = order[: max(least, len(among))]
         for chosen in order.split(batch_size):
             if len(chosen) > 1:  # batch norm cannot train on one picture
                 images = self.images[chosen.to(self.images.device)]

@@ -46,14 +46,15 @@ def epochs(
     """
     optimizer = _optimizer(network, recipe)
     among = train.share(share)
-    steps = count * math.ceil(len(among) / recipe.batch_size)
+    steps = count * math.ceil(max(len(among), recipe.least_pictures) / recipe.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps, recipe.warmup))
     for number in range(1, count + 1):
         start = perf_counter()
         network.train()
         total = torch.zeros((), device=train.labels.device)
         batches = 0
-        for images, labels in train.epoch(among, recipe.batch_size, recipe.crop_padding, recipe.flip, generator):
+        shown = train.epoch(among, recipe.least_pictures, recipe.batch_size, recipe.crop_padding, recipe.flip, generator)
+        for images, labels in shown:
             loss = F.cross_entropy(network(images), labels, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

@@ -16,12 +16,13 @@ class Recipe:
     `learning_rate` is per batch of 128 pictures and scales linearly with `batch_size`; weight decay acts on weights of
     convolutions and linear layers only. `crop_padding` is the share of the picture's side that a random crop may move by.
     `search_share` is the share of the training pictures, of each class, that candidates see in the search; finalists and
-    anchors are retrained on all.
+    anchors are retrained on all. An epoch shows at least `least_pictures`: a smaller set is shown again and again.
     """
 
     epochs: int
     final_epochs: int
     search_share: float
+    least_pictures: int
     batch_size: int
     learning_rate: float
     momentum: float

@@ -1,10 +1,12 @@
 """A small space, pictures that can be told apart, and a device profile measured for the space; made once a session."""
 
 import os
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 SPACE = """
@@ -51,6 +53,8 @@ def workshop(tmp_path_factory):
     folder = tmp_path_factory.mktemp("workshop")
     (folder / "small.yaml").write_text(SPACE)
     write_pictures(folder / "pictures")
+    standard = yaml.safe_load((files("evaluators.training.recipes") / "standard.yaml").read_text())
+    (folder / "quick.yaml").write_text(yaml.safe_dump({**standard, "least_pictures": 300, "search_share": 1.0}))
     os.environ["XDG_DATA_HOME"] = str(folder / "data")
     from evaluators.latency.profile import measure_profile
     from search_spaces.space import load_space
@@ -65,5 +69,6 @@ def small_search(workshop):
     return [
         "search",
         *("--space", workshop / "small.yaml", "--data", f"imagefolder:{workshop / 'pictures'}"),
+        *("--recipe", workshop / "quick.yaml"),
         *("--latency-budget", "50ms", "--trials", 4, "--epochs", 2, "--final-epochs", 2, "--finalists", 2),
     ]

@@ -29,6 +29,7 @@ def finished(workshop, tmp_path_factory):
     arguments = [
         *("search", "--space", workshop / "small.yaml", "--data", f"imagefolder:{workshop / 'pictures'}"),
         *("--latency-budget", "50ms", "--trials", 4, "--epochs", 2, "--final-epochs", 2, "--finalists", 2),
+        *("--recipe", workshop / "quick.yaml"),
         *("--run", "run", "--workers", 2),  # a relative path, as in `runs/...`
     ]
     done = _nas(arguments, folder)

@@ -86,7 +86,7 @@ def test_a_share_has_its_part_of_every_class_and_is_always_the_same(share):
 
 def test_an_epoch_shows_every_picture_once_in_channels_last():
     whole = pictures(50)
-    seen = list(whole.epoch(torch.arange(50), 16, 0.0, False, torch.Generator().manual_seed(0)))
+    seen = list(whole.epoch(torch.arange(50), 0, 16, 0.0, False, torch.Generator().manual_seed(0)))
     assert [len(labels) for _, labels in seen] == [16, 16, 16, 2]
     assert all(images.is_contiguous(memory_format=torch.channels_last) for images, _ in seen)
     shown = torch.cat([images for images, _ in seen])
@@ -94,10 +94,20 @@ def test_an_epoch_shows_every_picture_once_in_channels_last():
     assert sorted(distance.argmin(1).tolist()) == list(range(50)) and float(distance.amin(1).max()) < 1e-6
 
 
+@given(n=st.integers(2, 40), least=st.integers(0, 100))
+def test_a_small_set_is_shown_again_evenly(n, least):
+    whole = pictures(n)
+    batches = whole.epoch(torch.arange(n), least, 8, 0.0, False, torch.Generator().manual_seed(0))
+    shown = torch.cat([images for images, _ in batches])
+    assert max(n, least) - len(shown) in (0, 1)  # a last single picture is left out
+    times = (shown[:, None] - whole.normalise(whole.images)[None]).abs().amax((2, 3, 4)).argmin(1).bincount(minlength=n)
+    assert int(times.max() - times.min()) <= 2
+
+
 def test_crop_moves_and_flip_mirrors_each_picture_on_its_own():
     whole = pictures(40)
     original = whole.normalise(whole.images)
-    [(images, _)] = whole.epoch(torch.arange(40), 40, 0.25, True, torch.Generator().manual_seed(1))
+    [(images, _)] = whole.epoch(torch.arange(40), 0, 40, 0.25, True, torch.Generator().manual_seed(1))
     padded = torch.nn.functional.pad(original, (2, 2, 2, 2))
     moves = {}
     for image in images:
@@ -130,7 +140,7 @@ def test_weight_decay_spares_norms_biases_and_offsets():
 def _trained(seed: int):
     train = pictures()
     network, generator = seeded_network(NETWORK, Task((3, 8, 8), 3), seed, CPU)
-    recipe = replace(RECIPE, batch_size=16, learning_rate=0.4)
+    recipe = replace(RECIPE, least_pictures=0, batch_size=16, learning_rate=0.4)
     return network, [(e.number, e.loss, e.accuracy) for e in epochs(network, train, train, recipe, 6, generator)]
 
 
@@ -147,7 +157,7 @@ def test_the_same_seed_trains_the_same_and_another_does_not():
 @pytest.mark.parametrize("rate", [1e30, math.nan])
 def test_a_loss_that_is_not_finite_is_a_failure_with_its_place(rate):
     network, generator = seeded_network(NETWORK, Task((3, 8, 8), 3), 0, CPU)
-    recipe = replace(RECIPE, batch_size=16, learning_rate=rate)
+    recipe = replace(RECIPE, least_pictures=0, batch_size=16, learning_rate=rate)
     with pytest.raises(TrainingFailed, match=r"the loss was (nan|inf) in epoch \d"):
         list(epochs(network, pictures(), pictures(), recipe, 3, generator))
 
