@@ -54,7 +54,9 @@ def workshop(tmp_path_factory):
     (folder / "small.yaml").write_text(SPACE)
     write_pictures(folder / "pictures")
     standard = yaml.safe_load((files("evaluators.training.recipes") / "standard.yaml").read_text())
-    (folder / "quick.yaml").write_text(yaml.safe_dump({**standard, "least_pictures": 300, "search_share": 1.0}))
+    (folder / "quick.yaml").write_text(
+        yaml.safe_dump({**standard, "least_pictures": 600, "search_share": 1.0, "batch_size": 16})
+    )
     os.environ["XDG_DATA_HOME"] = str(folder / "data")
     from evaluators.latency.profile import measure_profile
     from search_spaces.space import load_space
