@@ -101,7 +101,7 @@ def test_derived_files(finished):
     with Image.open(run / "pareto.png") as picture:
         assert picture.size[0] > 500
     assert (run / "pareto.svg").read_text().lstrip().startswith("<?xml")
-    assert "mobilenet_v3:small" in (run / "pareto.svg").read_text() or (run / "pareto.svg").stat().st_size > 10_000
+    assert "mobilenet_v3:small" in (run / "pareto.svg").read_text()
 
 
 def test_other_commands_read_the_run(finished):
