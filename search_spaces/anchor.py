@@ -1,7 +1,7 @@
 """Anchor: a hand-designed network as a genotype, with its published and its exact figures."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -15,18 +15,29 @@ _FOLDER = "search_spaces.anchors"
 
 @dataclass(frozen=True)
 class Published:
-    """Figures as printed, and what they count."""
+    """Figures as printed: params and MACs in millions, top-1 in percent, None where nothing is printed.
+
+    `params_count` and `macs_count` name the rules by which the source counted (evaluators/counting.py). `unsettled` says
+    why a figure cannot be reproduced by any rule that is known; empty where all are.
+    """
 
     params_m: float | None
     macs_m: float | None
     top1: float | None
-    counts: str
     source: str
+    params_count: str = "all"
+    macs_count: str = "conv+fc"
+    unsettled: str = ""
 
 
 @dataclass(frozen=True)
 class Anchor:
-    """A hand-designed network; `params` (batch norm's affine pair included) and `macs` (no biases) are exact for `task`."""
+    """A hand-designed network; `params` (batch norm's affine pair included) and `macs` (no biases) are exact for `task`.
+
+    `weights` names, for each source of trained weights, its layers in the order of ours (search_spaces/weights.py);
+    `norm_eps` is the epsilon of batch norm that these were trained with. `reference` is a network that computes the same
+    with the same weights, `torchvision/NAME` or `timm/NAME`, where there is one. `compact` networks are for small devices.
+    """
 
     name: str
     family: str
@@ -37,26 +48,33 @@ class Anchor:
     params: int
     macs: int
     notes: str = ""
+    compact: bool = False
+    norm_eps: float = 1e-5
+    weights: Mapping[str, str] = field(default_factory=dict)
+    reference: str = ""
 
 
 def anchor_names() -> list[str]:
     """`name` for a file's default variant, `name:variant` for the others."""
-    return [_full_name(stem, variant, data) for stem, data in _files() for variant in data["variants"]]
+    return sorted(_full_name(stem, variant, data) for stem, data in _files() for variant in data["variants"])
 
 
 def anchor(name: str) -> Anchor:
     """The anchor called `name` or `name:variant`; raises InputError with the near miss."""
-    known = _anchors()
     stem, _, variant = name.partition(":")
-    full = stem if variant == _defaults().get(stem) else name
-    if full in known:
-        return known[full]
-    raise InputError(f'there is no anchor "{name}"{near_miss(name, known)}')
+    data = dict(_files()).get(stem)
+    if data:
+        variants = {str(v): v for v in data["variants"]}
+        variant = variant or str(data["default"])
+        if variant in variants:
+            return _anchor(stem, variants[variant])
+        raise InputError(f'anchor {stem} has no variant "{variant}"{near_miss(variant, variants)}')
+    raise InputError(f'there is no anchor "{name}"{near_miss(name, dict(_files()))}')
 
 
 def anchors() -> list[Anchor]:
     """Every anchor, by name."""
-    return list(_anchors().values())
+    return [anchor(name) for name in anchor_names()]
 
 
 @cache
@@ -64,22 +82,13 @@ def _files() -> tuple[tuple[str, dict[str, Any]], ...]:
     return tuple((stem, resources.read(_FOLDER, "anchor", stem)[1]) for stem in resources.names(_FOLDER))
 
 
-@cache
-def _defaults() -> Mapping[str, str]:
-    return {stem: str(data["default"]) for stem, data in _files()}
-
-
-@cache
-def _anchors() -> Mapping[str, Anchor]:
-    found = [_anchor(stem, variant, data) for stem, data in _files() for variant in data["variants"]]
-    return {a.name: a for a in sorted(found, key=lambda a: a.name)}
-
-
 def _full_name(stem: str, variant: str, data: dict[str, Any]) -> str:
     return stem if str(variant) == str(data["default"]) else f"{stem}:{variant}"
 
 
-def _anchor(stem: str, variant: str, data: dict[str, Any]) -> Anchor:
+@cache
+def _anchor(stem: str, variant: str) -> Anchor:
+    data = dict(_files())[stem]
     entry = data["variants"][variant]
     name = _full_name(stem, variant, data)
     try:
@@ -93,6 +102,10 @@ def _anchor(stem: str, variant: str, data: dict[str, Any]) -> Anchor:
             params=int(entry["exact"]["params"]),
             macs=int(entry["exact"]["macs"]),
             notes=str(entry.get("notes", "")),
+            compact=bool(data["compact"]),
+            norm_eps=float(entry.get("norm_eps", 1e-5)),
+            weights=entry.get("weights", {}),
+            reference=str(entry.get("reference", "")),
         )
     except (KeyError, TypeError) as error:
         raise InputError(f"anchors/{stem}.yaml, variant {variant}: missing or wrong entry: {error}") from None

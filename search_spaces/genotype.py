@@ -5,58 +5,117 @@
     inverted_residual 24/2 act=relu6
     head dropout=0.2
 
-A line is `kind width/stride knob=value ... xN`: knobs left out have the block's defaults, `xN` repeats the line, a block
+A line is `kind width/stride knob=value ... xN`: knobs left out have the block's defaults, `xN` repeats the block, a block
 that has no width or stride of its own leaves it out, and `#` starts a comment.
+
+Blocks that hold branches (`add`, `concat`, ...) have them below, each opened by a `|` further in; a branch is itself a list
+of blocks, and an empty one passes its input on:
+
+    add act=relu x2
+      | conv 64/1
+        conv 64/1 act=none
+      |
 """
 
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from search_spaces.errors import InputError
-from search_spaces.registry import Value, block_kind, show
+from search_spaces.registry import BlockKind, Value, block_kind, show
 
 _SIZE = re.compile(r"([0-9]{1,9})?(?:/([0-9]{1,9}))?")
 _MOST_BLOCKS = 1000
+_DEEPEST = 8
 _WIDEST = 65536
+Blocks = tuple["BlockSpec", ...]
 
 
 @dataclass(frozen=True)
 class BlockSpec:
-    """One block: its kind, output width (channels; None if it has none of its own), stride, and non-default knobs in order."""
+    """One block: its kind, output width (channels; None if it has none of its own), stride, non-default knobs, branches."""
 
     kind: str
     width: int | None
     stride: int
     knobs: tuple[tuple[str, Value], ...] = ()
+    branches: tuple["Blocks", ...] = ()
 
     @classmethod
     def make(
-        cls, kind: str, width: int | None = None, stride: int = 1, knobs: Mapping[str, Value] | None = None
+        cls,
+        kind: str,
+        width: int | None = None,
+        stride: int = 1,
+        knobs: Mapping[str, Value] | None = None,
+        branches: Sequence[Sequence["BlockSpec"]] = (),
     ) -> "BlockSpec":
-        """A checked, canonical BlockSpec; raises InputError for an unknown kind or knob, or a value of the wrong type."""
+        """A checked, canonical BlockSpec; raises InputError for an unknown kind or knob, or a value of the wrong type.
+
+        The stride of a block with branches is theirs, which must agree.
+        """
         known = block_kind(kind)
         if known.has_width != (width is not None):
             needs = "needs a width" if known.has_width else "takes no width of its own"
             raise InputError(f"block {kind} {needs}")
         if width is not None and not 1 <= width <= _WIDEST:
             raise InputError(f"the width of block {kind} must be 1 to {_WIDEST}, not {width}")
-        if stride not in ((1, 2) if known.has_stride else (1,)):
-            raise InputError(f"the stride of block {kind} must be {'1 or 2' if known.has_stride else '1'}, not {stride}")
+        if stride not in known.strides:
+            allowed = " or ".join(map(str, known.strides))
+            raise InputError(f"the stride of block {kind} must be {allowed}, not {stride}")
         values = {name: known.knob(name).check(value) for name, value in (knobs or {}).items()}
         kept = tuple((n, values[n]) for n, k in known.knobs.items() if n in values and values[n] != k.default)
-        return cls(kind, width, stride, kept)
+        inner = tuple(map(tuple, branches))
+        return cls(kind, width, _branch_stride(known, inner) if known.has_branches else stride, kept, inner)
 
     @property
-    def text(self) -> str:
+    def line(self) -> str:
+        """The block without its branches, on one line."""
         known = block_kind(self.kind)
         size = (str(self.width) if known.has_width else "") + (f"/{self.stride}" if known.has_stride else "")
         return " ".join([self.kind, *([size] if size else []), *(f"{name}={show(value)}" for name, value in self.knobs)])
+
+    @property
+    def text(self) -> str:
+        """The block as it is written: one line, and below it its branches."""
+        return "\n".join([self.line, *self._branch_lines()])
+
+    def _branch_lines(self) -> Iterator[str]:
+        for branch in self.branches:
+            lines = _lines(branch) or [""]
+            yield from (f"  {'|' if i == 0 else ' '} {line}".rstrip() for i, line in enumerate(lines))
+
+    def repeated(self, times: int) -> list[str]:
+        """The lines of `times` such blocks in a row."""
+        return [self.line + (f" x{times}" if times > 1 else ""), *self._branch_lines()]
+
+    def size(self) -> int:
+        """How many blocks this is, those in its branches included."""
+        return 1 + sum(spec.size() for branch in self.branches for spec in branch)
+
+    def out_width(self, c_in: int) -> int:
+        """Output channels for `c_in` input channels; raises InputError when branches that must agree do not."""
+        if not self.branches:
+            return self.width or c_in
+        widths = [row_width(branch, c_in) for branch in self.branches]
+        if block_kind(self.kind).concatenates:
+            if sum(widths) > _WIDEST:
+                raise InputError(f'block "{self.line}": {sum(widths)} channels side by side; at most {_WIDEST} are possible')
+            return sum(widths)
+        if len(set(widths)) > 1:
+            raise InputError(f'block "{self.line}": its branches are {_listed(widths)} channels wide, which must agree')
+        return widths[0]
+
+    def unstrided(self) -> "BlockSpec":
+        """The block at stride 1."""
+        branches = tuple(tuple(spec.unstrided() for spec in branch) for branch in self.branches)
+        return replace(self, stride=1, branches=branches)
 
     def knob(self, name: str) -> Value:
         """The value of a knob, its default when it is not written."""
@@ -71,22 +130,12 @@ class BlockSpec:
 class Genotype:
     """A network as a sequence of blocks, stem and head included."""
 
-    blocks: tuple[BlockSpec, ...]
+    blocks: Blocks
 
     @classmethod
     def parse(cls, text: str, source: str = "genotype") -> "Genotype":
         """The genotype written as `text`; raises InputError with `source` and line number."""
-        blocks: list[BlockSpec] = []
-        for number, line in enumerate(text.splitlines(), 1):
-            words = line.partition("#")[0].split()
-            if not words:
-                continue
-            try:
-                blocks += _parse_line(words)
-            except InputError as error:
-                raise InputError(f"{source}, line {number}: {error}") from None
-            if len(blocks) > _MOST_BLOCKS:
-                raise InputError(f"{source}, line {number}: more than {_MOST_BLOCKS} blocks")
+        blocks = _Parser(text, source).parse()
         if not blocks:
             raise InputError(f"{source}: no blocks; a line is `kind width/stride knob=value ... xN`")
         _check_head(blocks, source)
@@ -102,14 +151,13 @@ class Genotype:
         for i, spec in enumerate(blocks):
             if math.prod(b.stride for b in blocks) <= overall:
                 break
-            blocks[i] = replace(spec, stride=1)
+            blocks[i] = spec.unstrided()
         return Genotype(tuple(blocks))
 
     @cached_property
     def text(self) -> str:
         """The canonical text, one line for a run of equal blocks."""
-        runs = [(line, len(list(group))) for line, group in groupby(b.text for b in self.blocks)]
-        return "".join(f"{line} x{n}\n" if n > 1 else f"{line}\n" for line, n in runs)
+        return "".join(f"{line}\n" for line in _lines(self.blocks))
 
     @cached_property
     def id(self) -> str:
@@ -130,7 +178,105 @@ def read_genotype(path: Path) -> Genotype:
         raise InputError(f"{path}: {error.strerror}") from None
 
 
-def _parse_line(words: list[str]) -> list[BlockSpec]:
+def row_width(blocks: Iterable[BlockSpec], c_in: int) -> int:
+    """Output channels of blocks in a row for `c_in` input channels."""
+    for spec in blocks:
+        c_in = spec.out_width(c_in)
+    return c_in
+
+
+def _lines(blocks: Iterable[BlockSpec]) -> list[str]:
+    """The canonical lines of blocks in a row, a run of equal blocks written once."""
+    return [line for spec, run in groupby(blocks) for line in spec.repeated(len(list(run)))]
+
+
+def _branch_stride(kind: BlockKind, branches: tuple[Blocks, ...]) -> int:
+    if not branches:
+        raise InputError(f"block {kind.name} needs branches below it, each opened by a | further in")
+    strides = [math.prod(spec.stride for spec in branch) for branch in branches]
+    if len(set(strides)) > 1:
+        raise InputError(f"the branches of block {kind.name} have strides {_listed(strides)}, which must agree")
+    if any("classes" in block_kind(spec.kind).takes for branch in branches for spec in branch):
+        raise InputError(f"a branch of block {kind.name} holds a head; a genotype ends with its one head block")
+    return strides[0]
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    *most, last = map(str, numbers)
+    return f"{', '.join(most)} and {last}"
+
+
+class _Line(NamedTuple):
+    """A line of text: its number, how far in it starts, whether it opens a branch, its words."""
+
+    number: int
+    indent: int
+    opens: bool
+    words: list[str]
+
+
+class _Parser:
+    """Reads blocks by recursive descent; where lines start says which branch they belong to."""
+
+    def __init__(self, text: str, source: str) -> None:
+        self._lines = list(_split(text))
+        self._source, self._next, self._size = source, 0, 0
+
+    def parse(self) -> list[BlockSpec]:
+        blocks = self._row(-1, 1, 0)
+        if (line := self._peek()) is not None:
+            raise self._error(line, "a branch is opened by | below a block that holds branches, further in than the block")
+        return blocks
+
+    def _peek(self) -> _Line | None:
+        return self._lines[self._next] if self._next < len(self._lines) else None
+
+    def _error(self, line: _Line, message: object) -> InputError:
+        return InputError(f"{self._source}, line {line.number}: {message}")
+
+    def _row(self, outer: int, times: int, depth: int) -> list[BlockSpec]:
+        """Blocks that start further in than `outer`, in a row which is repeated `times` times."""
+        blocks: list[BlockSpec] = []
+        while (line := self._peek()) is not None and line.indent > outer and not line.opens:
+            self._next += 1
+            try:
+                kind, width, stride, knobs, repeat = _parse_line(line.words)
+                branches = self._branches(line, times * repeat, depth) if kind.has_branches else ()
+                blocks += [BlockSpec.make(kind.name, width, stride, knobs, branches)] * repeat
+            except InputError as error:
+                if str(error).startswith(f"{self._source}, line"):
+                    raise
+                raise self._error(line, error) from None
+            self._size += times * repeat
+            if self._size > _MOST_BLOCKS:
+                raise self._error(line, f"more than {_MOST_BLOCKS} blocks")
+        return blocks
+
+    def _branches(self, parent: _Line, times: int, depth: int) -> list[list[BlockSpec]]:
+        first = self._peek()
+        found: list[list[BlockSpec]] = []
+        if depth == _DEEPEST:
+            raise self._error(parent, f"branches within branches more than {_DEEPEST} deep")
+        while first and (line := self._peek()) and line.opens and line.indent == first.indent > parent.indent:
+            self._next += 1
+            found.append(self._row(line.indent, times, depth + 1))
+        return found
+
+
+def _split(text: str) -> Iterator[_Line]:
+    """The lines that say something; what follows a | on its line becomes a line of its own."""
+    for number, line in enumerate(text.splitlines(), 1):
+        said = line.partition("#")[0].rstrip()
+        while (start := said.lstrip()).startswith("|"):
+            indent = len(said) - len(start)
+            yield _Line(number, indent, True, [])
+            said = " " * (indent + 1) + start[1:]
+        if start:
+            yield _Line(number, len(said) - len(start), False, start.split())
+
+
+def _parse_line(words: list[str]) -> tuple[BlockKind, int | None, int, dict[str, Value], int]:
+    """(kind, width, stride, knobs, repeats) of one line."""
     kind, rest = words[0], words[1:]
     known = block_kind(kind)
     repeat = 1
@@ -149,7 +295,7 @@ def _parse_line(words: list[str]) -> list[BlockSpec]:
         if name in knobs:
             raise InputError(f"knob {name} is given twice")
         knobs[name] = known.knob(name).parse(value)
-    return [BlockSpec.make(kind, width, stride, knobs)] * repeat
+    return known, width, stride, knobs, repeat
 
 
 def _parse_size(word: str) -> tuple[int | None, int]:

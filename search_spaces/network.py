@@ -1,7 +1,8 @@
 """build(genotype, task): the torch network that a genotype describes."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +13,24 @@ from search_spaces.registry import block_kind
 from search_spaces.task import Task
 
 
+class Row(nn.Module):
+    """Blocks in a row; `blocks[i]` is the i-th. Input [N, C, H, W]; `image` is the network's input, for those that read it."""
+
+    def __init__(self, blocks: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.reads_image = any(getattr(block, "reads_image", False) for block in blocks)
+
+    def forward(self, x: Tensor, image: Tensor | None = None) -> Tensor:
+        for module in self.blocks:
+            x = run_block(module, x, image)
+        return x
+
+
 class Network(nn.Module):
     """Blocks in a row. Input [N, C, H, W] float, output logits [N, classes]; `blocks[i]` is the genotype's i-th block."""
 
-    def __init__(self, blocks: list[nn.Module]) -> None:
+    def __init__(self, blocks: Sequence[nn.Module]) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
 
@@ -26,7 +41,7 @@ class Network(nn.Module):
         return x
 
 
-def run_block(module: nn.Module, x: Tensor, image: Tensor) -> Tensor:
+def run_block(module: nn.Module, x: Tensor, image: Tensor | None) -> Tensor:
     """One block on its input; a block that `reads_image` (ESPNetV2's reinforcement) is given the network's input too."""
     return module(x, image) if getattr(module, "reads_image", False) else module(x)  # type: ignore[no-any-return]
 
@@ -47,17 +62,28 @@ def with_inputs(genotype: Genotype, task: Task) -> Iterator[tuple[BlockSpec, int
     c_in = task.input[0]
     for spec in genotype.blocks:
         yield spec, c_in
-        c_in = spec.width or c_in
+        c_in = spec.out_width(c_in)
 
 
 def build_block(spec: BlockSpec, c_in: int, classes: int) -> nn.Module:
     """The module of one block with `c_in` input channels; raises InputError that quotes the block's text."""
     kind = block_kind(spec.kind)
-    given = {"c_in": c_in, "c_out": spec.width, "stride": spec.stride, "classes": classes}
+    given: dict[str, Any] = {"c_in": c_in, "c_out": spec.width, "stride": spec.stride, "classes": classes}
+    if spec.branches:
+        given |= {"branches": [_row(branch, c_in, classes) for branch in spec.branches]}
+        spec.out_width(c_in)
     try:
         return kind.load()(*(given[name] for name in kind.takes), **spec.arguments())  # type: ignore[no-any-return]
     except InputError as error:
-        raise InputError(f'block "{spec.text}" with {c_in} input channels: {error}') from None
+        raise InputError(f'block "{spec.line}" with {c_in} input channels: {error}') from None
+
+
+def _row(blocks: Iterable[BlockSpec], c_in: int, classes: int) -> Row:
+    modules = []
+    for spec in blocks:
+        modules.append(build_block(spec, c_in, classes))
+        c_in = spec.out_width(c_in)
+    return Row(modules)
 
 
 def initialise(network: nn.Module) -> None:

@@ -17,7 +17,8 @@ Value = int | float | bool | str
 _CLASSES: dict[str, type] = {}
 _TYPES = {"int": int, "float": float, "bool": bool, "str": str}
 _NUMBER = {int: re.compile("-?[0-9]{1,9}"), float: re.compile(r"-?[0-9]{0,20}\.?[0-9]{1,20}(e[-+]?[0-9]{1,3})?")}
-_POSITIONAL = ("c_in", "c_out", "stride", "classes")
+_POSITIONAL = ("branches", "c_in", "c_out", "stride", "classes")
+_STRIDES = (1, 2)
 _Class = TypeVar("_Class", bound=type)
 
 
@@ -60,13 +61,19 @@ class Knob:
 
 @dataclass(frozen=True)
 class BlockKind:
-    """A kind of block: where its class is, which of c_in, c_out, stride, classes it takes, and its knobs in order."""
+    """A kind of block: where its class is, which of _POSITIONAL it takes, its strides, its knobs in order.
+
+    A kind that takes `branches` holds rows of blocks side by side; its output is as wide as each of them, or as all of
+    them together if it `concatenates`.
+    """
 
     name: str
     module: str
     summary: str
     takes: tuple[str, ...]
+    strides: tuple[int, ...]
     knobs: MappingProxyType[str, Knob]
+    concatenates: bool
 
     @property
     def has_width(self) -> bool:
@@ -75,6 +82,10 @@ class BlockKind:
     @property
     def has_stride(self) -> bool:
         return "stride" in self.takes
+
+    @property
+    def has_branches(self) -> bool:
+        return "branches" in self.takes
 
     def knob(self, name: str) -> Knob:
         if name not in self.knobs:
@@ -90,7 +101,8 @@ class BlockKind:
 def block(kind: str) -> Callable[[_Class], _Class]:
     """Class decorator: makes an nn.Module in `blocks/` the kind of block called `kind`.
 
-    Its __init__ takes some of c_in, c_out, stride, classes, then keyword-only knobs with annotated type and default.
+    Its __init__ takes some of branches, c_in, c_out, stride, classes, then keyword-only knobs with annotated type and
+    default. Strides are 1 and 2 unless `stride` is annotated with others.
     """
 
     def register(cls: _Class) -> _Class:
@@ -153,7 +165,15 @@ def _kind(module: str, node: ast.ClassDef, name: str) -> BlockKind:
     pairs = zip(init.args.kwonlyargs, init.args.kw_defaults, strict=True)
     knobs = {argument.arg: _knob(module, argument, default) for argument, default in pairs}
     summary = (ast.get_docstring(node) or "").partition("\n")[0]
-    return BlockKind(name, module, summary, takes, MappingProxyType(knobs))
+    concatenates = any(isinstance(line, ast.Assign) and ast.unparse(line) == "concatenates = True" for line in node.body)
+    return BlockKind(name, module, summary, takes, _strides(module, init), MappingProxyType(knobs), concatenates)
+
+
+def _strides(module: str, init: ast.FunctionDef) -> tuple[int, ...]:
+    annotation = next((a.annotation for a in init.args.args if a.arg == "stride"), None)
+    if annotation is None:
+        return (1,)
+    return _choices(module, annotation) or _STRIDES  # type: ignore[return-value]
 
 
 def _knob(module: str, argument: ast.arg, default: ast.expr | None) -> Knob:

@@ -115,7 +115,7 @@ class Stage:
 
     def _encode_block(self, spec: BlockSpec, layer: int, kind: BlockKind, width: int | None, genes: Genes) -> dict[str, Value]:
         if (spec.kind, spec.width) != (kind.name, width):
-            raise InputError(f"{self.name}.block: {spec.text} does not go on from {kind.name} {width}")
+            raise InputError(f"{self.name}.block: {spec.line} does not go on from {kind.name} {width}")
         if spec.stride != (self.stride if layer == 0 else 1):
             raise InputError(f"{self.name}: stride {spec.stride} at block {layer + 1} of the stage")
         found: dict[str, Value] = {}
@@ -196,7 +196,7 @@ class SearchSpace:
         if stage == len(self.stages):
             if start == len(blocks):
                 return {}
-            deepest.append((start, InputError(f"{blocks[start].text} comes after the last stage")))
+            deepest.append((start, InputError(f"{blocks[start].line} comes after the last stage")))
             return None
         for depth in _depths(self.stages[stage], len(blocks) - start):
             try:

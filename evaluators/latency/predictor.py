@@ -136,7 +136,7 @@ class Predictor:
         unseen = sorted(set(lowered.totals) - set(self._kinds))
         if unseen:
             raise InputError(
-                f'block "{spec.text}" runs {", ".join(unseen)}, which no network had that {self._where} was fitted to; '
+                f'block "{spec.line}" runs {", ".join(unseen)}, which no network had that {self._where} was fitted to; '
                 "measure a space that has this block"
             )
         return self._ms(lowered.totals), lowered.out_shape, lowered.out_layout

@@ -1,5 +1,6 @@
-"""head: global average pooling and the classifier, with an optional hidden layer as in MobileNetV3."""
+"""head: pooling and the classifier, with optional hidden layers as in MobileNetV3 or AlexNet, or pixel by pixel as in NIN."""
 
+import torch
 from torch import Tensor, nn
 
 from search_spaces.errors import InputError
@@ -9,22 +10,69 @@ from search_spaces.registry import block
 
 @block("head")
 class Head(nn.Module):
-    """Global average pooling, [linear to `hidden`, activation,] dropout, linear to the classes (logits)."""
+    """Average pooling to `pool` x `pool` pixels, `layers` of `hidden` units, dropout, linear to the classes (logits).
+
+    A hidden layer is linear, activation, dropout; `dropout_first` puts the dropout before each linear layer but the last.
+    `pixelwise` classifies each pixel (dropout, 1x1 convolution, activation) and averages the logits, as NIN and SqueezeNet
+    do.
+    """
 
     def __init__(
-        self, c_in: int, classes: int, *, hidden: int = 0, act: Act = "hard_swish", dropout: float = 0.0, bias: bool = True
+        self,
+        c_in: int,
+        classes: int,
+        *,
+        hidden: int = 0,
+        act: Act = "hard_swish",
+        dropout: float = 0.0,
+        bias: bool = True,
+        layers: int = 1,
+        pool: int = 1,
+        dropout_first: bool = False,
+        pixelwise: bool = False,
     ) -> None:
         super().__init__()
-        if not 0 <= dropout < 1 or not 0 <= hidden <= 65536:
-            raise InputError("dropout must be 0 or more and below 1, hidden 0 to 65536")
-        layers: list[nn.Module] = []
-        if hidden:
-            layers += [nn.Linear(c_in, hidden), activation(act, hidden)]
-        if dropout:
-            layers.append(nn.Dropout(dropout))
-        layers.append(nn.Linear(hidden or c_in, classes, bias=bias))
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Sequential(*layers)
+        if not 0 <= dropout < 1 or not 0 <= hidden <= 65536 or not 1 <= pool <= 16 or not 1 <= layers <= 8:
+            raise InputError("dropout must be 0 or more and below 1, hidden 0 to 65536, layers 1 to 8, pool 1 to 16")
+        if pixelwise and (hidden or pool > 1):
+            raise InputError("a pixelwise head has neither hidden layers nor a pool")
+        self.pixelwise, self.size = pixelwise, pool
+        if pixelwise:
+            classify = nn.Conv2d(c_in, classes, 1, bias=bias)
+            self.classifier = nn.Sequential(*_dropout(dropout), classify, activation(act, classes))
+            return
+        stack: list[nn.Module] = []
+        width = c_in * pool**2
+        for _ in range(layers if hidden else 0):
+            stack += [*_dropout(dropout * dropout_first), nn.Linear(width, hidden), activation(act, hidden)]
+            stack += _dropout(dropout * (not dropout_first))
+            width = hidden
+        self.classifier = nn.Sequential(*stack, *_dropout(0 if hidden else dropout), nn.Linear(width, classes, bias=bias))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.pool(x).flatten(1))  # type: ignore[no-any-return]
+        if self.pixelwise:
+            return self.classifier(x).mean((2, 3))  # type: ignore[no-any-return]
+        return self.classifier(adaptive_avg_pool(x, self.size).flatten(1))  # type: ignore[no-any-return]
+
+
+def adaptive_avg_pool(x: Tensor, size: int) -> Tensor:
+    """[N, C, H, W] averaged to [N, C, size, size] by torch's rule for windows, in operations that ONNX has for any H, W."""
+    if size == 1:
+        return nn.functional.adaptive_avg_pool2d(x, 1)
+    if tuple(x.shape[2:]) == (size, size):
+        return x
+    rows, cols = (_windows(int(n), size).to(x) for n in x.shape[2:])
+    return rows @ x @ cols.T
+
+
+def _windows(n: int, size: int) -> Tensor:
+    """[size, n]: row i averages pixels floor(i n / size) to ceil((i + 1) n / size)."""
+    weights = torch.zeros(size, n)
+    for i in range(size):
+        start, end = i * n // size, -(-(i + 1) * n // size)
+        weights[i, start:end] = 1 / (end - start)
+    return weights
+
+
+def _dropout(rate: float) -> list[nn.Module]:
+    return [nn.Dropout(rate)] if rate else []

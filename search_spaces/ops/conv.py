@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.ops.activation import Act, activation
+from search_spaces.ops.padding import Padding, padded
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -29,6 +30,22 @@ class DepthwiseConv2d(nn.Conv2d):
         return F.conv2d(x, weight, None, stride, reach * dilation, dilation, self.groups)
 
 
+class PaddedConv2d(nn.Conv2d):
+    """A convolution with the given padding; a map that is smaller than the kernel is padded to its size."""
+
+    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int, groups: int, bias: bool, padding: Padding) -> None:
+        super().__init__(c_in, c_out, kernel, stride, groups=groups, bias=bias)
+        self.rule = padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = self.kernel_size[0]
+        x, around = padded(x, kernel, self.stride[0], self.rule)
+        lacking = [max(0, kernel - size - 2 * around) for size in x.shape[2:]]
+        if any(lacking):
+            x = F.pad(x, (0, lacking[1], 0, lacking[0]))
+        return F.conv2d(x, self.weight, self.bias, self.stride, around, 1, self.groups)
+
+
 def conv_bn_act(
     c_in: int,
     c_out: int,
@@ -36,20 +53,23 @@ def conv_bn_act(
     stride: int = 1,
     *,
     groups: int = 1,
-    dilation: int = 1,
     act: Act = "none",
+    bias: bool = False,
+    padding: Padding = "symmetric",
 ) -> nn.Sequential:
-    """Convolution without bias (padded to keep the size at stride 1), batch norm, activation."""
-    padding = dilation * (kernel - 1) // 2
-    layers: list[nn.Module] = [
-        DepthwiseConv2d(c_in, kernel, stride, dilation)
-        if 1 < groups == c_in == c_out
-        else nn.Conv2d(c_in, c_out, kernel, stride, padding, dilation=dilation, groups=groups, bias=False),
-        nn.BatchNorm2d(c_out),
-    ]
+    """Convolution (`symmetric` padding keeps the size at stride 1), batch norm, activation."""
+    layers: list[nn.Module] = [_conv(c_in, c_out, kernel, stride, groups, bias, padding), nn.BatchNorm2d(c_out)]
     if act != "none":
         layers.append(activation(act, c_out))
     return nn.Sequential(*layers)
+
+
+def _conv(c_in: int, c_out: int, kernel: int, stride: int, groups: int, bias: bool, padding: Padding) -> nn.Conv2d:
+    if padding != "symmetric" and (kernel, padding) != (1, "same"):
+        return PaddedConv2d(c_in, c_out, kernel, stride, groups, bias, padding)
+    if 1 < groups == c_in == c_out and not bias:
+        return DepthwiseConv2d(c_in, kernel, stride)
+    return nn.Conv2d(c_in, c_out, kernel, stride, (kernel - 1) // 2, groups=groups, bias=bias)
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:

@@ -1,19 +1,25 @@
-"""Squeeze-and-excitation (arXiv:1709.01507) in MobileNetV3's form."""
+"""Squeeze-and-excitation (arXiv:1709.01507)."""
+
+from typing import Literal
 
 from torch import Tensor, nn
 
-from search_spaces.ops.conv import make_divisible
+from search_spaces.ops.activation import activation
+
+Gate = Literal["hard_sigmoid", "sigmoid"]
 
 
 class SqueezeExcite(nn.Module):
-    """Scales channels by hard-sigmoid(W2 relu(W1 mean(x))); the middle has make_divisible(channels * ratio) units."""
+    """Scales `channels` channels by gate(W2 relu(W1 mean(x))), with `squeezed` units in the middle."""
 
-    def __init__(self, channels: int, ratio: float) -> None:
+    def __init__(self, channels: int, squeezed: int, gate: Gate) -> None:
         super().__init__()
-        middle = make_divisible(channels * ratio)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.gate = nn.Sequential(
-            nn.Conv2d(channels, middle, 1), nn.ReLU(inplace=True), nn.Conv2d(middle, channels, 1), nn.Hardsigmoid()
+            nn.Conv2d(channels, squeezed, 1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(squeezed, channels, 1),
+            activation(gate, channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from search_spaces.network import build_block, run_block
 from search_spaces.ops.channel_shuffle import channel_shuffle
 from search_spaces.registry import Knob, Value, block_kind, block_kinds
 
-KINDS = list(block_kinds())
+KINDS = [name for name, kind in block_kinds().items() if not kind.has_branches]
 CLASSES = 5
 quick = settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
@@ -34,7 +34,7 @@ def knob_values(knob: Knob) -> st.SearchStrategy[Value]:
 def specs(draw: st.DrawFn, name: str) -> BlockSpec:
     kind = block_kind(name)
     width = draw(st.integers(1, 40)) if kind.has_width else None
-    stride = draw(st.sampled_from([1, 2])) if kind.has_stride else 1
+    stride = draw(st.sampled_from(kind.strides))
     knobs = draw(st.fixed_dictionaries({}, optional={n: knob_values(k) for n, k in kind.knobs.items()}))
     return BlockSpec.make(name, width, stride, knobs)
 

@@ -1,6 +1,7 @@
 """Genotype text: printing and parsing undo each other, wrong text is answered for a person."""
 
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from search_spaces.genotype import BlockSpec, Genotype, read_genotype
 from search_spaces.registry import Knob, Value, block_kind, block_kinds, show
 
 HEADS = [name for name, kind in block_kinds().items() if "classes" in kind.takes]
-BODIES = [name for name in block_kinds() if name not in HEADS]
+BRANCHED = [name for name, kind in block_kinds().items() if kind.has_branches]
+BODIES = [name for name in block_kinds() if name not in HEADS + BRANCHED]
 quick = settings(max_examples=200, deadline=None, derandomize=True)
 
 
@@ -24,18 +26,32 @@ def knob_values(knob: Knob) -> st.SearchStrategy[Value]:
 
 
 @st.composite
-def specs(draw: st.DrawFn, names: list[str]) -> BlockSpec:
+def specs(draw: st.DrawFn, names: list[str], strides: tuple[int, ...] = (1, 2, 4)) -> BlockSpec:
     kind = block_kind(draw(st.sampled_from(names)))
     width = draw(st.integers(1, 65536)) if kind.has_width else None
-    stride = draw(st.sampled_from([1, 2])) if kind.has_stride else 1
+    stride = draw(st.sampled_from([s for s in kind.strides if s in strides]))
     knobs = draw(st.fixed_dictionaries({}, optional={n: knob_values(k) for n, k in kind.knobs.items()}))
-    return BlockSpec.make(kind.name, width, stride, knobs)
+    branches = draw(st.lists(rows(), min_size=1, max_size=3)) if kind.has_branches else []
+    return BlockSpec.make(kind.name, width, stride, knobs, branches)
+
+
+def rows() -> st.SearchStrategy[list[BlockSpec]]:
+    """Branches of stride 1, with branches in them now and then."""
+    inner = st.deferred(lambda: specs(BODIES, (1,)) | specs(BODIES, (1,)) | specs(BRANCHED, (1,)))
+    return st.lists(inner, max_size=2)
 
 
 @st.composite
 def genotypes(draw: st.DrawFn) -> Genotype:
-    runs = draw(st.lists(st.tuples(specs(BODIES), st.integers(1, 4)), max_size=6))
+    runs = draw(st.lists(st.tuples(specs(BODIES) | specs(BRANCHED), st.integers(1, 4)), max_size=6))
     return Genotype.of([*(spec for spec, n in runs for _ in range(n)), draw(specs(HEADS))])
+
+
+def every_block(blocks: Sequence[BlockSpec]) -> Iterator[BlockSpec]:
+    for block in blocks:
+        yield block
+        for branch in block.branches:
+            yield from every_block(branch)
 
 
 @quick
@@ -55,11 +71,10 @@ def test_equal_text_is_equal_network(one: Genotype, other: Genotype) -> None:
 @quick
 @given(genotypes())
 def test_canonical_text_leaves_defaults_out_and_joins_runs(genotype: Genotype) -> None:
-    lines = [line.partition(" x")[0] for line in genotype.text.splitlines()]
-    assert all(line != after for line, after in pairwise(lines))
-    for block in genotype.blocks:
+    assert len(genotype.text.splitlines()) == sum(len(spec.text.splitlines()) for spec, _ in groupby(genotype.blocks))
+    for block in every_block(genotype.blocks):
         defaults = {n: show(k.default) for n, k in block_kind(block.kind).knobs.items()}
-        written = dict(word.split("=") for word in block.text.split() if "=" in word)
+        written = dict(word.split("=") for word in block.line.split() if "=" in word)
         assert all(value != defaults[name] for name, value in written.items())
         assert list(written) == [name for name in defaults if name in written]
 
@@ -67,11 +82,34 @@ def test_canonical_text_leaves_defaults_out_and_joins_runs(genotype: Genotype) -
 @quick
 @given(genotypes())
 def test_written_out_defaults_runs_comments_and_blanks_change_nothing(genotype: Genotype) -> None:
-    def long_form(block: BlockSpec) -> str:
-        size = f"{block.width or ''}/{block.stride}"
-        return " ".join([block.kind, size, *(f"{n}={show(v)}" for n, v in block.arguments().items()), "x1  # said"])
+    def long_form(block: BlockSpec, indent: str = "") -> Iterator[str]:
+        size = [] if block.branches else [f"{block.width or ''}/{block.stride}"]
+        yield indent + " ".join([block.kind, *size, *(f"{n}={show(v)}" for n, v in block.arguments().items()), "x1  # said"])
+        for branch in block.branches:
+            yield indent + "   |  # a branch"
+            for inner in branch:
+                yield from long_form(inner, indent + "     ")
 
-    assert Genotype.parse("# net\n\n" + "\n \n".join(map(long_form, genotype.blocks))) == genotype
+    lines = [line for block in genotype.blocks for line in long_form(block)]
+    assert Genotype.parse("# net\n\n" + "\n \n".join(lines)) == genotype
+
+
+RESIDUAL = "add act=relu x2\n  | conv 8/1\n    concat\n      | conv 4/1 x2\n      |\n  |\n"
+
+
+def test_branches_as_written() -> None:
+    genotype = Genotype.parse(RESIDUAL + "head")
+    first, second, _ = genotype.blocks
+    assert first == second and [len(branch) for branch in first.branches] == [2, 0]
+    assert [spec.line for spec in every_block([first])] == ["add act=relu", "conv 8/1", "concat", "conv 4/1", "conv 4/1"]
+    assert genotype.text == RESIDUAL + "head\n"
+    assert first.size() == 5 and first.branches[0][1].out_width(8) == 12
+
+
+def test_a_strided_block_with_branches_loses_its_strides_as_a_whole() -> None:
+    genotype = Genotype.parse("add\n  | conv 8/2\n  | max_pool /2\nhead")
+    assert genotype.blocks[0].stride == 2
+    assert genotype.at_stride(1).text == "add\n  | conv 8/1\n  | max_pool /1\nhead\n"
 
 
 def test_canonical_text() -> None:
@@ -85,15 +123,15 @@ MALFORMED = {
     "conv /2": "block conv needs a width",
     "conv 0/1": "width of block conv must be 1 to 65536, not 0",
     "conv 99999/1": "width of block conv must be 1 to 65536, not 99999",
-    "conv 8/3": "stride of block conv must be 1 or 2, not 3",
-    "conv 8/0": "stride of block conv must be 1 or 2, not 0",
+    "conv 8/3": "stride of block conv must be 1 or 2 or 4, not 3",
+    "inverted_residual 8/0": "stride of block inverted_residual must be 1 or 2, not 0",
     "conv -8/1": '"-8/1" is not width/stride, such as 24/2',
     "conv 8/": '"8/" is not width/stride, such as 24/2',
     "conv 8 / 1": '"/" is not knob=value',
     "conv 8/1 kernel": '"kernel" is not knob=value',
     "conv 8/1 kernle=3": 'block conv has no knob "kernle"; did you mean "kernel"?',
-    "conv 8/1 kernel=4": "kernel takes one of 1, 3, 5, 7, not 4",
-    "conv 8/1 kernel=three": 'kernel takes one of 1, 3, 5, 7, not "three"',
+    "conv 8/1 kernel=4": "kernel takes one of 1, 3, 5, 7, 11, not 4",
+    "conv 8/1 kernel=three": 'kernel takes one of 1, 3, 5, 7, 11, not "three"',
     "conv 8/1 kernel=3 kernel=5": "knob kernel is given twice",
     "conv 8/1 act=relu7": 'did you mean "relu',
     "conv 8/1 x0": "a line is repeated 1 to 1000 times, not 0",
@@ -130,6 +168,17 @@ def test_a_wrong_line_is_named_with_what_would_be_right(line: str, tmp_path: Pat
         ("head\nhead", "ends with its one head block; found 2, at block 1, 2"),
         ("head\nconv 8/1", "ends with its one head block; found 1, at block 1"),
         ("conv 8/1 x999\nconv 8/1 x2\nhead", "line 2: more than 1000 blocks"),
+        ("add x400\n  | conv 8/1 x2\n  |\nhead", "line 1: more than 1000 blocks"),
+        ("add\nhead", "line 1: block add needs branches below it"),
+        ("conv 8/1\n  | conv 8/1\nhead", "line 2: a branch is opened by |"),
+        ("| conv 8/1\nhead", "line 1: a branch is opened by |"),
+        ("add\n|\n|\nhead", "line 1: block add needs branches below it"),
+        ("add\n  | conv 8/1\n    | conv 8/1\nhead", "line 3: a branch is opened by |"),
+        ("add\n  | convv 8/1\n  |\nhead", 'line 2: there is no block "convv"'),
+        ("add\n  | conv 8/2\n  | conv 8/1\nhead", "line 1: the branches of block add have strides 2 and 1"),
+        ("add\n  | head\n  |\nhead", "line 1: a branch of block add holds a head"),
+        ("add 8/1\n  |\n  |\nhead", "line 1: block add takes no width of its own"),
+        ("".join(f"{'  ' * i}add\n{'  ' * i} |\n{'  ' * i} |\n" for i in range(9)) + "head", "more than 8 deep"),
     ],
 )
 def test_a_wrong_whole_is_named(text: str, message: str) -> None:
@@ -145,7 +194,9 @@ def test_a_missing_or_binary_file_is_named(tmp_path: Path) -> None:
             read_genotype(tmp_path / name)
 
 
-words = st.sampled_from([*block_kinds(), "8/1", "/2", "8", "kernel=3", "se=1e3", "act=relu", "groups=-1", "x3", "#", "="])
+words = st.sampled_from(
+    [*block_kinds(), "8/1", "/2", "8", "kernel=3", "se=1e3", "act=relu", "groups=-1", "x3", "#", "=", "|", "  "]
+)
 
 
 @quick

@@ -1,36 +1,30 @@
 """Anchors compute what torchvision's and timm's networks of the same name compute, given the same weights."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+import timm
 import torch
+import torchvision
 from torch import Tensor, nn
 
-from search_spaces.anchor import anchor
-from search_spaces.genotype import Genotype
+from search_spaces.anchor import anchor, anchor_names
 from search_spaces.network import build
 
 SIZE = 64
 TOLERANCE = 1e-5  # of the largest output; in float64 differences are rounding, of 1e-12, and a wrong layer makes 1e-1
 
 
-def torchvision_model(name: str) -> nn.Module:
-    return pytest.importorskip("torchvision").models.get_model(name)  # type: ignore[no-any-return]
+WITH_REFERENCE = [name for name in anchor_names() if anchor(name).reference]
+# what their constructors take so that the network has the same parts
+ARGUMENTS: dict[str, dict[str, Any]] = {"torchvision/googlenet": {"aux_logits": False, "init_weights": False}}
 
 
-def timm_model(name: str) -> nn.Module:
-    return pytest.importorskip("timm").create_model(name)  # type: ignore[no-any-return]
-
-
-REFERENCES: dict[str, tuple[Callable[[str], nn.Module], str]] = {
-    "mobilenet_v1": (timm_model, "mobilenetv1_100"),
-    "mobilenet_v2": (torchvision_model, "mobilenet_v2"),
-    "mobilenet_v3": (torchvision_model, "mobilenet_v3_large"),
-    "mobilenet_v3:small": (torchvision_model, "mobilenet_v3_small"),
-    "shufflenet_v2:0.5": (torchvision_model, "shufflenet_v2_x0_5"),
-    "shufflenet_v2:1.0-torchvision": (torchvision_model, "shufflenet_v2_x1_0"),
-}
+def reference_network(name: str) -> nn.Module:
+    """The network called `torchvision/NAME` or `timm/NAME`, with random weights."""
+    library, _, model = name.partition("/")
+    make = {"torchvision": torchvision.models.get_model, "timm": timm.create_model}[library]
+    return make(model, **ARGUMENTS.get(name, {}))  # type: ignore[no-any-return]
 
 
 def layers(network: nn.Module, x: Tensor) -> list[nn.Module]:
@@ -67,18 +61,17 @@ def copy_layers(source: nn.Module, target: nn.Module, x: Tensor) -> None:
             ours.eps = theirs.eps
 
 
-@pytest.mark.parametrize("name", REFERENCES)
+@pytest.mark.parametrize("name", WITH_REFERENCE)
 def test_computes_the_same(name: str) -> None:
     torch.manual_seed(0)
-    make, reference = REFERENCES[name]
-    theirs = make(reference).double()
-    # torchvision's ShuffleNetV2 has a bias in its classifier where the authors' has none
-    genotype = Genotype.parse(anchor(name).genotype.text.replace("head bias=no", "head"))
-    ours = build(genotype, anchor(name).task).double()
-    x = torch.randn(4, 3, SIZE, SIZE, dtype=torch.float64)
+    known = anchor(name)
+    theirs, ours = reference_network(known.reference).double(), build(known.genotype, known.task).double()
+    size = max(SIZE, min(known.task.input[1:])) if "pool=" in known.genotype.text else SIZE
+    x = torch.randn(4, 3, size, size, dtype=torch.float64)
     for network in (theirs, ours):
         randomise(network)
     copy_layers(theirs, ours, x)
+    assert {m.eps for m in theirs.modules() if isinstance(m, nn.BatchNorm2d)} <= {known.norm_eps}
     for training in (False, True):
         with torch.no_grad():
             expected, found = theirs.train(training)(x), ours.train(training)(x)

@@ -1,0 +1,75 @@
+"""The rules by which sources counted params and MACs, so that a printed figure can be compared with a network's own."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from evaluators.cost import LINEAR, cost, macs
+from search_spaces.errors import InputError, near_miss
+from search_spaces.genotype import Genotype
+from search_spaces.task import Task
+
+Rule = Callable[[Genotype, Task], int]
+
+
+def params_all(genotype: Genotype, task: Task) -> int:
+    """Every trainable parameter, the affine pair of batch norm included."""
+    return cost(genotype, task).params
+
+
+def params_without_norm(genotype: Genotype, task: Task) -> int:
+    """Every trainable parameter but those of batch norm."""
+    import torch
+    from torch import nn
+
+    from search_spaces.network import build
+
+    with torch.device("meta"):
+        network = build(genotype, task)
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    return params_all(genotype, task) - sum(p.numel() for m in norms for p in m.parameters())
+
+
+def macs_conv_fc(genotype: Genotype, task: Task) -> int:
+    """MACs of convolutions and linear layers."""
+    return cost(genotype, task).macs
+
+
+def macs_conv(genotype: Genotype, task: Task) -> int:
+    """MACs of convolutions alone."""
+    from evaluators.graph import network_graph
+
+    nodes = (data for _, data in network_graph(genotype, task).nodes(data=True))
+    return sum(macs(data) for data in nodes if data["op"] not in LINEAR)
+
+
+def macs_twice(genotype: Genotype, task: Task) -> int:
+    """Multiplications and additions of convolutions and linear layers, each counted as one."""
+    return 2 * macs_conv_fc(genotype, task)
+
+
+PARAMS_RULES: Mapping[str, Rule] = MappingProxyType({"all": params_all, "without norm": params_without_norm})
+MACS_RULES: Mapping[str, Rule] = MappingProxyType({"conv+fc": macs_conv_fc, "conv": macs_conv, "2 x conv+fc": macs_twice})
+
+
+def rule(rules: Mapping[str, Rule], name: str) -> Rule:
+    """The rule called `name`; raises InputError with the near miss."""
+    if name not in rules:
+        raise InputError(f'there is no counting rule "{name}"{near_miss(name, rules)}')
+    return rules[name]
+
+
+def agrees(printed_m: float, counted: int) -> bool:
+    """Whether `counted` is less than one unit of the last printed digit from `printed_m` millions.
+
+    Papers round, cut off and (ShuffleNetV2 0.5) round up.
+    """
+    return abs(counted / 1e6 - printed_m) < _last_digit(printed_m)
+
+
+def _last_digit(printed: float) -> float:
+    """The place value of the last digit as printed: .01 for 3.47, 1 for 300, 100 for 1400 (closing zeros count below 1000)."""
+    text = f"{printed:g}" if printed < 1e6 else str(int(printed))
+    if "." in text:
+        return float(10.0 ** -len(text.partition(".")[2]))
+    zeros = len(text) - len(text.rstrip("0"))
+    return float(10.0**zeros) if printed >= 1000 else 1.0

@@ -1,0 +1,24 @@
+"""identity: the shortcut without parameters of the CIFAR ResNets (their option A)."""
+
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from search_spaces.registry import block
+
+
+@block("identity")
+class Identity(nn.Module):
+    """Every stride-th pixel; channels of zeros in front and behind, or channels left out, where widths differ.
+
+    arXiv:1512.03385, section 3.3.
+    """
+
+    def __init__(self, c_in: int, c_out: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.front = (c_out - c_in) // 2
+        self.behind = c_out - c_in - self.front
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x[:, :, :: self.stride, :: self.stride]
+        return pad(x, (0, 0, 0, 0, self.front, self.behind))
