@@ -1,14 +1,17 @@
 """The rules by which sources counted params and MACs, so that a printed figure can be compared with a network's own."""
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
-from evaluators.cost import LINEAR, cost, macs
+from evaluators.cost import ELEMENTWISE, LINEAR, cost, macs
 from search_spaces.errors import InputError, near_miss
 from search_spaces.genotype import Genotype
 from search_spaces.task import Task
 
 Rule = Callable[[Genotype, Task], int]
+_ACTIVATIONS = ELEMENTWISE - {"native_batch_norm", "add", "sub", "mul", "div"}
 
 
 def params_all(genotype: Genotype, task: Task) -> int:
@@ -47,8 +50,57 @@ def macs_twice(genotype: Genotype, task: Task) -> int:
     return 2 * macs_conv_fc(genotype, task)
 
 
+def macs_and_operations(genotype: Genotype, task: Task) -> int:
+    """MACs of convolutions and linear layers, biases of linear layers, what activations write and average poolings read.
+
+    ShichenLiu/CondenseNet, measure_layer in utils.py.
+    """
+    from evaluators.graph import network_graph
+
+    nodes = (data for _, data in network_graph(genotype, task).nodes(data=True))
+    return macs_conv_fc(genotype, task) + sum(map(_operations_besides_macs, nodes))
+
+
+def _operations_besides_macs(node: Mapping[str, Any]) -> int:
+    if node["op"] in _ACTIVATIONS or node["op"] == "addmm":
+        return math.prod(node["shape"])
+    if node["op"] == "avg_pool2d":
+        return math.prod(node["shape"]) * math.prod(node["kernel"])
+    return math.prod(node["inputs"][0]) if node["op"] == "mean" else 0
+
+
+def macs_with_shifts(genotype: Genotype, task: Task) -> int:
+    """MACs of convolutions and linear layers, and 4 for each element that an active shift interpolates (arXiv:1806.07370)."""
+    import torch
+    from torch import nn
+
+    from search_spaces.network import build
+    from search_spaces.ops.active_shift import ActiveShift
+
+    elements: list[int] = []
+
+    def count(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        elements.append(output.numel())
+
+    with torch.device("meta"):
+        network = build(genotype, task).eval()
+        for module in network.modules():
+            if isinstance(module, ActiveShift):
+                module.register_forward_hook(count)
+        network(torch.empty(1, *task.input))
+    return macs_conv_fc(genotype, task) + 4 * sum(elements)
+
+
 PARAMS_RULES: Mapping[str, Rule] = MappingProxyType({"all": params_all, "without norm": params_without_norm})
-MACS_RULES: Mapping[str, Rule] = MappingProxyType({"conv+fc": macs_conv_fc, "conv": macs_conv, "2 x conv+fc": macs_twice})
+MACS_RULES: Mapping[str, Rule] = MappingProxyType(
+    {
+        "conv+fc": macs_conv_fc,
+        "conv": macs_conv,
+        "2 x conv+fc": macs_twice,
+        "conv+fc+4 shift": macs_with_shifts,
+        "conv+fc+act+pool": macs_and_operations,
+    }
+)
 
 
 def rule(rules: Mapping[str, Rule], name: str) -> Rule:

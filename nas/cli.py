@@ -48,6 +48,7 @@ def cli() -> None:
 @click.option(
     "--latency-budget", "budget_ms", type=LATENCY, required=True, help="What the network may take on the device: 20ms."
 )
+@click.option("--anchor", "anchors", multiple=True, help="A further anchor for this run; may be given several times.")
 @click.option("--data", default="fashion-mnist-small", show_default=True, help="NAME or NAME:PATH; see `nas list datasets`.")
 @click.option(
     "--device",
@@ -111,12 +112,17 @@ def show(what: str, device: str, space_name: str, classes: int | None) -> None:
 
 
 @cli.command()
+@click.argument("names", nargs=-1)
 @click.option("--device", default="local", show_default=True, help="Device profile for predicted latency.")
-def anchors(device: str) -> None:
-    """The hand-designed networks: params, MACs, published accuracy, predicted latency."""
+@click.option("--check", is_flag=True, help="Rebuild them and compare with what was published, by the rule of each source.")
+def anchors(names: tuple[str, ...], device: str, check: bool) -> None:
+    """The hand-designed networks, all or those NAMED: params, MACs, published accuracy, predicted latency."""
     from nas import describe
 
-    describe.anchors(device)
+    if check:
+        describe.check_anchors(names)
+    else:
+        describe.anchors(device, names)
 
 
 @cli.group()
@@ -152,14 +158,18 @@ def device_show(name: str) -> None:
 
 
 @cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--to", "folder", type=click.Path(path_type=Path), help="Where to write.  [default: RUN/export]")
+@click.argument("what", metavar="RUN|ANCHOR")
+@click.option("--to", "folder", type=click.Path(path_type=Path), help="Where to write.  [default: RUN/export, or ANCHOR]")
 @click.option("--network", help="An id or anchor of the run.  [default: the best]")
-def export(run: Path, folder: Path | None, network: str | None) -> None:
-    """Write a run's network for deployment: genotype text, ONNX, safetensors, preprocessing."""
+@click.option("--weights", type=click.Path(path_type=Path), help="For an anchor: a file of trained weights of its own library.")
+def export(what: str, folder: Path | None, network: str | None, weights: Path | None) -> None:
+    """Write a run's network, or an anchor with trained weights, for deployment: genotype text, ONNX, safetensors."""
     from nas import session
 
-    session.export_run(run, folder, network)
+    if weights:
+        session.export_pretrained(what, weights, folder)
+    else:
+        session.export_run(Path(what), folder, network)
 
 
 @cli.command("list")

@@ -1,19 +1,24 @@
 """What `nas status`, `nas show`, `nas anchors` and `nas device` print."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
+from nas.console import make_console
 from nas.run import is_running, open_run
 from nas.session import known_profile, measure_device, predictor_of
-from search_spaces.anchor import anchor, anchor_names
+from search_spaces.anchor import Anchor, anchor, anchor_names
 from search_spaces.anchor import anchors as all_anchors
 from search_spaces.errors import InputError, near_miss
 from search_spaces.genotype import Genotype, read_genotype
 from search_spaces.space import load_space
 from search_spaces.task import Task
+
+if TYPE_CHECKING:
+    from nas.anchor_check import Figure
 
 
 def status(path: Path) -> None:
@@ -21,7 +26,7 @@ def status(path: Path) -> None:
     from nas import report
     from nas.result import result
 
-    console = Console(soft_wrap=True)
+    console = make_console()
     run = open_run(path)
     found = result(run)
     if found["finished"]:
@@ -46,8 +51,9 @@ def status(path: Path) -> None:
 def show(what: str, device: str, space_name: str, classes: int | None) -> None:
     """The table of blocks that a paper would print, with predicted milliseconds where this device was measured."""
     from evaluators.cost import block_costs, cost
+    from evaluators.dynamic import expected_macs, gated_blocks
 
-    console = Console(soft_wrap=True)
+    console = make_console()
     title, genotype, space_name, task = _network(what, space_name, classes)
     milliseconds, note = _block_ms(genotype, task, device, space_name)
     table = Table(title=title, title_justify="left")
@@ -76,21 +82,25 @@ def show(what: str, device: str, space_name: str, classes: int | None) -> None:
         predicted,
     )
     console.print(table)
+    if gates := gated_blocks(genotype):
+        half = expected_macs(genotype, task, 0.5) / 1e6
+        console.print(f"MACs are the worst case; {half:.1f} M are expected when half of the {gates} gated blocks run.")
     console.print(f"Peak activation memory {total.peak_mib:.2f} MiB (float32, batch 1). {note}", highlight=False)
 
 
-def anchors(device: str) -> None:
-    """The hand-designed networks in a table."""
+def anchors(device: str, names: Sequence[str]) -> None:
+    """Hand-designed networks in a table: all, or those of the given names and families."""
     from evaluators.latency.profile import LOCAL
 
-    console = Console(soft_wrap=True)
+    console = make_console()
     predictor = _predictor(device, "mobile")
     table = Table(title="Hand-designed networks", title_justify="left")
-    for column in ("anchor", "family", "params M", "MACs M", "published top-1", "predicted ms", "paper"):
-        table.add_column(column, justify="left" if column in ("anchor", "family", "paper") else "right", no_wrap=True)
-    for a in all_anchors():
+    for column in ("anchor", "family", "params M", "MACs M", "top-1", "predicted ms", "source of the printed figures"):
+        table.add_column(column, justify="left" if column[0] in "afs" else "right", overflow="fold")
+    for a in _chosen(names):
         top1 = "-" if a.published.top1 is None else f"{a.published.top1:.1f}"
-        table.add_row(a.name, a.family, f"{a.params / 1e6:.2f}", f"{a.macs / 1e6:.0f}", top1, _predicted(predictor, a), a.paper)
+        figures = (f"{a.params / 1e6:.2f}", f"{a.macs / 1e6:.0f}", top1, _predicted(predictor, a))
+        table.add_row(a.name, a.family, *figures, a.published.source)
     console.print(table)
     if predictor is None:
         where = "this machine" if device == LOCAL else device
@@ -99,9 +109,46 @@ def anchors(device: str) -> None:
         )
 
 
+def check_anchors(names: Sequence[str]) -> None:
+    """Rebuilds anchors and prints how their counts differ from the exact ones on file and from what was printed.
+
+    Raises InputError when a count on file is not reproduced.
+    """
+    from nas.anchor_check import check
+
+    console, chosen, wrong = make_console(), _chosen(names), []
+    table = Table(title="Anchors rebuilt", title_justify="left")
+    for column in ("anchor", "params", "MACs", "on file", "printed params", "printed MACs", "by the rule", "verdict"):
+        table.add_column(column, justify="left" if column[0] in "abv" else "right", overflow="fold")
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        for a in bar.track(chosen, description="rebuilding"):
+            found = check(a)
+            wrong += [] if found.exact else [a.name]
+            on_file = "same" if found.exact else f"{a.params:,} {a.macs:,}"
+            printed = (_printed(figure) for figure in (found.printed_params, found.printed_macs))
+            table.add_row(a.name, f"{found.params:,}", f"{found.macs:,}", on_file, *printed, found.rules, found.verdict)
+    console.print(table)
+    console.print(f"{len(chosen)} anchors rebuilt; {len(chosen) - len(wrong)} have exactly the counts on file.")
+    if wrong:
+        raise InputError(f"not the counts on file: {', '.join(wrong)}")
+
+
+def _printed(figure: "Figure | None") -> str:
+    return "-" if figure is None else f"{figure.printed_m:g} M ({figure.difference:+.1%})"
+
+
+def _chosen(names: Sequence[str]) -> list[Anchor]:
+    """The anchors of these names; a file's name alone stands for all its variants, no name for all anchors."""
+    found: dict[str, Anchor] = {}
+    for name in names:
+        variants = [n for n in anchor_names() if n.partition(":")[0] == name] or [name]
+        found |= {n: anchor(n) for n in variants}
+    return list(found.values()) if names else all_anchors()
+
+
 def measure(space_name: str, name: str) -> None:
     """Measures this machine for a space, also when it was measured before."""
-    console = Console(soft_wrap=True)
+    console = make_console()
     console.print(f"Profile: {measure_device(console, load_space(space_name), name)}", highlight=False)
 
 
@@ -116,7 +163,7 @@ def device(name: str) -> None:
     from evaluators.latency.predictor import Predictor
     from evaluators.latency.profile import load_profile
 
-    console = Console(soft_wrap=True)
+    console = make_console()
     profile = load_profile(name, anywhere=True)
     console.print(f"{profile.name}\n{profile.device}\nmeasured {profile.created}", highlight=False)
     table = Table()

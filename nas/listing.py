@@ -2,10 +2,10 @@
 
 import math
 
-from rich.console import Console
 from rich.table import Table
 
 from evaluators.data import summaries
+from nas.console import make_console
 from search_spaces.anchor import anchors
 from search_spaces.registry import block_kinds
 from search_spaces.registry import show as show_value
@@ -13,7 +13,7 @@ from search_spaces.space import load_space, space_names
 
 
 def show(what: str) -> None:
-    Console().print(
+    make_console().print(
         {"spaces": _spaces, "blocks": _blocks, "anchors": _anchors, "devices": _devices, "datasets": _datasets}[what]()
     )
 
@@ -28,7 +28,7 @@ def _table(*columns: str) -> Table:
 def _spaces() -> Table:
     table = _table("space", "input", "genotypes", "anchors inside", "what it is")
     for space in map(load_space, space_names()):
-        inside = ", ".join(name for name, where in space.anchors.items() if where == "inside")
+        inside = ", ".join(name for name, where in {**space.anchors, **space.other_anchors}.items() if where == "inside")
         table.add_row(space.name, "x".join(map(str, space.input)), f"10^{math.log10(space.size):.1f}", inside, space.summary)
     return table
 

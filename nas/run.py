@@ -12,7 +12,7 @@ import fcntl
 import os
 import platform
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -32,7 +32,8 @@ FORMAT = 1
 class Config:
     """What was asked for, with every default resolved, and what must be known of the pictures without reading them.
 
-    `mean` and `std` are those of the training pixels by channel, scaled to 0..1.
+    `mean` and `std` are those of the training pixels by channel, scaled to 0..1. `anchors` stand in the run besides those
+    of its space.
     """
 
     space: str
@@ -51,6 +52,7 @@ class Config:
     workers: int
     address: str | None
     recipe: Recipe
+    anchors: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ class Run:
         return self.path.resolve() / "weights" / f"{genotype_id}.safetensors"
 
     def space(self) -> SearchSpace:
-        return replace(load_space(str(self.path / "space.yaml")), name=self.config.space)
+        space = load_space(str(self.path / "space.yaml")).with_anchors(self.config.anchors)
+        return replace(space, name=self.config.space)
 
 
 def create(path: Path, config: Config, space_text: str, profile: Path) -> Run:

@@ -9,7 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from nas.console import make_console
 from nas.run import Config, Lock, Run, create, open_run
+from search_spaces.anchor import anchor
 from search_spaces.errors import InputError
 from search_spaces.space import SearchSpace, load_space
 
@@ -18,6 +20,7 @@ def start(
     *,
     space_name: str,
     budget_ms: float,
+    anchors: tuple[str, ...],
     data: str,
     device: str,
     trials: int,
@@ -38,8 +41,8 @@ def start(
     from evaluators.training.recipe import load_recipe
     from nas.cli import default_run_folder
 
-    console = Console(soft_wrap=True)
-    space, chosen = load_space(space_name), load_recipe(recipe)
+    console = make_console()
+    space, chosen = load_space(space_name).with_anchors(anchors), load_recipe(recipe)
     chosen = replace(chosen, epochs=epochs or chosen.epochs, final_epochs=final_epochs or chosen.final_epochs)
     _check_sampler(sampler)
     path = run_path or default_run_folder(space.name, budget_ms)
@@ -68,6 +71,7 @@ def start(
         sampler=sampler,
         workers=workers or _cpus(),
         address=address,
+        anchors=[name for name in space.anchors if name in {anchor(a).name for a in anchors}],
         recipe=chosen,
     )
     _work(console, create(path, config, _space_text(space_name), profile), dataset)
@@ -75,7 +79,7 @@ def start(
 
 def resume(path: Path, workers: int | None) -> None:
     """Goes on with a run from its journal."""
-    console = Console(soft_wrap=True)
+    console = make_console()
     run = open_run(path)
     if workers:
         run = replace(run, config=replace(run.config, workers=workers))
@@ -88,12 +92,23 @@ def export_run(path: Path, folder: Path | None, network: str | None) -> None:
     """Writes the deployment files of a run's best network, or of the one named by id or anchor."""
     from nas.result import result
 
-    console = Console(soft_wrap=True)
+    console = make_console()
     run = open_run(path)
     found = result(run)
     chosen = _choose(found, network)
     for file in _export(run, chosen, folder or run.path / "export"):
         console.print(str(file), highlight=False)
+
+
+def export_pretrained(name: str, weights: Path, folder: Path | None) -> None:
+    """Writes the deployment files of an anchor with the weights in a file of its own library."""
+    from nas.export import export_network
+    from search_spaces.weights import load_pretrained
+
+    known = anchor(name)
+    network = load_pretrained(known, weights)
+    for file in export_network(known, network, folder or Path(known.name.replace(":", "-"))):
+        make_console().print(str(file), highlight=False)
 
 
 def known_profile(device: str, space: str) -> Path | None:

@@ -14,11 +14,15 @@ from search_spaces.task import Task
 
 
 class Row(nn.Module):
-    """Blocks in a row; `blocks[i]` is the i-th. Input [N, C, H, W]; `image` is the network's input, for those that read it."""
+    """Blocks in a row; `blocks[i]` is the i-th, `widths[i]` its output channels.
 
-    def __init__(self, blocks: Sequence[nn.Module]) -> None:
+    Input [N, C, H, W]; `image` is the network's input, for those that read it.
+    """
+
+    def __init__(self, blocks: Sequence[nn.Module], widths: Sequence[int]) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
+        self.widths = tuple(widths)
         self.reads_image = any(getattr(block, "reads_image", False) for block in blocks)
 
     def forward(self, x: Tensor, image: Tensor | None = None) -> Tensor:
@@ -79,19 +83,23 @@ def build_block(spec: BlockSpec, c_in: int, classes: int) -> nn.Module:
 
 
 def _row(blocks: Iterable[BlockSpec], c_in: int, classes: int) -> Row:
-    modules = []
+    modules, widths = [], []
     for spec in blocks:
         modules.append(build_block(spec, c_in, classes))
         c_in = spec.out_width(c_in)
-    return Row(modules)
+        widths.append(c_in)
+    return Row(modules, widths)
 
 
 def initialise(network: nn.Module) -> None:
-    """He initialisation (arXiv:1502.01852, fan-out per group) of convolutions, normal(0, .01) of linear layers, no biases."""
+    """He initialisation (arXiv:1502.01852, per group) of convolutions, normal(0, .01) of linear layers, no biases.
+
+    Fan-out where batch norm follows; fan-in for convolutions with a bias, which nothing rescales.
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            fan_out = module.out_channels * math.prod(module.kernel_size) // module.groups
-            nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
+            fan = module.out_channels // module.groups if module.bias is None else module.weight.shape[1]
+            nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / (fan * math.prod(module.kernel_size))))
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, 0.0, 0.01)
         else:

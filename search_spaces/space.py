@@ -24,7 +24,7 @@ Every choice is a gene, named by its place: `s1.block`, `s1.width`, `s1.depth`, 
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -141,7 +141,8 @@ class SearchSpace:
     """Genotypes in stages.
 
     `input` is the deployment input (channels, height, width) that latency is measured at. `anchors` are the hand-designed
-    networks that stand in every run, each with "inside" or the gene that excludes it; where they shrink pictures by more
+    networks that stand in every run, `other_anchors` further compact ones, each with "inside" or the gene that excludes it;
+    where they shrink pictures by more
     than `overall_stride`, their first strides are removed (the usual form of ImageNet networks for small pictures).
     """
 
@@ -150,6 +151,7 @@ class SearchSpace:
     input: tuple[int, int, int]
     stages: tuple[Stage, ...]
     anchors: Mapping[str, str] = field(default_factory=dict)
+    other_anchors: Mapping[str, str] = field(default_factory=dict)
     overall_stride: int = 32
 
     def task(self, classes: int) -> Task:
@@ -158,6 +160,19 @@ class SearchSpace:
     def reference_networks(self) -> list[Anchor]:
         """The anchors of this space, brought to its overall stride."""
         return [replace(a, genotype=a.genotype.at_stride(self.overall_stride)) for a in map(anchor, self.anchors)]
+
+    def with_anchors(self, names: Iterable[str]) -> "SearchSpace":
+        """The space with further anchors in its runs; raises InputError when there is no such anchor."""
+        found = {known.name: self.place_of(known) for known in map(anchor, names)}
+        return replace(self, anchors=dict(self.anchors) | found)
+
+    def place_of(self, known: Anchor) -> str:
+        """ "inside", or the gene that excludes the anchor, brought to the space's overall stride."""
+        try:
+            self.encode(known.genotype.at_stride(self.overall_stride))
+        except InputError as error:
+            return str(error).partition(":")[0]
+        return "inside"
 
     @cached_property
     def genes(self) -> dict[str, tuple[Value, ...]]:
@@ -256,7 +271,7 @@ def _from_table(genes: Genes) -> Chooser:
 
 
 def _space(source: str, data: dict[str, Any]) -> SearchSpace:
-    _check_keys(data, {"summary", "input", "stages"}, {"anchors", "overall_stride"}, "the space")
+    _check_keys(data, {"summary", "input", "stages"}, {"anchors", "other_anchors", "overall_stride"}, "the space")
     shape = data["input"]
     if not (isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and n > 0 for n in shape)):
         raise InputError(f"input must be [channels, height, width], not {shape}")
@@ -273,6 +288,7 @@ def _space(source: str, data: dict[str, Any]) -> SearchSpace:
         input=(shape[0], shape[1], shape[2]),
         stages=stages,
         anchors=data.get("anchors") or {},
+        other_anchors=data.get("other_anchors") or {},
         overall_stride=data.get("overall_stride", 32),
     )
 

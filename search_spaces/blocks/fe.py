@@ -19,8 +19,9 @@ class Fe(nn.Module):
 
     The channels are parts [..., 4P, 2P, P, P]. The first unit computes the last part, each next one its result with the
     part before it, the last one everything: it alone changes the width and adds no identity, and at stride 2 it pools
-    instead of shifting. `expand` multiplies the input channels of each unit. The first part takes channels left over;
-    where there are fewer than 2^(units - 1) channels there are fewer units. arXiv:1903.05285, and for the details
+    instead of shifting. `expand` multiplies the input channels of each unit; with `pool_expands=output` the output
+    channels of a unit that pools, as the authors' code does. The first part takes channels left over; where there are
+    fewer than 2^(units - 1) channels there are fewer units. arXiv:1903.05285, and for the details
     hikvision-research/SparseShiftLayer.
     """
 
@@ -33,14 +34,16 @@ class Fe(nn.Module):
         units: Literal[1, 2, 3, 4] = 3,
         expand: float = 6.0,
         act: Act = "relu",
+        pool_expands: Literal["input", "output"] = "input",
     ) -> None:
         super().__init__()
         if not 0 < expand <= 64:
             raise InputError("expand must be above 0 and at most 64")
         self.parts = part_widths(c_in, units)
         widths = [sum(self.parts[i:]) for i in range(len(self.parts) - 1, 0, -1)]
-        self.units = nn.ModuleList(_Unit(width, width, 1, expand, act, adds=True) for width in widths)
-        self.last = _Unit(c_in, c_out, stride, expand, act, adds=False)
+        self.units = nn.ModuleList(_Unit(width, int(width * expand), width, 1, act, adds=True) for width in widths)
+        expanded = c_out if stride == 2 and pool_expands == "output" else c_in
+        self.last = _Unit(c_in, int(expanded * expand), c_out, stride, act, adds=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, c_in, H, W] to [N, c_out, H/stride, W/stride], sizes rounded up."""
@@ -61,9 +64,9 @@ def part_widths(channels: int, units: int) -> list[int]:
 class _Unit(nn.Module):
     """Expansion, shift (stride 1) or 2x2 average pooling (stride 2), projection, identity if `adds`."""
 
-    def __init__(self, c_in: int, c_out: int, stride: int, expand: float, act: Act, *, adds: bool) -> None:
+    def __init__(self, c_in: int, middle: int, c_out: int, stride: int, act: Act, *, adds: bool) -> None:
         super().__init__()
-        middle = max(1, int(c_in * expand))
+        middle = max(1, middle)
         self.expand = conv_bn_act(c_in, middle, act=act)
         self.move = SparseShift(middle) if stride == 1 else nn.AvgPool2d(2, ceil_mode=True)
         self.project = conv_bn_act(middle, c_out)

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
+
+Order = Literal["contiguous", "modulo"]
 
 
 class Run(NamedTuple):
@@ -19,7 +21,7 @@ class Run(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How a sparse shift moves channels: sort them by `order` (empty: they are sorted), then shift them run by run.
+    """How a learnt shift moves channels: sort them by `order` (empty: they are sorted), then shift them run by run.
 
     `moves` are runs of equal rounded offsets; `cells` are runs, in the same order, of equal offsets rounded down.
     """
@@ -43,66 +45,75 @@ def grid(channels: int, kernel: int, dilation: int = 1) -> tuple[Run, ...]:
     return tuple(run for run in runs if run.channels)
 
 
-def shift(x: Tensor, runs: Sequence[Run]) -> Tensor:
-    """x [N, C, H, W] with each run of channels shifted, zero-filled: out[h, w] = x[h + rows, w + cols].
+def shift(x: Tensor, runs: Sequence[Run], size: tuple[int, int] | None = None) -> Tensor:
+    """x [..., C, H, W] with each run of channels shifted, zero-filled: out[h, w] = x[h + rows, w + cols].
 
-    One pad a run, which crops too, between one split and one concatenation: measured fastest in ONNX Runtime on a CPU
-    (benchmarks/shift.py).
+    The result has H x W pixels, or `size`. One pad a run, which crops too, between one split and one concatenation:
+    in ONNX Runtime on a CPU no way of only moving data was faster (benchmarks/shift.md).
     """
-    if not any(run.rows or run.cols for run in runs):
+    if size is None and not any(run.rows or run.cols for run in runs):
         return x
-    return torch.cat([_shift_part(part, run.rows, run.cols) for run, part in _by_run(runs, x)], 1)
+    height, width = size or pixels(x)
+    return torch.cat([_shift_part(part, run.rows, run.cols, height, width) for run, part in _by_run(runs, x)], -3)
 
 
-def _shift_part(x: Tensor, rows: int, cols: int) -> Tensor:
-    if rows == cols == 0:
-        return x
-    if abs(rows) >= x.shape[2] or abs(cols) >= x.shape[3]:
-        return torch.zeros_like(x)
-    return pad(x, (-cols, cols, -rows, rows))
+def pixels(x: Tensor) -> tuple[int, int]:
+    """Height and width as numbers, which are constants in an exported graph."""
+    return int(x.shape[-2]), int(x.shape[-1])
 
 
-def grouped_shift(x: Tensor, kernel: int, dilation: int = 1) -> Tensor:
+def _shift_part(x: Tensor, rows: int, cols: int, height: int, width: int) -> Tensor:
+    h, w = pixels(x)
+    if rows >= h or cols >= w or -rows >= height or -cols >= width:
+        return x.new_zeros((*x.shape[:-2], height, width))
+    around = (-cols, width - w + cols, -rows, height - h + rows)
+    return pad(x, around) if any(around) else x
+
+
+def grouped_shift(x: Tensor, kernel: int, dilation: int = 1, order: Order = "contiguous") -> Tensor:
     """ShiftNet's shift (arXiv:1711.08141) of x [N, C, H, W]: C // kernel^2 channels an offset, the remainder unshifted.
 
-    Groups are contiguous, in rows of offsets. The authors' code interleaves them (channel modulo kernel^2): between two
-    1x1 convolutions the same network with its channels renumbered, but a copy for each channel instead of each group.
+    Groups are contiguous, in rows of offsets, the remainder with the centre. `modulo` interleaves them as the authors'
+    code does (peterhj/shiftnet_cuda_v2): channel c has offset c modulo kernel^2, the last C modulo kernel^2 channels stay.
+    Between two 1x1 convolutions both are the same network with its channels renumbered.
     """
-    return shift(x, grid(x.shape[1], kernel, dilation))
+    return GroupedShift(x.shape[1], kernel, dilation, order).eval()(x)  # type: ignore[no-any-return]
 
 
 class GroupedShift(nn.Module):
     """`grouped_shift` for maps of `channels` channels."""
 
-    def __init__(self, channels: int, kernel: int, dilation: int = 1) -> None:
+    def __init__(self, channels: int, kernel: int, dilation: int = 1, order: Order = "contiguous") -> None:
         super().__init__()
-        self.runs = grid(channels, kernel, dilation)
+        self.period = kernel**2 if order == "modulo" else 0
+        self.runs = grid(self.period or channels, kernel, dilation)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _Shift.apply(x, self.runs) if self.training else shift(x, self.runs)
+        if not self.period:
+            return self._shift(x)
+        c, (h, w) = int(x.shape[1]), pixels(x)
+        rest = c % self.period
+        if rest == c:
+            return x
+        if rest:
+            return torch.cat([self(x[:, :-rest]), x[:, -rest:]], 1)
+        return self._shift(x.reshape(-1, c // self.period, self.period, h, w)).reshape(-1, c, h, w)
+
+    def _shift(self, x: Tensor) -> Tensor:
+        return _Move.apply(x, self.runs) if self.training else shift(x, self.runs)
 
 
-class SparseShift(nn.Module):
-    """FE-Net's sparse shift layer (arXiv:1903.05285): every channel learns how far down and right it reads.
+class LearntShift(nn.Module):
+    """A shift whose channels learn how far down (`row_offsets`) and right (`col_offsets`) they read, [C] each, in pixels.
 
-    Forward: x [N, C, H, W] shifted by the offsets rounded half away from zero, zero-filled. Backward: the input's
-    gradient by the rounded shift; the offsets' as if the forward pass had interpolated bilinearly at their real values.
-    The parameters `row_offsets` and `col_offsets` [C], in pixels, start as a 3x3 grid and want no weight decay.
+    These parameters want no weight decay. The plan by which channels move follows from them.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, rows: Tensor, cols: Tensor, plan: Plan) -> None:
         super().__init__()
-        runs = grid(channels, 3)
-        counts = [run.channels for run in runs]
-        self.row_offsets = nn.Parameter(torch.tensor(np.repeat([float(run.rows) for run in runs], counts).tolist()))
-        self.col_offsets = nn.Parameter(torch.tensor(np.repeat([float(run.cols) for run in runs], counts).tolist()))
-        self._plan = Plan((), runs, runs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        plan = self.plan()
-        if self.training:
-            return _SparseShift.apply(x, self.row_offsets, self.col_offsets, plan)  # type: ignore[no-any-return]
-        return plan.unsort(shift(plan.sort(x), plan.moves))
+        self.row_offsets, self.col_offsets = nn.Parameter(rows), nn.Parameter(cols)
+        self._plan = plan
+        self._planned_for: tuple[list[float], list[float]] = ([], [])
 
     def penalty(self) -> Tensor:
         """The L1 norm of the offsets, a scalar; lambda times its sum over layers joins the loss, for sparse shifts."""
@@ -111,16 +122,55 @@ class SparseShift(nn.Module):
     def plan(self) -> Plan:
         """The plan of the present offsets; under torch.export and on meta tensors, which hide values, the last one."""
         if not (self.row_offsets.is_meta or torch.compiler.is_exporting()):
-            self._plan = _plan(self.row_offsets.detach(), self.col_offsets.detach())
+            offsets = self.row_offsets.detach(), self.col_offsets.detach()
+            if (values := (offsets[0].tolist(), offsets[1].tolist())) != self._planned_for:
+                self._plan, self._planned_for = self._planned(*offsets), values
         return self._plan
 
-    def train(self, mode: bool = True) -> "SparseShift":
+    def _planned(self, rows: Tensor, cols: Tensor) -> Plan:
+        raise NotImplementedError
+
+    def train(self, mode: bool = True) -> Self:
         self.plan()
         return super().train(mode)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         self.plan()
+
+
+class SparseShift(LearntShift):
+    """FE-Net's sparse shift layer (arXiv:1903.05285): every channel learns how far down and right it reads.
+
+    Forward: x [N, C, H, W] shifted by the offsets rounded half away from zero, zero-filled. Backward: the input's
+    gradient by the rounded shift; the offsets' as if the forward pass had interpolated bilinearly at their real values.
+    The offsets start as a 3x3 grid.
+    """
+
+    def __init__(self, channels: int) -> None:
+        runs = grid(channels, 3)
+        counts = [run.channels for run in runs]
+        rows, cols = (np.repeat([float(run[i]) for run in runs], counts).tolist() for i in (0, 1))
+        super().__init__(torch.tensor(rows), torch.tensor(cols), Plan((), runs, runs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        plan = self.plan()
+        if self.training:
+            return _SparseShift.apply(x, self.row_offsets, self.col_offsets, plan)  # type: ignore[no-any-return]
+        return plan.unsort(shift(plan.sort(x), plan.moves))
+
+    def _planned(self, rows: Tensor, cols: Tensor) -> Plan:
+        return make_plan(rows, cols)
+
+
+def freeze_offsets(network: nn.Module, frozen: bool = True) -> None:
+    """Stops learnt shifts from learning (or lets them again); their L1 penalty then has no gradient either.
+
+    FE-Net's authors train offsets for the first half of the epochs (hikvision-research/SparseShiftLayer).
+    """
+    for module in network.modules():
+        if isinstance(module, LearntShift):
+            module.requires_grad_(not frozen)
 
 
 def fold_permutations(network: nn.Module) -> None:
@@ -133,17 +183,22 @@ def fold_permutations(network: nn.Module) -> None:
             sort()
 
 
-class _Shift(torch.autograd.Function):
+class _Move(torch.autograd.Function):
     """`shift` in one copy forward and one backward."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, runs: tuple[Run, ...]) -> Tensor:
-        ctx.runs = runs
-        return _move(x, runs)
+    def forward(ctx: Any, x: Tensor, runs: tuple[Run, ...], size: tuple[int, int] | None = None) -> Tensor:
+        ctx.runs, ctx.size = runs, tuple(x.shape[-2:])
+        return _move(x, runs, size or ctx.size)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        return _move(grads[0], ctx.runs, -1), None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        return _move(grads[0], ctx.runs, ctx.size, -1), None, None
+
+
+def move(x: Tensor, runs: tuple[Run, ...], size: tuple[int, int]) -> Tensor:
+    """`shift` for training: half its copies."""
+    return _Move.apply(x, runs, size)  # type: ignore[no-any-return]
 
 
 class _SparseShift(torch.autograd.Function):
@@ -154,14 +209,14 @@ class _SparseShift(torch.autograd.Function):
         x = plan.sort(x)
         ctx.save_for_backward(x, rows, cols)
         ctx.plan = plan
-        return plan.unsort(_move(x, plan.moves))
+        return plan.unsort(_move(x, plan.moves, x.shape[-2:]))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         plan: Plan = ctx.plan
         x, rows, cols = ctx.saved_tensors
         grad = plan.sort(grads[0])
-        d_x = plan.unsort(_move(grad, plan.moves, -1)) if ctx.needs_input_grad[0] else None
+        d_x = plan.unsort(_move(grad, plan.moves, grad.shape[-2:], -1)) if ctx.needs_input_grad[0] else None
         if not any(ctx.needs_input_grad[1:3]):
             return d_x, None, None, None
         q00, q01, q10, q11 = plan.unsort(_corners(x, grad, plan.cells)).to(rows.dtype)
@@ -183,31 +238,41 @@ def _corners(x: Tensor, grad: Tensor, cells: Sequence[Run]) -> Tensor:
 
 
 def _correlation(x: Tensor, grad: Tensor, rows: int, cols: int) -> Tensor:
-    (h_out, h_in), (w_out, w_in) = _overlap(x.shape[2], rows), _overlap(x.shape[3], cols)
+    h, w = x.shape[-2:]
+    (h_out, h_in), (w_out, w_in) = _overlap(h, h, rows), _overlap(w, w, cols)
     return (grad[:, :, h_out, w_out] * x[:, :, h_in, w_in]).sum((0, 2, 3))
 
 
-def _move(x: Tensor, runs: Sequence[Run], sign: int = 1) -> Tensor:
+def _move(x: Tensor, runs: Sequence[Run], size: Sequence[int], sign: int = 1) -> Tensor:
     """`shift` by sign * offsets straight into the result: half the copies, for use outside the graph of autograd."""
-    out = torch.zeros_like(x)
+    h, w = x.shape[-2:]
+    out = torch.zeros_like(x) if (h, w) == tuple(size) else _zeros(x, size)
     for run, source, target in _by_run(runs, x, out):
-        (h_out, h_in), (w_out, w_in) = _overlap(x.shape[2], sign * run.rows), _overlap(x.shape[3], sign * run.cols)
-        target[:, :, h_out, w_out] = source[:, :, h_in, w_in]
+        (h_out, h_in), (w_out, w_in) = _overlap(size[0], h, sign * run.rows), _overlap(size[1], w, sign * run.cols)
+        target[..., h_out, w_out] = source[..., h_in, w_in]
     return out
+
+
+def _zeros(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Zeros of another size in the memory format of x [N, C, H, W]."""
+    format_ = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    return x.new_empty((*x.shape[:-2], *size)).to(memory_format=format_).zero_()
 
 
 def _by_run(runs: Sequence[Run], *tensors: Tensor) -> Any:
     counts = [run.channels for run in runs]
-    return zip(runs, *(torch.split(t, counts, 1) for t in tensors), strict=True)
+    return zip(runs, *(torch.split(t, counts, -3) for t in tensors), strict=True)
 
 
-def _overlap(size: int, step: int) -> tuple[slice, slice]:
-    """Where `size` pixels shifted by `step` land, and where those that stay in the picture come from."""
-    step = max(-size, min(size, step))
-    return slice(max(-step, 0), size - max(step, 0)), slice(max(step, 0), size - max(-step, 0))
+def _overlap(n_out: int, n_in: int, step: int) -> tuple[slice, slice]:
+    """Which of `n_out` pixels read inside `n_in` pixels when each reads `step` further on, and which they read."""
+    first = max(-step, 0)
+    end = max(first, min(n_out, n_in - step))
+    return slice(first, end), slice(first + step, end + step)
 
 
-def _plan(rows: Tensor, cols: Tensor) -> Plan:
+def make_plan(rows: Tensor, cols: Tensor) -> Plan:
+    """The plan of offsets [C]."""
     offsets = torch.stack([rows, cols]).cpu()
     keys = torch.cat([(offsets.abs() + 0.5).floor().copysign(offsets), offsets.floor()]).int().numpy()
     order = np.lexsort(keys[::-1])

@@ -5,13 +5,13 @@ import random
 
 import pytest
 import torch
+from every_block import every_block
 from torch import nn
 
 from evaluators.cost import block_costs, cost
 from search_spaces.anchor import anchor
 from search_spaces.genotype import Genotype
 from search_spaces.network import build, example_input
-from search_spaces.registry import block_kinds
 from search_spaces.space import load_space, space_names
 from search_spaces.task import Task
 
@@ -41,21 +41,6 @@ def with_block(line: str) -> Genotype:
     return Genotype.parse(f"conv 16/2\n{line}\nhead")
 
 
-def lines() -> list[str]:
-    """Every kind of block at stride 1 and 2 as it may be."""
-    found = []
-    for kind in block_kinds().values():
-        if kind.name == "head":
-            continue
-        for stride in (1, 2) if kind.has_stride else (1,):
-            found.append(
-                f"{kind.name} {24 if kind.has_width else ''}/{stride}"
-                if kind.has_stride
-                else f"{kind.name} {24 if kind.has_width else ''}".strip()
-            )
-    return found
-
-
 def test_hand_count() -> None:
     genotype = Genotype.parse("conv 8/2 act=relu\ninverted_residual 8/1 expand=2\nhead")
     stem, middle, head = (b.cost for b in block_costs(genotype, TASK))
@@ -78,9 +63,9 @@ def test_mobilenet_v2_is_exact() -> None:
     assert (found.params, found.macs) == (3504872, 300774272)
 
 
-@pytest.mark.parametrize("line", lines())
-def test_every_block_agrees_with_hooks(line: str) -> None:
-    genotype = with_block(line)
+@pytest.mark.parametrize("name", every_block())
+def test_every_block_agrees_with_hooks(name: str) -> None:
+    genotype = with_block(every_block()[name])
     found = cost(genotype, TASK)
     assert (found.params, found.macs, found.activations) == counted(genotype, TASK)
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import onnx
 import pytest
 import torch
+from every_block import every_block
 from torch import nn
 
 from evaluators.onnx import OPSET, export_onnx, onnx_difference
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
-from search_spaces.registry import block_kinds
 from search_spaces.task import Task
 
 TASK = Task((3, 32, 32), 10)
@@ -19,12 +19,9 @@ TASK = Task((3, 32, 32), 10)
 TOLERANCE = 1e-4
 
 
-def network_with(kind: str, stride: int) -> nn.Module:
-    known = block_kinds()[kind]
-    size = (str(24) if known.has_width else "") + (f"/{stride}" if known.has_stride else "")
-    line = "" if kind == "head" else f"{kind} {size}\n"
+def network_with(name: str) -> nn.Module:
     torch.manual_seed(0)
-    network = build(Genotype.parse(f"conv 24/2\n{line}head"), TASK)
+    network = build(Genotype.parse(f"conv 24/2\n{every_block()[name]}\nhead"), TASK)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean, -0.5, 0.5)  # type: ignore[arg-type]
@@ -32,18 +29,15 @@ def network_with(kind: str, stride: int) -> nn.Module:
     return network
 
 
-@pytest.mark.parametrize("kind", list(block_kinds()))
-@pytest.mark.parametrize("stride", [1, 2])
-def test_every_kind_of_block_agrees(kind: str, stride: int, tmp_path: Path) -> None:
-    if stride == 2 and not block_kinds()[kind].has_stride:
-        stride = 1
-    network = network_with(kind, stride)
+@pytest.mark.parametrize("name", every_block())
+def test_every_kind_of_block_agrees(name: str, tmp_path: Path) -> None:
+    network = network_with(name)
     export_onnx(network, TASK, tmp_path / "network.onnx")
     assert onnx_difference(network, tmp_path / "network.onnx", TASK, seed=1) < TOLERANCE
 
 
 def test_the_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    network = network_with("inverted_residual", 2).train()
+    network = network_with("inverted_residual/2").train()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         export_onnx(network, TASK, tmp_path / "network.onnx")
@@ -68,7 +62,7 @@ def scattered(network: nn.Module) -> nn.Module:
 
 
 def test_learnt_shifts_are_sorted_on_a_copy(tmp_path: Path) -> None:
-    network = scattered(network_with("fe", 1))
+    network = scattered(network_with("fe/1"))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     export_onnx(network, TASK, tmp_path / "network.onnx")
     assert onnx_difference(network, tmp_path / "network.onnx", TASK) < TOLERANCE
@@ -77,10 +71,9 @@ def test_learnt_shifts_are_sorted_on_a_copy(tmp_path: Path) -> None:
     assert "Pad" in operations and "Gather" not in operations
 
 
-@pytest.mark.parametrize("kind", ["csc", "fe"])
-@pytest.mark.parametrize("stride", [1, 2])
-def test_a_shift_is_a_movement_of_data_and_no_convolution(kind: str, stride: int, tmp_path: Path) -> None:
-    export_onnx(scattered(network_with(kind, stride)), TASK, tmp_path / "network.onnx")
+@pytest.mark.parametrize("name", ["csc/1", "csc/2", "fe/1", "fe/2"])
+def test_a_shift_is_a_movement_of_data_and_no_convolution(name: str, tmp_path: Path) -> None:
+    export_onnx(scattered(network_with(name)), TASK, tmp_path / "network.onnx")
     model = onnx.load(tmp_path / "network.onnx")
     weights = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
     kernels = [weights[node.input[1]][2:] for node in model.graph.node if node.op_type == "Conv"]

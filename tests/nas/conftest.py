@@ -74,3 +74,35 @@ def small_search(workshop):
         *("--recipe", workshop / "quick.yaml"),
         *("--latency-budget", "50ms", "--trials", 4, "--epochs", 2, "--final-epochs", 2, "--finalists", 2),
     ]
+
+
+@pytest.fixture
+def made_run(workshop, small_space, tmp_path):
+    """Makes a run folder as `nas search` does, before anything was trained; settings can be given by name."""
+    from evaluators.training.recipe import load_recipe
+    from nas.run import Config, create
+
+    [profile] = (workshop / "data" / "compact-nas" / "devices").glob("*.json")
+
+    def make(**settings):
+        usual = {
+            "space": "small",
+            "budget_ms": 50.0,
+            "device": "local",
+            "data": f"imagefolder:{workshop / 'pictures'}",
+            "classes": ["left", "middle", "top"],
+            "mean": [0.5] * 3,
+            "std": [0.25] * 3,
+            "train_size": 16,
+            "trials": 2,
+            "seconds": None,
+            "finalists": 1,
+            "seed": 0,
+            "sampler": "tpe",
+            "workers": 1,
+            "address": None,
+            "recipe": load_recipe("standard"),
+        }
+        return create(tmp_path / "run", Config(**usual | settings), small_space, profile)
+
+    return make

@@ -8,8 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torchvision import models
 
+from evaluators.onnx import onnx_difference
 from nas import cli
+from nas.run import open_run
+from search_spaces.task import Task
 
 
 @pytest.fixture
@@ -110,6 +115,7 @@ def test_a_budget_below_what_the_space_reaches_names_the_fastest_and_the_median(
         (["--data", "imagefolder"], "PATH"),
         (["--device", "pixel"], 'there is no device "pixel"'),
         (["--device", "none.json"], "there is no device profile file none.json"),
+        (["--anchor", "mobilenet_v9"], 'did you mean "mobilenet_v'),
         (["--sampler", "tpee"], 'did you mean "tpe"'),
         (["--recipe", "standrd"], 'did you mean "standard"'),
         (["--trials", "0"], "--trials"),
@@ -174,33 +180,6 @@ def test_a_damaged_or_foreign_device_profile(refused, workshop, tmp_path):
     assert "another device" in refused(*_search(workshop), "--device", "foreign.json")
 
 
-def _made_run(workshop, tmp_path: Path) -> Path:
-    """A run folder as `nas search` makes it, before anything was trained."""
-    from evaluators.training.recipe import load_recipe
-    from nas.run import Config, create
-
-    [profile] = (workshop / "data" / "compact-nas" / "devices").glob("*.json")
-    config = Config(
-        space="small",
-        budget_ms=50.0,
-        device="local",
-        data=f"imagefolder:{workshop / 'pictures'}",
-        classes=["left", "middle", "top"],
-        mean=[0.5, 0.5, 0.5],
-        std=[0.25, 0.25, 0.25],
-        train_size=16,
-        trials=2,
-        seconds=None,
-        finalists=1,
-        seed=0,
-        sampler="tpe",
-        workers=1,
-        address=None,
-        recipe=load_recipe("standard"),
-    )
-    return create(tmp_path / "run", config, (workshop / "small.yaml").read_text(), profile).path
-
-
 @pytest.mark.parametrize("command", ["resume", "status", "export"])
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
@@ -215,8 +194,8 @@ def _made_run(workshop, tmp_path: Path) -> Path:
         ("run.yaml", None, None, "is not a run folder"),
     ],
 )
-def test_a_damaged_run_or_one_of_another_version(refused, workshop, tmp_path, command, file, old, new, message):
-    run = _made_run(workshop, tmp_path)
+def test_a_damaged_run_or_one_of_another_version(refused, command, file, old, new, message, made_run):
+    run = made_run().path
     path = run / file
     if old is None:
         path.unlink()
@@ -227,8 +206,8 @@ def test_a_damaged_run_or_one_of_another_version(refused, workshop, tmp_path, co
     assert message in refused(command, run)
 
 
-def test_a_run_folder_is_never_overwritten(refused, workshop, tmp_path):
-    run = _made_run(workshop, tmp_path)
+def test_a_run_folder_is_never_overwritten(refused, workshop, made_run):
+    run = made_run().path
     before = (run / "run.yaml").read_text()
     assert f"nas resume {run}" in refused(*_search(workshop, "--run", run))
     assert (run / "run.yaml").read_text() == before
@@ -239,13 +218,57 @@ def test_a_run_folder_that_cannot_be_made(refused, workshop, tmp_path):
     assert "cannot make the run folder" in refused(*_search(workshop, "--run", "file/run"))
 
 
-def test_a_folder_that_is_no_run_names_the_runs_beside_it(refused, workshop, tmp_path):
-    _made_run(workshop, tmp_path)
+def test_a_folder_that_is_no_run_names_the_runs_beside_it(refused, tmp_path, made_run):
+    made_run()
     assert "runs in" in refused("status", tmp_path / "runn")
 
 
-def test_status_of_a_run_that_has_not_begun(nas_here, workshop, tmp_path):
-    run = _made_run(workshop, tmp_path)
+def test_status_of_a_run_that_has_not_begun(nas_here, made_run):
+    run = made_run().path
     code, out, err = nas_here("status", run)
     assert code == 0, err
     assert "0 of 2 candidates" in out and "interrupted" in out
+
+
+def test_anchors_by_family_and_by_name(nas_here):
+    code, out, err = nas_here("anchors", "mobilenet_v3", "shufflenet_v2:0.5")
+    assert code == 0, err
+    assert "mobilenet_v3:small" in out and "shufflenet_v2:0.5" in out and "mobilenet_v2" not in out
+
+
+def test_anchors_are_rebuilt_and_compared_with_what_was_printed(nas_here):
+    code, out, err = nas_here("anchors", "--check", "mobilenet_v2:1.0", "shufflenet_v2:1.0")
+    assert code == 0, err
+    assert "3,504,872" in out and "as printed" in out and "without norm" in out
+    assert "2 anchors rebuilt; 2 have exactly the counts on file" in out
+
+
+def test_a_wrong_anchor_is_named(refused):
+    assert 'did you mean "mobilenet_v' in refused("anchors", "mobilenet_v9")
+    assert 'anchor mobilenet_v3 has no variant "smal"; did you mean "small' in refused("show", "mobilenet_v3:smal")
+
+
+def test_a_further_anchor_stands_in_the_run(made_run):
+    run = made_run(anchors=["shufflenet_v2:0.5"])
+    assert list(open_run(run.path).space().anchors) == ["mobilenet_v3:small", "shufflenet_v2:0.5"]
+
+
+def test_an_anchor_with_weights_of_its_library_is_exported(nas_here, tmp_path):
+    weights = models.squeezenet1_1().eval()
+    torch.save(weights.state_dict(), "theirs.pth")
+    code, out, err = nas_here("export", "squeezenet:1.1", "--weights", "theirs.pth", "--to", "exported")
+    assert code == 0, err
+    assert {Path(line).name for line in out.split()} == {"genotype.txt", "model.json", "model.onnx", "weights.safetensors"}
+    assert onnx_difference(weights, tmp_path / "exported" / "model.onnx", Task((3, 224, 224), 1000)) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mobilenet_v2", "--weights", "none.pth"], "none.pth: No such file"),
+        (["mobilenet_v9", "--weights", "none.pth"], 'did you mean "mobilenet_v'),
+        (["mobilenet_v2"], "is not a run folder"),
+    ],
+)
+def test_a_wrong_export_is_named(refused, arguments, message):
+    assert message in refused("export", *arguments)

@@ -10,11 +10,9 @@ from safetensors.torch import save_file
 
 from evaluators.data import Dataset, Split
 from evaluators.latency.measure import Measurement
-from evaluators.training.recipe import load_recipe
 from nas import search as module
 from nas.jobs import Progress
 from nas.result import result
-from nas.run import Config, create
 from nas.search import Search
 from nas.study import counts, read_journal
 from search_spaces.genotype import Genotype
@@ -72,27 +70,8 @@ def accuracy_of(text):
 
 
 @pytest.fixture
-def run(tmp_path, small_space):
-    (tmp_path / "device.json").write_text("{}")
-    config = Config(
-        space="small",
-        budget_ms=BUDGET,
-        device="local",
-        data="made",
-        classes=["a", "b"],
-        mean=[0.5] * 3,
-        std=[0.25] * 3,
-        train_size=16,
-        trials=6,
-        seconds=None,
-        finalists=2,
-        seed=0,
-        sampler="random",
-        workers=1,
-        address=None,
-        recipe=load_recipe("standard"),
-    )
-    return create(tmp_path / "run", config, small_space, tmp_path / "device.json")
+def run(made_run):
+    return made_run(budget_ms=BUDGET, data="made", classes=["a", "b"], trials=6, finalists=2, sampler="random")
 
 
 @pytest.fixture

@@ -26,19 +26,19 @@ def knob_values(knob: Knob) -> st.SearchStrategy[Value]:
 
 
 @st.composite
-def specs(draw: st.DrawFn, names: list[str], strides: tuple[int, ...] = (1, 2, 4)) -> BlockSpec:
+def specs(draw: st.DrawFn, names: list[str], strides: tuple[int, ...] = (1, 2, 4), depth: int = 3) -> BlockSpec:
     kind = block_kind(draw(st.sampled_from(names)))
     width = draw(st.integers(1, 65536)) if kind.has_width else None
     stride = draw(st.sampled_from([s for s in kind.strides if s in strides]))
     knobs = draw(st.fixed_dictionaries({}, optional={n: knob_values(k) for n, k in kind.knobs.items()}))
-    branches = draw(st.lists(rows(), min_size=1, max_size=3)) if kind.has_branches else []
+    branches = draw(st.lists(rows(depth), min_size=1, max_size=3)) if kind.has_branches else []
     return BlockSpec.make(kind.name, width, stride, knobs, branches)
 
 
-def rows() -> st.SearchStrategy[list[BlockSpec]]:
-    """Branches of stride 1, with branches in them now and then."""
-    inner = st.deferred(lambda: specs(BODIES, (1,)) | specs(BODIES, (1,)) | specs(BRANCHED, (1,)))
-    return st.lists(inner, max_size=2)
+def rows(depth: int) -> st.SearchStrategy[list[BlockSpec]]:
+    """Branches of stride 1, with branches in them now and then, `depth` deep at most."""
+    inner = specs(BODIES, (1,)) | specs(BODIES, (1,))
+    return st.lists(inner | specs(BRANCHED, (1,), depth - 1) if depth else inner, max_size=2)
 
 
 @st.composite

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.anchor import anchor
+from search_spaces.anchor import anchor, anchors
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
@@ -74,7 +74,7 @@ def test_every_sampled_genotype_builds(name):
 def test_the_file_says_truly_which_anchors_are_inside_and_which_gene_excludes_the_others(name):
     space = SPACES[name]
     assert space.anchors
-    for anchor_name, where in space.anchors.items():
+    for anchor_name, where in {**space.anchors, **space.other_anchors}.items():
         genotype = anchor(anchor_name).genotype.at_stride(space.overall_stride)
         if where == "inside":
             assert space.decode(space.encode(genotype)) == genotype
@@ -82,6 +82,19 @@ def test_the_file_says_truly_which_anchors_are_inside_and_which_gene_excludes_th
             with pytest.raises(InputError) as error:
                 space.encode(genotype)
             assert str(error.value).startswith(where)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_every_compact_anchor_is_stated(name):
+    stated = {anchor(a).genotype for a in {**SPACES[name].anchors, **SPACES[name].other_anchors}}
+    assert {a.genotype for a in anchors() if a.compact} <= stated
+
+
+def test_a_space_takes_further_anchors():
+    space = SPACES["mobile"].with_anchors(["mobilenet_v2:0.75", "mobilenet_v2"])
+    assert space.anchors == {**SPACES["mobile"].anchors, "mobilenet_v2:0.75": "s3.width"}
+    with pytest.raises(InputError, match="did you mean"):
+        space.with_anchors(["mobilenet_v9"])
 
 
 def test_mobile_is_large_and_holds_every_block():

@@ -1,0 +1,140 @@
+"""gated: residual blocks in a row, each but the first skipped or run for each picture as its gate decides (SkipNet)."""
+
+from collections.abc import Sequence
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
+
+from search_spaces.blocks.branches import Add
+from search_spaces.blocks.pool import MaxPool
+from search_spaces.errors import InputError
+from search_spaces.network import Row
+from search_spaces.ops.conv import conv_bn_act
+from search_spaces.registry import block
+
+_HIDDEN = 10  # of the recurrent gate: units of the LSTM and channels that it reads
+State = tuple[Tensor, Tensor] | None
+
+
+@block("gated")
+class Gated(nn.Module):
+    """Residual blocks of which all but the first are skipped or run, picture by picture, as gates decide.
+
+    The one branch holds `add` blocks of two branches, body and shortcut. Each but the first gives s + g (act(body(x) + s)
+    - s), where s is its shortcut's output and g = 1 if its gate's probability for x is 1/2 or more, else 0; in training
+    the gradient of g is the probability's. `gate`: `ff1` (max pool, two 3x3 convolutions, the second at stride 2), `ff2`
+    (one at stride 2), `rnn` (global pool, projection, an LSTM that all gates share and that starts anew with each
+    picture). `authors_unused` adds what the authors' code owns and never uses: a gate behind the last block.
+    arXiv:1711.09485, ucbdrive/skipnet cifar/models.py.
+    """
+
+    def __init__(
+        self, branches: list[Row], *, gate: Literal["ff1", "ff2", "rnn"] = "rnn", authors_unused: bool = False
+    ) -> None:
+        super().__init__()
+        row = _residual_row(branches)
+        widths = row.widths if authors_unused else row.widths[:-1]
+        self.row, self.reads_image = row, row.reads_image
+        self.gates = _RecurrentGates(widths) if gate == "rnn" else _FeedForwardGates(widths, pooled=gate == "ff1")
+        self.decisions: Tensor | None = None
+
+    def forward(self, x: Tensor, image: Tensor | None = None) -> Tensor:
+        """In eval mode `decisions` are left behind for statistics: [N, gates], 1 where a block ran."""
+        y, decisions = self.run(x, image)
+        if not self.training and _at_hand(x):
+            self.decisions = decisions
+        return y
+
+    def run(self, x: Tensor, image: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The output and the decisions [N, gates]."""
+        first, *later = cast("list[Add]", list(self.row.blocks))
+        x = first(x, image)
+        state: State = None
+        decisions = [x.new_zeros(x.shape[0], 0)]
+        for index, residual in enumerate(later):
+            p, state = self.gates(index, x, state)
+            hard = (p >= 0.5).to(p.dtype)
+            g = hard + (p - p.detach()) if self.training else hard
+            x = self._gated(residual, x, g, image)
+            decisions.append(hard)
+        return x, torch.cat(decisions, 1)
+
+    def _gated(self, residual: Add, x: Tensor, g: Tensor, image: Tensor | None) -> Tensor:
+        """The output of a block for the decisions g [N, 1]; in eval mode a block that no picture needs is not computed."""
+        body, shortcut = residual.branches
+        s: Tensor = shortcut(x, image)
+        if not self.training and _at_hand(x) and not g.any():
+            return s
+        y = residual.act(body(x, image) + s)
+        return s + g[:, :, None, None] * (y - s)
+
+
+def _residual_row(branches: Sequence[Row]) -> Row:
+    """The one branch; raises InputError unless it holds additions of a body and a shortcut."""
+    if len(branches) != 1:
+        raise InputError(f"one branch is needed, with all gated blocks in a row, not {len(branches)}")
+    blocks = branches[0].blocks
+    if len(blocks) < 2:
+        raise InputError("its branch holds two blocks or more, the first of which always runs")
+    for number, inner in enumerate(blocks, 1):
+        if not isinstance(inner, Add) or len(inner.branches) != 2:
+            raise InputError(f"block {number} of its branch is not an add of two branches, the body and the shortcut")
+    return branches[0]
+
+
+def _at_hand(x: Tensor) -> bool:
+    """Whether values can steer the program: not on the meta device, not while being traced or compiled."""
+    return not (x.is_meta or torch.jit.is_tracing() or torch.compiler.is_compiling())  # type: ignore[attr-defined]
+
+
+class _FeedForwardGates(nn.Module):
+    """A small convolutional network for each gate, which knows nothing of the other gates."""
+
+    def __init__(self, widths: Sequence[int], pooled: bool) -> None:
+        super().__init__()
+        self.gates = nn.ModuleList(_feed_forward_gate(width, pooled) for width in widths)
+
+    def forward(self, index: int, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Probability [N, 1] that block `index` runs on x [N, C, H, W]."""
+        return self.gates[index](x).flatten(1).softmax(1)[:, 1:], state
+
+
+def _feed_forward_gate(width: int, pooled: bool) -> nn.Sequential:
+    """FFGate-I (`pooled`) or FFGate-II: [N, width, H, W] to the logits [N, 2, 1, 1] of skipping and running."""
+    before = [MaxPool(2, kernel=2), conv_bn_act(width, width, 3, act="relu")] if pooled else []
+    halving = conv_bn_act(width, width, 3, 2, act="relu")
+    return nn.Sequential(*before, halving, nn.AdaptiveAvgPool2d(1), nn.Conv2d(width, 2, 1))
+
+
+class _RecurrentGates(nn.Module):
+    """RNNGate: a projection of the pooled map for each gate, one LSTM and one output unit for all."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.projections = nn.ModuleList(nn.Conv2d(width, _HIDDEN, 1) for width in widths)
+        self.lstm = Lstm(_HIDDEN)
+        self.score = nn.Linear(_HIDDEN, 1)
+
+    def forward(self, index: int, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """Probability [N, 1] that block `index` runs on x [N, C, H, W], and the LSTM's state after it."""
+        projected = self.projections[index](adaptive_avg_pool2d(x, 1)).flatten(1)
+        hidden, cell = self.lstm(projected, state)
+        return self.score(hidden).sigmoid(), (hidden, cell)
+
+
+class Lstm(nn.Module):
+    """One step of an LSTM as torch has it (two biases; gates in the order i, f, g, o), of linear layers."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.read = nn.Linear(width, 4 * width)
+        self.recall = nn.Linear(width, 4 * width)
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, Tensor]:
+        """x [N, width] and (hidden, cell), each [N, width], zero at the start, to the next (hidden, cell)."""
+        hidden, cell = state or (x.new_zeros(x.shape), x.new_zeros(x.shape))
+        i, f, g, o = (self.read(x) + self.recall(hidden)).chunk(4, 1)
+        cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
+        return o.sigmoid() * cell.tanh(), cell

@@ -1,0 +1,181 @@
+"""Trained weights of other libraries: a file's tensors become those of an anchor, by the names of their layers.
+
+An anchor names the layers of a source in the order of its own, with braces as in a shell:
+
+    weights:
+      torchvision: |
+        features.0.{0,1}
+        features.{1..17}.conv.{0.0,0.1}
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from search_spaces.anchor import Anchor
+from search_spaces.errors import InputError
+from search_spaces.network import Network, build
+from search_spaces.task import Task
+
+Tensors = Mapping[str, Tensor]
+_WRAPPERS = ("state_dict", "model", "model_state_dict")
+
+
+def load_pretrained(known: Anchor, path: Path) -> Network:
+    """The anchor's network with the weights in `path`: safetensors, a torch state dict, or arrays in .npz.
+
+    The epsilon of the source's batch norms is folded into their variances, so that in eval mode outputs are the source's.
+    Raises InputError when the file cannot be read, or is not of a network that the anchor names the layers of.
+    """
+    tensors = read_tensors(path)
+    names, source = _source_of(known, tensors, path)
+    network = build(known.genotype, Task(known.task.input, _classes(tensors, names[-1], known.task.classes)))
+    layers = [module for module in network.modules() if has_tensors(module)]
+    assert len(layers) == len(names), f"{known.name}: {len(names)} names of {source} for {len(layers)} layers"
+    for name, layer in zip(names, layers, strict=True):
+        _fill(layer, name, tensors, f"{path}: layer {name} of {source}'s {known.name}")
+        if isinstance(layer, nn.BatchNorm2d) and layer.running_var is not None:
+            layer.running_var += known.norm_eps - layer.eps
+    used = {tensor for name in names for tensor in tensors if tensor.rpartition(".")[0] == name}
+    if left := sorted(set(tensors) - used):
+        raise InputError(
+            f"{path} has tensors that {known.name} has no layers for: {', '.join(left[:4])}{' ...' * (len(left) > 4)}"
+        )
+    return network.eval()
+
+
+def has_tensors(module: nn.Module) -> bool:
+    """Whether a module is a layer that holds parameters of its own."""
+    return next(module.parameters(recurse=False), None) is not None
+
+
+def expand(pattern: str) -> list[str]:
+    """The words of `pattern` with {a,b} and {1..3} written out, the leftmost brace varying slowest."""
+    return [name for word in _words(pattern) for name in _expand(word)]
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors in a file by name; a wrapper ("state_dict") and a prefix "module." are taken off. Runs no code."""
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+        found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+    except (ValueError, RuntimeError, EOFError, UnpicklingError, SafetensorError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"{path} is not a file of weights (.safetensors, .npz, or a state dict saved by torch): {reason}"
+        ) from None
+    for key in _WRAPPERS:
+        found = found.get(key, found) if isinstance(found, dict) else found
+    if not isinstance(found, dict) or not found or not all(isinstance(t, Tensor) for t in found.values()):
+        raise InputError(f"{path} holds no state dict: tensors by name are expected")
+    return {name.removeprefix("module."): t for name, t in found.items() if not name.endswith("num_batches_tracked")}
+
+
+def _words(pattern: str) -> list[str]:
+    """Words apart from each other by blanks; a blank within braces belongs to the word and is dropped."""
+    depth, text = 0, ""
+    for letter in pattern:
+        depth += {"{": 1, "}": -1}.get(letter, 0)
+        text += "" if letter.isspace() and depth else letter
+    return text.split()
+
+
+def _expand(word: str) -> Iterator[str]:
+    outermost = _first_brace(word)
+    if outermost is None:
+        yield word
+        return
+    start, end = outermost
+    for choice in _choices(word[start + 1 : end]):
+        for middle in _expand(choice):
+            for rest in _expand(word[end + 1 :]):
+                yield word[:start] + middle + rest
+
+
+def _first_brace(word: str) -> tuple[int, int] | None:
+    start, depth = word.find("{"), 0
+    for i in range(start, len(word)) if start >= 0 else ():
+        depth += {"{": 1, "}": -1}.get(word[i], 0)
+        if depth == 0:
+            return start, i
+    return None
+
+
+def _choices(inside: str) -> list[str]:
+    if span := re.fullmatch(r"(\d+)\.\.(\d+)", inside):
+        return [str(n) for n in range(int(span[1]), int(span[2]) + 1)]
+    parts, depth = [""], 0
+    for letter in inside:
+        depth += {"{": 1, "}": -1}.get(letter, 0)
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+def _source_of(known: Anchor, tensors: Tensors, path: Path) -> tuple[list[str], str]:
+    """(names of layers, source): the source whose layers are all in the file."""
+    if not known.weights:
+        raise InputError(f"the layers of anchor {known.name} are not named for any source of weights")
+    layers = {tensor.rpartition(".")[0] for tensor in tensors}
+    missing = {source: [n for n in expand(pattern) if n not in layers] for source, pattern in known.weights.items()}
+    source = min(missing, key=lambda s: len(missing[s]))
+    if missing[source]:
+        lacks = "; ".join(f"{s}'s has a layer {names[0]}" for s, names in missing.items())
+        raise InputError(f"{path} is not {known.name} of {' or '.join(missing)}: {lacks}, the file has none of that name")
+    return expand(known.weights[source]), source
+
+
+def _classes(tensors: Tensors, name: str, default: int) -> int:
+    weight = _tensor(tensors, name, "weight", 0)
+    return default if weight is None else len(weight)
+
+
+def _tensor(tensors: Tensors, layer: str, role: str, place: int) -> Tensor | None:
+    """A layer's tensor by its role, or by its place as in Caffe's blobs."""
+    return tensors.get(f"{layer}.{role}", tensors.get(f"{layer}.{place}"))
+
+
+def _fill(layer: nn.Module, name: str, tensors: Tensors, where: str) -> None:
+    roles = _roles(layer)
+    for place, role in enumerate(roles):
+        target, found = getattr(layer, role), _tensor(tensors, name, role, place)
+        if found is None and role not in ("running_mean", "running_var"):
+            raise InputError(f"{where} has no {role}")
+        if found is None:  # statistics that are merged into weight and bias
+            found = torch.zeros_like(target) if role == "running_mean" else torch.ones_like(target) - layer.eps  # type: ignore[operator]
+        if found.numel() != target.numel() or _squeezed(found) != _squeezed(target):
+            raise InputError(f"{where}: {role} has shape {tuple(found.shape)}, not {tuple(target.shape)}")
+        with torch.no_grad():
+            target.copy_(found.reshape(target.shape))
+    spare = _tensor(tensors, name, "bias", 1)
+    if "bias" not in roles and not hasattr(layer, "row_offsets") and spare is not None:
+        raise InputError(f"{where} has a bias, which the anchor's has not")
+
+
+def _roles(layer: nn.Module) -> list[str]:
+    """The layer's tensors in the order of Caffe's blobs."""
+    if hasattr(layer, "row_offsets"):
+        return ["col_offsets", "row_offsets"]
+    order = ("weight", "bias", "running_mean", "running_var")
+    return [role for role in order if isinstance(getattr(layer, role, None), Tensor)]
+
+
+def _squeezed(tensor: Tensor) -> tuple[int, ...]:
+    """Its shape without closing ones: a 1x1 convolution may stand for a linear layer."""
+    shape = list(tensor.shape)
+    while shape and shape[-1] == 1:
+        shape.pop()
+    return tuple(shape)

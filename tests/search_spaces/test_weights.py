@@ -1,0 +1,135 @@
+"""Trained weights of other libraries: a file of theirs becomes our anchor, with their outputs; a wrong file is named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from reference_networks import WITH_REFERENCE, randomise, reference_network
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from search_spaces.anchor import anchor, anchor_names
+from search_spaces.errors import InputError
+from search_spaces.network import build
+from search_spaces.weights import expand, has_tensors, load_pretrained
+
+SIZE = 64
+# float32 keeps 1e-7; a hundred layers summed in another order keep more than 1e-4 of the largest logit
+TOLERANCE = 1e-4
+IMPORTED = [name for name in WITH_REFERENCE if anchor(name).reference.partition("/")[0] in anchor(name).weights]
+NAMED = [name for name in anchor_names() if anchor(name).weights]
+
+
+def saved(network: nn.Module, path: Path) -> Path:
+    torch.save(network.state_dict(), path)
+    return path
+
+
+def difference(one: nn.Module, other: nn.Module, size: int = SIZE) -> float:
+    x = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        expected, found = one.eval()(x), other.eval()(x)
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", IMPORTED)
+def test_a_file_of_the_library_becomes_the_anchor_with_the_same_outputs(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    theirs = reference_network(anchor(name).reference)
+    randomise(theirs)
+    ours = load_pretrained(anchor(name), saved(theirs, tmp_path / "theirs.pth"))
+    assert difference(theirs, ours, 224 if "pool=" in anchor(name).genotype.text else SIZE) < TOLERANCE
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_every_layer_has_one_name(name: str) -> None:
+    known = anchor(name)
+    with torch.device("meta"):
+        layers = [m for m in build(known.genotype, known.task).modules() if has_tensors(m)]
+    for pattern in known.weights.values():
+        names = expand(pattern)
+        assert len(names) == len(set(names)) == len(layers)
+
+
+def test_braces() -> None:
+    assert expand("a b.{0,2}.c\n{x,y{1..3}}") == ["a", "b.0.c", "b.2.c", "x", "y1", "y2", "y3"]
+    assert expand("{a,b}.{1..2}") == ["a.1", "a.2", "b.1", "b.2"]
+    assert expand("l.{0, 1}") == ["l.0", "l.1"]
+
+
+@pytest.fixture(scope="module")
+def theirs() -> nn.Module:
+    network = reference_network("torchvision/squeezenet1_1")
+    return network.eval()
+
+
+def test_formats_and_wrappers(theirs: nn.Module, tmp_path: Path) -> None:
+    state = theirs.state_dict()
+    torch.save({"epoch": 3, "state_dict": {f"module.{n}": t for n, t in state.items()}}, tmp_path / "wrapped.pth")
+    torch.save({n: t.half().float() for n, t in state.items()}, tmp_path / "rounded.pth")
+    torch.save({n: t.half() for n, t in state.items()}, tmp_path / "half.pth")
+    save_file(state, tmp_path / "theirs.safetensors")
+    np.savez(tmp_path / "theirs.npz", **{n: t.numpy() for n, t in state.items()})
+    known = anchor("squeezenet:1.1")
+    for name in ("wrapped.pth", "theirs.safetensors", "theirs.npz"):
+        assert difference(theirs, load_pretrained(known, tmp_path / name)) < TOLERANCE
+    half, rounded = (load_pretrained(known, tmp_path / f"{name}.pth") for name in ("half", "rounded"))
+    assert difference(rounded, half) == 0
+
+
+def test_another_number_of_classes_comes_from_the_file(theirs: nn.Module, tmp_path: Path) -> None:
+    state = theirs.state_dict()
+    state["classifier.1.weight"], state["classifier.1.bias"] = torch.randn(7, 512, 1, 1), torch.randn(7)
+    torch.save(state, tmp_path / "seven.pth")
+    with torch.no_grad():
+        assert load_pretrained(anchor("squeezenet:1.1"), tmp_path / "seven.pth")(torch.randn(1, 3, 64, 64)).shape == (1, 7)
+
+
+def without(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {n: t for n, t in state.items() if n != name}
+
+
+WRONG = {
+    "missing.pth": (None, "No such file"),
+    "text.pth": (b"hello", "is not a file of weights"),
+    "text.safetensors": (b"hello", "is not a file of weights"),
+    "text.npz": (b"hello", "is not a file of weights"),
+    "empty.pth": (b"", "is not a file of weights"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_file_that_cannot_be_read_is_named(name: str, tmp_path: Path) -> None:
+    content, message = WRONG[name]
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        load_pretrained(anchor("squeezenet:1.1"), tmp_path / name)
+    assert str(tmp_path / name) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_file_of_another_network_is_named(theirs: nn.Module, tmp_path: Path) -> None:
+    state, path = theirs.state_dict(), tmp_path / "wrong.pth"
+    weight = state["features.0.weight"]
+    for changed, message in (
+        ({"a.weight": weight}, "features.0"),
+        ([1, 2], "holds no state dict"),
+        (without(state, "features.0.bias"), "layer features.0 of torchvision's squeezenet:1.1 has no bias"),
+        (state | {"features.0.weight": weight[:3]}, r"has shape \(3, 3, 3, 3\), not \(64, 3, 3, 3\)"),
+        (state | {"more.weight": weight}, "has tensors that squeezenet:1.1 has no layers for: more.weight"),
+    ):
+        torch.save(changed, path)
+        with pytest.raises(InputError, match=message):
+            load_pretrained(anchor("squeezenet:1.1"), path)
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return print, ("run",)
+
+    torch.save({"features.0.weight": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(InputError, match="is not a file of weights"):
+        load_pretrained(anchor("squeezenet:1.1"), tmp_path / "evil.pth")
