@@ -10,7 +10,7 @@ A node is one aten operation; its attributes are
     in_place   whether it overwrites its input
     memory     the first node that wrote to the storage its output is in
     stored     elements of that storage
-    kernel, stride, padding, dilation, groups   of convolutions and poolings
+    kernel, stride, padding, dilation, groups, ceil_mode   of convolutions and poolings
 
 Nodes are numbered in the order of execution, edges follow tensors (through views and in-place writes too). The
 picture-like sources are nodes with op "input" and, for a block that reads it, "image". Everything computed from
@@ -202,7 +202,8 @@ def _attributes(func: Any, args: Any) -> dict[str, Any]:
         found = {key: given[key] for key in _CONVOLUTION}
         found["kernel"] = tuple(found.pop("weight").shape[2:])
     elif "kernel_size" in given:
-        found = {"kernel": given["kernel_size"]} | {k: given[k] for k in ("stride", "padding", "dilation") if k in given}
+        wanted = ("stride", "padding", "dilation", "ceil_mode")
+        found = {"kernel": given["kernel_size"]} | {k: given[k] for k in wanted if k in given}
     else:
         return {}
     return {key: tuple(v) if isinstance(v, (list, tuple)) else v for key, v in found.items()}

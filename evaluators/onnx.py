@@ -28,13 +28,11 @@ INPUT, OUTPUT = "image", "logits"
 def export_onnx(network: nn.Module, task: Task, path: Path) -> None:
     """Writes `network` in eval mode as one ONNX file: input "image" float32 [1, C, H, W], output "logits" [1, classes].
 
-    Channels of learnt shifts are sorted, on a copy, so that each group moves in one piece; `network` is left as it was.
+    `network` is left as it was.
     """
-    network = copy.deepcopy(network).cpu().float().eval()
-    fold_permutations(network)
-    with _quiet(), _one_thread(), torch.no_grad():
+    with quiet(), _one_thread(), torch.no_grad():
         torch.onnx.export(
-            network,
+            deployable(network),
             (example_input(task),),
             str(path),
             dynamo=False,
@@ -42,6 +40,19 @@ def export_onnx(network: nn.Module, task: Task, path: Path) -> None:
             input_names=[INPUT],
             output_names=[OUTPUT],
         )
+
+
+def deployable(network: nn.Module) -> nn.Module:
+    """A copy in eval mode, float32 on the CPU, channels of learnt shifts sorted, so that each group moves in one piece."""
+    network = copy.deepcopy(network).cpu().float().eval()
+    fold_permutations(network)
+    return network
+
+
+def trace(network: nn.Module, task: Task) -> torch.jit.ScriptModule:
+    """The TorchScript trace of `deployable(network)`, for converters that read it."""
+    with quiet(), _one_thread(), torch.no_grad():
+        return torch.jit.trace(deployable(network), example_input(task), check_trace=False)  # type: ignore[no-any-return]
 
 
 def onnx_difference(network: nn.Module, path: Path, task: Task, seed: int = 0) -> float:
@@ -58,7 +69,7 @@ def onnx_difference(network: nn.Module, path: Path, task: Task, seed: int = 0) -
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No warnings (the exporter's deprecation, the tracer's about constants), no prints, no log lines."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)

@@ -71,6 +71,27 @@ def cli() -> None:
     type=_AT_LEAST_1,
     help="Side of the training pictures.  [default: theirs, at most the space's input]",
 )
+@click.option(
+    "--confidence",
+    type=click.FloatRange(0.5, 1.0, max_open=True),
+    default=0.95,
+    show_default=True,
+    help="Of the predicted upper bound that rejects candidates.",
+)
+@click.option(
+    "--percentile",
+    type=click.Choice(["50", "90"]),
+    default="50",
+    show_default=True,
+    callback=lambda _, __, value: int(value),
+    help="Which percentile of the measured times must hold the budget.",
+)
+@click.option(
+    "--measure/--no-measure",
+    default=True,
+    show_default=True,
+    help="Without measuring, the device may be elsewhere: predictions alone constrain the search.",
+)
 @click.option("--run", "run_path", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/SPACE-BUDGET-TIME]")
 @click.option("--download", is_flag=True, help="Let the data set be downloaded (checksums are verified).")
 def search(**flags: Any) -> None:
@@ -104,11 +125,27 @@ def status(run: Path) -> None:
 @click.option("--device", default="local", show_default=True, help="Device profile for predicted latency.")
 @click.option("--space", "space_name", default="mobile", show_default=True, help="The space whose calibration predicts it.")
 @click.option("--classes", type=_AT_LEAST_1, help="Number of classes.  [default: the anchor's or run's, else 1000]")
-def show(what: str, device: str, space_name: str, classes: int | None) -> None:
-    """A genotype file's, anchor's or run's network: blocks, shapes, params, MACs, predicted milliseconds."""
+@click.option("--measure", is_flag=True, help="Time it on this machine, untrained, also by the runtime's own profile.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Write the milliseconds as a bar chart: FILE.png or FILE.svg.")
+def show(what: str, device: str, space_name: str, classes: int | None, measure: bool, plot: Path | None) -> None:
+    """A genotype file's, anchor's or run's network: blocks, shapes, params, MACs, where its milliseconds go."""
     from nas import describe
 
-    describe.show(what, device, space_name, classes)
+    describe.show(what, device, space_name, classes, measure, plot)
+
+
+@cli.command()
+@click.argument("first")
+@click.argument("second")
+@click.option("--device", default="local", show_default=True, help="Device profile for predicted latency.")
+@click.option("--space", "space_name", default="mobile", show_default=True, help="The space whose calibration predicts them.")
+@click.option("--classes", type=_AT_LEAST_1, help="Number of classes.  [default: the anchor's or run's, else 1000]")
+@click.option("--measure", is_flag=True, help="Time both on this machine, untrained, in turns in one session.")
+def compare(first: str, second: str, device: str, space_name: str, classes: int | None, measure: bool) -> None:
+    """Two networks side by side: genotype files, anchors or runs."""
+    from nas import compare as comparing
+
+    comparing.compare((first, second), device, space_name, classes, measure)
 
 
 @cli.command()
@@ -130,31 +167,78 @@ def device() -> None:
     """Devices that latency is measured on."""
 
 
+_EFFORT = click.option(
+    "--effort",
+    type=click.Choice(["quick", "normal", "full"]),
+    default="normal",
+    show_default=True,
+    help="How many networks, and how long each is timed.",
+)
+
+
 @device.command("measure")
 @click.option("--space", "space_name", default="mobile", show_default=True, help="The space to calibrate for.")
 @click.option("--device", "name", default="local", show_default=True, help="The profile's name.")
-def device_measure(space_name: str, name: str) -> None:
+@click.option("--runtime", default="onnxruntime_cpu", show_default=True, help="What runs the networks.")
+@click.option("--threads", type=_AT_LEAST_1, default=1, show_default=True, help="Threads of the runtime.")
+@_EFFORT
+def device_measure(space_name: str, name: str, runtime: str, threads: int, effort: str) -> None:
     """Measure this machine (a couple of minutes) and keep its profile."""
-    from nas import describe
+    from nas import devices
 
-    describe.measure(space_name, name)
+    devices.measure(space_name, name, runtime, threads, effort)
 
 
 @device.command("list")
 def device_list() -> None:
     """The device profiles there are."""
-    from nas import describe
+    from nas import devices
 
-    describe.devices()
+    devices.listed()
 
 
 @device.command("show")
 @click.argument("name", default="local")
-def device_show(name: str) -> None:
+@click.option("--plot", type=click.Path(path_type=Path), help="Write predicted against measured: FILE.png or FILE.svg.")
+def device_show(name: str, plot: Path | None) -> None:
     """A profile: device, runtime, what it was calibrated for, its error on networks it was not fitted to."""
-    from nas import describe
+    from nas import devices
 
-    describe.device(name)
+    devices.show(name, plot)
+
+
+@device.command("check")
+@click.argument("name", default="local")
+@click.option("--space", "space_name", help="The space whose networks are timed again.  [default: the one measured last]")
+def device_check(name: str, space_name: str | None) -> None:
+    """Time a few of a profile's networks again: exit code 1 when it does not hold any more."""
+    from nas import devices
+
+    if not devices.check(name, space_name):
+        sys.exit(1)
+
+
+@device.command("bundle")
+@click.option("--space", "space_name", default="mobile", show_default=True, help="The space to calibrate for.")
+@click.option("--to", "folder", type=click.Path(path_type=Path), help="Where to write.  [default: SPACE-bundle]")
+@click.option("--seed", type=int, default=0, show_default=True, help="The choice of networks follows from it.")
+@_EFFORT
+def device_bundle(space_name: str, folder: Path | None, seed: int, effort: str) -> None:
+    """Write networks and a script to time them on another machine, without torch and this project."""
+    from nas import devices
+
+    devices.bundle(space_name, folder, effort, seed)
+
+
+@device.command("import")
+@click.argument("results", type=click.Path(path_type=Path))
+@click.option("--bundle", "folder", type=click.Path(path_type=Path), required=True, help="The bundle that was timed.")
+@click.option("--device", "name", default="local", help="The profile's name.  [default: made of the device's identity]")
+def device_import(results: Path, folder: Path, name: str) -> None:
+    """Make a profile of what a bundle's script has written."""
+    from nas import devices
+
+    devices.import_(results, folder, name)
 
 
 @cli.command()

@@ -1,4 +1,4 @@
-"""What `nas status`, `nas show`, `nas anchors` and `nas device` print."""
+"""What `nas status`, `nas show` and `nas anchors` print."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from rich.table import Table
 
 from nas.console import make_console
 from nas.run import is_running, open_run
-from nas.session import known_profile, measure_device, predictor_of
+from nas.session import known_profile, predictor_of
 from search_spaces.anchor import Anchor, anchor, anchor_names
 from search_spaces.anchor import anchors as all_anchors
 from search_spaces.errors import InputError, near_miss
@@ -19,6 +19,7 @@ from search_spaces.task import Task
 
 if TYPE_CHECKING:
     from nas.anchor_check import Figure
+    from nas.milliseconds import Predicted, Profiled
 
 
 def status(path: Path) -> None:
@@ -48,16 +49,42 @@ def status(path: Path) -> None:
         )
 
 
-def show(what: str, device: str, space_name: str, classes: int | None) -> None:
-    """The table of blocks that a paper would print, with predicted milliseconds where this device was measured."""
-    from evaluators.cost import block_costs, cost
-    from evaluators.dynamic import expected_macs, gated_blocks
+def show(what: str, device: str, space_name: str, classes: int | None, measure: bool = False, plot: Path | None = None) -> None:
+    """The table of blocks that a paper would print, with predicted milliseconds where the device was measured.
 
+    `measure`: times the network here, too; `plot`: a .png or .svg file for the milliseconds as bars.
+    """
+    from evaluators.cost import cost
+    from evaluators.dynamic import expected_macs, gated_blocks
+    from nas import milliseconds
+
+    milliseconds.check_plot(plot)
     console = make_console()
-    title, genotype, space_name, task = _network(what, space_name, classes)
-    milliseconds, note = _block_ms(genotype, task, device, space_name)
+    title, genotype, space_name, task = find_network(what, space_name, classes)
+    found, note = _predicted_parts(genotype, task, device, space_name)
+    if plot and found is None:
+        raise InputError(f"--plot shows predicted latency. {note}")
+    figures, own = milliseconds.measured_one(genotype, task, device, space_name) if measure else (None, milliseconds.NONE)
+    total = cost(genotype, task)
+    console.print(_block_table(title, genotype, task, found, own))
+    if gates := gated_blocks(genotype):
+        half = expected_macs(genotype, task, 0.5) / 1e6
+        console.print(f"MACs are the worst case; {half:.1f} M are expected when half of the {gates} gated blocks run.")
+    console.print(f"Peak activation memory {total.peak_mib:.2f} MiB (float32, batch 1). {note}", highlight=False)
+    milliseconds.show(console, genotype, found, own)
+    if figures:
+        console.print(milliseconds.measured_line(figures), highlight=False)
+    if plot and found:
+        milliseconds.plot(plot, title, genotype, found, own)
+        console.print(f"Plot: {plot}", highlight=False)
+
+
+def _block_table(title: str, genotype: Genotype, task: Task, found: "Predicted | None", own: "Profiled") -> Table:
+    """Blocks with shapes, params, MACs, predicted milliseconds, profiled ones where known; the whole network below."""
+    from evaluators.cost import block_costs, cost
+
     table = Table(title=title, title_justify="left")
-    for column in ("#", "block", "input", "output", "params", "MACs M", "ms"):
+    for column in ("#", "block", "input", "output", "params", "MACs M", "ms", *(["profiled"] if own.block_ms else [])):
         table.add_column(column, justify="left" if column == "block" else "right")
     for i, block in enumerate(block_costs(genotype, task)):
         table.add_row(
@@ -67,11 +94,11 @@ def show(what: str, device: str, space_name: str, classes: int | None) -> None:
             _shape(block.out_shape),
             f"{block.cost.params:,}",
             f"{block.cost.macs / 1e6:.2f}",
-            f"{milliseconds[i]:.3f}" if milliseconds else "-",
+            f"{found.block_ms[i]:.3f}" if found else "-",
+            *([f"{own.block_ms[i]:.3f}"] if own.block_ms else []),
         )
     total = cost(genotype, task)
     table.add_section()
-    predicted = f"{sum(milliseconds):.2f}" if milliseconds else "-"
     table.add_row(
         "",
         f"total ({genotype.id})",
@@ -79,13 +106,10 @@ def show(what: str, device: str, space_name: str, classes: int | None) -> None:
         str(task.classes),
         f"{total.params:,}",
         f"{total.macs / 1e6:.1f}",
-        predicted,
+        f"{found.ms:.2f}" if found else "-",
+        *([f"{sum(own.block_ms):.2f}"] if own.block_ms else []),
     )
-    console.print(table)
-    if gates := gated_blocks(genotype):
-        half = expected_macs(genotype, task, 0.5) / 1e6
-        console.print(f"MACs are the worst case; {half:.1f} M are expected when half of the {gates} gated blocks run.")
-    console.print(f"Peak activation memory {total.peak_mib:.2f} MiB (float32, batch 1). {note}", highlight=False)
+    return table
 
 
 def anchors(device: str, names: Sequence[str]) -> None:
@@ -93,7 +117,7 @@ def anchors(device: str, names: Sequence[str]) -> None:
     from evaluators.latency.profile import LOCAL
 
     console = make_console()
-    predictor = _predictor(device, "mobile")
+    predictor = find_predictor(device, "mobile")
     table = Table(title="Hand-designed networks", title_justify="left")
     for column in ("anchor", "family", "params M", "MACs M", "top-1", "predicted ms", "source of the printed figures"):
         table.add_column(column, justify="left" if column[0] in "afs" else "right", overflow="fold")
@@ -146,61 +170,7 @@ def _chosen(names: Sequence[str]) -> list[Anchor]:
     return list(found.values()) if names else all_anchors()
 
 
-def measure(space_name: str, name: str) -> None:
-    """Measures this machine for a space, also when it was measured before."""
-    console = make_console()
-    console.print(f"Profile: {measure_device(console, load_space(space_name), name)}", highlight=False)
-
-
-def devices() -> None:
-    from nas import listing
-
-    listing.show("devices")
-
-
-def device(name: str) -> None:
-    """One profile: what it is, and how good its predictions are on networks that they were not fitted to."""
-    from evaluators.latency.predictor import Predictor
-    from evaluators.latency.profile import load_profile
-
-    console = make_console()
-    profile = load_profile(name, anywhere=True)
-    console.print(f"{profile.name}\n{profile.device}\nmeasured {profile.created}", highlight=False)
-    table = Table()
-    for column in (
-        "space",
-        "input",
-        "networks",
-        "noise",
-        "unseen",
-        "off by (rms)",
-        "within 5 %",
-        "within 10 %",
-        "rank",
-        "bound",
-    ):
-        table.add_column(column, justify="right")
-    for space, calibration in profile.spaces.items():
-        quality = Predictor(profile, space).quality
-        table.add_row(
-            space,
-            _shape(calibration.input),
-            str(len(calibration.networks)),
-            f"{calibration.noise:.1%}",
-            f"{quality['n']:.0f}",
-            f"{quality['rmspe']:.1%}",
-            f"{quality['within_5']:.0%}",
-            f"{quality['within_10']:.0%}",
-            f"{quality['spearman']:.3f}",
-            f"x {quality['factor']:.2f}",
-        )
-    console.print(table)
-    console.print(
-        "Errors are those of predictions for networks that were kept out of the fit; the bound holds for 95 % of such."
-    )
-
-
-def _network(what: str, space_name: str, classes: int | None) -> tuple[str, Genotype, str, Task]:
+def find_network(what: str, space_name: str, classes: int | None) -> tuple[str, Genotype, str, Task]:
     """(title, genotype, space that predicts it, task) of an anchor, a run folder or a genotype file."""
     path, space = Path(what), load_space(space_name)
     if (path / "run.yaml").is_file():
@@ -214,28 +184,32 @@ def _network(what: str, space_name: str, classes: int | None) -> tuple[str, Geno
         return f"best of {run.name}", Genotype.parse(found["best"]["genotype"]), run.config.space, task
     if path.is_file():
         return str(path), read_genotype(path), space.name, space.task(classes or 1000)
-    if path.is_dir() or "/" in what or path.suffix:
+    if what not in anchor_names() and (path.is_dir() or "/" in what or path.suffix):
         raise InputError(f"{what} is neither a genotype file, nor a run folder, nor an anchor{near_miss(what, anchor_names())}")
     found_anchor = anchor(what)
     task = Task(found_anchor.task.input, classes or found_anchor.task.classes)
     return f"{found_anchor.name} ({found_anchor.paper})", found_anchor.genotype, space.name, task
 
 
-def _block_ms(genotype: Genotype, task: Task, device: str, space_name: str) -> tuple[tuple[float, ...], str]:
-    predictor = _predictor(device, space_name)
+def _predicted_parts(genotype: Genotype, task: Task, device: str, space_name: str) -> tuple["Predicted | None", str]:
+    """A network's predicted latency in its parts, or None; and a sentence for the person."""
+    from nas.milliseconds import predicted
+
+    predictor = find_predictor(device, space_name)
     if predictor is None:
         hint = f"`nas device measure --space {space_name}`"
-        return (), f"No predicted latency: the device was not measured for the space {space_name}; {hint}."
+        return None, f"No predicted latency: the device was not measured for the space {space_name}; {hint}."
     try:
-        prediction = predictor.predict(genotype, task)
+        found = predicted(predictor, genotype, task)
     except InputError as error:
-        return (), f"No predicted latency: {error}"
-    return prediction.block_ms, f"Predicted {prediction.ms:.2f} ms, upper bound {prediction.bound_ms:.2f} ms."
+        return None, f"No predicted latency: {error}"
+    return found, f"Predicted {found.ms:.2f} ms, upper bound {found.bound_ms:.2f} ms."
 
 
-def _predictor(device: str, space_name: str) -> Any:
-    profile = known_profile(device, space_name)
-    return predictor_of(profile, space_name) if profile else None
+def find_predictor(device: str, space_name: str) -> Any:
+    """The predictor of a device, which may be elsewhere, for a space; None when this machine was not measured for it."""
+    profile = known_profile(device, space_name, anywhere=True)
+    return predictor_of(profile, space_name, anywhere=True) if profile else None
 
 
 def _predicted(predictor: Any, entry: Any) -> str:

@@ -101,5 +101,8 @@ def _card(network: dict[str, Any], sizes: dict[str, Task], config: Config) -> di
             "validation": network["validation_accuracy"],
             "test": network["test_accuracy"],
         },
-        "latency_ms": {"input": list(sizes["model.onnx"].input), **{k: network[k] for k in ("p50_ms", "p90_ms", "n")}},
+        "latency_ms": {
+            "input": list(sizes["model.onnx"].input),
+            **{k: network[k] for k in ("predicted_ms", "bound_ms", "p50_ms", "p90_ms", "n")},
+        },
     }

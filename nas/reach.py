@@ -1,56 +1,174 @@
-"""How fast the networks of a space can be: whether a budget can be met at all, found in seconds without training."""
+"""How fast the networks of a space can be, and which share holds a budget: known in seconds, before anything is trained."""
 
+import math
 import random
 import statistics
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
-from nas.study import Estimate
+from search_spaces.anchor import Anchor
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.registry import Value
 from search_spaces.space import SearchSpace
 
-_SAMPLES = 64
+SAMPLES = 2000
+_BATCH = 50
+_PATIENCE_S = 10.0
 
 
-def check_budget(space: SearchSpace, estimate: Callable[[Genotype], Estimate], budget_ms: float) -> None:
-    """Raises InputError, naming the fastest genotype's and the median's prediction, when nothing can hold the budget."""
+@dataclass(frozen=True)
+class Predicted:
+    """A genotype's predicted latency in milliseconds, and its upper bound."""
 
-    def bound_ms(genotype: Genotype) -> float:
-        return estimate(genotype).bound_ms
+    ms: float
+    bound_ms: float
 
-    def predicted_ms(genotype: Genotype) -> float:
-        return estimate(genotype).predicted_ms
 
-    rng = random.Random(0)
-    tables = [_random_genes(space, rng) for _ in range(_SAMPLES)]
-    bounds = [bound_ms(space.decode(t)) for t in tables]
-    if min(bounds) <= budget_ms:
-        return
-    fastest = space.decode(_descend(space, tables[bounds.index(min(bounds))], bound_ms))
-    if bound_ms(fastest) > budget_ms:
-        median = statistics.median(predicted_ms(space.decode(t)) for t in tables)
-        raise InputError(
-            f"no network of the space {space.name} can be trusted to hold {budget_ms:g} ms on this device: "
-            f"the fastest is predicted at {predicted_ms(fastest):.2f} ms (upper bound {bound_ms(fastest):.2f} ms), "
-            f"the median at {median:.2f} ms"
-        )
+Predict = Callable[[Sequence[Genotype]], Sequence[Predicted]]
+
+
+@dataclass(frozen=True)
+class AnchorReach:
+    """An anchor's prediction, None where the profile does not cover an operation; `fits`: its bound is in the budget."""
+
+    name: str
+    predicted_ms: float | None
+    bound_ms: float | None
+    fits: bool
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Predicted milliseconds of `samples` genotypes drawn from a space.
+
+    `share` of them have their upper bound within the budget; `share_error` is its binomial standard error, taken at
+    (k + 1) / (n + 2) so that it is not 0 when none or all of them have. `refused` more have an operation that the
+    device profile does not cover.
+    """
+
+    budget_ms: float
+    samples: int
+    refused: int
+    fastest_ms: float
+    fastest_bound_ms: float
+    median_ms: float
+    slowest_ms: float
+    share: float
+    share_error: float
+    anchors: tuple[AnchorReach, ...]
+
+    def lines(self) -> list[str]:
+        """For the terminal."""
+        fit = [a.name for a in self.anchors if a.fits]
+        slow = [f"{a.name} ({a.bound_ms:.2f} ms)" for a in self.anchors if not a.fits and a.bound_ms is not None]
+        blank = [a.name for a in self.anchors if a.bound_ms is None]
+        known = [("within it", fit), ("over it by their bound", slow), ("not predicted", blank)]
+        return [
+            f"{self.samples:,} random networks of the space: fastest {self.fastest_ms:.2f}, median {self.median_ms:.2f}, "
+            f"slowest {self.slowest_ms:.2f} ms predicted",
+            f"{self.share:.1%} (± {self.share_error:.1%}) of them are within {self.budget_ms:g} ms by their upper bound"
+            + (f"; {self.refused} more have an operation that the device profile does not cover" if self.refused else ""),
+            "Anchors " + "; ".join(f"{word}: {', '.join(names)}" for word, names in known if names) if self.anchors else "",
+        ]
+
+
+def survey(
+    space: SearchSpace,
+    predict: Predict,
+    budget_ms: float,
+    anchors: Iterable[Anchor] = (),
+    samples: int = SAMPLES,
+    seconds: float = _PATIENCE_S,
+) -> Reach:
+    """What a budget means in a space: `samples` genotypes, fewer (at least 50) when they take more than `seconds`.
+
+    `predict` takes many genotypes at once, and raises InputError when the profile does not cover one of them. Raises
+    InputError with these figures when nothing can hold the budget: neither a sample nor what steepest descent from the
+    fastest sample comes to.
+    """
+    rng, start = random.Random(0), time.monotonic()
+    tables: list[dict[str, Value]] = []
+    drawn: list[Predicted | None] = []
+    while len(drawn) < samples and (not drawn or time.monotonic() - start < seconds):
+        batch = [_random_genes(space, rng) for _ in range(min(_BATCH, samples - len(drawn)))]
+        tables += batch
+        drawn += _covered(predict, [space.decode(genes) for genes in batch])
+    found = [(p, genes) for p, genes in zip(drawn, tables, strict=True) if p is not None]
+    if not found:
+        predict([space.decode(tables[0])])  # raises, with the reason
+    places = [_anchor(a, predict, budget_ms) for a in anchors]
+    reach = _reach([p for p, _ in found], len(drawn) - len(found), budget_ms, places)
+    if reach.share == 0:
+        _descend_or_refuse(space, predict, reach, min(found, key=lambda f: f[0].bound_ms)[1])
+    return reach
+
+
+def _covered(predict: Predict, genotypes: Sequence[Genotype]) -> list[Predicted | None]:
+    """Predictions; None for what the profile does not cover."""
+    try:
+        return list(predict(genotypes))
+    except InputError:
+        return [None] if len(genotypes) == 1 else [p for g in genotypes for p in _covered(predict, [g])]
 
 
 def _random_genes(space: SearchSpace, rng: random.Random) -> dict[str, Value]:
     return {name: rng.choice(values) for name, values in space.genes.items()}
 
 
-def _descend(space: SearchSpace, genes: dict[str, Value], bound_ms: Callable[[Genotype], float]) -> dict[str, Value]:
-    """Takes the fastest value of one active gene after another until no change helps."""
-    best, best_ms = genes, bound_ms(space.decode(genes))
-    improved = True
-    while improved:
+def _reach(found: list[Predicted], refused: int, budget_ms: float, anchors: list[AnchorReach]) -> Reach:
+    n, within = len(found), sum(p.bound_ms <= budget_ms for p in found)
+    smoothed = (within + 1) / (n + 2)
+    fastest = min(found, key=lambda p: p.ms)
+    return Reach(
+        budget_ms=budget_ms,
+        samples=n,
+        refused=refused,
+        fastest_ms=fastest.ms,
+        fastest_bound_ms=fastest.bound_ms,
+        median_ms=statistics.median(p.ms for p in found),
+        slowest_ms=max(p.ms for p in found),
+        share=within / n,
+        share_error=math.sqrt(smoothed * (1 - smoothed) / n),
+        anchors=tuple(anchors),
+    )
+
+
+def _anchor(known: Anchor, predict: Predict, budget_ms: float) -> AnchorReach:
+    [found] = _covered(predict, [known.genotype])
+    if found is None:
+        return AnchorReach(known.name, None, None, False)
+    return AnchorReach(known.name, found.ms, found.bound_ms, found.bound_ms <= budget_ms)
+
+
+def _descend_or_refuse(space: SearchSpace, predict: Predict, reach: Reach, genes: dict[str, Value]) -> None:
+    """Raises InputError when even the fastest network that can be found is over the budget."""
+    [fastest] = predict([space.decode(_descend(space, genes, predict, reach.budget_ms))])
+    if fastest.bound_ms > reach.budget_ms:
+        fit = [a.name for a in reach.anchors if a.fits]
+        raise InputError(
+            f"no network of the space {space.name} can be trusted to hold {reach.budget_ms:g} ms on this device: "
+            f"the fastest is predicted at {fastest.ms:.2f} ms (upper bound {fastest.bound_ms:.2f} ms), "
+            f"the median at {reach.median_ms:.2f} ms, the slowest at {max(reach.slowest_ms, fastest.ms):.2f} ms "
+            f"(of {reach.samples:,}); anchors within it: {', '.join(fit) or 'none'}"
+        )
+
+
+def _descend(space: SearchSpace, genes: dict[str, Value], predict: Predict, budget_ms: float) -> dict[str, Value]:
+    """Takes the fastest value of one active gene after another until no change helps, or the budget is held."""
+
+    def bound_ms(table: dict[str, Value]) -> float:
+        [found] = _covered(predict, [space.decode(table)])
+        return math.inf if found is None else found.bound_ms
+
+    best, best_ms, improved = genes, bound_ms(genes), True
+    while improved and best_ms > budget_ms:
         improved = False
         for name in _active(space, best):
             for value in space.genes[name]:
                 changed = {**best, name: value}
-                if value != best[name] and (ms := bound_ms(space.decode(changed))) < best_ms:
+                if value != best[name] and (ms := bound_ms(changed)) < best_ms:
                     best, best_ms, improved = changed, ms, True
     return best
 

@@ -37,10 +37,13 @@ def show(console: Console, found: dict[str, Any]) -> None:
         "network",
         "test",
         "validation",
-        "p50 ms",
-        "p90 ms",
         "predicted",
         "bound",
+        "p50 ms",
+        "p90 ms",
+        "spread",
+        "n",
+        "busy",
         "params M",
         "MACs M",
         "fits",
@@ -63,16 +66,39 @@ def show(console: Console, found: dict[str, Any]) -> None:
         f"Accuracy: trained and tested on {side}x{side} pictures of {found['data']}; same recipe for all, "
         f"{found['epochs']['final']} epochs, one seed."
     )
-    console.print(f"Latency: measured on the device at {'x'.join(map(str, found['deployment_input']))}, batch 1.")
+    for line in _latency(found):
+        console.print(line, highlight=False)
     console.print(
         f"Asked {n['asked']}: {n['rejected']} rejected by predicted latency, {n['repeated']} repeated, {n['trained']} trained "
         f"({n['stopped_early']} stopped early), {n['failed']} failed; {n['anchors_trained']} anchors as first trials."
     )
-    if found["over_budget_when_measured"]:
-        console.print(
-            f"{len(found['over_budget_when_measured'])} of the best were over the budget when measured, and left out."
-        )
     console.print(found["verdict"], style="bold")
+
+
+def _latency(found: dict[str, Any]) -> list[str]:
+    """How latency was found out, and what must be known to trust it."""
+    where = f"at {'x'.join(map(str, found['deployment_input']))}, batch 1"
+    bound = f"predicted upper bound at confidence {found['confidence']:g}"
+    if not found["measured"]:
+        return [f"Latency: predicted {where}, NOT measured; fits: {bound} within the budget."]
+    lines = [
+        f"Latency: measured on the device {where}, in fresh processes; fits: p{found['percentile']} within the budget each "
+        "time. spread: within a session / between sessions."
+    ]
+    if found["busy"]:
+        lines.append(
+            f"The machine was busy: up to {found['busy']['contention']:.0%} slower than quiet, its times too high by as much."
+        )
+    if checked := found["bound"]["checked"]:
+        over = found["bound"]["over_their_bound"]
+        lines.append(f"{checked} candidates were timed before training: {over} above their {bound}.")
+    if found["over_budget_when_measured"]:
+        lines.append(f"{len(found['over_budget_when_measured'])} of the best were over the budget when measured, and left out.")
+    if further := found["further_search"]:
+        lines.append(
+            f"All were over it at first: {further['trials']} further trials, the bound {further['growth']:.3f} times as high."
+        )
+    return lines
 
 
 def _row(entry: dict[str, Any], name: str, fits: bool) -> list[str]:
@@ -83,7 +109,10 @@ def _row(entry: dict[str, Any], name: str, fits: bool) -> list[str]:
         name,
         text(entry["test_accuracy"], ".2%"),
         entry["failure"] or text(entry["validation_accuracy"], ".2%"),
-        *(text(entry[k], ".2f") for k in ("p50_ms", "p90_ms", "predicted_ms", "bound_ms")),
+        *(text(entry[k], ".2f") for k in ("predicted_ms", "bound_ms", "p50_ms", "p90_ms")),
+        " / ".join(text(entry[k], ".1%") for k in ("spread", "between")),
+        text(entry["n"], "d"),
+        text(entry["contention"], ".0%"),
         f"{entry['params'] / 1e6:.2f}",
         f"{entry['macs'] / 1e6:.0f}",
         "yes" if fits else "no",

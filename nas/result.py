@@ -3,10 +3,16 @@
 from typing import Any
 
 from nas.pareto import front
+from nas.promise import BUSY, Promise
 from nas.run import Run
 from nas.search import best_found, ranking
 from nas.study import Proposal, counts, read_journal
 from search_spaces.anchor import anchor as anchor_named
+
+_MEASURED = (
+    *("p50_ms", "p90_ms", "mean_ms", "std_ms", "n", "robust_ms"),
+    *("spread", "between", "contention", "sessions", "set_aside"),
+)
 
 
 def result(run: Run) -> dict[str, Any]:
@@ -14,19 +20,24 @@ def result(run: Run) -> dict[str, Any]:
     memory = read_journal(run.journal)
     trials = memory.trials
     finals, measured, tests = (memory.notes(kind) for kind in ("final", "measured", "test"))
-    facts = _Facts(trials, finals, measured, tests)
+    facts, promise = _Facts(trials, finals, measured, tests), Promise.of(run.config)
     budget = run.config.budget_ms
-    winner = best_found(finals, measured, budget, origin="")
-    found = best_found(finals, measured, budget)
+    winner = best_found(finals, measured, promise, origin="")
+    found = best_found(finals, measured, promise)
     reference = [facts.network(i) for i, final in finals.items() if final["origin"].startswith("anchor:")]
     for entry in reference:
-        entry["fits"] = entry["p50_ms"] is not None and entry["p50_ms"] <= budget
+        known = measured.get(entry["id"])
+        entry["fits"] = (known is not None and promise.held(known)) if promise.measured else promise.bounded(entry)
     return {
         "format": 1,
         "run": run.name,
         "finished": bool(memory.notes("finished")),
         "budget_ms": budget,
-        "verdict": verdict(facts.network(found) if found else None, reference, budget),
+        "percentile": promise.percentile,
+        "confidence": promise.confidence,
+        "measured": promise.measured,
+        "device": run.config.device,
+        "verdict": verdict(facts.network(found) if found else None, reference, budget, _unmeasured(run)),
         "best": facts.network(winner) if winner else None,
         "found": facts.network(found) if found else None,
         "anchors": sorted(reference, key=lambda e: (not e["fits"], -(e["validation_accuracy"] or 0))),
@@ -35,10 +46,14 @@ def result(run: Run) -> dict[str, Any]:
             key=lambda e: -(e["validation_accuracy"] or 0),
         ),
         "over_budget_when_measured": [
-            {"id": i, "p50_ms": m["p50_ms"]}
+            {"id": i, **{k: m.get(k) for k in ("p50_ms", "p90_ms", "contention", "sessions")}}
             for i, m in measured.items()
-            if m["p50_ms"] > budget and not any(e["id"] == i for e in reference)
+            if not promise.held(m) and not any(e["id"] == i for e in reference)
         ],
+        "reach": memory.notes("reach").get("space"),
+        "bound": _bound(memory.notes("checked")),
+        "further_search": memory.notes("further").get("search"),
+        "busy": _busy(measured),
         "counts": counts(trials),
         "ended": memory.notes("ended").get("search", {}).get("why", "all candidates were asked for"),
         "seed": run.config.seed,
@@ -66,8 +81,14 @@ def points(run: Run) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["predicted_ms"])
 
 
-def verdict(found: dict[str, Any] | None, anchors: list[dict[str, Any]], budget_ms: float) -> str:
-    """One sentence: whether the search beat the hand-designed networks, by accuracy on the test part."""
+def verdict(found: dict[str, Any] | None, anchors: list[dict[str, Any]], budget_ms: float, unmeasured: str = "") -> str:
+    """Whether the search beat the hand-designed networks, by accuracy on the test part; `unmeasured`: why nothing was
+    measured, and then the predicted upper bound is all that is said of the budget.
+    """
+    if unmeasured:
+        rivals = [a for a in anchors if a["fits"] and a["test_accuracy"] is not None]
+        compared = _compared(found, rivals, "whose predicted bound is within the budget") if found and rivals else ""
+        return f"{unmeasured} {compared}".strip()
     rivals = [a for a in anchors if a["fits"] and a["test_accuracy"] is not None]
     if found is None:
         return f"No network that the search found held {budget_ms:g} ms when it was measured."
@@ -75,12 +96,40 @@ def verdict(found: dict[str, Any] | None, anchors: list[dict[str, Any]], budget_
         return "The run is not finished."
     if not rivals:
         return f"No hand-designed network held {budget_ms:g} ms when it was measured."
+    return _compared(found, rivals, "within the budget")
+
+
+def _compared(found: dict[str, Any], rivals: list[dict[str, Any]], within: str) -> str:
     rival = max(rivals, key=lambda a: a["test_accuracy"])
+    if found["test_accuracy"] is None:
+        return "The run is not finished."
     lead = 100 * (found["test_accuracy"] - rival["test_accuracy"])
-    which = f"the best hand-designed network within the budget ({rival['anchor']}, {rival['test_accuracy']:.2%})"
+    which = f"the best hand-designed network {within} ({rival['anchor']}, {rival['test_accuracy']:.2%})"
     if lead > 0:
         return f"The search beat {which} by {lead:.2f} points on the test part."
     return f"The search did NOT beat {which}: {found['test_accuracy']:.2%}, {-lead:.2f} points behind on the test part."
+
+
+def _unmeasured(run: Run) -> str:
+    """Why nothing was measured, and what is to be done; empty when it was."""
+    if run.config.measure:
+        return ""
+    if run.config.device == "local":
+        return "Not measured, as --no-measure asked; measure export/model.onnx before relying on the budget."
+    return f"Not measured: device {run.config.device} is elsewhere; measure export/model.onnx there."
+
+
+def _bound(checked: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Candidates that were timed untrained during the search, and how many of them were above their bound."""
+    over = sum(c["score"] > 1 for c in checked.values())
+    largest = max((c["score"] for c in checked.values()), default=None)
+    return {"checked": len(checked), "over_their_bound": over, "largest_measured_over_bound": largest}
+
+
+def _busy(measured: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+    """The largest contention behind a figure, when it is above 10 %; None when the machine was quiet enough."""
+    largest = max((m.get("contention", 0.0) for m in measured.values()), default=0.0)
+    return {"contention": largest} if largest > BUSY else None
 
 
 class _Facts:
@@ -108,7 +157,7 @@ class _Facts:
             "genotype": final["genotype"],
             "predicted_ms": final.get("predicted_ms"),
             "bound_ms": final.get("bound_ms"),
-            **{k: measured.get(k) for k in ("p50_ms", "p90_ms", "mean_ms", "std_ms", "n")},
+            **{k: measured.get(k) for k in _MEASURED},
             "validation_accuracy": final.get("accuracy"),
             "test_accuracy": self._tests.get(genotype_id, {}).get("accuracy"),
             "search_accuracy": trial.accuracy if trial and trial.accuracies else None,

@@ -33,7 +33,7 @@ class Config:
     """What was asked for, with every default resolved, and what must be known of the pictures without reading them.
 
     `mean` and `std` are those of the training pixels by channel, scaled to 0..1. `anchors` stand in the run besides those
-    of its space.
+    of its space. `percentile` of the measured times must hold the budget; `measure` is False where the device is elsewhere.
     """
 
     space: str
@@ -53,6 +53,9 @@ class Config:
     address: str | None
     recipe: Recipe
     anchors: list[str] = field(default_factory=list)
+    confidence: float = 0.95
+    percentile: int = 50
+    measure: bool = True
 
 
 @dataclass(frozen=True)

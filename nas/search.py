@@ -1,6 +1,5 @@
 """The search from its first question to the measured winner; every step is kept in the journal and taken once."""
 
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -11,14 +10,16 @@ from typing import Any, Protocol
 from evaluators.cost import cost
 from evaluators.data import Dataset
 from evaluators.latency.predictor import Predictor
+from evaluators.latency.profile import load_profile
+from evaluators.latency.remeasure import Bench
 from nas.jobs import Executor, Job, Progress, Setting
+from nas.meter import LocalMeter, Meter
+from nas.promise import BUSY, CHECK_EVERY, SESSIONS, Promise, growth, tail
 from nas.run import Run
 from nas.study import MOST_REFUSALS, Estimate, Proposal, Study, training_seed
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.task import Task
-
-_SECONDS_A_NETWORK = 2.5
 
 
 class View(Protocol):
@@ -41,23 +42,41 @@ class View(Protocol):
 
 
 class Search:
-    """One session of a run: started, or resumed. `executor` is made when there is something to train."""
+    """One session of a run: started, or resumed. `executor` is made when there is something to train.
+
+    `meter` times networks, by default on this machine with the runtime of the run's profile. `reach` is kept for the
+    result.
+    """
 
     def __init__(
-        self, run: Run, dataset: Dataset, predictor: Predictor, executor: Callable[[Setting], Executor], view: View
+        self,
+        run: Run,
+        dataset: Dataset,
+        predictor: Predictor,
+        executor: Callable[[Setting], Executor],
+        view: View,
+        meter: Meter | None = None,
+        reach: dict[str, Any] | None = None,
     ) -> None:
         self._run, self._dataset, self._predictor, self._view = run, dataset, predictor, view
-        self._config = run.config
+        self._config, self._promise = run.config, Promise.of(run.config)
+        profile = load_profile(str(run.device_profile), anywhere=True)
+        self._meter = meter or LocalMeter(Bench.of(profile, run.config.space))
+        self._tail = tail(profile.calibration(run.config.space).networks, run.config.percentile)
+        self._growth = 1.0
         self._space = run.space()
         self._deploy = self._space.task(len(dataset.classes))
         self._train = self._deploy.at(dataset.size)
         self._anchors = {a.genotype.id: a for a in self._space.reference_networks()}
         self._make_executor = executor
         self._executor: Executor | None = None
-        self._started, self._session = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
+        self._started, self._session = time.monotonic(), _now()
         self._study = Study(
             run.journal, self._space, self.estimate, self._config.budget_ms, self._config.sampler, self._config.seed
         )
+        self._growth = self._corrected()
+        if reach and not self._study.notes("reach"):
+            self._study.note("reach:space", reach)
 
     def run(self) -> None:
         """Everything that is not in the journal yet. Raises InputError for what a person can mend."""
@@ -68,29 +87,86 @@ class Search:
             tried: set[str] = set()
             while True:
                 finalists = self._finalists(tried)
+                if not finalists and self._search_further():
+                    continue
                 self._retrain(finalists)
                 self._measure_retrained(finalists)
                 if self._holding(finalists) or not finalists:
                     break
                 tried |= {g.id for g in finalists}
             self._test()
-            self._study.note("finished:run", {"at": datetime.now(UTC).isoformat(timespec="seconds")})
+            self._study.note("finished:run", {"at": _now()})
         finally:
             self._note_time()
             if self._executor:
                 self._executor.close()
 
     def estimate(self, genotype: Genotype) -> Estimate:
-        """Predicted latency at the deployment input, and cost."""
+        """Predicted latency at the deployment input, its bound as corrected so far, and cost."""
         prediction = self._predictor.predict(genotype, self._deploy)
         found = cost(genotype, self._deploy)
-        return Estimate(prediction.ms, prediction.bound_ms, found.params, found.macs)
+        return Estimate(prediction.ms, prediction.bound_ms * self._tail * self._growth, found.params, found.macs)
 
     def _propose_and_train(self) -> None:
-        source = _Proposals(self._study, self._config, self._anchor_proposals(), self._view, self._note_time)
+        source = _Proposals(
+            self._study, self._config, self._anchor_proposals(), self._view, self._note_time, self._check, self._deadline
+        )
         self._view.phase("search", source.total, source.done_before)
         if source.has_more():
             self._train_jobs(source)
+
+    @property
+    def _deadline(self) -> float | None:
+        return self._started + self._config.seconds if self._config.seconds else None
+
+    def _check(self, proposal: Proposal) -> None:
+        """Times every fourth candidate that the gate let through, untrained, and corrects the bound where it was too low.
+
+        Only `robust_ms` counts here, the time as of a quiet machine: trainings go on around it.
+        """
+        accepted = [t for t in self._study.trials() if t.anchor is None and t.outcome not in ("rejected", "repeated")]
+        turn = next((i for i, t in enumerate(accepted) if t.number == proposal.number), None)
+        if not self._config.measure or turn is None or turn % CHECK_EVERY:
+            return
+        genotype, estimate = proposal.genotype, proposal.estimate
+        if genotype.id in self._study.notes("checked"):
+            return
+        [found] = self._meter.check({genotype.id: load_network(genotype, self._deploy, None)}, self._deploy).values()
+        record = {"predicted_ms": estimate.predicted_ms, "bound_ms": estimate.bound_ms, **asdict(found)}
+        record["score"] = found.robust_ms * self._tail / self._own_bound_ms(genotype)
+        self._study.note(f"checked:{genotype.id}", record)
+        self._view.say(
+            f"      {genotype.id:<24} checked: {found.robust_ms:.2f} ms for {estimate.predicted_ms:.2f} ms predicted, "
+            f"bound {estimate.bound_ms:.2f} ms"
+        )
+        if (wider := self._corrected()) > self._growth:
+            self._view.say(f"The bound was too low; from now on it is {wider:.3f} times as high.")
+        self._growth = wider
+
+    def _own_bound_ms(self, genotype: Genotype) -> float:
+        """The bound of the promised percentile before any correction."""
+        return self._predictor.predict(genotype, self._deploy).bound_ms * self._tail
+
+    def _corrected(self) -> float:
+        """The correction of the bound, from the journal alone: what was checked, and what was over the budget at the end."""
+        measured = self._study.notes("measured").items()
+        scored = [*self._study.notes("checked").values()]
+        scored += [m for i, m in measured if i not in self._anchors and not self._promise.held(m) and "score" in m]
+        return growth((s["score"] for s in scored), self._config.confidence)
+
+    def _search_further(self) -> bool:
+        """Once, when all that was found is over the budget as measured: as many further trials as finalists are wanted."""
+        over = [m for i, m in self._study.notes("measured").items() if i not in self._anchors]
+        late = self._deadline is not None and time.monotonic() >= self._deadline
+        if self._study.notes("further") or self._study.notes("ended") or not over or late:
+            return False
+        self._study.note("further:search", {"trials": self._config.finalists, "growth": self._growth})
+        self._view.say(
+            f"All {len(over)} networks that were measured are over the budget: {self._config.finalists} further trials, "
+            f"with the bound {self._growth:.3f} times as high."
+        )
+        self._propose_and_train()
+        return True
 
     def _anchor_proposals(self) -> Iterator[Proposal]:
         """Anchors whose predicted upper bound is within the budget, as trials; those entered before are left out."""
@@ -107,13 +183,15 @@ class Search:
         """The best of the search that hold the budget when measured, by last validation accuracy."""
         found: list[Genotype] = []
         ranked = [t.genotype for t in ranking(self._study.trials()) if t.genotype.id not in tried]
+        if not self._config.measure:
+            return ranked[: self._config.finalists]
         self._view.phase("measure the best", min(self._config.finalists, len(ranked)))
         while ranked and len(found) < self._config.finalists:
             missing = self._config.finalists - len(found)
             batch, ranked = ranked[:missing], ranked[missing:]
             known = self._study.notes("measured")
             known |= self._measure([g for g in batch if g.id not in known], retrained=False)
-            found += [g for g in batch if known[g.id]["p50_ms"] <= self._config.budget_ms]
+            found += [g for g in batch if self._promise.held(known[g.id])]
         return found
 
     def _retrain(self, finalists: Iterable[Genotype]) -> None:
@@ -148,7 +226,9 @@ class Search:
             return {"predicted_ms": None, "bound_ms": None, "params": found.params, "macs": found.macs}
 
     def _measure_retrained(self, finalists: Iterable[Genotype]) -> None:
-        """What is exported is what is measured: the retrained networks, on the device."""
+        """What is exported is what is measured: the retrained networks, on the device, twice in fresh processes."""
+        if not self._config.measure:
+            return
         genotypes = [*finalists, *(a.genotype for a in self._anchors.values())]
         finals, known = self._study.notes("final"), self._study.notes("measured")
         todo = [g for g in genotypes if "accuracy" in finals[g.id] and not known.get(g.id, {}).get("retrained")]
@@ -156,29 +236,43 @@ class Search:
         self._measure(todo, retrained=True)
 
     def _measure(self, genotypes: Sequence[Genotype], retrained: bool) -> dict[str, dict[str, Any]]:
-        """Exports networks at the deployment input and times them in turns; keeps and returns the figures by id."""
-        from evaluators.latency.measure import measure_files
-        from evaluators.onnx import export_onnx
-
-        if not genotypes:
-            return {}
-        with tempfile.TemporaryDirectory() as folder:
-            files = [Path(folder) / f"{g.id}.onnx" for g in genotypes]
-            for genotype, file in zip(genotypes, files, strict=True):
-                weights = self._run.weights(genotype.id) if retrained else None
-                export_onnx(load_network(genotype, self._deploy, weights), self._deploy, file)
-            figures = measure_files(files, _SECONDS_A_NETWORK * len(files))
-        found = {g.id: {**asdict(m), "retrained": retrained} for g, m in zip(genotypes, figures, strict=True)}
-        for genotype_id, measured in found.items():
-            self._study.note(f"measured:{genotype_id}", measured)
-            name = self._anchors[genotype_id].name if genotype_id in self._anchors else genotype_id
-            self._view.step(f"{name:<24} measured {measured['p50_ms']:6.2f} ms")
+        """Times networks at the deployment input until each is known to hold the budget or not; keeps figures by id."""
+        wanted, stage = (SESSIONS, "retrained") if retrained else (1, "untrained")
+        while pending := [g for g in genotypes if self._promise.undecided(self._sessions(g.id, stage), wanted)]:
+            self._time(pending, stage)
+        found = {g.id: self._judged(g, stage, wanted) for g in genotypes}
+        busy = max((m["contention"] for m in found.values()), default=0.0)
+        if busy > BUSY:
+            self._view.say(f"The machine was busy while this was measured: up to {busy:.0%} slower than when it is quiet.")
+        self._growth = self._corrected()
         return found
 
+    def _time(self, genotypes: Sequence[Genotype], stage: str) -> None:
+        """One session: the networks exported anew, and timed in turns in a fresh process."""
+        weights = {g.id: self._run.weights(g.id) if stage == "retrained" else None for g in genotypes}
+        networks = {g.id: load_network(g, self._deploy, weights[g.id]) for g in genotypes}
+        number = 1 + max(len(self._sessions(g.id, stage)) for g in genotypes)
+        for genotype_id, figures in self._meter.session(networks, self._deploy, number).items():
+            count = len(self._sessions(genotype_id, stage))
+            self._study.note(f"timing:{genotype_id}/{stage}/{count + 1}", {"at": _now(), **asdict(figures)})
+
+    def _sessions(self, genotype_id: str, stage: str) -> list[dict[str, Any]]:
+        return [t for key, t in self._study.notes("timing").items() if key.startswith(f"{genotype_id}/{stage}/")]
+
+    def _judged(self, genotype: Genotype, stage: str, wanted: int) -> dict[str, Any]:
+        """Keeps and shows what the sessions of a network come to."""
+        record = {**self._promise.record(self._sessions(genotype.id, stage), wanted), "retrained": stage == "retrained"}
+        if genotype.id not in self._anchors:
+            record["score"] = self._promise.figure_ms(record) / self._own_bound_ms(genotype)
+        self._study.note(f"measured:{genotype.id}", record)
+        name = self._anchors[genotype.id].name if genotype.id in self._anchors else genotype.id
+        over = "" if record["held"] else "  over the budget"
+        self._view.step(f"{name:<24} measured {record['p50_ms']:6.2f} ms, p90 {record['p90_ms']:6.2f} ms{over}")
+        return record
+
     def _holding(self, finalists: Iterable[Genotype]) -> list[str]:
-        measured = self._study.notes("measured")
-        retrained = [g.id for g in finalists if measured[g.id]["retrained"]]
-        return [i for i in retrained if measured[i]["p50_ms"] <= self._config.budget_ms]
+        finals, measured = self._study.notes("final"), self._study.notes("measured")
+        return [g.id for g in finalists if self._promise.kept(finals[g.id], measured.get(g.id, {}))]
 
     def _test(self) -> None:
         """The test part, touched once: for the winner, the best that the search found, and the anchors."""
@@ -188,7 +282,7 @@ class Search:
         from evaluators.training.loop import accuracy, training_device
 
         finals, done = self._study.notes("final"), self._study.notes("test")
-        found = best_found(finals, self._study.notes("measured"), self._config.budget_ms)
+        found = best_found(finals, self._study.notes("measured"), self._promise)
         ids = [i for i in [*self._anchors, *([found] if found else [])] if "accuracy" in finals[i] and i not in done]
         self._view.phase("test", len(ids))
         device = training_device()
@@ -213,16 +307,24 @@ class _Proposals:
     """Jobs of the search: what an interrupted session left running, anchors, then what the study asks for."""
 
     def __init__(
-        self, study: Study, config: Any, anchors: Iterator[Proposal], view: View, keep_time: Callable[[], None]
+        self,
+        study: Study,
+        config: Any,
+        anchors: Iterator[Proposal],
+        view: View,
+        keep_time: Callable[[], None],
+        check: Callable[[Proposal], None],
+        deadline: float | None,
     ) -> None:
         self._study, self._config, self._view, self._keep_time = study, config, view, keep_time
+        self._check, self._deadline = check, deadline
         trials = study.trials()
         self._waiting = [t for t in trials if t.outcome == "running"] + list(anchors)
         started = [t for t in trials if t.anchor is None and t.outcome not in ("rejected", "repeated")]
-        self._left = config.trials - len(started)
+        further = sum(note["trials"] for note in study.notes("further").values())
+        self._left = config.trials + further - len(started)
         self.done_before = sum(t.outcome in ("trained", "stopped", "failed") for t in trials)
         self.total = self.done_before + len(self._waiting) + max(0, self._left)
-        self._deadline = time.monotonic() + config.seconds if config.seconds else None
         self._expected = self.total - self.done_before
 
     def has_more(self) -> bool:
@@ -232,6 +334,7 @@ class _Proposals:
         proposal = self._waiting.pop(0) if self._waiting else self._ask()
         if proposal is None:
             return None
+        self._check(proposal)
         seed = training_seed(self._config.seed, proposal.genotype, "search")
         recipe = self._config.recipe
         text = proposal.genotype.text
@@ -336,16 +439,9 @@ def ranking(trials: Iterable[Proposal], anchors: bool = False) -> list[Proposal]
     return sorted(ended, key=lambda t: (-len(t.accuracies), -t.accuracy, t.number))
 
 
-def best_found(finals: dict[str, Any], measured: dict[str, Any], budget_ms: float, origin: str = "search") -> str | None:
-    """The id of the retrained network with the best validation accuracy among those measured within the budget."""
-    held = [
-        i
-        for i, final in finals.items()
-        if final["origin"].startswith(origin)
-        and "accuracy" in final
-        and measured.get(i, {}).get("retrained")
-        and measured[i]["p50_ms"] <= budget_ms
-    ]
+def best_found(finals: dict[str, Any], measured: dict[str, Any], promise: Promise, origin: str = "search") -> str | None:
+    """The id of the retrained network with the best validation accuracy among those that hold the budget."""
+    held = [i for i, final in finals.items() if final["origin"].startswith(origin) and promise.kept(final, measured.get(i, {}))]
     return max(held, key=lambda i: finals[i]["accuracy"], default=None)
 
 
@@ -363,6 +459,10 @@ def load_network(genotype: Genotype, task: Task, weights: Path | None) -> Any:
         except (OSError, SafetensorError, RuntimeError) as error:
             raise InputError(f"{weights}: cannot be read as this network's weights: {str(error).splitlines()[0]}") from None
     return network.eval()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _cpus() -> int:

@@ -1,7 +1,10 @@
 """`nas search`, `nas resume` and `nas export`: from flags to a run folder, through a search, to the report."""
 
 import os
-from dataclasses import replace
+import re
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,9 +13,12 @@ from rich.console import Console
 from rich.progress import Progress
 
 from nas.console import make_console
+from nas.promise import Promise, tail
+from nas.reach import Predicted, Reach, survey
 from nas.run import Config, Lock, Run, create, open_run
 from search_spaces.anchor import anchor
 from search_spaces.errors import InputError
+from search_spaces.genotype import Genotype
 from search_spaces.space import SearchSpace, load_space
 
 
@@ -36,6 +42,9 @@ def start(
     train_size: int | None,
     run_path: Path | None,
     download: bool,
+    confidence: float = 0.95,
+    percentile: int = 50,
+    measure: bool = True,
 ) -> None:
     """A new run, from its flags to its report."""
     from evaluators.training.recipe import load_recipe
@@ -45,16 +54,18 @@ def start(
     space, chosen = load_space(space_name).with_anchors(anchors), load_recipe(recipe)
     chosen = replace(chosen, epochs=epochs or chosen.epochs, final_epochs=final_epochs or chosen.final_epochs)
     _check_sampler(sampler)
+    if address:
+        _check_address(address)
     path = run_path or default_run_folder(space.name, budget_ms)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{path} exists already; `nas resume {path}` goes on with it, `--run` names another folder")
-    profile = known_profile(device, space.name)
-    if profile:
-        _check_budget(space, profile, budget_ms)
+    profile = _profile_for_search(device, space.name, measure)
+    promise = Promise(budget_ms, percentile, confidence, measure)
+    reach = _survey(console, space, profile, promise) if profile else None
     dataset = _load(console, data, train_size, max(space.input[1:]), download)
     if not profile:
         profile = measure_device(console, space, device)
-        _check_budget(space, profile, budget_ms)
+        reach = _survey(console, space, profile, promise)
     config = Config(
         space=space.name,
         budget_ms=budget_ms,
@@ -73,14 +84,19 @@ def start(
         address=address,
         anchors=[name for name in space.anchors if name in {anchor(a).name for a in anchors}],
         recipe=chosen,
+        confidence=confidence,
+        percentile=percentile,
+        measure=measure,
     )
-    _work(console, create(path, config, _space_text(space_name), profile), dataset)
+    _work(console, create(path, config, space_text(space_name), profile), dataset, reach)
 
 
 def resume(path: Path, workers: int | None) -> None:
     """Goes on with a run from its journal."""
     console = make_console()
     run = open_run(path)
+    if run.config.address:
+        _check_address(run.config.address)
     if workers:
         run = replace(run, config=replace(run.config, workers=workers))
     space = run.space()
@@ -111,16 +127,43 @@ def export_pretrained(name: str, weights: Path, folder: Path | None) -> None:
         make_console().print(str(file), highlight=False)
 
 
-def known_profile(device: str, space: str) -> Path | None:
+def _profile_for_search(device: str, space: str, measure: bool) -> Path | None:
+    """`known_profile`, also of a device that is elsewhere when nothing is to be measured; else refused by the flag's name."""
+    try:
+        return known_profile(device, space, anywhere=not measure)
+    except InputError as error:
+        if measure and is_elsewhere(device):
+            hint = "`--no-measure` searches by its predictions alone, and measures nothing"
+            raise InputError(f"{error}; {hint}") from None
+        raise
+
+
+def is_elsewhere(device: str) -> bool:
+    """Whether a device's profile can be read, but is not of this machine with its runtime as installed."""
+    from evaluators.latency.profile import load_profile
+
+    try:
+        load_profile(device, anywhere=True)
+    except InputError:
+        return False
+    try:
+        load_profile(device)
+    except InputError:
+        return True
+    return False
+
+
+def known_profile(device: str, space: str, anywhere: bool = False) -> Path | None:
     """The file of a device's profile; None when it is this machine's and does not cover the space yet.
 
-    Raises InputError when there is no such device, or its profile is damaged or of another device than this machine.
+    Raises InputError when there is no such device, or its profile is damaged or, unless `anywhere`, of another device
+    than this machine.
     """
     from evaluators.latency.profile import LOCAL, list_profiles, load_profile, local_device
 
     if device == LOCAL and local_device().name not in {found.name for found in list_profiles()}:
         return None
-    profile = load_profile(device)
+    profile = load_profile(device, anywhere=anywhere)
     if space not in profile.spaces and profile.device == local_device():
         return None
     profile.calibration(space)
@@ -129,23 +172,17 @@ def known_profile(device: str, space: str) -> Path | None:
 
 def measure_device(console: Console, space: SearchSpace, device: str) -> Path:
     """Measures this machine for a space with a progress bar; returns the profile's file."""
-    from evaluators.latency.profile import measure_profile
+    from nas.devices import measured
 
-    console.print(f'Measuring this machine for the space "{space.name}" (a couple of minutes); it is done once and kept.')
-    with Progress(*Progress.get_default_columns(), console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("measuring", total=1.0)
-        profile = measure_profile(space, lambda share, what: bar.update(task, completed=share, description=what), name=device)
-    path = _profile_file(profile.name)
-    _show_quality(console, path, space)
-    return path
+    return measured(console, space, device)
 
 
-def predictor_of(profile: Path | str, space_name: str) -> Any:
-    """The latency predictor of a device profile for a space."""
+def predictor_of(profile: Path | str, space_name: str, confidence: float = 0.95, anywhere: bool = False) -> Any:
+    """The latency predictor of a device profile for a space; `anywhere`: the device need not be this machine."""
     from evaluators.latency.predictor import Predictor
     from evaluators.latency.profile import load_profile
 
-    return Predictor(load_profile(str(profile)), space_name)
+    return Predictor(load_profile(str(profile), anywhere=anywhere), space_name, confidence)
 
 
 def _profile_file(device: str) -> Path:
@@ -157,7 +194,7 @@ def _profile_file(device: str) -> Path:
     return next(found.path for found in list_profiles() if found.name == name)
 
 
-def _work(console: Console, run: Run, dataset: Any) -> None:
+def _work(console: Console, run: Run, dataset: Any, reach: Reach | None = None) -> None:
     from nas import report
     from nas.search import Search
     from nas.view import ConsoleView
@@ -165,17 +202,20 @@ def _work(console: Console, run: Run, dataset: Any) -> None:
     lock = Lock(run)
     try:
         console.print(f"Run folder: {run.path}", highlight=False)
+        config = run.config
+        predictor = predictor_of(run.device_profile, config.space, config.confidence, anywhere=not config.measure)
         with ConsoleView(console) as view:
-            search = Search(run, dataset, predictor_of(run.device_profile, run.config.space), _executor(run), view)
-            search.run()
+            Search(run, dataset, predictor, _executor(run), view, reach=asdict(reach) if reach else None).run()
         found = report.write(run)
         if found["best"]:
             _export(run, found["best"], run.path / "export")
         report.show(console, found)
         if found["best"]:
             console.print(f"Ready to deploy: {run.path / 'export'}", highlight=False)
-        else:
+        elif run.config.measure:
             raise InputError("no network held the budget when it was measured; try a larger budget or more trials")
+        else:
+            raise InputError("no network could be trained whose predicted bound is in the budget; try more trials")
     except KeyboardInterrupt:
         report.write(run)
         console.print(f"Stopped. Nothing is lost: nas resume {run.path}", highlight=False)
@@ -215,18 +255,21 @@ def _choose(found: dict[str, Any], network: str | None) -> dict[str, Any]:
     raise InputError(f'{found["run"]} has no retrained network "{network}"; it has {", ".join(names) or "none"}')
 
 
-def _check_budget(space: SearchSpace, profile: Path, budget_ms: float) -> None:
-    from evaluators.cost import cost
-    from nas.reach import check_budget
-    from nas.study import Estimate
+def _survey(console: Console, space: SearchSpace, profile: Path, promise: Promise) -> Reach:
+    """What the budget means in this space on this device, printed; raises InputError when nothing can hold it."""
+    from evaluators.latency.profile import load_profile
 
-    predictor, task = predictor_of(profile, space.name), space.task(10)
+    predictor = predictor_of(profile, space.name, promise.confidence, anywhere=not promise.measured)
+    task = space.task(10)
+    wider = tail(load_profile(str(profile), anywhere=True).calibration(space.name).networks, promise.percentile)
 
-    def estimate(genotype: Any) -> Estimate:
-        prediction, figures = predictor.predict(genotype, task), cost(genotype, task)
-        return Estimate(prediction.ms, prediction.bound_ms, figures.params, figures.macs)
+    def predict(genotypes: Sequence[Genotype]) -> list[Predicted]:
+        return [Predicted(p.ms, p.bound_ms * wider) for p in predictor.predict_many(genotypes, task)]
 
-    check_budget(space, estimate, budget_ms)
+    reach = survey(space, predict, promise.budget_ms, space.reference_networks())
+    for line in filter(None, reach.lines()):
+        console.print(line, highlight=False)
+    return reach
 
 
 def _load(console: Console, data: str, size: int | None, largest: int, download: bool) -> Any:
@@ -245,16 +288,6 @@ def _load(console: Console, data: str, size: int | None, largest: int, download:
     return dataset
 
 
-def _show_quality(console: Console, profile: Path, space: SearchSpace) -> None:
-    quality = predictor_of(profile, space.name).quality
-    console.print(
-        f"Device profile: {profile}\nOn {quality['n']:.0f} networks it was not fitted to, predictions are off by "
-        f"{quality['rmspe']:.1%} (root mean square); {quality['within_10']:.0%} within 10 %. "
-        f"The upper bound is {quality['factor']:.2f} times the prediction.",
-        highlight=False,
-    )
-
-
 def _check_sampler(name: str) -> None:
     from nas.study import SAMPLERS
     from search_spaces.errors import near_miss
@@ -263,7 +296,19 @@ def _check_sampler(name: str) -> None:
         raise InputError(f'there is no sampler "{name}"{near_miss(name, SAMPLERS)}')
 
 
-def _space_text(name_or_path: str) -> str:
+def _check_address(address: str) -> None:
+    """Raises InputError unless something listens at HOST:PORT: Ray itself would try for minutes."""
+    match = re.fullmatch(r"(.+):([0-9]{1,5})", address)
+    if not match or "/" in address:
+        raise InputError(f'"{address}" is not HOST:PORT of a Ray cluster, such as 10.0.0.1:6379')
+    try:
+        socket.create_connection((match[1], int(match[2])), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        hint = "`ray start --head` on that machine starts one and prints its address"
+        raise InputError(f"no Ray cluster answers at {address} ({error}); {hint}") from None
+
+
+def space_text(name_or_path: str) -> str:
     path = Path(name_or_path)
     source = path if path.suffix in (".yaml", ".yml") else files("search_spaces.spaces") / f"{name_or_path}.yaml"
     return source.read_text(encoding="utf-8")

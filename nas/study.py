@@ -173,8 +173,8 @@ class Study:
         self._study.set_user_attr(key, value)
 
     def notes(self, kind: str) -> dict[str, dict[str, Any]]:
-        """The facts kept under `kind:ID`, by ID."""
-        return _memory(self._study).notes(kind)
+        """The facts kept under `kind:ID`, by ID, in the order in which they were first kept."""
+        return Memory([], self._study.user_attrs).notes(kind)
 
     def _answer_from_memory(self, trial: Trial, genotype: Genotype, estimate: Estimate) -> None:
         first = self._trial(self._known[genotype.text])

@@ -34,8 +34,9 @@ class Row(nn.Module):
 class Network(nn.Module):
     """Blocks in a row. Input [N, C, H, W] float, output logits [N, classes]; `blocks[i]` is the genotype's i-th block."""
 
-    def __init__(self, blocks: Sequence[nn.Module]) -> None:
+    def __init__(self, blocks: Sequence[nn.Module], genotype: Genotype) -> None:
         super().__init__()
+        self.genotype = genotype
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -56,7 +57,7 @@ def build(genotype: Genotype, task: Task) -> Network:
     Raises InputError naming the block when its knobs do not go together.
     """
     blocks = [build_block(spec, c_in, task.classes) for spec, c_in in with_inputs(genotype, task)]
-    network = Network(blocks)
+    network = Network(blocks, genotype)
     initialise(network)
     return network
 

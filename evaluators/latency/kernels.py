@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from evaluators.cost import LINEAR, macs
 from search_spaces.genotype import BlockSpec, Genotype
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Layout = Literal["plain", "blocked"]
 Node = Mapping[str, Any]
 
-LOWERING = 1  # the version of this file's rules: profiles made by another one are lowered again when they are used
+LOWERING = 2  # the version of this file's rules: profiles made by another one are lowered again when they are used
 _BLOCK = 16
 _ALIGNED = 4
 _FUSED_ACTIVATIONS = frozenset(["relu", "hardtanh", "clamp", "hardswish", "hardsigmoid", "sigmoid", "leaky_relu", "tanh"])
@@ -39,9 +39,9 @@ _ANY_LAYOUT = frozenset(
         "add",
         "mul",
         "native_batch_norm",
-        "mean",
     ]
 )
+_BY_LAYOUT = frozenset(["max_pool", "average_pool", "global_pool"])  # other code for blocks than for NCHW
 _POOLINGS = frozenset(["max_pool2d_with_indices", "avg_pool2d"])
 _FREE = frozenset(
     [
@@ -68,7 +68,26 @@ _PLAIN_WORDS = {
     "_prelu_kernel": "prelu",
     "constant_pad_nd": "pad",
     "permute": "transpose",
+    "split_with_sizes": "split",
+    "hardtanh": "clip",
 }
+# An operation that the runtime takes apart where it cannot fuse it.
+_PARTS = {"hardswish": ("hardsigmoid", "mul")}
+
+
+class Size(NamedTuple):
+    """A kernel as it runs, channels rounded up to 16 where it works on blocks of them; elements, `pixels` of its output."""
+
+    macs: int
+    read: int
+    written: int
+    weights: int
+    c_in: int
+    c_out: int
+    pixels: int
+    kernel: int = 1
+    stride: int = 1
+    dilation: int = 1
 
 
 @dataclass(frozen=True)
@@ -76,10 +95,11 @@ class Kernel:
     """One kernel of class `kind`; `padded` are MACs with channels rounded up to 16, `moved` elements read and written."""
 
     kind: str
-    macs: int = 0
-    padded: int = 0
-    moved: int = 0
-    weights: int = 0
+    macs: int
+    padded: int
+    moved: int
+    weights: int
+    size: Size
 
 
 FEATURES = ("count", "macs", "padded", "moved", "weights")
@@ -87,8 +107,9 @@ FEATURES = ("count", "macs", "padded", "moved", "weights")
 
 @dataclass(frozen=True)
 class Lowered:
-    """A block's kernels, summed by class: rows of FEATURES; the shape and layout of what it hands on."""
+    """A block's kernels, and summed by class as rows of FEATURES; the shape and layout of what it hands on."""
 
+    kernels: tuple[Kernel, ...]
     totals: Mapping[str, tuple[int, ...]]
     out_shape: tuple[int, ...]
     out_layout: Layout
@@ -128,26 +149,36 @@ def lower_block(
     graph = block_graph(spec, in_shape, image, classes)
     lowering = _Lowering(graph, layout)
     totals: dict[str, tuple[int, ...]] = {}
-    for kernel in lowering.kernels():
+    kernels = tuple(lowering.kernels())
+    for kernel in kernels:
         row = (1, kernel.macs, kernel.padded, kernel.moved, kernel.weights)
         totals[kernel.kind] = _add(totals.get(kernel.kind), row)
-    return Lowered(totals, graph.graph["out_shape"], lowering.out_layout)
+    return Lowered(kernels, totals, graph.graph["out_shape"], lowering.out_layout)
 
 
 class _Lowering:
-    """One pass over a graph in order; `_layouts` holds in which layouts each tensor is at hand."""
+    """One pass over a graph in order.
+
+    `_layouts` holds in which layouts each tensor is at hand, `_made` the one it was written in: only that decides whether
+    what follows keeps it, as the runtime lays out before it knows which reordered copies there will be.
+    """
 
     def __init__(self, graph: "nx.DiGraph[int]", layout: Layout) -> None:
         self._graph = graph
         self._layouts: dict[int, set[str]] = {}
+        self._made: dict[int, Layout] = {}
         self._absorbed: dict[int, int] = {}  # nodes that became part of the kernel of an earlier one
         for node, data in graph.nodes(data=True):
             if data["op"] in ("input", "image"):
-                self._layouts[node] = {layout if data["op"] == "input" else "plain"}
+                self._place(node, layout if data["op"] == "input" else "plain")
+
+    def _place(self, node: int, layout: Layout) -> None:
+        self._made[node] = layout
+        self._layouts[node] = {layout}
 
     @property
     def out_layout(self) -> Layout:
-        return "blocked" if "blocked" in self._layouts[self._graph.graph["output"]] else "plain"
+        return self._made[self._graph.graph["output"]]
 
     def kernels(self) -> Iterator[Kernel]:
         for node, data in self._graph.nodes(data=True):
@@ -161,26 +192,30 @@ class _Lowering:
                 yield from self._other(node, data)
             for absorbed in [n for n, into in self._absorbed.items() if into == node]:
                 self._layouts[absorbed] = self._layouts[node]
+                self._made[absorbed] = self._made[node]
 
     def _convolution(self, node: int, data: Node) -> Iterator[Kernel]:
         kind = _convolution_kind(data)
         layout: Layout = "plain" if kind == "conv_plain" else "blocked"
-        if kind != "conv_stem":
-            yield from self._reorder(self._sources(node), layout)
+        yield from self._reorder(self._sources(node), "plain" if kind == "conv_stem" else layout)
         residual = self._fuse(node, layout)
-        if residual is not None:
-            yield from self._reorder([residual], layout)
-        self._layouts[node] = {layout}
-        yield Kernel(kind, macs(data), _padded(data, kind), _moved(data), data["weights"])
+        self._place(node, layout)
+        size = _convolution_size(data, kind, layout, added=residual is not None)
+        yield Kernel(kind, macs(data), _padded(data, kind), _moved(data), data["weights"], size)
 
     def _fuse(self, node: int, layout: Layout) -> int | None:
-        """Absorbs batch norm, addition, activation behind a convolution; returns the tensor that is added, if any."""
+        """Absorbs batch norm, addition, activation behind a convolution; returns the tensor that is added, if any.
+
+        In NCHW a convolution takes an addition only if it has a bias (from batch norm), and hard swish never.
+        """
         residual = None
         last = self._absorb(node, node, {"native_batch_norm"})
-        added = self._absorb(last, node, {"add"}, lambda n: self._addend(n, last, layout) is not None)
+        added = last
+        if layout == "blocked" or last != node:
+            added = self._absorb(last, node, {"add"}, lambda n: self._addend(n, last, layout) is not None)
         if added != last:
             residual = self._addend(added, last, layout)
-        self._absorb(added, node, _FUSED_ACTIVATIONS)
+        self._absorb(added, node, _FUSED_ACTIVATIONS - ({"hardswish"} if layout == "plain" else set()))
         return residual
 
     def _absorb(self, last: int, into: int, ops: Any, condition: Any = lambda node: True) -> int:
@@ -191,37 +226,47 @@ class _Lowering:
         return int(readers[0])
 
     def _addend(self, add: int, last: int, layout: Layout) -> int | None:
-        """What `add` adds to `last`, if it has the same shape and was computed before."""
+        """What `add` adds to `last`, if it has the same shape and was computed before, in the same layout."""
         others = [s for s in self._graph.predecessors(add) if s != last]
         shapes = set(self._graph.nodes[add]["inputs"])
-        if len(others) == 1 and len(shapes) == 1 and layout in self._layouts.get(others[0], ()):
+        if len(others) == 1 and len(shapes) == 1 and self._made.get(others[0]) == layout:
             return int(others[0])
         return None
 
     def _free(self, node: int, data: Node) -> Iterator[Kernel]:
         """A change of shape: no work, but NCHW unless nothing changes."""
-        if data["inputs"][0] != data["shape"] and math.prod(data["shape"][2:]) > 1:
-            yield from self._reorder(self._sources(node), "plain")
-        kept = data["inputs"][0] == data["shape"]
-        self._layouts[node] = set(self._layouts[self._sources(node)[0]]) if kept else {"plain"}
+        source = self._sources(node)[0]
+        if data["inputs"][0] == data["shape"]:
+            self._layouts[node], self._made[node] = self._layouts[source], self._made[source]
+            return
+        yield from self._reorder([source], "plain")
+        self._place(node, "plain")
 
     def _other(self, node: int, data: Node) -> Iterator[Kernel]:
         layout: Layout = "blocked" if self._keeps_blocked(node, data) else "plain"
         yield from self._reorder(self._sources(node), layout)
-        self._layouts[node] = {layout}
+        self._place(node, layout)
+        size = _size(data, layout)
         if data["op"] in LINEAR:
-            yield Kernel("linear", macs(data), macs(data), _moved(data), data["weights"])
+            yield Kernel("linear", macs(data), macs(data), _moved(data), data["weights"], size)
         elif data["op"] == "native_batch_norm" and layout == "blocked":  # runs as a depthwise 1x1 convolution
             self._absorb(node, node, _FUSED_ACTIVATIONS)
-            yield Kernel("batch_norm_blocked", moved=_moved(data), weights=data["weights"])
+            size = size._replace(macs=size.written, weights=size.c_out)
+            yield Kernel("batch_norm_blocked", 0, 0, _moved(data), data["weights"], size)
         else:
-            yield Kernel(_PLAIN_WORDS.get(data["op"], str(data["op"])), moved=_moved(data))
+            for kind in _PARTS.get(data["op"], (_PLAIN_WORDS.get(data["op"], str(data["op"])),)):
+                suffix = "_blocked" if kind in _BY_LAYOUT and layout == "blocked" else ""
+                read = size.read * (2 if kind == "mul" and data["op"] != "mul" else 1)
+                yield Kernel(kind + suffix, 0, 0, _moved(data), 0, size._replace(read=read))
 
     def _keeps_blocked(self, node: int, data: Node) -> bool:
-        blocked = all("blocked" in self._layouts[s] for s in self._sources(node))
+        blocked = all(self._made[s] == "blocked" for s in self._sources(node))
         same = all(shape == data["inputs"][0] for shape in data["inputs"])
         if data["op"] in _POOLINGS:
-            return bool(data["inputs"][0][1] % _BLOCK == 0)
+            whole = data["inputs"][0][1] % _BLOCK == 0
+            return bool(whole and not (data["op"] == "avg_pool2d" and data.get("ceil_mode")))
+        if data["op"] == "mean":
+            return bool(blocked and data["inputs"][0][1] % _BLOCK == 0)
         if data["op"] == "cat":
             return blocked and all(shape[1] % _BLOCK == 0 for shape in data["inputs"])
         return data["op"] in _ANY_LAYOUT and blocked and same
@@ -231,7 +276,8 @@ class _Lowering:
             if layout not in self._layouts[source]:
                 if not self._graph.nodes[source]["op"].startswith("split"):  # one node, several tensors
                     self._layouts[source].add(layout)
-                yield Kernel(f"reorder_{layout}", moved=2 * math.prod(self._graph.nodes[source]["shape"]))
+                shape = self._graph.nodes[source]["shape"]
+                yield Kernel(f"reorder_{layout}", 0, 0, 2 * math.prod(shape), 0, _reorder_size(shape, layout))
 
     def _sources(self, node: int) -> list[int]:
         return sorted(self._graph.predecessors(node))
@@ -253,6 +299,59 @@ def _convolution_kind(data: Node) -> str:
     if max(data["kernel"]) > 1:
         return "conv_dense"
     return "pointwise" if math.prod(data["shape"][2:]) > 1 else "pointwise_vector"
+
+
+def _convolution_size(data: Node, kind: str, layout: Layout, added: bool) -> Size:
+    c_in = data["inputs"][0][1] if kind == "conv_stem" else _in(layout, data["inputs"][0][1])
+    c_out, pixels = _in(layout, data["shape"][1]), math.prod(data["shape"][2:])
+    per_group = 1 if kind.startswith("depthwise") else c_in // data["groups"]
+    area = math.prod(data["kernel"])
+    return Size(
+        macs=c_out * pixels * per_group * area,
+        read=c_in * math.prod(data["inputs"][0][2:]) + added * c_out * pixels,
+        written=c_out * pixels,
+        weights=c_out * per_group * area,
+        c_in=c_in,
+        c_out=c_out,
+        pixels=pixels,
+        kernel=data["kernel"][0],
+        stride=data["stride"][0],
+        dilation=data["dilation"][0],
+    )
+
+
+def _size(data: Node, layout: Layout) -> Size:
+    """The size of what is no convolution; a slice reads what it writes, a split writes what it reads."""
+    written = _elements(data["shape"], layout)
+    read = written if data["op"] == "slice" else sum(_elements(shape, layout) for shape in data["inputs"])
+    written = read if data["op"].startswith("split") else written
+    work = macs(data)
+    return Size(
+        macs=work,
+        read=read,
+        written=written,
+        weights=work,
+        c_in=_in(layout, data["inputs"][0][1]),
+        c_out=_in(layout, data["shape"][1]),
+        pixels=math.prod(data["shape"][2:]),
+        kernel=data["kernel"][0] if data.get("kernel") else 1,
+        stride=data["stride"][0] if data.get("stride") else 1,
+    )
+
+
+def _reorder_size(shape: tuple[int, ...], layout: Layout) -> Size:
+    plain, blocked = math.prod(shape), _elements(shape, "blocked")
+    read, written = (plain, blocked) if layout == "blocked" else (blocked, plain)
+    c_in, c_out = (shape[1], _up(shape[1])) if layout == "blocked" else (_up(shape[1]), shape[1])
+    return Size(0, read, written, 0, c_in, c_out, math.prod(shape[2:]))
+
+
+def _elements(shape: tuple[int, ...], layout: Layout) -> int:
+    return _in(layout, shape[1]) * math.prod(shape[2:]) * shape[0] if len(shape) > 1 else math.prod(shape)
+
+
+def _in(layout: Layout, channels: int) -> int:
+    return _up(channels) if layout == "blocked" else channels
 
 
 def _padded(data: Node, kind: str) -> int:

@@ -1,25 +1,31 @@
 """Timing exported networks on this machine so that the figures survive other work on it.
 
-Each visit to a network times the small reference network, a few runs of the network, and the reference again.
+Each visit to a network times it in short turns, and before, between and after them the small reference network.
 Networks are visited in rounds, each round in a new random order. Two kinds of figure come out: wall-clock
 percentiles, which are what a latency budget promises, and `robust_ms`, which predictors are fitted to: the median
-over runs of
+over turns of
 
-    cpu_run * (quietest reference / reference around the run) ** 0.8
+    median run * (quietest reference / reference around the turn) ** 0.8
 
-with thread CPU time, good to 2 % where wall medians drift by 10 % (measured at a load of 11 on 2 cores; the exponent
-made quiet and loaded thirds of the samples agree).
+By which clock depends on the runtime. "cpu": thread CPU time, for runs that stay in the calling thread, which is
+pinned to one processor. "wall" and "event" (a GPU's own): CPU time would not see the other threads, so only turns count
+whose reference is within 5 % of its best, or 10 % where those are too few. How far repeated measurements spread on a
+busy machine, benchmarks/measuring.py prints. A reference is the quicker of two runs: alone, a run of 0.3 ms that is
+interrupted tells more of the interruption than of the machine.
 """
 
+import os
 import random
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-from evaluators.latency.runtime import DEFAULT, Runtime, load_runtime
+from evaluators.latency.runtime import DEFAULT, Clock, Runtime, clock_of, load_runtime
 
 Run = Callable[[], object]
 Progress = Callable[[float, str], None]
@@ -35,8 +41,9 @@ _REFERENCE_INPUT = (3, 96, 96)
 _EXPONENT = 0.8
 _QUIET = 0.02
 _LEAST_RUNS = 3
-_VISIT_S = 0.02
+_TURN_S = 0.004
 _LEAST_VISITS = 4
+_GATES = (0.05, 0.10)
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,7 @@ class Measurement:
 
     spread: standard error of `robust_ms` relative to it, from the scatter of its visits.
     contention: median over runs of reference time over its quietest, minus 1 (0 on a quiet machine).
+    clock: by which `robust_ms` was timed. counted: visits that it is made from, all of them when the clock is "cpu".
     """
 
     p50_ms: float
@@ -55,35 +63,69 @@ class Measurement:
     robust_ms: float
     spread: float
     contention: float
+    clock: Clock = "cpu"
+    counted: int = 0
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One visit: wall and CPU seconds of its runs, mean CPU seconds of the reference around them."""
+    """One turn: wall and CPU seconds of its runs, mean seconds of the reference around them by `clock`.
+
+    Where the clock is "event", `wall` is what the GPU's events say.
+    """
 
     wall: tuple[float, ...]
     cpu: tuple[float, ...]
     reference: float
+    clock: Clock = "cpu"
+
+    @property
+    def median(self) -> float:
+        """Seconds of one run by the sample's clock."""
+        return statistics.median(self.cpu if self.clock == "cpu" else self.wall)
 
 
-def measure_file(path: Path, seconds: float = 3.0, runtime: str = DEFAULT, seed: int = 0) -> Measurement:
+@dataclass(frozen=True)
+class Reference:
+    """The reference network, loaded; it knows by which clock a runtime with so many threads is timed."""
+
+    run: Run
+    clock: Clock = "cpu"
+    threads: int = 1
+
+
+def measure_file(path: Path, seconds: float = 3.0, runtime: str = DEFAULT, seed: int = 0, *, threads: int = 1) -> Measurement:
     """Times one exported network for about `seconds` seconds."""
-    return measure_files([path], seconds, runtime, seed)[0]
+    return measure_files([path], seconds, runtime, seed, threads=threads)[0]
 
 
 def measure_files(
-    paths: Sequence[Path], seconds: float, runtime: str = DEFAULT, seed: int = 0, progress: Progress | None = None
+    paths: Sequence[Path],
+    seconds: float,
+    runtime: str = DEFAULT,
+    seed: int = 0,
+    progress: Progress | None = None,
+    *,
+    threads: int = 1,
 ) -> list[Measurement]:
     """Times exported networks in interleaved rounds for about `seconds` seconds in all, each in at least 4 visits."""
     code = load_runtime(runtime)
-    runs = [code.load(path) for path in paths]
-    samples = sample_rounds(runs, load_reference(code), seconds, random.Random(seed), progress)
+    runs = [code.load(path, threads) for path in paths]
+    samples = sample_rounds(runs, load_reference(code, threads), seconds, random.Random(seed), progress)
     quiet = quietest([s for visits in samples for s in visits])
     return [summarise(visits, quiet) for visits in samples]
 
 
-def load_reference(runtime: Runtime) -> Run:
+def load_reference(runtime: Runtime, threads: int = 1) -> Reference:
     """The reference network, exported and loaded."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"reference{runtime.SUFFIX}"
+        write_reference(runtime, path)
+        return Reference(runtime.load(path, threads), clock_of(runtime, threads), threads)
+
+
+def write_reference(runtime: Runtime, path: Path) -> None:
+    """Writes the reference network, with the same weights every time, as the runtime's file."""
     import torch
 
     from search_spaces.genotype import Genotype
@@ -91,25 +133,33 @@ def load_reference(runtime: Runtime) -> Run:
     from search_spaces.task import Task
 
     task = Task(_REFERENCE_INPUT, 10)
-    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        path = Path(folder) / f"reference{runtime.SUFFIX}"
         runtime.prepare(build(Genotype.parse(REFERENCE), task), task, path)
-        return runtime.load(path)
 
 
 def sample_rounds(
-    runs: Sequence[Run], reference: Run, seconds: float, rng: random.Random, progress: Progress | None = None
+    runs: Sequence[Run], reference: Reference, seconds: float, rng: random.Random, progress: Progress | None = None
 ) -> list[list[Sample]]:
-    """The visits of each network, rounds in random order until the time is used."""
+    """The visits of each network, rounds in random order until the time is used.
+
+    With one thread the caller stays on one processor meanwhile, where the operating system lets it.
+    """
+    with _pinned() if reference.threads == 1 else nullcontext():
+        return _sample_rounds(runs, reference, seconds, rng, progress)
+
+
+def _sample_rounds(
+    runs: Sequence[Run], reference: Reference, seconds: float, rng: random.Random, progress: Progress | None
+) -> list[list[Sample]]:
     samples: list[list[Sample]] = [[] for _ in runs]
-    for run in (reference, *runs):
-        _time(run, 2)
+    for run in (reference.run, *runs):
+        _time(run, 2, reference.clock)
     start = time.monotonic()
     rounds = 0
     while rounds < _LEAST_VISITS or time.monotonic() - start < seconds:
         for done, index in enumerate(rng.sample(range(len(runs)), len(runs))):
-            samples[index].append(visit(runs[index], reference))
+            samples[index] += visit(runs[index], reference)
             if progress:
                 by_rounds = (rounds + done / len(runs)) / _LEAST_VISITS
                 progress(min(1.0, by_rounds, (time.monotonic() - start) / seconds if seconds else 1.0), "timing")
@@ -117,17 +167,21 @@ def sample_rounds(
     return samples
 
 
-def visit(run: Run, reference: Run) -> Sample:
-    """Times one network between two runs of the reference; each is run once unmeasured first, to warm the caches."""
-    before = _time(reference, 2)[1][-1]
-    first = _time(run, 1)[0][0]
-    wall, cpu = _time(run, max(_LEAST_RUNS, min(50, int(_VISIT_S / max(first, 1e-6)))))
-    after = _time(reference, 2)[1][-1]
-    return Sample(tuple(wall), tuple(cpu), (before + after) / 2)
+def visit(run: Run, reference: Reference) -> list[Sample]:
+    """Times one network thrice, for 4 ms or one run each, between runs of the reference; it is run once unmeasured first."""
+    clock, samples = reference.clock, []
+    first = _time(run, 1, clock)[0][0]
+    before = _quicker(reference)
+    for _ in range(_LEAST_RUNS):
+        wall, cpu = _time(run, max(1, min(20, int(_TURN_S / max(first, 1e-6)))), clock)
+        after = _quicker(reference)
+        samples.append(Sample(tuple(wall), tuple(cpu), (before + after) / 2, clock))
+        before = after
+    return samples
 
 
 def quietest(samples: Sequence[Sample]) -> float:
-    """The reference's CPU seconds when the machine was quiet: the 2nd percentile of all visits."""
+    """The reference's seconds when the machine was quiet: the 2nd percentile of all visits."""
     ordered = sorted(s.reference for s in samples)
     return ordered[int(_QUIET * (len(ordered) - 1))]
 
@@ -135,7 +189,9 @@ def quietest(samples: Sequence[Sample]) -> float:
 def summarise(visits: Sequence[Sample], quiet: float) -> Measurement:
     """The figures of one network from its visits; `quiet` is the reference's quiet time in seconds."""
     wall = sorted(t * 1e3 for s in visits for t in s.wall)
-    medians = [statistics.median(s.cpu) * 1e3 * (quiet / s.reference) ** _EXPONENT for s in visits]
+    clock = visits[0].clock
+    counted = visits if clock == "cpu" else gated(visits, quiet)
+    medians = [s.median * 1e3 * (quiet / s.reference) ** _EXPONENT for s in counted]
     robust = statistics.median(medians)
     scatter = statistics.median(abs(m - robust) for m in medians) * 1.4826
     return Measurement(
@@ -147,15 +203,47 @@ def summarise(visits: Sequence[Sample], quiet: float) -> Measurement:
         robust_ms=robust,
         spread=1.2533 * scatter / robust / len(medians) ** 0.5,
         contention=statistics.median(s.reference for s in visits) / quiet - 1,
+        clock=clock,
+        counted=len(counted),
     )
 
 
-def _time(run: Run, times: int) -> tuple[list[float], list[float]]:
-    """Wall and thread CPU seconds of each of `times` runs."""
+def gated(visits: Sequence[Sample], quiet: float) -> list[Sample]:
+    """The visits whose reference is within 5 % of its best, else 10 %; where both leave fewer than 4, the 4 quietest."""
+    for gate in _GATES:
+        passed = [s for s in visits if s.reference <= quiet * (1 + gate)]
+        if len(passed) >= _LEAST_VISITS:
+            return passed
+    return sorted(visits, key=lambda s: s.reference)[:_LEAST_VISITS]
+
+
+def _quicker(reference: Reference) -> float:
+    """Seconds of the quicker of two runs of the reference after one that warms the caches."""
+    wall, cpu = _time(reference.run, 3, reference.clock)
+    return min((cpu if reference.clock == "cpu" else wall)[1:])
+
+
+def _time(run: Run, times: int, clock: Clock) -> tuple[list[float], list[float]]:
+    """Wall and thread CPU seconds of each of `times` runs; what the run returns instead of wall where that is the clock."""
     walls, cpus = [], []
     for _ in range(times):
         cpu, wall = time.thread_time_ns(), time.perf_counter_ns()
-        run()
-        walls.append((time.perf_counter_ns() - wall) * 1e-9)
+        found = run()
+        walls.append(cast(float, found) if clock == "event" else (time.perf_counter_ns() - wall) * 1e-9)
         cpus.append((time.thread_time_ns() - cpu) * 1e-9)
     return walls, cpus
+
+
+@contextmanager
+def _pinned() -> Iterator[None]:
+    """Keeps the calling thread on the last processor that it may use; does nothing where that cannot be asked for."""
+    try:
+        allowed = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {max(allowed)})
+    except (AttributeError, OSError):
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)

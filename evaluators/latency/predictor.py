@@ -1,23 +1,25 @@
 """Predictor: milliseconds of any genotype on a measured device, with an upper bound.
 
-A block's traced graph is lowered to kernels (evaluators.latency.kernels). Time is linear in each kernel class's
-count, padded MACs, elements moved and weights: a roofline whose slopes, none negative, are fitted to the end-to-end
-times of the profile's fit networks. Relative errors are minimised, and the slopes are drawn towards a rough common
-machine, scaled to the device's speed, as strongly as cross-validation on the fit networks allows. The verify networks
-are used for nothing but `quality` and the bound: one-sided split conformal prediction (Vovk et al., "Algorithmic
-Learning in a Random World", 2005).
+A block's traced graph is lowered to the kernels that the runtime runs (evaluators.latency.kernels). Two estimators work on
+them. One sums a model of single kernels (evaluators.latency.kernel_model), where the runtime tells kernels' times. The other
+needs end-to-end times only: it is linear in each kernel class's count, padded MACs, elements moved and weights, a roofline
+whose slopes, none negative, are fitted to the profile's fit networks; relative errors are minimised, and the slopes are
+drawn towards a rough common machine, scaled to the device's speed, as strongly as cross-validation on the fit networks
+allows. The verify networks choose between the two and their mean, and give `quality` and the bound: one-sided split
+conformal prediction (Vovk et al., "Algorithmic Learning in a Random World", 2005).
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.latency.kernels import FEATURES, LOWERING, Layout, lower_block, total_kernels
+from evaluators.latency.kernel_model import KernelModel, sizes_of
+from evaluators.latency.kernels import FEATURES, LOWERING, Layout, Size, lower_block, lowered_blocks, total_kernels
 from evaluators.latency.profile import FIT, VERIFY, MeasuredNetwork, Profile
 from search_spaces.errors import InputError
 from search_spaces.genotype import BlockSpec, Genotype
@@ -26,6 +28,8 @@ from search_spaces.task import Task
 Array = NDArray[np.float64]
 Totals = Mapping[str, tuple[int, ...]]
 
+MOST_EXTRAPOLATED = 0.1
+_SHARES = (0.0, 0.5, 1.0)  # of the kernel model in the prediction: the verify networks choose
 _OVERHEAD = "network"  # the class of what is paid once a run
 _FOLDS = 9
 _STRENGTHS = tuple(float(s) for s in np.geomspace(1e-4, 1.0, 13))
@@ -46,11 +50,30 @@ _MS_MAC_OTHER = 1.2e-8
 
 @dataclass(frozen=True)
 class Prediction:
-    """Milliseconds of one inference: expected, bounded at the predictor's confidence, and each block's share of `ms`."""
+    """Milliseconds of one inference: expected, bounded at the predictor's confidence, and each block's share of `ms`.
+
+    extrapolated: the share of `ms` in kernels larger, smaller or set otherwise than any that was timed; it widens the bound
+    by as much, and beyond MOST_EXTRAPOLATED the prediction is no constraint to rely on.
+    """
 
     ms: float
     bound_ms: float
     block_ms: tuple[float, ...]
+    extrapolated: float = 0.0
+
+    @property
+    def reliable(self) -> bool:
+        return self.extrapolated <= MOST_EXTRAPOLATED
+
+
+class _Block(NamedTuple):
+    """Milliseconds of a block, and those of them in kernels beyond the range of the timed ones."""
+
+    ms: float
+    extrapolated: float
+
+
+_Key = tuple[BlockSpec, Any, int, Layout]
 
 
 class Predictor:
@@ -68,13 +91,36 @@ class Predictor:
         _check_enough(len(self._verify), confidence, self._where)
         totals = [self._totals(n) for n in fit]
         self._kinds = (_OVERHEAD, *sorted({kind for t in totals for kind in t} - {_OVERHEAD}))
-        self._blocks: dict[tuple[Any, ...], tuple[float, tuple[int, ...], Layout]] = {}
+        self._blocks: dict[tuple[Any, ...], _Block] = {}
         prior = np.concatenate([_prior(kind) for kind in self._kinds])
         self._weights = _fit(np.stack([self._row(t) for t in totals]), np.array([n.ms for n in fit]), prior)
         self._overhead = self._ms({_OVERHEAD: _ONCE})
-        self._usable = tuple(n for n in self._verify if set(self._totals(n)) <= set(self._kinds))
+        self._kernels = _kernel_model(fit) if all(n.kernel_times for n in self._verify) else None
+        self._share = 0.0
+        self._usable = tuple(n for n in self._verify if self._covers(n))
         _check_enough(len(self._usable), confidence, self._where)
-        self._ratios = np.array([n.ms / self._ms(self._totals(n)) for n in self._usable])
+        self._ratios = self._chosen_ratios()
+
+    def _covers(self, network: MeasuredNetwork) -> bool:
+        timed = {kind for kind, _, _ in network.kernel_times}
+        return set(self._totals(network)) <= set(self._kinds) and (not self._kernels or timed <= self._kernels.kinds)
+
+    def _chosen_ratios(self) -> Array:
+        """Measured / predicted of the verify networks, after the share of the kernel model that suits them best is set."""
+        ratios: dict[float, Array] = {}
+        for share in _SHARES if self._kernels else (0.0,):
+            self._share = share
+            ratios[share] = np.array([n.ms / self.of_measured(n) for n in self._usable])
+        self._share = min(ratios, key=lambda share: float(np.mean((1 / ratios[share] - 1) ** 2)))
+        return ratios[self._share]
+
+    def of_measured(self, network: MeasuredNetwork) -> float:
+        """What is predicted for a measured network, from its stored kernels: nothing is traced again."""
+        sums = self._ms(self._totals(network))
+        if not self._share or self._kernels is None:
+            return sums
+        by_kernel = self._kernels.ms([(kind, size) for kind, size, _ in network.kernel_times])
+        return self._share * float(by_kernel.sum()) + (1 - self._share) * sums
 
     def predict(self, genotype: Genotype, task: Task) -> Prediction:
         """Milliseconds of `genotype` built for `task`.
@@ -87,7 +133,21 @@ class Predictor:
         """`predict` for many: about ten thousand a second once their blocks have been met."""
         if task.input != self._task.input:
             raise InputError(f"{self._where}: measured at input {self._task.input}, not {task.input}")
-        return [self._prediction(genotype, task) for genotype in genotypes]
+        return [
+            Prediction(ms, ms * self.factor * (1 + beyond), blocks, beyond)
+            for ms, beyond, blocks in self._predicted(genotypes, task)
+        ]
+
+    def class_ms(self, genotype: Genotype, task: Task) -> dict[str, float]:
+        """Predicted milliseconds by kernel class, the slowest first, and what is paid once a run as `network`."""
+        self.predict(genotype, task)  # refuses what the profile does not cover
+        totals = {**total_kernels(genotype, task), _OVERHEAD: _ONCE}
+        found = {kind: (1 - self._share) * self._ms({kind: row}) for kind, row in totals.items()}
+        if self._kernels and self._share:
+            sizes = [size for block in lowered_blocks(genotype, task) for size in sizes_of(block.kernels)]
+            for (kind, _), ms in zip(sizes, self._kernels.ms(sizes), strict=True):
+                found[kind] += self._share * float(ms)
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
 
     @cached_property
     def quality(self) -> dict[str, float]:
@@ -117,29 +177,57 @@ class Predictor:
         """bound_ms / ms."""
         return max(1.0, conformal_factor(self._ratios, self._confidence))
 
-    def _prediction(self, genotype: Genotype, task: Task) -> Prediction:
-        times: list[float] = []
+    def _predicted(self, genotypes: Sequence[Genotype], task: Task) -> list[tuple[float, float, tuple[float, ...]]]:
+        """(milliseconds, extrapolated share, milliseconds of each block) of each genotype, new blocks timed in one go."""
+        rows = [list(self._keys(genotype, task)) for genotype in genotypes]
+        self._add_blocks(dict.fromkeys(key for row in rows for key in row if key not in self._blocks))
+        found = []
+        for row in rows:
+            blocks = [self._blocks[key] for key in row]
+            times = [block.ms for block in blocks]
+            times[0] += (1 - self._share) * self._overhead
+            total = sum(times)
+            found.append((total, sum(block.extrapolated for block in blocks) / total, tuple(times)))
+        return found
+
+    def _keys(self, genotype: Genotype, task: Task) -> Iterator[_Key]:
         shape: tuple[int, ...] = task.input
         layout: Layout = "plain"
         for spec in genotype.blocks:
-            key = (spec, shape, task.classes, layout)
-            if key not in self._blocks:
-                self._blocks[key] = self._lowered(*key)
-            ms, shape, layout = self._blocks[key]
-            times.append(ms)
-        times[0] += self._overhead
-        total = sum(times)
-        return Prediction(total, total * self.factor, tuple(times))
+            yield (spec, shape, task.classes, layout)
+            lowered = lower_block(spec, shape, self._task.input, task.classes, layout)  # type: ignore[arg-type]
+            shape, layout = lowered.out_shape, lowered.out_layout
 
-    def _lowered(self, spec: BlockSpec, shape: Any, classes: int, layout: Layout) -> tuple[float, tuple[int, ...], Layout]:
-        lowered = lower_block(spec, shape, self._task.input, classes, layout)
-        unseen = sorted(set(lowered.totals) - set(self._kinds))
-        if unseen:
+    def _add_blocks(self, keys: Iterable[_Key]) -> None:
+        """Times blocks that were not met before; raises InputError for an operation that no fit network had."""
+        new = {key: lower_block(key[0], key[1], self._task.input, key[2], key[3]) for key in keys}
+        for (spec, *_), lowered in new.items():
+            self._check_covered(spec, set(lowered.totals))
+        sizes = [size for lowered in new.values() for size in sizes_of(lowered.kernels)]
+        by_kernel, beyond = self._by_kernel(sizes)
+        start = 0
+        for key, lowered in new.items():
+            part = slice(start, start + len(lowered.kernels))
+            start = part.stop
+            sums = self._ms(lowered.totals)
+            ms = self._share * float(by_kernel[part].sum()) + (1 - self._share) * sums
+            self._blocks[key] = _Block(ms, float(by_kernel[part][beyond[part]].sum()))
+
+    def _by_kernel(self, sizes: list[tuple[str, Size]]) -> tuple[Array, NDArray[np.bool_]]:
+        """Milliseconds of each kernel by the kernel model, and whether it is beyond those timed; nothing without a model."""
+        if self._kernels is None or not self._share or not sizes:
+            return np.zeros(len(sizes)), np.zeros(len(sizes), dtype=bool)
+        return self._kernels.ms(sizes), self._kernels.beyond(sizes)
+
+    def _check_covered(self, spec: BlockSpec, kinds: set[str]) -> None:
+        known = set(self._kinds)
+        if self._kernels and self._share:
+            known &= self._kernels.kinds
+        if unseen := sorted(kinds - known):
             raise InputError(
                 f'block "{spec.line}" runs {", ".join(unseen)}, which no network had that {self._where} was fitted to; '
                 "measure a space that has this block"
             )
-        return self._ms(lowered.totals), lowered.out_shape, lowered.out_layout
 
     def _totals(self, network: MeasuredNetwork) -> Totals:
         """A measured network's kernels, summed by class, and what is paid once."""
@@ -164,6 +252,13 @@ def conformal_factor(ratios: Iterable[float], confidence: float) -> float:
     ordered = sorted(ratios)
     _check_enough(len(ordered), confidence, "conformal bound")
     return float(ordered[_rank(len(ordered), confidence) - 1])
+
+
+def _kernel_model(networks: Sequence[MeasuredNetwork]) -> KernelModel | None:
+    """The model of single kernels, if the profile has the times of every network's."""
+    if not all(n.kernel_times for n in networks):
+        return None
+    return KernelModel([n.kernel_times for n in networks], [n.ms for n in networks])
 
 
 _NONE = (0,) * len(FEATURES)

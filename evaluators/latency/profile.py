@@ -8,7 +8,6 @@ with. Hand-designed networks are never among them. The regressor is not stored: 
 
 import json
 import os
-import platform
 import random
 import re
 import tempfile
@@ -21,9 +20,13 @@ from datetime import UTC, datetime
 from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
-from evaluators.latency.kernels import FEATURES, LOWERING, total_kernels
+from evaluators.latency.bench import cpu_model, load_average
+from evaluators.latency.bench import machine as this_machine
+from evaluators.latency.kernel_model import Timed
+from evaluators.latency.kernels import FEATURES, LOWERING, Size, total_kernels
 from evaluators.latency.measure import Measurement, Progress, Run, Sample, load_reference, quietest, sample_rounds, summarise
 from evaluators.latency.runtime import DEFAULT, Runtime, load_runtime
 from search_spaces.anchor import anchors
@@ -37,8 +40,21 @@ LOCAL = "local"
 FIT, VERIFY = "fit", "verify"
 _MEASURE = "`nas device measure`"
 _GROUP = 8  # networks in memory at once
+_RAW = 100  # visits of a network whose raw figures are kept
 _POOL = 400
 _CLASSES = (10, 100, 1000)
+
+
+class Effort(NamedTuple):
+    """How many networks are measured to fit to and to verify with, and the seconds spent timing them."""
+
+    fit: int
+    verify: int
+    seconds: float
+
+
+EFFORTS = {"quick": Effort(20, 20, 20.0), "normal": Effort(42, 22, 60.0), "full": Effort(120, 60, 240.0)}
+_NORMAL = EFFORTS["normal"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +82,8 @@ class MeasuredNetwork:
     """One timed network. `ms` is the robust estimate that predictors are fitted to, p50_ms and p90_ms are wall clock.
 
     `kernels` is what it ran, as evaluators.latency.kernels sums it by class: so a profile is fitted without tracing
-    again.
+    again. `raw` are its visits: median wall and CPU milliseconds of the runs, and the reference's. `kernel_times` are its
+    kernels as the runtime's profiler tells them, where it does: class, size, milliseconds.
     """
 
     genotype: str
@@ -78,6 +95,8 @@ class MeasuredNetwork:
     n: int
     spread: float
     kernels: Mapping[str, tuple[int, ...]]
+    raw: tuple[tuple[float, float, float], ...] = ()
+    kernel_times: tuple[Timed, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +105,7 @@ class Calibration:
 
     noise: median over networks of the relative standard error of `ms`. contention: median slow-down of the reference
     network by other work on the machine. reference_ms: its quiet time. seconds: how long measuring took. lowering: the
-    version of the code that summed up the networks' kernels.
+    version of the code that summed up the networks' kernels. clock: by which `ms` was timed (evaluators.latency.measure).
     """
 
     input: tuple[int, int, int]
@@ -99,6 +118,7 @@ class Calibration:
     contention: float
     load: float
     networks: tuple[MeasuredNetwork, ...]
+    clock: str = "cpu"
 
     def split(self, name: str) -> tuple[MeasuredNetwork, ...]:
         return tuple(n for n in self.networks if n.split == name)
@@ -135,36 +155,15 @@ class Listing:
 
 # --- this machine ---
 
+_cpu_model = cache(cpu_model)
 
-def local_device(runtime: str = DEFAULT) -> Device:
-    """This machine's processor with a runtime as it is installed."""
+
+def local_device(runtime: str = DEFAULT, threads: int = 1) -> Device:
+    """This machine's processor, or GPU, with a runtime as it is installed; raises InputError where it is not."""
     code = load_runtime(runtime)
-    return Device(_cpu_model(), runtime, code.version(), code.THREADS, code.DTYPE)
-
-
-@cache
-def _cpu_model() -> str:
-    """The processor as the operating system calls it, with family and model where it tells."""
-    facts: dict[str, str] = {}
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            key, _, value = line.partition(":")
-            facts.setdefault(key.strip(), value.strip())
-    name = facts.get("model name") or platform.processor() or platform.machine()
-    numbers = [facts[key] for key in ("cpu family", "model") if key in facts]
-    return f"{name} ({'/'.join(numbers)})" if numbers else name
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "os": platform.platform(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-    }
-
-
-def _load() -> float:
-    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else 0.0
+    version = code.version()
+    processor: str = getattr(code, "processor", _cpu_model)()
+    return Device(processor, runtime, version, threads, code.DTYPE)
 
 
 # --- files ---
@@ -199,7 +198,7 @@ def save_profile(profile: Profile) -> Path:
     content = {"schema": SCHEMA} | {k: v for k, v in asdict(profile).items() if k != "name"}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, json.dumps(content, indent=1) + "\n")
+        _write(path, json.dumps(content, separators=(",", ":")) + "\n")
     except OSError as error:
         raise InputError(f"cannot write the device profile {path}: {error.strerror}") from None
     return path
@@ -275,9 +274,18 @@ def _measured(network: MeasuredNetwork) -> MeasuredNetwork:
     if network.split not in (FIT, VERIFY) or type(network.classes) is not int or not isinstance(network.genotype, str):
         raise ValueError("a network is not well described")
     kernels = {kind: tuple(int(total) for total in totals) for kind, totals in network.kernels.items()}
+    raw = tuple((float(wall), float(cpu), float(reference)) for wall, cpu, reference in network.raw)
     if any(len(totals) != len(FEATURES) for totals in kernels.values()):
         raise ValueError("a kernel class has the wrong number of totals")
-    return replace(network, kernels=kernels)
+    return replace(network, kernels=kernels, raw=raw, kernel_times=_kernel_times(network.kernel_times))
+
+
+def _kernel_times(rows: Any) -> tuple[Timed, ...]:
+    """Classes, sizes and milliseconds of kernels, as JSON has them."""
+    found = tuple((str(kind), Size(*map(int, size)), float(ms)) for kind, size, ms in rows)
+    if any(not 0 <= ms < float("inf") for _, _, ms in found):
+        raise ValueError("a kernel's time is not a positive number")
+    return found
 
 
 def _why(error: Exception) -> str:
@@ -285,7 +293,7 @@ def _why(error: Exception) -> str:
 
 
 def _check_here(profile: Profile) -> None:
-    here = local_device(profile.device.runtime)
+    here = local_device(profile.device.runtime, profile.device.threads)
     for field, word in (
         ("cpu", "processor"),
         ("runtime_version", "runtime version"),
@@ -307,38 +315,42 @@ def measure_profile(
     space: SearchSpace,
     progress: Progress | None = None,
     name: str = LOCAL,
-    seconds: float = 60.0,
+    seconds: float = _NORMAL.seconds,
     *,
-    fit: int = 42,
-    verify: int = 22,
+    fit: int = _NORMAL.fit,
+    verify: int = _NORMAL.verify,
     seed: int = 0,
     runtime: str = DEFAULT,
+    threads: int = 1,
 ) -> Profile:
     """Measures this machine on `fit` + `verify` networks of a space, adds them to its profile's file, and returns it.
 
     `seconds` is the time spent timing; exporting comes on top. `progress(fraction, what)` is called often. What was
     measured is kept if the process dies: the next call with the same arguments goes on from there.
     """
-    device = local_device(runtime)
+    device = local_device(runtime, threads)
     start = time.monotonic()
     chosen = choose_networks(space, fit, verify, seed)
     journal = _Journal(user_folder() / f"{device.name}.{space.name}.partial", chosen)
-    _measure(chosen, journal, space, load_runtime(runtime), seconds, random.Random(seed), progress or _silent)
-    calibration = _calibrated(space, chosen, journal.samples, seed, time.monotonic() - start)
-    profile = _with_space(device, name, space.name, calibration)
+    _measure(chosen, journal, space, load_runtime(runtime), threads, seconds, random.Random(seed), progress or _silent)
+    seconds = time.monotonic() - start
+    calibration = calibrated(space.input, chosen, journal.samples, seed, seconds, kernels=journal.kernels)
+    profile = with_space(device, name, space.name, calibration)
     save_profile(profile)
     journal.path.unlink(missing_ok=True)
     return profile
 
 
 @dataclass(frozen=True)
-class _Chosen:
+class Chosen:
+    """A network to time, its number of classes, and whether it is to be fitted to or to verify with."""
+
     genotype: Genotype
     classes: int
     split: str
 
 
-def choose_networks(space: SearchSpace, fit: int, verify: int, seed: int) -> list[_Chosen]:
+def choose_networks(space: SearchSpace, fit: int, verify: int, seed: int) -> list[Chosen]:
     """Networks of a space to time: `verify` drawn at random, `fit` picked so that every choice is met often."""
     rng = random.Random(seed)
     barred = {a.genotype for a in anchors()}
@@ -346,7 +358,7 @@ def choose_networks(space: SearchSpace, fit: int, verify: int, seed: int) -> lis
     verified, rest = pool[:verify], pool[verify:]
     fitted = _covering(rest, fit)
     return [
-        _Chosen(genotype, rng.choice(_CLASSES), split)
+        Chosen(genotype, rng.choice(_CLASSES), split)
         for split, genotypes in ((FIT, fitted), (VERIFY, verified))
         for genotype in genotypes
     ]
@@ -377,32 +389,35 @@ def _tokens(genotype: Genotype) -> set[tuple[Any, ...]]:
 class _Journal:
     """The samples so far, one JSON line a network; those of another choice of networks are dropped."""
 
-    def __init__(self, path: Path, chosen: Sequence[_Chosen]) -> None:
+    def __init__(self, path: Path, chosen: Sequence[Chosen]) -> None:
         self.path = path
         self._keys = [f"{c.genotype.id} {c.classes}" for c in chosen]
-        stored = dict(_read_lines(path))
-        self.samples = {i: stored[key] for i, key in enumerate(self._keys) if key in stored}
+        stored = {key: (visits, kernels) for key, visits, kernels in _read_lines(path)}
+        self.samples = {i: stored[key][0] for i, key in enumerate(self._keys) if key in stored}
+        self.kernels = {i: stored[key][1] for i, key in enumerate(self._keys) if key in stored}
 
     def add(self, index: int, visits: list[Sample]) -> None:
         self.samples[index] = visits
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps([self._keys[index], [asdict(v) for v in visits]]) + "\n")
+            file.write(json.dumps([self._keys[index], [asdict(v) for v in visits], self.kernels[index]]) + "\n")
 
 
-def _read_lines(path: Path) -> Iterator[tuple[str, list[Sample]]]:
+def _read_lines(path: Path) -> Iterator[tuple[str, list[Sample], tuple[Timed, ...]]]:
     """Whole lines of a journal; a line cut off by a crash is skipped."""
     with suppress(OSError, ValueError, TypeError, KeyError):
         for line in path.read_text(encoding="utf-8").splitlines():
-            key, visits = json.loads(line)
-            yield key, [Sample(tuple(v["wall"]), tuple(v["cpu"]), float(v["reference"])) for v in visits]
+            key, visits, kernels = json.loads(line)
+            samples = [Sample(tuple(v["wall"]), tuple(v["cpu"]), float(v["reference"]), v["clock"]) for v in visits]
+            yield key, samples, _kernel_times(kernels)
 
 
 def _measure(
-    chosen: Sequence[_Chosen],
+    chosen: Sequence[Chosen],
     journal: _Journal,
     space: SearchSpace,
     runtime: Runtime,
+    threads: int,
     seconds: float,
     rng: random.Random,
     progress: Progress,
@@ -410,14 +425,15 @@ def _measure(
     """Exports and times what the journal lacks, a shuffled group at a time."""
     todo = [i for i in range(len(chosen)) if i not in journal.samples]
     rng.shuffle(todo)
-    reference = load_reference(runtime)
+    reference = load_reference(runtime, threads)
     for start in range(0, len(todo), _GROUP):
         group = todo[start : start + _GROUP]
         report = partial(_report, progress, len(chosen) - len(todo) + start, len(group), len(chosen))
         runs: list[Run] = []
         for i in group:
             report(0.5 * len(runs) / len(group), "exporting networks")
-            runs.append(_exported(chosen[i], space, runtime))
+            run, journal.kernels[i] = _exported(chosen[i], space, runtime, threads)
+            runs.append(run)
         share = seconds * len(group) / len(chosen)
         timed = sample_rounds(runs, reference, share, rng, partial(_second_half, report))
         for i, visits in zip(group, timed, strict=True):
@@ -434,27 +450,45 @@ def _second_half(report: Progress, part: float, _: str) -> None:
     report(0.5 + 0.5 * part, "timing networks")
 
 
-def _exported(chosen: _Chosen, space: SearchSpace, runtime: Runtime) -> Run:
-    """The network, exported to a temporary file, loaded, the file gone."""
+def _exported(chosen: Chosen, space: SearchSpace, runtime: Runtime, threads: int) -> tuple[Run, tuple[Timed, ...]]:
+    """The network, exported to a temporary file, loaded, the file gone; and its kernels' times where the runtime tells."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"network{runtime.SUFFIX}"
+        write_network(chosen, space.input, runtime, path)
+        tell = getattr(runtime, "kernel_times", None)
+        kernels = tuple((k.kind, k.size, round(k.ms, 6)) for k in tell(path, threads=threads)) if tell else ()
+        return runtime.load(path, threads), kernels
+
+
+def write_network(chosen: Chosen, input: tuple[int, int, int], runtime: Runtime, path: Path) -> None:
+    """Writes a network, with the same weights every time, as the runtime's file."""
     import torch
 
     from search_spaces.network import build
 
-    task = Task(space.input, chosen.classes)
-    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
+    task = Task(input, chosen.classes)
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        path = Path(folder) / f"network{runtime.SUFFIX}"
         runtime.prepare(build(chosen.genotype, task), task, path)
-        return runtime.load(path)
 
 
-def _calibrated(
-    space: SearchSpace, chosen: Sequence[_Chosen], samples: Mapping[int, list[Sample]], seed: int, seconds: float
+def calibrated(
+    input: tuple[int, int, int],
+    chosen: Sequence[Chosen],
+    samples: Mapping[int, Sequence[Sample]],
+    seed: int,
+    seconds: float,
+    load: float | None = None,
+    kernels: Mapping[int, tuple[Timed, ...]] | None = None,
 ) -> Calibration:
+    """What samples of the chosen networks, by index, come to; `load` is the machine's, by default of this one now.
+
+    `kernels` are the times of their kernels, where the runtime tells them.
+    """
     quiet = quietest([v for visits in samples.values() for v in visits])
     results = [summarise(samples[i], quiet) for i in range(len(chosen))]
     return Calibration(
-        input=space.input,
+        input=input,
         seed=seed,
         created=_now(),
         seconds=round(seconds, 1),
@@ -462,12 +496,16 @@ def _calibrated(
         reference_ms=quiet * 1e3,
         noise=_median([r.spread for r in results]),
         contention=_median([r.contention for r in results]),
-        load=_load(),
-        networks=tuple(_entry(c, r, space) for c, r in zip(chosen, results, strict=True)),
+        load=load_average() if load is None else load,
+        networks=tuple(
+            replace(_entry(c, r, input, samples[i]), kernel_times=(kernels or {}).get(i, ()))
+            for i, (c, r) in enumerate(zip(chosen, results, strict=True))
+        ),
+        clock=results[0].clock,
     )
 
 
-def _entry(chosen: _Chosen, result: Measurement, space: SearchSpace) -> MeasuredNetwork:
+def _entry(chosen: Chosen, result: Measurement, input: tuple[int, int, int], visits: Sequence[Sample]) -> MeasuredNetwork:
     return MeasuredNetwork(
         chosen.genotype.text,
         chosen.classes,
@@ -477,21 +515,34 @@ def _entry(chosen: _Chosen, result: Measurement, space: SearchSpace) -> Measured
         result.p90_ms,
         result.n,
         result.spread,
-        total_kernels(chosen.genotype, Task(space.input, chosen.classes)),
+        total_kernels(chosen.genotype, Task(input, chosen.classes)),
+        raw=tuple((_short(median(v.wall)), _short(median(v.cpu)), _short(v.reference)) for v in visits[:_RAW]),
     )
 
 
-def _with_space(device: Device, name: str, space: str, calibration: Calibration) -> Profile:
-    """The device's profile with one more space; a file that is of no use any more is kept as NAME.json.old."""
+def _short(seconds: float) -> float:
+    """Milliseconds with five digits: a raw visit need not fill the profile."""
+    return float(f"{seconds * 1e3:.5g}")
+
+
+def with_space(
+    device: Device, name: str, space: str, calibration: Calibration, machine: Mapping[str, Any] | None = None
+) -> Profile:
+    """The device's profile with one more space; a file that is of no use any more is kept as NAME.json.old.
+
+    `machine` are facts of another machine than this one.
+    """
     name = device.name if name == LOCAL else name
     path = user_folder() / f"{name}.json"
     if path.exists():
         try:
-            known = load_profile(name)
-            return replace(known, spaces=dict(known.spaces) | {space: calibration})
+            known = load_profile(name, anywhere=True)
+            if known.device == device:
+                return replace(known, spaces=dict(known.spaces) | {space: calibration})
         except InputError:
-            path.replace(path.with_suffix(".json.old"))
-    return Profile(name, device, _now(), _machine(), {space: calibration})
+            pass
+        path.replace(path.with_suffix(".json.old"))
+    return Profile(name, device, _now(), this_machine() if machine is None else machine, {space: calibration})
 
 
 def _silent(fraction: float, what: str) -> None:

@@ -1,14 +1,17 @@
 """Runtime: what a file in `runtimes/` must have; looking one up by name."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from search_spaces.errors import InputError, near_miss
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import nn
 
     from search_spaces.task import Task
@@ -16,10 +19,19 @@ if TYPE_CHECKING:
 DEFAULT = "onnxruntime_cpu"
 
 
-class Runtime(Protocol):
-    """A module in `runtimes/`. Its runs are synchronous and use one thread, so that thread CPU time can be trusted."""
+Clock = Literal["cpu", "wall", "event"]
 
-    THREADS: int
+
+class Runtime(Protocol):
+    """A module in `runtimes/`: how a network is prepared, loaded with a number of threads, and run once.
+
+    CLOCK: the honest clock with one thread. "cpu": runs are synchronous and stay in the calling thread; "wall": they do
+    not; "event": they return their seconds by the device's own clock. `version` raises InputError naming what is not
+    installed. `prepare` writes one file, and others beside it with the same stem where the format has several. A module
+    whose device is not the processor has a function `processor` that names it.
+    """
+
+    CLOCK: Clock
     DTYPE: str
     SUFFIX: str
 
@@ -27,7 +39,28 @@ class Runtime(Protocol):
 
     def prepare(self, network: "nn.Module", task: "Task", path: Path) -> None: ...
 
-    def load(self, path: Path) -> Callable[[], object]: ...
+    def load(self, path: Path, threads: int = 1) -> Callable[[], object]: ...
+
+
+def clock_of(runtime: Runtime, threads: int) -> Clock:
+    """By which clock so many threads are timed: CPU time of the calling thread sees no other."""
+    return "wall" if runtime.CLOCK == "cpu" and threads > 1 else runtime.CLOCK
+
+
+def picture(shape: Sequence[int]) -> "NDArray[np.float32]":
+    """The picture that every runtime runs on: standard normal, float32, the same for the same shape."""
+    import numpy as np
+
+    return np.random.default_rng(0).standard_normal(tuple(shape), np.float32)
+
+
+def installed_version(package: str, what: str, extra: str = "") -> str:
+    """The version of a runtime's package; raises InputError that names what to install."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        also = f", or the extra of this project: pip install 'compact-nas[{extra}]'" if extra else ""
+        raise InputError(f"{what} needs the package {package}, which is not installed: pip install {package}{also}") from None
 
 
 def runtime_names() -> list[str]:

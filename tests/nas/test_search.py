@@ -1,72 +1,17 @@
 """The order of a search, with trainings and measurements made up: what is over the budget when measured never wins."""
 
-import random
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
+from made_up_search import Executor, Meter, Predictor, View
 
 from evaluators.data import Dataset, Split
-from evaluators.latency.measure import Measurement
 from nas import search as module
-from nas.jobs import Progress
 from nas.result import result
 from nas.search import Search
 from nas.study import counts, read_journal
-from search_spaces.genotype import Genotype
-from search_spaces.network import build
 from search_spaces.task import Task
 
 BUDGET = 10.0
-
-
-class Predictor:
-    """Every network is predicted well within the budget."""
-
-    def predict(self, genotype, task):
-        return SimpleNamespace(ms=5.0, bound_ms=6.0)
-
-
-class Executor:
-    """Trains nothing: accuracies follow from the genotype alone."""
-
-    def __init__(self, setting):
-        self.setting = setting
-
-    def run(self, source):
-        while job := source.next():
-            for epoch in range(1, job.epochs + 1):
-                if source.progress(job, Progress(epoch, 1.0, accuracy_of(job.genotype), 0.1)):
-                    break
-            if job.keep:
-                torch.manual_seed(0)
-                save_file(build(Genotype.parse(job.genotype), self.setting.task).state_dict(), job.keep)
-            source.done(job)
-
-    def close(self):
-        pass
-
-
-class View:
-    def __init__(self):
-        self.lines = []
-
-    def phase(self, title, total, done=0):
-        self.lines.append(title)
-
-    def step(self, line=""):
-        self.lines.append(line)
-
-    say = best = step
-
-    def working(self, epochs):
-        pass
-
-
-def accuracy_of(text):
-    return random.Random(Genotype.parse(text).id).random()
 
 
 @pytest.fixture
@@ -75,20 +20,15 @@ def run(made_run):
 
 
 @pytest.fixture
-def searched(run, monkeypatch):
+def searched(run):
     """Searches with made-up measured latencies; returns (result, lines shown)."""
     rng = np.random.default_rng(0)
     split = Split(rng.integers(0, 255, (8, 3, 16, 16)).astype(np.uint8), np.arange(8) % 2)
     dataset = Dataset("made", 16, ("a", "b"), split, split, split, "made for a test")
-    monkeypatch.setattr("evaluators.onnx.export_onnx", lambda network, task, file: file.write_text(""))
 
     def go(measured_ms):
-        def measure_files(files, seconds):
-            return [Measurement(ms := measured_ms(f.stem), ms, ms, 0.0, 50, ms, 0.0, 0.0) for f in files]
-
-        monkeypatch.setattr("evaluators.latency.measure.measure_files", measure_files)
         view = View()
-        Search(run, dataset, Predictor(), Executor, view).run()
+        Search(run, dataset, Predictor(), Executor, view, Meter(measured_ms)).run()
         return result(run), view.lines
 
     return go

@@ -1,16 +1,19 @@
-"""ONNX Runtime on the CPU: one thread, batch 1, float32, all graph optimisations."""
+"""ONNX Runtime on the CPU: batch 1, float32, all graph optimisations."""
 
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evaluators.latency.runtime import Clock, picture
+
 if TYPE_CHECKING:
     from torch import nn
 
+    from evaluators.latency.onnxruntime_profile import KernelTime
     from search_spaces.task import Task
 
-THREADS = 1
+CLOCK: Clock = "cpu"
 DTYPE = "float32"
 SUFFIX = ".onnx"
 
@@ -27,15 +30,21 @@ def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
     export_onnx(network, task, path)
 
 
-def load(path: Path) -> Callable[[], object]:
-    """A function that runs the network once on a fixed picture, synchronously in the calling thread."""
-    import numpy as np
+def load(path: Path, threads: int = 1) -> Callable[[], object]:
+    """A function that runs the network once on a fixed picture; with one thread, in the calling one."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = THREADS
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     source = session.get_inputs()[0]
-    image = np.random.default_rng(0).standard_normal(source.shape, np.float32)
-    return lambda: session.run(None, {source.name: image})
+    image = picture(source.shape)
+    return lambda: session.run(None, {source.name: image})[0]
+
+
+def kernel_times(path: Path, runs: int = 36, threads: int = 1) -> "list[KernelTime]":
+    """The kernels of the network and their times, by the runtime's own profiler."""
+    from evaluators.latency.onnxruntime_profile import kernel_times as profiled
+
+    return profiled(path, runs, threads)

@@ -1,0 +1,131 @@
+"""How far predicted latency is from measured, on networks that the profile has not seen, beside simpler predictors.
+
+usage: python benchmarks/latency.py [--space S] [--networks N] [--seconds S] [--profile FILE.json]
+
+Networks are drawn with another seed than calibration's, and the space's anchors are added; all are exported and timed now,
+in another process than calibration was. The baselines are fitted to the same profile's fit networks. Every figure is of one
+run: n, the noise of measuring and how busy the machine was stand above the table.
+"""
+
+import argparse
+import random
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+from sklearn.ensemble import RandomForestRegressor
+
+from evaluators.cost import cost
+from evaluators.latency.kernels import total_kernels
+from evaluators.latency.measure import Measurement
+from evaluators.latency.predictor import Predictor
+from evaluators.latency.profile import FIT, VERIFY, Chosen, Profile, load_profile, write_network
+from evaluators.latency.remeasure import Bench, measure_here
+from evaluators.latency.runtime import load_runtime
+from search_spaces.genotype import Genotype
+from search_spaces.space import SearchSpace, load_space
+from search_spaces.task import Task
+
+Array = NDArray[np.float64]
+Network = tuple[Genotype, Task]
+Predict = Callable[[Sequence[Network]], Array]
+
+_SEED = 20_000
+_GROUP = 10
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--space", default="mobile")
+    parser.add_argument("--networks", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=240.0)
+    parser.add_argument("--profile", default="local")
+    flags = parser.parse_args()
+    profile, space = load_profile(flags.profile), load_space(flags.space)
+    predictor = Predictor(profile, space.name)
+    sampled = _unseen(space, profile, flags.networks)
+    anchors = [(a.genotype, space.task(1000)) for a in space.reference_networks()]
+    measured = _measure([*sampled, *anchors], profile, space, flags.seconds)
+    spread, contention = (statistics.median(getattr(m, name) for m in measured) for name in ("spread", "contention"))
+    print(f"{profile.device}; {len(sampled)} sampled networks of {space.name} and {len(anchors)} anchors")
+    print(f"noise of one figure {spread:.1%}, the machine {contention:.0%} slower than when it was quietest (medians)")
+    truth = np.array([m.robust_ms for m in measured])
+    for title, part in (("sampled", slice(len(sampled))), ("anchors", slice(len(sampled), None))):
+        print(f"\n{title:<34}{'rmspe':>8}{'bias':>8}{'in 5 %':>8}{'in 10 %':>9}{'worst':>8}{'rank':>7}")
+        for name, predict in _predictors(predictor, profile, space).items():
+            _row(name, predict([*sampled, *anchors][part]), truth[part])
+    bounds = np.array([p.bound_ms for p in (predictor.predict(g, t) for g, t in sampled)])
+    held, slack = truth[: len(sampled)] <= bounds, bounds / truth[: len(sampled)] - 1
+    print(f"\nupper bound at 95 %: holds for {held.mean():.1%} of {len(held)}, {slack.mean():.1%} above on average")
+
+
+def _unseen(space: SearchSpace, profile: Profile, count: int) -> list[Network]:
+    known = {n.genotype for n in profile.spaces[space.name].networks}
+    rng = random.Random(_SEED)
+    found: dict[Genotype, Task] = {}
+    while len(found) < count:
+        genotype = space.sample(rng)
+        if genotype.text not in known:
+            found[genotype] = space.task(rng.choice((10, 100, 1000)))
+    return list(found.items())
+
+
+def _measure(networks: Sequence[Network], profile: Profile, space: SearchSpace, seconds: float) -> list[Measurement]:
+    code, bench, found = load_runtime(profile.device.runtime), Bench.of(profile, space.name), []
+    order = random.Random(0).sample(range(len(networks)), len(networks))
+    for start in range(0, len(order), _GROUP):
+        group = order[start : start + _GROUP]
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [Path(folder) / f"{i}{code.SUFFIX}" for i in group]
+            for i, path in zip(group, paths, strict=True):
+                write_network(Chosen(networks[i][0], networks[i][1].classes, VERIFY), networks[i][1].input, code, path)
+            found += list(zip(group, measure_here(paths, seconds * len(group) / len(order), bench), strict=True))
+        print(f"measured {len(found)} of {len(order)}", flush=True)
+    return [measurement for _, measurement in sorted(found)]
+
+
+def _predictors(predictor: Predictor, profile: Profile, space: SearchSpace) -> dict[str, Predict]:
+    """The product's predictor, and what a user might do instead, fitted to the same networks."""
+    fit = profile.spaces[space.name].split(FIT)
+    networks = [(Genotype.parse(n.genotype), Task(space.input, n.classes)) for n in fit]
+    ms = np.array([n.ms for n in fit])
+
+    def linear(columns: slice) -> Predict:
+        rows = _features(networks)[:, columns]
+        weights = np.linalg.lstsq(rows / ms[:, None], np.ones(len(ms)), rcond=None)[0]
+        return lambda wanted: np.asarray(_features(wanted)[:, columns] @ weights)
+
+    forest = RandomForestRegressor(300, random_state=0).fit(_features(networks), np.log(ms))
+    return {
+        "this predictor": lambda wanted: np.array([predictor.predict(g, t).ms for g, t in wanted]),
+        "five figures, random forest": lambda wanted: np.exp(forest.predict(_features(wanted))),
+        "five figures, linear": linear(slice(None)),
+        "MACs, linear": linear(slice(2)),
+    }
+
+
+def _features(networks: Sequence[Network]) -> Array:
+    """One, MACs, params, activations, kernels, elements moved."""
+    rows = []
+    for genotype, task in networks:
+        figures, kernels = cost(genotype, task), total_kernels(genotype, task)
+        count, moved = (sum(row[i] for row in kernels.values()) for i in (0, 3))
+        rows.append([1.0, figures.macs / 1e8, figures.params / 1e6, figures.activations / 1e6, count / 100, moved / 1e6])
+    return np.array(rows)
+
+
+def _row(name: str, predicted: Array, truth: Array) -> None:
+    errors = predicted / truth - 1
+    within = [float(np.mean(np.abs(errors) <= limit)) for limit in (0.05, 0.10)]
+    print(
+        f"{name:<34}{np.sqrt(np.mean(errors**2)):>8.1%}{errors.mean():>+8.1%}{within[0]:>8.0%}{within[1]:>9.0%}"
+        f"{np.abs(errors).max():>8.0%}{spearmanr(predicted, truth)[0]:>7.3f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

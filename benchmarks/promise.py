@@ -1,0 +1,217 @@
+"""Whether exported networks hold their latency budget: whole searches, real predictions and measurements, made-up training.
+
+usage: python benchmarks/promise.py [--space S] [--device D] [--budgets N] [--seeds N] [--trials N] [--percentile 50|90]
+
+Budgets are spread over the space's predicted latencies. Accuracy is a fixed formula of params and MACs in place of
+training, so that a search is drawn to the budget. When all searches are done, what each of them exported is timed once
+more, in a fresh process of its own; that is the truth that is printed.
+"""
+
+import argparse
+import math
+import random
+import statistics
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from evaluators.cost import cost
+from evaluators.data import Dataset, Split
+from evaluators.latency.measure import Measurement
+from evaluators.latency.profile import load_profile
+from evaluators.latency.remeasure import Bench, measure_apart
+from evaluators.latency.runtime import load_runtime
+from evaluators.training.recipe import load_recipe
+from nas import report
+from nas.console import make_console
+from nas.jobs import Progress, Setting, Source
+from nas.run import Config, Run, create
+from nas.search import Search, load_network
+from nas.session import known_profile, measure_device, predictor_of, space_text
+from search_spaces.errors import InputError
+from search_spaces.genotype import Genotype
+from search_spaces.network import build
+from search_spaces.space import SearchSpace, load_space
+from search_spaces.task import Task
+
+_CLASSES = ("a", "b")
+_SIZE = 32
+
+
+class Formula:
+    """An executor that trains nothing: accuracy grows with the logarithms of MACs and params, and a little by chance."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._task = setting.task
+
+    def run(self, source: Source) -> None:
+        while job := source.next():
+            genotype = Genotype.parse(job.genotype)
+            for epoch in range(1, job.epochs + 1):
+                if source.progress(job, Progress(epoch, 0.0, accuracy(genotype, self._task), 0.0)):
+                    break
+            if job.keep:
+                torch.manual_seed(job.seed)
+                save_file(build(genotype, self._task).state_dict(), job.keep)
+            source.done(job)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def accuracy(genotype: Genotype, task: Task) -> float:
+    """Between 0 and 1; what is left to chance follows from the genotype."""
+    found = cost(genotype, task)
+    score = 0.8 * math.log10(found.macs + 1) + 0.2 * math.log10(found.params + 1)
+    return min(1.0, score / 10 + 0.01 * random.Random(genotype.id).random())
+
+
+class Quiet:
+    """A view that shows nothing."""
+
+    def phase(self, title: str, total: int, done: int = 0) -> None: ...
+
+    def step(self, line: str = "") -> None: ...
+
+    def working(self, epochs: float) -> None: ...
+
+    def best(self, text: str) -> None: ...
+
+    def say(self, line: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A search's budget and seed, its exported network's entry in the result, and the run; no entry when none held."""
+
+    budget_ms: float
+    seed: int
+    entry: dict[str, Any] | None
+    run: Run
+
+
+def main() -> None:
+    flags = _flags()
+    console = make_console()
+    space = load_space(flags.space)
+    path = known_profile(flags.device, space.name) or measure_device(console, space, flags.device)
+    profile = load_profile(str(path))
+    budgets = _budgets(space, predictor_of(path, space.name), flags.budgets)
+    with tempfile.TemporaryDirectory() as folder:
+        outcomes = list(_searches(Path(folder), space, path, budgets, flags))
+        bench = Bench.of(profile, space.name)
+        rows = [(o, _truth(o, bench) if o.entry else None) for o in outcomes]
+    print(f"{space.name} on {profile.device}; {flags.trials} trials, p{flags.percentile}, bound at {flags.confidence:g}")
+    _print(rows, flags.percentile)
+
+
+def _flags() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--space", default="mobile")
+    parser.add_argument("--device", default="local")
+    parser.add_argument("--budgets", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--percentile", type=int, choices=(50, 90), default=50)
+    parser.add_argument("--confidence", type=float, default=0.95)
+    return parser.parse_args()
+
+
+def _budgets(space: SearchSpace, predictor: Any, count: int) -> list[float]:
+    """Evenly spread quantiles of the upper bounds of 64 random genotypes."""
+    rng, task = random.Random(1), space.task(len(_CLASSES))
+    bounds = sorted(predictor.predict(space.sample(rng), task).bound_ms for _ in range(64))
+    return [float(f"{bounds[round((i + 0.5) / count * len(bounds))]:.3g}") for i in range(count)]
+
+
+def _searches(
+    folder: Path, space: SearchSpace, profile: Path, budgets: list[float], flags: argparse.Namespace
+) -> Iterator[Outcome]:
+    rng = np.random.default_rng(0)
+    split = Split(rng.integers(0, 255, (8, 3, _SIZE, _SIZE)).astype(np.uint8), np.arange(8) % 2)
+    dataset = Dataset("made", _SIZE, _CLASSES, split, split, split, "made for a benchmark")
+    text = yaml.safe_dump({**yaml.safe_load(space_text(flags.space)), "anchors": {}}, sort_keys=False)
+    predictor = predictor_of(profile, space.name, flags.confidence)
+    for budget_ms in budgets:
+        for seed in range(flags.seeds):
+            config = _config(space.name, budget_ms, seed, flags)
+            run = create(folder / f"{budget_ms:g}-{seed}", config, text, profile)
+            Search(run, dataset, predictor, Formula, Quiet()).run()
+            found = report.write(run)
+            yield Outcome(budget_ms, seed, found["best"], run)
+            held = f"{found['best']['p50_ms']:.2f} ms" if found["best"] else "nothing held it"
+            print(f"budget {budget_ms:g} ms, seed {seed}: {held}", flush=True)
+
+
+def _config(space: str, budget_ms: float, seed: int, flags: argparse.Namespace) -> Config:
+    return Config(
+        space=space,
+        budget_ms=budget_ms,
+        device=flags.device,
+        data="made",
+        classes=list(_CLASSES),
+        mean=[0.5] * 3,
+        std=[0.25] * 3,
+        train_size=_SIZE,
+        trials=flags.trials,
+        seconds=None,
+        finalists=3,
+        seed=seed,
+        sampler="tpe",
+        workers=1,
+        address=None,
+        recipe=replace(load_recipe("standard"), epochs=1, final_epochs=1),
+        confidence=flags.confidence,
+        percentile=flags.percentile,
+    )
+
+
+def _truth(outcome: Outcome, bench: Bench) -> Measurement:
+    """The exported file, timed in a fresh process; runtimes that do not read ONNX are given their own file."""
+    from nas.export import export
+
+    assert outcome.entry is not None
+    run, code = outcome.run, load_runtime(bench.runtime)
+    export(run, outcome.entry, run.path / "export")
+    file = run.path / "export" / "model.onnx"
+    if code.SUFFIX != ".onnx":
+        task, file = run.space().task(len(_CLASSES)), run.path / f"model{code.SUFFIX}"
+        code.prepare(
+            load_network(Genotype.parse(outcome.entry["genotype"]), task, run.weights(outcome.entry["id"])), task, file
+        )
+    return measure_apart([file], 5.0, bench, seed=1)[0]
+
+
+def _print(rows: list[tuple[Outcome, Measurement | None]], percentile: int) -> None:
+    names = ("budget ms", "seed", "predicted", "bound", "measured", "busy", "used", "sessions")
+    print("\n" + " ".join(f"{name:>9}" for name in names) + "  held")
+    used = []
+    for outcome, truth in rows:
+        if truth is None or outcome.entry is None:
+            print(f"{outcome.budget_ms:9g} {outcome.seed:9}  no network held it when the search measured")
+            continue
+        ms = asdict(truth)[f"p{percentile}_ms"]
+        used.append(ms / outcome.budget_ms)
+        entry, held = outcome.entry, "yes" if used[-1] <= 1 else "NO"
+        print(
+            f"{outcome.budget_ms:9g} {outcome.seed:9} {entry['predicted_ms']:9.3f} {entry['bound_ms']:9.3f} {ms:9.3f} "
+            f"{truth.contention:9.0%} {used[-1]:9.1%} {entry['sessions']:9}  {held}"
+        )
+    if not used:
+        raise InputError("no search exported anything; larger budgets or more trials are needed")
+    within = sum(share <= 1 for share in used)
+    print(
+        f"{within} of {len(used)} exported networks within budget in a process of their own ({len(rows) - len(used)} of "
+        f"{len(rows)} searches exported nothing); mean share of the budget used {statistics.fmean(used):.1%}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""Times the networks of a bundle on the machine that it runs on, and writes results.json; needs numpy and onnxruntime.
+
+usage: python bench.py [--threads N] [--seconds S] [--to results.json]
+
+Copied into each bundle by `nas device bundle`; `nas device import` makes a device profile of the results. Each visit to
+a network times the reference network, a few runs of the network, and the reference again; visits go in rounds, each in
+a new random order. With one thread the clock is CPU time of the calling thread, which is kept on one processor.
+Ctrl-C loses nothing but the group of networks at hand: the next call goes on.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import random
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+_GROUP = 8  # networks in memory at once
+_LEAST_VISITS, _TURNS, _MOST_RUNS, _TURN_S = 4, 3, 20, 0.004
+Run = Callable[[], object]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Times the networks beside this script.")
+    parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (default: 1)")
+    parser.add_argument("--seconds", type=float, help="time spent timing (default: the bundle's)")
+    parser.add_argument("--to", type=Path, default=Path("results.json"), help="the file to write (default: results.json)")
+    flags = parser.parse_args()
+    if flags.threads < 1:
+        sys.exit("bench.py: --threads must be 1 or more")
+    folder = Path(__file__).resolve().parent
+    manifest, bundle = read_manifest(folder)
+    partial = flags.to.with_name(flags.to.name + ".partial")
+    device = {
+        "cpu": cpu_model(),
+        "runtime": manifest["runtime"],
+        "runtime_version": onnxruntime_version(),
+        "threads": flags.threads,
+        "dtype": manifest["dtype"],
+    }
+    head = {"format": FORMAT, "bundle": bundle, "device": device, "clock": "cpu" if flags.threads == 1 else "wall"}
+    found = resumed(partial, head)
+    seconds = manifest["seconds"] if flags.seconds is None else flags.seconds
+    try:
+        measure(folder, manifest, head | found, partial, seconds)
+    except KeyboardInterrupt:
+        sys.exit(f"\nbench.py: stopped; what is finished is in {partial}, the same command goes on")
+    os.replace(partial, flags.to)
+    print(f"wrote {flags.to}; on the machine that made the bundle: nas device import {flags.to.name} --bundle FOLDER")
+
+
+def read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
+    """The manifest and its sha256; ends with a message when a file of the bundle is missing or damaged."""
+    try:
+        text = (folder / "manifest.json").read_bytes()
+        manifest = json.loads(text)
+        for entry in (manifest["reference"], *manifest["networks"]):
+            if hashlib.sha256((folder / entry["file"]).read_bytes()).hexdigest() != entry["sha256"]:
+                sys.exit(f"bench.py: {entry['file']} is damaged; copy the bundle again")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        sys.exit(f"bench.py: the bundle is not whole ({error}); copy it again")
+    return manifest, hashlib.sha256(text).hexdigest()
+
+
+def resumed(partial: Path, head: dict[str, Any]) -> dict[str, Any]:
+    """What an interrupted call with the same bundle, device and threads has finished."""
+    try:
+        known = json.loads(partial.read_text(encoding="utf-8"))
+        if {key: known[key] for key in head} == head:
+            return {"samples": dict(known["samples"]), "seconds": float(known["seconds"])}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    return {"samples": {}, "seconds": 0.0}
+
+
+def measure(folder: Path, manifest: dict[str, Any], results: dict[str, Any], partial: Path, seconds: float) -> None:
+    """Times group by group what `results` lacks, and writes it after each."""
+    rng, samples, threads = random.Random(), results["samples"], results["device"]["threads"]
+    names = [entry["file"] for entry in manifest["networks"]]
+    todo = [name for name in names if name not in samples]
+    rng.shuffle(todo)
+    reference = load(folder / manifest["reference"]["file"], threads)
+    before = results["seconds"]
+    start = time.monotonic()
+    for first in range(0, len(todo), _GROUP):
+        group = todo[first : first + _GROUP]
+        print(f"\r{len(names) - len(todo) + first} of {len(names)} networks timed ", end="", flush=True)
+        runs = {name: load(folder / name, threads) for name in group}
+        samples |= sample_rounds(runs, reference, results["clock"], seconds * len(group) / len(names), rng)
+        results["seconds"] = round(before + time.monotonic() - start, 1)
+        write(partial, results)
+    write(
+        partial,
+        results
+        | {"machine": machine(), "load": load_average(), "created": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())},
+    )
+    print(f"\r{len(names)} of {len(names)} networks timed")
+
+
+def sample_rounds(runs: dict[str, Run], reference: Run, clock: str, seconds: float, rng: random.Random) -> dict[str, Any]:
+    """[wall seconds of the runs, CPU seconds, reference's mean seconds around them] of each turn, by network."""
+    samples: dict[str, Any] = {name: [] for name in runs}
+    allowed = pin() if clock == "cpu" else None
+    try:
+        for run in (reference, *runs.values()):
+            timed(run, 2)
+        start, rounds = time.monotonic(), 0
+        while rounds < _LEAST_VISITS or time.monotonic() - start < seconds:
+            for name in rng.sample(list(runs), len(runs)):
+                samples[name] += visit(runs[name], reference, clock)
+            rounds += 1
+    finally:
+        if allowed:
+            os.sched_setaffinity(0, allowed)
+    return samples
+
+
+def visit(run: Run, reference: Run, clock: str) -> list[Any]:
+    """Times one network thrice, for 4 ms or one run each, between runs of the reference; it is run once unmeasured first."""
+    turns, own = [], 1 if clock == "cpu" else 0
+    first = timed(run, 1)[0][0]
+    before = min(timed(reference, 3)[own][1:])
+    for _ in range(_TURNS):
+        wall, cpu = timed(run, max(1, min(_MOST_RUNS, int(_TURN_S / max(first, 1e-6)))))
+        after = min(timed(reference, 3)[own][1:])
+        turns.append([wall, cpu, (before + after) / 2])
+        before = after
+    return turns
+
+
+def timed(run: Run, times: int) -> tuple[list[float], list[float]]:
+    """Wall and thread CPU seconds of each of `times` runs."""
+    walls, cpus = [], []
+    for _ in range(times):
+        cpu, wall = time.thread_time_ns(), time.perf_counter_ns()
+        run()
+        walls.append((time.perf_counter_ns() - wall) * 1e-9)
+        cpus.append((time.thread_time_ns() - cpu) * 1e-9)
+    return walls, cpus
+
+
+def load(path: Path, threads: int) -> Run:
+    """A function that runs the network once on a fixed picture."""
+    import numpy as np
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    source = session.get_inputs()[0]
+    image = np.random.default_rng(0).standard_normal(source.shape, np.float32)
+    return lambda: session.run(None, {source.name: image})
+
+
+def pin() -> set[int] | None:
+    """Keeps the calling thread on the last processor that it may use; returns those that it might."""
+    try:
+        allowed = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {max(allowed)})
+    except (AttributeError, OSError):
+        return None
+    return allowed
+
+
+def onnxruntime_version() -> str:
+    try:
+        import onnxruntime
+    except ImportError:
+        sys.exit("bench.py: onnxruntime is not installed: pip install onnxruntime numpy")
+    return str(onnxruntime.__version__)
+
+
+def cpu_model() -> str:
+    """The processor as the operating system calls it, with family and model, or implementer and part, where it tells."""
+    facts: dict[str, str] = {}
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            facts.setdefault(key.strip(), value.strip())
+    except OSError:
+        pass
+    name = facts.get("model name") or facts.get("Hardware") or facts.get("Model") or platform.processor() or platform.machine()
+    numbers = [facts[key] for key in ("cpu family", "model", "CPU implementer", "CPU part") if key in facts]
+    return f"{name} ({'/'.join(numbers)})" if numbers else name
+
+
+def machine() -> dict[str, Any]:
+    """Facts for the reader."""
+    return {"os": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()}
+
+
+def load_average() -> float:
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else 0.0
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """Whole or not at all."""
+    draft = path.with_name(path.name + ".tmp")
+    draft.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    os.replace(draft, path)
+
+
+if __name__ == "__main__":
+    main()

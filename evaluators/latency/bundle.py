@@ -1,0 +1,167 @@
+"""Bundles: networks to be timed on a machine that has neither torch nor this project, and the profile of their results."""
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from evaluators.latency.bench import FORMAT
+from evaluators.latency.measure import REFERENCE, Sample, write_reference
+from evaluators.latency.profile import (
+    FIT,
+    LOCAL,
+    VERIFY,
+    Chosen,
+    Device,
+    Profile,
+    calibrated,
+    choose_networks,
+    with_space,
+    write_network,
+)
+from evaluators.latency.runtime import Clock, load_runtime
+from search_spaces.errors import InputError
+from search_spaces.genotype import Genotype
+from search_spaces.space import SearchSpace
+
+RUNTIME = "onnxruntime_cpu"
+MANIFEST, SCRIPT = "manifest.json", "bench.py"
+_LEAST_VISITS = 4
+Progress = Callable[[float, str], None]
+T = TypeVar("T")
+
+
+def write_bundle(
+    space: SearchSpace, folder: Path, fit: int, verify: int, seconds: float, seed: int, progress: Progress
+) -> Path:
+    """Writes networks and the reference as ONNX, manifest.json and bench.py; raises InputError when `folder` is not empty."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists already; --to names another folder")
+    code, chosen = load_runtime(RUNTIME), choose_networks(space, fit, verify, seed)
+    (folder / "networks").mkdir(parents=True)
+    reference = folder / f"reference{code.SUFFIX}"
+    write_reference(code, reference)
+    entries = []
+    for i, network in enumerate(chosen):
+        progress(i / len(chosen), "exporting networks")
+        path = folder / "networks" / f"{i:03d}{code.SUFFIX}"
+        write_network(network, space.input, code, path)
+        about = {"genotype": network.genotype.text, "classes": network.classes, "split": network.split}
+        entries.append(_file(path, folder) | about)
+    manifest = {
+        "format": FORMAT,
+        "space": space.name,
+        "input": list(space.input),
+        "seed": seed,
+        "seconds": seconds,
+        "runtime": RUNTIME,
+        "dtype": code.DTYPE,
+        "reference": _file(reference, folder) | {"genotype": REFERENCE.strip()},
+        "networks": entries,
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    script = (files("evaluators.latency") / SCRIPT).read_text(encoding="utf-8")
+    (folder / SCRIPT).write_text(script, encoding="utf-8")
+    progress(1.0, "exported")
+    return folder
+
+
+def import_results(results: Path, bundle: Path, name: str = LOCAL) -> tuple[Profile, str]:
+    """The profile that a bundle's results come to, with what was known of the same device before, and the space; not saved.
+
+    Raises InputError for files that are damaged, incomplete, or not of each other.
+    """
+    manifest, text = _json(bundle / MANIFEST, "bundle's manifest")
+    found, _ = _json(results, "results file")
+    chosen, size, space = _checked(bundle / MANIFEST, lambda: _networks(manifest))
+    if found.get("bundle") != hashlib.sha256(text).hexdigest():
+        raise InputError(f"{results} was not measured with the bundle {bundle}")
+    samples, device = _checked(results, lambda: (_samples(found, manifest), _device(found["device"], manifest)))
+    missing = len(chosen) - len(samples)
+    if missing or "created" not in found:
+        left = f"{missing} of {len(chosen)} networks are not timed"
+        raise InputError(f"{results} is incomplete ({left}); run {SCRIPT} again there: it goes on")
+    seconds, load, created, machine = _checked(results, lambda: _conditions(found))
+    calibration = calibrated(size, chosen, dict(enumerate(samples)), int(manifest["seed"]), seconds, load)
+    return with_space(device, name, space, replace(calibration, created=created), machine), space
+
+
+def _networks(manifest: Any) -> tuple[list[Chosen], tuple[int, int, int], str]:
+    """The manifest's networks, input and space."""
+    channels, height, width = map(int, manifest["input"])
+    chosen = [Chosen(Genotype.parse(n["genotype"]), int(n["classes"]), n["split"]) for n in manifest["networks"]]
+    if any(c.split not in (FIT, VERIFY) for c in chosen) or not chosen:
+        raise ValueError("a network is neither to be fitted to nor to verify with")
+    return chosen, (channels, height, width), str(manifest["space"])
+
+
+def _device(found: Any, manifest: Any) -> Device:
+    device = Device(**found)
+    texts = (device.cpu, device.runtime, device.runtime_version, device.dtype)
+    if not all(isinstance(t, str) and t for t in texts) or type(device.threads) is not int or device.threads < 1:
+        raise ValueError("the device is not well described")
+    if (device.runtime, device.dtype) != (manifest["runtime"], manifest["dtype"]):
+        raise ValueError("the runtime is not the bundle's")
+    return device
+
+
+def _samples(found: Any, manifest: Any) -> list[list[Sample]]:
+    """The visits of each network that was timed, in the manifest's order."""
+    clock = "cpu" if found["device"]["threads"] == 1 else "wall"
+    if found["clock"] != clock:
+        raise ValueError(f"timed by the clock {found['clock']}, not {clock}")
+    timed = found["samples"]
+    known = [timed[n["file"]] for n in manifest["networks"] if n["file"] in timed]
+    return [[_sample(visit, cast(Clock, clock)) for visit in _enough(visits)] for visits in known]
+
+
+def _enough(visits: Any) -> Any:
+    if len(visits) < _LEAST_VISITS:
+        raise ValueError(f"a network was visited less than {_LEAST_VISITS} times")
+    return visits
+
+
+def _sample(visit: Any, clock: Clock) -> Sample:
+    wall, cpu, reference = visit
+    times = [*wall, *cpu, reference]
+    if not wall or len(wall) != len(cpu) or not all(type(t) is float and 0 < t < math.inf for t in times):
+        raise ValueError("a time is not a positive number of seconds")
+    return Sample(tuple(wall), tuple(cpu), reference, clock)
+
+
+def _conditions(found: Any) -> tuple[float, float, str, dict[str, Any]]:
+    """Seconds that measuring took, load, date, facts about the machine."""
+    created = datetime.fromisoformat(found["created"]).isoformat(timespec="seconds")
+    return float(found["seconds"]), float(found["load"]), created, dict(found["machine"])
+
+
+def _json(path: Path, what: str) -> tuple[Any, bytes]:
+    """The content of a JSON file of this format, and its bytes."""
+    try:
+        text = path.read_bytes()
+        found = json.loads(text)
+    except OSError as error:
+        raise InputError(f"cannot read the {what} {path}: {error.strerror}") from None
+    except ValueError:
+        raise InputError(f"{path} is damaged (not JSON); copy it again") from None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise InputError(f"{path} is not a {what} of format {FORMAT}")
+    return found, text
+
+
+def _checked(path: Path, read: Callable[[], T]) -> T:
+    """What `read` makes of a file's content; raises InputError naming the file when that is not as it should be."""
+    try:
+        return read()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        why = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise InputError(f"{path} is damaged ({why}); copy it again, or make it anew") from None
+
+
+def _file(path: Path, folder: Path) -> dict[str, str]:
+    return {"file": path.relative_to(folder).as_posix(), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}

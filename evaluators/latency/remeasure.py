@@ -1,0 +1,78 @@
+"""Timing prepared networks against the profile's own quiet moment: in this process, or in one of its own.
+
+usage, for `measure_apart` alone: python -m evaluators.latency.remeasure < JOB.json > FIGURES.json
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from evaluators.latency.measure import Measurement, load_reference, quietest, sample_rounds, summarise
+from evaluators.latency.profile import Profile
+from evaluators.latency.runtime import load_runtime
+from search_spaces.errors import InputError
+
+_PATIENCE_S = 600.0  # beyond the seconds asked for: loading, and rounds that must be ended
+
+
+@dataclass(frozen=True)
+class Bench:
+    """How a device is timed: runtime, threads, and the quiet time of the reference network as its profile has it.
+
+    Without the quiet time, work that never pauses would pass for a slow machine, and `contention` and `robust_ms` would
+    not tell.
+    """
+
+    runtime: str
+    threads: int = 1
+    quiet_ms: float | None = None
+
+    @classmethod
+    def of(cls, profile: Profile, space: str) -> "Bench":
+        """As a profile was measured for a space."""
+        return cls(profile.device.runtime, profile.device.threads, profile.calibration(space).reference_ms)
+
+
+def measure_here(paths: Sequence[Path], seconds: float, bench: Bench, seed: int = 0) -> list[Measurement]:
+    """Times files that the runtime has prepared, in interleaved rounds for about `seconds` in all."""
+    code = load_runtime(bench.runtime)
+    runs = [code.load(path, bench.threads) for path in paths]
+    samples = sample_rounds(runs, load_reference(code, bench.threads), seconds, random.Random(seed))
+    seen = quietest([s for visits in samples for s in visits])
+    quiet = seen if bench.quiet_ms is None else min(seen, bench.quiet_ms / 1e3)
+    return [summarise(visits, quiet) for visits in samples]
+
+
+def measure_apart(paths: Sequence[Path], seconds: float, bench: Bench, seed: int = 0) -> list[Measurement]:
+    """`measure_here` in a fresh process, which holds nothing of a search: no warm caches, no threads, no heap of its own.
+
+    Raises InputError with the last line of its errors when the process fails.
+    """
+    job = {"paths": list(map(str, paths)), "seconds": seconds, "bench": asdict(bench), "seed": seed}
+    command = [sys.executable, "-P", "-m", "evaluators.latency.remeasure"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+    patience = seconds + _PATIENCE_S
+    try:
+        done = subprocess.run(command, input=json.dumps(job), env=environment, capture_output=True, text=True, timeout=patience)
+    except subprocess.TimeoutExpired:
+        raise InputError(f"measuring in a fresh process took more than {patience:.0f} s") from None
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise InputError(f"measuring in a fresh process failed: {reason}")
+    return [Measurement(**figures) for figures in json.loads(done.stdout.splitlines()[-1])]
+
+
+def main() -> None:
+    job = json.load(sys.stdin)
+    paths = [Path(path) for path in job["paths"]]
+    found = measure_here(paths, job["seconds"], Bench(**job["bench"]), job["seed"])
+    print(json.dumps([asdict(m) for m in found]))
+
+
+if __name__ == "__main__":
+    main()

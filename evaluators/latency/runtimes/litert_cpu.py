@@ -1,0 +1,51 @@
+"""LiteRT (TensorFlow Lite) on the CPU with its XNNPACK delegate: batch 1, float32."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evaluators.latency.runtime import Clock, installed_version, picture
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from search_spaces.task import Task
+
+CLOCK: Clock = "cpu"
+DTYPE = "float32"
+SUFFIX = ".tflite"
+
+
+def version() -> str:
+    """The version of ai-edge-litert; raises InputError where it is not installed."""
+    return installed_version("ai-edge-litert", "the runtime litert_cpu", "litert")
+
+
+def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
+    """Writes the file that `load` reads; raises InputError where the converter is not installed."""
+    installed_version("litert-torch", "converting to LiteRT", "litert")
+    import litert_torch
+
+    from evaluators.onnx import deployable, quiet
+    from search_spaces.network import example_input
+
+    with quiet():
+        litert_torch.convert(deployable(network), (example_input(task),)).export(str(path))
+
+
+def load(path: Path, threads: int = 1) -> Callable[[], object]:
+    """A function that runs the network once on a fixed picture; with one thread, in the calling one."""
+    version()
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path), num_threads=threads)
+    interpreter.allocate_tensors()
+    source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]["index"]
+    image = picture(source["shape"])
+
+    def run() -> object:
+        interpreter.set_tensor(source["index"], image)
+        interpreter.invoke()
+        return interpreter.get_tensor(target)
+
+    return run

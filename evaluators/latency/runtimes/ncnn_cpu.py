@@ -1,0 +1,71 @@
+"""ncnn on the CPU: batch 1, float32 throughout (no fp16, no bf16), converted by pnnx from a trace."""
+
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evaluators.latency.runtime import Clock, installed_version, picture
+from search_spaces.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from search_spaces.task import Task
+
+CLOCK: Clock = "cpu"
+DTYPE = "float32"
+SUFFIX = ".param"
+_SIZE = "# input "  # the last line of the .param file, which ncnn does not read
+
+
+def version() -> str:
+    """The versions of ncnn and of pnnx, which fuses; raises InputError where one is not installed."""
+    found = [installed_version(package, "the runtime ncnn_cpu", "ncnn") for package in ("ncnn", "pnnx")]
+    return f"{found[0]} pnnx {found[1]}"
+
+
+def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
+    """Writes the graph as NAME.param and the weights as NAME.bin; raises InputError where pnnx fails."""
+    version()
+    from pnnx import EXEC_PATH
+
+    from evaluators.onnx import trace
+
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "network.pt"
+        trace(network, task).save(str(source))
+        shape = f"inputshape=[1,{','.join(map(str, task.input))}]f32"
+        done = subprocess.run([EXEC_PATH, source.name, shape, "fp16=0"], cwd=folder, capture_output=True, text=True)
+        graph, weights = source.with_name("network.ncnn.param"), source.with_name("network.ncnn.bin")
+        if done.returncode or not graph.is_file():
+            raise InputError(
+                f"pnnx cannot convert the network: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}"
+            )
+        path.write_text(f"{graph.read_text().rstrip()}\n{_SIZE}{' '.join(map(str, task.input))}\n")
+        path.with_suffix(".bin").write_bytes(weights.read_bytes())
+
+
+def load(path: Path, threads: int = 1) -> Callable[[], object]:
+    """A function that runs the network once on a fixed picture; with one thread, in the calling one."""
+    version()
+    import ncnn
+    import numpy as np
+
+    *graph, size = path.read_text().splitlines()
+    network = ncnn.Net()
+    network.opt.num_threads = threads
+    network.opt.use_fp16_packed = network.opt.use_fp16_storage = network.opt.use_fp16_arithmetic = False
+    network.opt.use_bf16_storage = False
+    network.load_param_mem("\n".join(graph) + "\n")
+    network.load_model(str(path.with_suffix(".bin")))
+    image = picture(tuple(map(int, size.removeprefix(_SIZE).split())))
+
+    def run() -> object:
+        with network.create_extractor() as extractor:
+            extractor.input("in0", ncnn.Mat(image))
+            _, logits = extractor.extract("out0")
+            return np.asarray(logits).copy()  # the memory is the extractor's
+
+    return run

@@ -1,0 +1,57 @@
+"""ONNX Runtime on a CUDA GPU: batch 1, float32, data kept there, timed by CUDA events; not tested on a GPU here."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from evaluators.latency.runtime import Clock, installed_version, picture
+from evaluators.latency.runtimes.onnxruntime_cpu import DTYPE, SUFFIX, prepare
+from evaluators.latency.runtimes.torch_cuda import processor, require_cuda
+from search_spaces.errors import InputError
+
+__all__ = ["CLOCK", "DTYPE", "SUFFIX", "load", "prepare", "processor", "version"]
+
+CLOCK: Clock = "event"
+_PROVIDER = "CUDAExecutionProvider"
+
+
+def version() -> str:
+    """The version of onnxruntime-gpu; raises InputError where it, or a GPU, is missing."""
+    import onnxruntime
+
+    found = installed_version("onnxruntime-gpu", "the runtime onnxruntime_cuda")
+    require_cuda("onnxruntime_cuda")
+    if _PROVIDER not in onnxruntime.get_available_providers():
+        raise InputError("the installed onnxruntime is built without CUDA: pip uninstall onnxruntime, keep onnxruntime-gpu")
+    return found
+
+
+def load(path: Path, threads: int = 1) -> Callable[[], float]:
+    """A function that runs the network once on a fixed picture and returns the GPU's seconds between two events.
+
+    `threads` are the host's, which only starts kernels. A session that would silently run on the CPU is refused.
+    """
+    import onnxruntime
+    import torch
+
+    version()
+    stream = torch.cuda.Stream()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = threads, 3
+    provider = (_PROVIDER, {"user_compute_stream": str(stream.cuda_stream)})
+    session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
+    if _PROVIDER not in session.get_providers():
+        raise InputError("ONNX Runtime could not start its CUDA provider: its CUDA or cuDNN is of another version")
+    source, target = session.get_inputs()[0], session.get_outputs()[0]
+    binding = session.io_binding()
+    binding.bind_ortvalue_input(source.name, onnxruntime.OrtValue.ortvalue_from_numpy(picture(source.shape), "cuda", 0))
+    binding.bind_output(target.name, "cuda")
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+
+    def run() -> float:
+        start.record(stream)
+        session.run_with_iobinding(binding)
+        end.record(stream)
+        end.synchronize()
+        return float(start.elapsed_time(end)) * 1e-3
+
+    return run

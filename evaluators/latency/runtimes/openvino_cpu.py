@@ -1,0 +1,33 @@
+"""OpenVINO on the CPU: batch 1, float32 throughout, one stream, read from the ONNX file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from evaluators.latency.runtime import Clock, installed_version, picture
+from evaluators.latency.runtimes.onnxruntime_cpu import DTYPE, SUFFIX, prepare
+
+__all__ = ["CLOCK", "DTYPE", "SUFFIX", "load", "prepare", "version"]
+
+CLOCK: Clock = "cpu"
+
+
+def version() -> str:
+    """The version of openvino; raises InputError where it is not installed."""
+    return installed_version("openvino", "the runtime openvino_cpu", "openvino")
+
+
+def load(path: Path, threads: int = 1) -> Callable[[], object]:
+    """A function that runs the network once on a fixed picture; with one thread, in the calling one."""
+    version()
+    import openvino
+
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": "1",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "ENABLE_CPU_PINNING": False,
+    }
+    model = openvino.Core().compile_model(str(path), "CPU", settings)
+    request = model.create_infer_request()
+    image = picture(list(model.input(0).shape))
+    return lambda: request.infer([image], share_inputs=True)[0]

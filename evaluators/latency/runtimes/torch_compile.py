@@ -1,0 +1,47 @@
+"""torch.compile with inductor's C++ on the CPU: batch 1, float32, weights frozen, so that batch norm is folded."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+from evaluators.latency.runtime import Clock
+from evaluators.latency.runtimes.torch_eager import DTYPE, SUFFIX, prepare, read_network, with_threads
+from evaluators.latency.runtimes.torch_eager import version as torch_version
+from search_spaces.errors import InputError
+
+__all__ = ["CLOCK", "DTYPE", "SUFFIX", "load", "prepare", "version"]
+
+CLOCK: Clock = "cpu"
+
+
+def version() -> str:
+    """The version of torch; raises InputError where no C++ compiler is found, which inductor calls."""
+    compilers = [os.environ.get("CXX", ""), "g++", "clang++"]
+    if not any(shutil.which(name) for name in compilers if name):
+        raise InputError("the runtime torch_compile needs a C++ compiler, and none is found: install g++, or set CXX")
+    return torch_version()
+
+
+def load(path: Path, threads: int = 1) -> Callable[[], object]:
+    """A function that runs the network once on a fixed picture; compiling takes up to a minute."""
+    import torch
+
+    network, image = read_network(path)
+
+    def forward(x: torch.Tensor) -> object:
+        return network(x)
+
+    options: dict[str, Any] = {"freezing": True, "cpp.threads": threads, "compile_threads": 1}
+    compiled = torch.compile(_fresh(forward), dynamic=False, options=options)
+    run = with_threads(torch.no_grad()(lambda: compiled(image)), threads)
+    run()
+    return run
+
+
+def _fresh(function: Callable[..., object]) -> Callable[..., object]:
+    """The same function with code of its own: dynamo keeps what it compiled by code object, and 8 for each at most."""
+    assert isinstance(function, FunctionType)
+    return FunctionType(function.__code__.replace(), function.__globals__, function.__name__, None, function.__closure__)

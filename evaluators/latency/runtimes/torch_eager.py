@@ -1,0 +1,80 @@
+"""torch as it stands, on the CPU: batch 1, float32, module by module; batch norm is not folded."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evaluators.latency.runtime import Clock, installed_version, picture
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from search_spaces.network import Network
+    from search_spaces.task import Task
+
+CLOCK: Clock = "cpu"
+DTYPE = "float32"
+SUFFIX = ".safetensors"
+
+
+def version() -> str:
+    """The version of torch."""
+    return installed_version("torch", "the runtime torch_eager")
+
+
+def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
+    """Writes a network that `build` made: its weights, and its genotype and task as text."""
+    from safetensors.torch import save_file
+
+    from search_spaces.network import Network
+
+    assert isinstance(network, Network), "only a built network knows its genotype"
+    weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
+    about = {"genotype": network.genotype.text, "input": " ".join(map(str, task.input)), "classes": str(task.classes)}
+    save_file(weights, path, about)
+
+
+def load(path: Path, threads: int = 1) -> Callable[[], object]:
+    """A function that runs the network once on a fixed picture; with one thread, in the calling one."""
+    import torch
+
+    network, image = read_network(path)
+    with torch.inference_mode():
+        image = image.clone()
+    return with_threads(torch.inference_mode()(lambda: network(image)), threads)
+
+
+def read_network(path: Path) -> "tuple[Network, Tensor]":
+    """The network of a file that `prepare` wrote, in eval mode with sorted shifts, and the picture to run it on."""
+    import torch
+    from safetensors import safe_open
+
+    from search_spaces.genotype import Genotype
+    from search_spaces.network import build
+    from search_spaces.ops.shift import fold_permutations
+    from search_spaces.task import Task
+
+    with safe_open(path, "pt") as file:
+        about, weights = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    channels, height, width = map(int, about["input"].split())
+    task = Task((channels, height, width), int(about["classes"]))
+    with torch.random.fork_rng(devices=[]):
+        network = build(Genotype.parse(about["genotype"]), task)
+    network.load_state_dict(weights)
+    fold_permutations(network.eval())
+    return network, torch.from_numpy(picture((1, *task.input)))
+
+
+def with_threads(run: Callable[[], object], threads: int) -> Callable[[], object]:
+    """`run` with torch's number of threads set for its duration."""
+    import torch
+
+    def run_once() -> object:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            return run()
+        finally:
+            torch.set_num_threads(before)
+
+    return run_once

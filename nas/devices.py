@@ -1,0 +1,269 @@
+"""What `nas device` does: measures this machine, shows and checks profiles, writes bundles for other machines."""
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from nas.console import make_console
+from search_spaces.errors import InputError, near_miss
+from search_spaces.space import SearchSpace, load_space
+
+if TYPE_CHECKING:
+    from evaluators.latency.predictor import Predictor
+    from evaluators.latency.profile import Calibration, MeasuredNetwork, Profile
+
+Report = Callable[[float, str], None]
+_CHECKED = 6  # networks
+_CHECK_S = 12.0
+_OFF = 0.10
+_COLUMNS = (
+    *("space", "input", "networks", "age", "clock", "noise", "contention", "unseen"),
+    *("off by (rms)", "within 5 %", "within 10 %", "rank", "bound"),
+)
+
+
+def measure(space_name: str, name: str, runtime: str, threads: int, effort: str) -> None:
+    """Measures this machine for a space, also when it was measured before."""
+    console = make_console()
+    console.print(f"Profile: {measured(console, load_space(space_name), name, runtime, threads, effort)}", highlight=False)
+
+
+def measured(
+    console: Console, space: SearchSpace, name: str, runtime: str = "", threads: int = 1, effort: str = "normal"
+) -> Path:
+    """Measures this machine for a space with a progress bar, prints how good predictions are; returns the profile's file."""
+    from evaluators.latency.profile import EFFORTS, local_device, measure_profile, user_folder
+    from evaluators.latency.runtime import DEFAULT
+
+    device, (fit, verify, seconds) = local_device(runtime or DEFAULT, threads), EFFORTS[effort]
+    console.print(f'Measuring {device} for the space "{space.name}": {fit + verify} networks; it is done once and kept.')
+    with _bar(console, "measuring") as report:
+        profile = measure_profile(space, report, name, seconds, fit=fit, verify=verify, runtime=device.runtime, threads=threads)
+    path = user_folder() / f"{profile.name}.json"
+    _print_quality(console, profile, space.name, path)
+    return path
+
+
+def listed() -> None:
+    """The profiles there are."""
+    from nas import listing
+
+    listing.show("devices")
+
+
+def show(name: str, plot: Path | None) -> None:
+    """One profile: what it is, and how good its predictions are on networks that they were not fitted to."""
+    from evaluators.latency.predictor import Predictor
+    from evaluators.latency.profile import load_profile
+
+    console, profile = make_console(), load_profile(name, anywhere=True)
+    machine = ", ".join(f"{key} {value}" for key, value in profile.machine.items())
+    console.print(f"{profile.name}\n{profile.device}\n{machine}", highlight=False)
+    table, predictors = Table(), {space: Predictor(profile, space) for space in profile.spaces}
+    for column in _COLUMNS:
+        table.add_column(column, justify="right")
+    for space, calibration in profile.spaces.items():
+        table.add_row(space, *_facts(calibration), *_quality(predictors[space]))
+    console.print(table)
+    console.print(
+        "Errors are those of predictions for networks that were kept out of the fit; the bound holds for 95 % of such. Noise "
+        "is the standard error of one network's time, contention how much slower the reference network ran than at its best."
+    )
+    if plot:
+        _plot(profile, predictors, plot)
+        console.print(f"Plot: {plot}", highlight=False)
+
+
+def check(name: str, space_name: str | None) -> bool:
+    """Times a few of a profile's networks again; prints and returns whether the profile still holds."""
+    from evaluators.latency.profile import load_profile
+
+    console, profile = make_console(), load_profile(name)
+    space = space_name or max(profile.spaces, key=lambda s: profile.spaces[s].created)
+    calibration = profile.calibration(space)
+    chosen = _spread_out(calibration.networks, _CHECKED)
+    with _bar(console, "timing networks") as report:
+        figures, quiet_ms = _timed_again(profile, calibration, chosen, report)
+    table = Table()
+    for column in ("network", "ms in the profile", "ms now", "ratio"):
+        table.add_column(column, justify="right")
+    for network, (ms, _) in zip(chosen, figures, strict=True):
+        table.add_row(f"{calibration.networks.index(network) + 1}", f"{network.ms:.3f}", f"{ms:.3f}", f"{ms / network.ms:.3f}")
+    console.print(table)
+    ratios = [ms / network.ms for network, (ms, _) in zip(chosen, figures, strict=True)]
+    holds, sentence = verdict(ratios, [spread for _, spread in figures], calibration.noise, quiet_ms / calibration.reference_ms)
+    console.print(f"{profile.name}, space {space}: {sentence}", highlight=False)
+    return holds
+
+
+def verdict(ratios: Sequence[float], spreads: Sequence[float], noise: float, slower: float) -> tuple[bool, str]:
+    """Whether a profile holds, and a sentence: from times now over its times, their spreads, and its noise.
+
+    Off means by more than 10 %, or three times the noise of both where that is more. `slower` is the reference network's
+    quiet time now over the profile's.
+    """
+    ratio, limit = _median(ratios), max(_OFF, 3 * math.hypot(noise, _median(spreads)))
+    scatter = _median([abs(r / ratio - 1) for r in ratios]) * 1.4826
+    figures = f"times are {ratio:.3f} of the profile's in the median of {len(ratios)} networks (spread {scatter:.1%})"
+    if abs(ratio - 1) <= limit:
+        return True, f"it holds; {figures}."
+    if abs(ratio / slower - 1) <= limit:
+        why = f"the whole machine is at {1 / slower:.2f} of its speed then (busy, hot, or clocked otherwise)"
+        return False, f"it does not hold now; {figures}: {why}. Check again when nothing else runs, or measure anew."
+    return False, f"it does not hold; {figures}, and {limit:.0%} is allowed. `nas device measure` measures anew."
+
+
+def bundle(space_name: str, folder: Path | None, effort: str, seed: int) -> None:
+    """Writes networks and a script that times them on a machine without torch and this project."""
+    from evaluators.latency.bundle import SCRIPT, write_bundle
+    from evaluators.latency.profile import EFFORTS
+
+    console, space, (fit, verify, seconds) = make_console(), load_space(space_name), EFFORTS[effort]
+    folder = folder or Path(f"{space.name}-bundle")
+    with _bar(console, "exporting networks") as report:
+        write_bundle(space, folder, fit, verify, seconds, seed, report)
+    console.print(
+        f"{folder}: {fit + verify} networks. Copy it to the device, which needs Python with numpy and onnxruntime, and run\n"
+        f"    python {SCRIPT}\n"
+        f"then bring results.json back and run\n    nas device import results.json --bundle {folder}",
+        highlight=False,
+    )
+
+
+def import_(results: Path, folder: Path, name: str) -> None:
+    """Makes a profile of what a bundle's script has written."""
+    from evaluators.latency.bundle import import_results
+    from evaluators.latency.predictor import Predictor
+    from evaluators.latency.profile import save_profile
+
+    console, (profile, space) = make_console(), import_results(results, folder, name)
+    Predictor(profile, space)
+    _print_quality(console, profile, space, save_profile(profile))
+
+
+@contextmanager
+def _bar(console: Console, what: str) -> Iterator[Report]:
+    with Progress(*Progress.get_default_columns(), console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=1.0)
+        yield lambda share, doing: bar.update(task, completed=share, description=doing)
+
+
+def _print_quality(console: Console, profile: "Profile", space: str, path: Path) -> None:
+    from evaluators.latency.predictor import Predictor
+
+    quality = Predictor(profile, space).quality
+    console.print(
+        f"Device profile: {path}\nOn {quality['n']:.0f} networks it was not fitted to, predictions are off by "
+        f"{quality['rmspe']:.1%} (root mean square); {quality['within_10']:.0%} within 10 %. "
+        f"The upper bound is {quality['factor']:.2f} times the prediction.",
+        highlight=False,
+    )
+
+
+def _facts(calibration: "Calibration") -> list[str]:
+    created = datetime.fromisoformat(calibration.created)
+    days = (datetime.now(UTC) - (created if created.tzinfo else created.replace(tzinfo=UTC))).days
+    return [
+        "x".join(map(str, calibration.input)),
+        str(len(calibration.networks)),
+        f"{days} day{'' if days == 1 else 's'}",
+        calibration.clock,
+        f"{calibration.noise:.1%}",
+        f"{calibration.contention:.0%}",
+    ]
+
+
+def _quality(predictor: "Predictor") -> list[str]:
+    quality = predictor.quality
+    return [
+        f"{quality['n']:.0f}",
+        f"{quality['rmspe']:.1%}",
+        f"{quality['within_5']:.0%}",
+        f"{quality['within_10']:.0%}",
+        f"{quality['spearman']:.3f}",
+        f"x {quality['factor']:.2f}",
+    ]
+
+
+def _spread_out(networks: Sequence["MeasuredNetwork"], count: int) -> list["MeasuredNetwork"]:
+    """So many networks from the fastest to the slowest, at equal ranks between."""
+    ordered = sorted(networks, key=lambda n: n.ms)
+    count = min(count, len(ordered))
+    return [ordered[round(i * (len(ordered) - 1) / max(1, count - 1))] for i in range(count)]
+
+
+def _timed_again(
+    profile: "Profile", calibration: "Calibration", chosen: Sequence["MeasuredNetwork"], report: Report
+) -> tuple[list[tuple[float, float]], float]:
+    """Milliseconds and spread of each network now, and the reference's quiet milliseconds."""
+    import random
+
+    from evaluators.latency.measure import load_reference, quietest, sample_rounds, summarise
+    from evaluators.latency.profile import Chosen, write_network
+    from evaluators.latency.runtime import load_runtime
+    from search_spaces.genotype import Genotype
+
+    code, threads, runs = load_runtime(profile.device.runtime), profile.device.threads, []
+    with tempfile.TemporaryDirectory() as folder:
+        for i, network in enumerate(chosen):
+            report(0.3 * i / len(chosen), "exporting networks")
+            path = Path(folder) / f"{i}{code.SUFFIX}"
+            write_network(
+                Chosen(Genotype.parse(network.genotype), network.classes, network.split), calibration.input, code, path
+            )
+            runs.append(code.load(path, threads))
+    reference = load_reference(code, threads)
+    samples = sample_rounds(runs, reference, _CHECK_S, random.Random(0), lambda part, what: report(0.3 + 0.7 * part, what))
+    quiet = quietest([s for visits in samples for s in visits])
+    figures = [summarise(visits, quiet) for visits in samples]
+    return [(f.robust_ms, f.spread) for f in figures], quiet * 1e3
+
+
+def _plot(profile: "Profile", predictors: "dict[str, Predictor]", path: Path) -> None:
+    """Predicted against measured, a panel a space: what was fitted to faint, what was not in colour."""
+    from matplotlib.figure import Figure
+
+    from evaluators.latency.profile import FIT, VERIFY
+
+    if path.suffix not in (".png", ".svg"):
+        raise InputError(f"{path}: a plot is a .png or .svg file{near_miss(path.suffix, ['.png', '.svg'])}")
+    figure = Figure(figsize=(6 * len(predictors), 6), layout="constrained")
+    for axes, (space, predictor) in zip(figure.subplots(1, len(predictors), squeeze=False)[0], predictors.items(), strict=True):
+        calibration = profile.spaces[space]
+        for split, style in ((FIT, {"color": "0.7", "s": 12}), (VERIFY, {"color": "C0", "s": 28})):
+            points = [(n.ms, ms) for n in calibration.split(split) if (ms := _predicted(predictor, n, calibration)) is not None]
+            axes.scatter(*zip(*points, strict=True), label=f"{split} ({len(points)})", **style)
+        limits = [0.9 * min(n.ms for n in calibration.networks), 1.1 * max(n.ms for n in calibration.networks)]
+        axes.plot(limits, limits, color="black", linewidth=0.8)
+        axes.fill_between(limits, [0.9 * v for v in limits], [1.1 * v for v in limits], alpha=0.1, color="C0", label="±10 %")
+        axes.set(title=space, xlabel="measured ms", ylabel="predicted ms", xscale="log", yscale="log")
+        axes.legend()
+    figure.suptitle(str(profile.device))
+    try:
+        figure.savefig(path, dpi=120)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _predicted(predictor: "Predictor", network: "MeasuredNetwork", calibration: "Calibration") -> float | None:
+    """Milliseconds; None for an operation that no fit network had."""
+    from search_spaces.genotype import Genotype
+    from search_spaces.task import Task
+
+    try:
+        return predictor.predict(Genotype.parse(network.genotype), Task(calibration.input, network.classes)).ms
+    except InputError:
+        return None
+
+
+def _median(values: Sequence[float]) -> float:
+    ordered, middle = sorted(values), len(values) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -1,0 +1,119 @@
+"""The latency budget as a promise: what counts as held, when to measure again, how checked candidates correct the bound."""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nas.run import Config
+
+BUSY = 0.10  # contention above which a session says more about the machine than about the network
+CLEARLY = 1.1  # so far over the budget, corrected for other work, that a quieter moment would not help
+REPEATS = 3  # further sessions that look for a quieter moment before a network is declared over the budget
+SESSIONS = 2  # that must hold the budget before a network is exported
+CHECK_EVERY = 4  # accepted candidates, of which the first is timed untrained
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Promise:
+    """`percentile` (50 or 90) of the measured wall-clock times is within `budget_ms`; the bound holds at `confidence`.
+
+    Where nothing is `measured`, because the device is elsewhere, the predicted upper bound must do.
+    """
+
+    budget_ms: float
+    percentile: int = 50
+    confidence: float = 0.95
+    measured: bool = True
+
+    @classmethod
+    def of(cls, config: Config) -> "Promise":
+        return cls(config.budget_ms, config.percentile, config.confidence, config.measure)
+
+    def figure_ms(self, timing: Record) -> float:
+        """The percentile that is promised, of one session or of a record."""
+        return float(timing[f"p{self.percentile}_ms"])
+
+    def held(self, record: Record) -> bool:
+        """Whether a network's record says that the budget was held; runs of earlier versions kept no judgement."""
+        return bool(record.get("held", self.figure_ms(record) <= self.budget_ms))
+
+    def kept(self, final: Record, record: Record) -> bool:
+        """Whether a retrained network may win: it was trained, and held the budget afterwards."""
+        if "accuracy" not in final:
+            return False
+        return bool(record.get("retrained")) and self.held(record) if self.measured else self.bounded(final)
+
+    def bounded(self, estimate: Record) -> bool:
+        """Whether the predicted upper bound is within the budget; never so for what cannot be predicted."""
+        bound_ms = estimate.get("bound_ms")
+        return bound_ms is not None and bound_ms <= self.budget_ms
+
+    def undecided(self, sessions: Sequence[Record], wanted: int) -> bool:
+        """Whether a further session is needed: not once `wanted` of them held the budget, nor once it is surely over.
+
+        Surely over is a session over the budget on a quiet machine, one that is clearly over even when corrected for the
+        other work, or the last of REPEATS that looked for a quieter moment.
+        """
+        if self._surely_over(sessions):
+            return False
+        return len(self._inside(sessions)) < wanted and len(sessions) < wanted + REPEATS
+
+    def record(self, sessions: Sequence[Record], wanted: int) -> dict[str, Any]:
+        """The figures of a network from its sessions, and whether it held the budget in `wanted` of them.
+
+        Milliseconds are those of the worst session that counts; busy sessions over the budget do not count when quieter
+        ones held it. spread is within a session (standard error of robust_ms, relative), between the range of the
+        promised percentile over sessions, relative to the least; contention is the largest.
+        """
+        inside = self._inside(sessions)
+        held = len(inside) >= wanted and not self._surely_over(sessions)
+        counted = inside if held else list(sessions)
+        figures = [self.figure_ms(s) for s in counted]
+        worst = counted[figures.index(max(figures))]
+        return {
+            **{key: worst[key] for key in ("p50_ms", "p90_ms", "mean_ms", "std_ms")},
+            "n": sum(s["n"] for s in counted),
+            "robust_ms": statistics.median(s["robust_ms"] for s in counted),
+            "spread": max(s["spread"] for s in counted),
+            "between": max(figures) / min(figures) - 1 if len(figures) > 1 else None,
+            "contention": max(s["contention"] for s in counted),
+            "sessions": len(sessions),
+            "set_aside": len(sessions) - len(counted),
+            "held": held,
+        }
+
+    def _inside(self, sessions: Sequence[Record]) -> list[Record]:
+        return [s for s in sessions if self.figure_ms(s) <= self.budget_ms]
+
+    def _surely_over(self, sessions: Sequence[Record]) -> bool:
+        over = (s for s in sessions if self.figure_ms(s) > self.budget_ms)
+        return any(s["contention"] <= BUSY or s["robust_ms"] > CLEARLY * self.budget_ms for s in over)
+
+
+def growth(scores: Iterable[float], confidence: float) -> float:
+    """The factor, at least 1, by which the predictor's upper bound is widened after candidates were measured.
+
+    A score is measured / bound of a network that the search had accepted. The predictor's own bound is conformal over
+    networks drawn at random; a search hunts for under-predictions, so the networks that it accepts are scored anew:
+    once any of them is above its bound, the ceil((n + 1) confidence)-th smallest score, which the next exchangeable one
+    exceeds with probability at most 1 - confidence, multiplies the bound. While n is too small for that rank the largest
+    score does, which the next one exceeds with probability 1 / (n + 1). This is adaptive conformal inference (Gibbs and
+    Candes, arXiv:2106.00170) in its simplest form: recalibrated after each check rather than by steps of the level.
+
+    As long as every score is at most 1 the factor is exactly 1: the noise of measuring does not change what is asked.
+    """
+    ordered = sorted(scores)
+    if not ordered:
+        return 1.0
+    rank = min(len(ordered), math.ceil((len(ordered) + 1) * confidence - 1e-9))
+    return max(1.0, ordered[rank - 1])
+
+
+def tail(networks: Iterable[Any], percentile: int) -> float:
+    """How far the promised percentile lies above the median: the median over a profile's networks; 1 for the median."""
+    ratios = [n.p90_ms / n.p50_ms for n in networks] if percentile == 90 else []
+    return max(1.0, statistics.median(ratios)) if ratios else 1.0

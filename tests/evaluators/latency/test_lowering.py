@@ -1,0 +1,52 @@
+"""The fast lowering gives the kernels that ONNX Runtime's own optimiser makes of the exported network, size by size."""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from evaluators.latency.kernels import Size, lowered_blocks
+from evaluators.latency.onnxruntime_profile import kernel_times
+from evaluators.onnx import export_onnx
+from search_spaces.anchor import anchor
+from search_spaces.genotype import Genotype
+from search_spaces.network import build
+from search_spaces.space import load_space, space_names
+from search_spaces.task import Task
+
+Kernels = Counter[tuple[str, Size]]
+# What is decided across the borders of blocks (batch norms of two blocks that fold into one convolution) and the part of a
+# split that is reordered are not seen by a lowering block by block.
+MOST_DIFFERENT = 0.01
+EXACT = ("mobilenet_v1", "mobilenet_v2", "mobilenet_v3", "shufflenet_v2", "mnasnet", "squeezenet", "efficientnet_lite")
+
+
+def lowered(genotype: Genotype, task: Task) -> Kernels:
+    return Counter((k.kind, k.size) for block in lowered_blocks(genotype, task) for k in block.kernels)
+
+
+def of_the_runtime(genotype: Genotype, task: Task, path: Path) -> Kernels:
+    torch.manual_seed(0)
+    export_onnx(build(genotype, task), task, path)
+    return Counter((k.kind, k.size) for k in kernel_times(path, runs=1))
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_hand_designed_networks_agree_kernel_by_kernel(name: str, tmp_path: Path) -> None:
+    genotype, task = anchor(name).genotype, Task((3, 64, 64), 10)
+    assert lowered(genotype, task) == of_the_runtime(genotype, task, tmp_path / "network.onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", space_names())
+def test_sampled_networks_agree(name: str, tmp_path: Path) -> None:
+    space, rng = load_space(name), random.Random(11)
+    task = Task((3, min(space.input[1], 64), min(space.input[1], 64)), 10)
+    different = total = 0
+    for genotype in (space.sample(rng) for _ in range(6)):
+        ours, theirs = lowered(genotype, task), of_the_runtime(genotype, task, tmp_path / "network.onnx")
+        different += (ours - theirs).total() + (theirs - ours).total()
+        total += theirs.total()
+    assert different <= 2 * MOST_DIFFERENT * total

@@ -1,0 +1,99 @@
+"""Every runtime in the folder: one that is installed gives torch's logits, one that is not says what is missing."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from evaluators.latency.measure import measure_file
+from evaluators.latency.runtime import clock_of, installed_version, load_runtime, picture, runtime_names
+from search_spaces.errors import InputError
+from search_spaces.genotype import Genotype
+from search_spaces.network import build
+from search_spaces.task import Task
+
+TASK = Task((3, 16, 16), 10)
+GENOTYPE = Genotype.parse("conv 8/2\ninverted_residual 16/2 act=hard_swish se=0.25\nshuffle 24/2\nhead")
+NEEDS = {
+    "torch_cuda": "CUDA GPU",
+    "onnxruntime_cuda": "onnxruntime-gpu|CUDA",
+    "torch_compile": r"C\+\+ compiler",
+    "openvino_cpu": r"pip install openvino, .*compact-nas\[openvino\]",
+    "ncnn_cpu": "pip install (ncnn|pnnx)",
+    "executorch_xnnpack": "pip install executorch",
+    "litert_cpu": "pip install (ai-edge-litert|litert-torch)",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", runtime_names())
+def test_gives_torch_s_logits_or_says_what_is_missing(name: str, tmp_path: Path) -> None:
+    code = load_runtime(name)
+    path = tmp_path / f"network{code.SUFFIX}"
+    torch.manual_seed(0)
+    network = build(GENOTYPE, TASK)
+    try:
+        assert code.version()
+        code.prepare(network, TASK, path)
+    except InputError as error:
+        assert name in NEEDS
+        pytest.skip(str(error))
+    with torch.no_grad():
+        expected = network.eval()(torch.from_numpy(picture((1, *TASK.input)))).numpy()[0]
+    found = code.load(path, 1)()
+    if code.CLOCK == "event":
+        assert isinstance(found, float) and found > 0
+    else:
+        # float32 sums of a hundred terms in another order: a few 1e-7 of the largest logit
+        assert np.abs(np.asarray(found).reshape(-1) - expected).max() < 1e-4 * np.abs(expected).max()
+    assert code.DTYPE == "float32"
+
+
+@pytest.mark.parametrize("name", sorted(NEEDS))
+def test_what_is_missing_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(package: str) -> str:
+        raise metadata.PackageNotFoundError(package)
+
+    from importlib import metadata
+
+    monkeypatch.setattr(metadata, "version", missing)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match=NEEDS[name]):
+        load_runtime(name).version()
+
+
+def test_one_thread_is_timed_by_the_calling_thread_s_clock() -> None:
+    clocks = {name: (clock_of(load_runtime(name), 1), clock_of(load_runtime(name), 2)) for name in runtime_names()}
+    for name, found in clocks.items():
+        assert found == (("event", "event") if name.endswith("cuda") else ("cpu", "wall")), name
+
+
+def test_torch_runs_with_its_own_number_of_threads(tmp_path: Path) -> None:
+    code = load_runtime("torch_eager")
+    path = tmp_path / "network.safetensors"
+    code.prepare(build(GENOTYPE, TASK), TASK, path)
+    before = torch.get_num_threads()
+    assert measure_file(path, 0.0, "torch_eager").clock == "cpu"
+    found = measure_file(path, 0.0, "torch_eager", threads=2)
+    assert found.clock == "wall" and found.counted >= 4 and torch.get_num_threads() == before
+
+
+def test_naming_runtimes_and_versions_imports_no_torch() -> None:
+    code = """if True:
+        import sys
+        from evaluators.latency.runtime import load_runtime, runtime_names
+        for name in runtime_names():
+            load_runtime(name)
+        load_runtime("torch_eager").version()
+        print("torch" in sys.modules)
+    """
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_an_extra_is_named() -> None:
+    with pytest.raises(InputError, match=r"tvm needs the package no-such-package.*compact-nas\[tvm\]"):
+        installed_version("no-such-package", "tvm", "tvm")

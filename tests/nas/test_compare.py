@@ -1,0 +1,128 @@
+"""Where the milliseconds go: `nas show` by kernel class, with a plot and measured, and `nas compare`."""
+
+import json
+import sys
+
+import pytest
+from PIL import Image
+
+from nas import cli
+
+FIRST = "conv 16/1\nshuffle 24/2\nhead\n"
+SECOND = "conv 8/1\ninverted_residual 16/2 expand=4\ninverted_residual 16/1\nhead\n"
+
+
+@pytest.fixture
+def nas_here(workshop, tmp_path, monkeypatch, capsys):
+    """Runs `nas ARGUMENTS` in this process; returns (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(workshop / "data"))
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "first.txt").write_text(FIRST)
+    (tmp_path / "second.txt").write_text(SECOND)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def small(workshop):
+    return ["--space", workshop / "small.yaml", "--classes", "3"]
+
+
+@pytest.fixture
+def foreign(workshop, tmp_path):
+    """A profile of another machine, in a file."""
+    [profile] = (workshop / "data" / "compact-nas" / "devices").glob("*.json")
+    data = json.loads(profile.read_text())
+    data["device"]["cpu"] = "Another processor"
+    (tmp_path / "board.json").write_text(json.dumps(data))
+    return tmp_path / "board.json"
+
+
+def _table(out):
+    """Rows of a printed table by their first cell."""
+    rows = [[cell.strip() for cell in line.strip("│┃ ").replace("┃", "│").split("│")] for line in out.splitlines()]
+    return {row[0]: row[1:] for row in rows if len(row) > 1}
+
+
+def test_show_tells_the_milliseconds_by_kernel_class_and_draws_bars(nas_here, small):
+    code, out, err = nas_here("show", "first.txt", *small)
+    assert code == 0, err
+    table = _table(out)
+    assert "By kernel class" in out and "network" in table
+    classes = {k: cells for k, cells in table.items() if len(cells) == 2 and cells[1].endswith("%")}
+    assert sum(float(cells[1].rstrip("%")) for cells in classes.values()) == pytest.approx(100, abs=0.1 * len(classes))
+    bars = [line for line in out.splitlines() if "█" in line or "▏" in line]
+    assert len(bars) == 3 and bars[1].startswith("2 shuffle 24/2") and max(b.count("█") for b in bars) == 40
+
+
+@pytest.mark.parametrize("measure", [[], ["--measure"]], ids=["predicted", "measured"])
+def test_show_writes_a_plot(nas_here, small, tmp_path, measure):
+    code, out, err = nas_here("show", "second.txt", *small, *measure, "--plot", "bars.png")
+    assert code == 0, err
+    with Image.open(tmp_path / "bars.png") as picture:
+        assert picture.size[0] > 500
+    assert ("profiled ms" in out and "Measured p50" in out) == bool(measure)
+    assert nas_here("show", "second.txt", *small, "--plot", "bars.svg")[0] == 0
+    assert "inverted_residual" in (tmp_path / "bars.svg").read_text()
+
+
+def test_two_networks_side_by_side(nas_here, small):
+    code, out, err = nas_here("compare", "first.txt", "second.txt", *small)
+    assert code == 0, err
+    table = _table(out)
+    assert table["blocks"] == ["3", "4", "1.33"]
+    for row in ("params", "MACs M", "peak activation memory MiB", "predicted ms", "upper bound ms", "network"):
+        assert len(table[row]) == 3 and "-" not in table[row][:2], row
+    by_class = [cells for name, cells in table.items() if name not in ("blocks", "params") and cells[0].count(".") == 1]
+    assert len(by_class) > 5
+    assert float(table["upper bound ms"][0]) >= float(table["predicted ms"][0])
+
+
+def test_both_are_measured_in_turns(nas_here, small):
+    code, out, err = nas_here("compare", "first.txt", "second.txt", *small, "--measure")
+    assert code == 0, err
+    table = _table(out)
+    for percentile in ("p50", "p90"):
+        assert all(float(cell) > 0 for cell in table[f"measured {percentile} ms"])
+    assert "first.txt: Measured p50" in out and "second.txt: Measured p50" in out
+
+
+def test_anchors_can_be_compared_where_nothing_is_predicted(nas_here):
+    code, out, err = nas_here("compare", "mobilenet_v2", "mobilenet_v3:small")
+    assert code == 0, err
+    assert _table(out)["params"][0] == "3,504,872" and _table(out)["predicted ms"] == ["-", "-", "-"]
+    assert "mobilenet_v2: no predicted latency" in out and "nas device measure --space mobile" in out
+
+
+def test_a_device_elsewhere_predicts_and_does_not_measure(nas_here, small, foreign):
+    code, out, err = nas_here("show", "first.txt", *small, "--device", foreign)
+    assert code == 0 and "By kernel class" in out, err
+    assert nas_here("compare", "first.txt", "second.txt", *small, "--device", foreign)[0] == 0
+    for arguments in (["show", "first.txt"], ["compare", "first.txt", "second.txt"]):
+        code, _, err = nas_here(*arguments, *small, "--device", foreign, "--measure")
+        assert code == 2 and "is elsewhere" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare", "mobilenet_v2", "mobilenet_v22"], 'did you mean "mobilenet_v2"'),
+        (["compare", "mobilenet_v2"], "SECOND"),
+        (["show", "mobilenet_v2", "--plot", "bars.jpg"], ".png or .svg"),
+        (["show", "mobilenet_v2", "--plot", "bars.png"], "--plot shows predicted latency"),
+        (["compare", "mobilenet_v2", "fe_net", "--device", "pixel"], 'there is no device "pixel"'),
+    ],
+)
+def test_what_is_refused(nas_here, arguments, message):
+    code, _, err = nas_here(*arguments)
+    assert code == 2 and message in err and "Traceback" not in err

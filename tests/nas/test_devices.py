@@ -1,0 +1,224 @@
+"""`nas device`: measuring with another runtime, checking, and bundles timed without torch and this project."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evaluators.latency import profile as profiles
+from evaluators.latency.bundle import import_results, write_bundle
+from evaluators.latency.measure import Sample
+from evaluators.latency.predictor import Predictor
+from evaluators.latency.profile import calibrated, choose_networks, load_profile
+from nas.cli import main
+from nas.devices import verdict
+from search_spaces.errors import InputError
+from search_spaces.space import load_space
+
+NO_TORCH = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "evaluators", "search_spaces", "nas"):
+            raise ImportError(f"{name} is not to be had here")
+
+sys.meta_path.insert(0, Refuse())
+sys.argv = sys.argv[1:]
+import runpy
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="module")
+def space(workshop):
+    return load_space(str(workshop / "small.yaml"))
+
+
+@pytest.fixture(scope="module")
+def bundle(space, tmp_path_factory):
+    return write_bundle(space, tmp_path_factory.mktemp("bundle") / "small", 20, 20, 1.0, 0, lambda share, what: None)
+
+
+@pytest.fixture(scope="module")
+def results(bundle, tmp_path_factory):
+    """What bench.py writes where neither torch nor this project can be imported."""
+    path = tmp_path_factory.mktemp("results") / "results.json"
+    done = bench(bundle, path)
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def bench(bundle, path, *flags):
+    isolated = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    command = [sys.executable, "-I", "-c", NO_TORCH, str(bundle / "bench.py"), "--to", str(path), *flags]
+    return subprocess.run(command, env=isolated, cwd=path.parent, capture_output=True, text=True)
+
+
+@pytest.fixture
+def own_folder(tmp_path, monkeypatch):
+    """An empty folder of profiles."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def nas(monkeypatch, capsys, workshop):
+    """Runs a command; returns exit code, output, errors."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(workshop / "data"))
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["nas", *map(str, words)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+        found = capsys.readouterr()
+        return code, found.out, found.err
+
+    return run
+
+
+def test_a_bundle_holds_what_it_says(bundle):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    assert {p.name for p in bundle.iterdir()} == {"manifest.json", "bench.py", "networks", "reference.onnx"}
+    assert [n["split"] for n in manifest["networks"]] == ["fit"] * 20 + ["verify"] * 20
+    assert all((bundle / n["file"]).is_file() for n in manifest["networks"])
+    with pytest.raises(InputError, match="exists already"):
+        write_bundle(load_space("tiny"), bundle, 1, 1, 1.0, 0, lambda share, what: None)
+
+
+def test_imported_results_predict_as_if_measured_here(bundle, results, space, own_folder):
+    imported, name = import_results(results, bundle)
+    found = json.loads(results.read_text())
+    chosen = choose_networks(space, 20, 20, 0)
+    samples = [[Sample(tuple(w), tuple(c), r) for w, c, r in visits] for visits in in_order(found, bundle)]
+    here = calibrated(space.input, chosen, dict(enumerate(samples)), 0, found["seconds"], found["load"])
+    measured = profiles.Profile("here", imported.device, "", {}, {"small": here})
+    genotypes = [c.genotype for c in choose_networks(space, 10, 10, 5)]
+    expected, actual = (Predictor(p, name).predict_many(genotypes, space.task(10)) for p in (measured, imported))
+    assert name == "small" and actual == expected
+    assert imported.device == profiles.local_device()
+    assert imported.spaces["small"].networks == here.networks
+
+
+def in_order(found, bundle):
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    return [found["samples"][n["file"]] for n in manifest["networks"]]
+
+
+def test_timing_goes_on_where_it_was_stopped(bundle, results, tmp_path):
+    found = json.loads(results.read_text())
+    for key in ("created", "load", "machine"):
+        del found[key]
+    gone = dict(list(found["samples"].items())[:3])
+    for name in gone:
+        del found["samples"][name]
+    (tmp_path / "again.json.partial").write_text(json.dumps(found))
+    with pytest.raises(InputError, match=r"incomplete \(3 of 40 networks"):
+        import_results(tmp_path / "again.json.partial", bundle)
+    done = bench(bundle, tmp_path / "again.json")
+    again = json.loads((tmp_path / "again.json").read_text())
+    assert "37 of 40 networks timed" in done.stdout and len(again["samples"]) == 40
+    assert {k: v for k, v in again["samples"].items() if k not in gone} == found["samples"]
+    assert not (tmp_path / "again.json.partial").exists()
+
+
+def test_a_damaged_bundle_is_not_timed(bundle, tmp_path):
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    (copy / "networks" / "003.onnx").write_bytes(b"")
+    done = bench(copy, tmp_path / "results.json")
+    assert done.returncode == 1 and done.stderr.strip() == "bench.py: networks/003.onnx is damaged; copy the bundle again"
+
+
+def first(found):
+    return next(iter(found["samples"].values()))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.update(format=9), "not a results file of format 1"),
+        (lambda d: d.update(bundle="0" * 64), "was not measured with the bundle"),
+        (lambda d: d.pop("device"), "'device' is missing"),
+        (lambda d: d["device"].update(cpu=""), "device is not well described"),
+        (lambda d: d["device"].update(runtime="tvm"), "runtime is not the bundle's"),
+        (lambda d: d["device"].update(threads=2), "clock cpu, not wall"),
+        (lambda d: d.pop("samples"), "'samples' is missing"),
+        (lambda d: d["samples"].popitem(), "incomplete (1 of 40 networks"),
+        (lambda d: d.pop("created"), "incomplete (0 of 40 networks"),
+        (lambda d: d.update(created="yesterday"), "damaged"),
+        (lambda d: first(d).__delitem__(slice(2, None)), "visited less than 4 times"),
+        (lambda d: first(d)[0].__setitem__(2, -1.0), "not a positive number"),
+        (lambda d: first(d)[0][1].__setitem__(0, float("nan")), "not a positive number"),
+        (lambda d: first(d)[0].pop(), "damaged"),
+    ],
+)
+def test_damaged_or_foreign_results_get_one_message(nas, bundle, results, tmp_path, change, message):
+    found = json.loads(results.read_text())
+    change(found)
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(found))
+    code, out, err = nas("device", "import", path, "--bundle", bundle, "--device", "other")
+    assert code == 2 and out == "" and message in err and len(err.strip().splitlines()) == 1
+
+
+def test_files_that_are_none(nas, bundle, results, tmp_path):
+    (tmp_path / "cut.json").write_text(results.read_text()[:1000])
+    for path, folder, message in (
+        (tmp_path / "none.json", bundle, "cannot read the results file"),
+        (tmp_path / "cut.json", bundle, "not JSON"),
+        (results, tmp_path, "cannot read the bundle's manifest"),
+    ):
+        code, _, err = nas("device", "import", path, "--bundle", folder)
+        assert code == 2 and message in err and len(err.strip().splitlines()) == 1
+
+
+def test_the_commands(nas, workshop, bundle, results, tmp_path):
+    found = json.loads(results.read_text())
+    found["device"]["cpu"] = "Cortex of another machine"
+    (tmp_path / "results.json").write_text(json.dumps(found))
+    code, out, _ = nas("device", "import", tmp_path / "results.json", "--bundle", bundle, "--device", "board")
+    assert code == 0 and "board.json" in out
+    try:
+        assert load_profile("board", anywhere=True).device.cpu == "Cortex of another machine"
+        code, out, _ = nas("device", "show", "board", "--plot", tmp_path / "plot.svg")
+        assert code == 0 and "Cortex of another machine" in out and "0 days" in out
+        assert (tmp_path / "plot.svg").read_text().count("<svg") == 1
+        assert nas("device", "show", "board", "--plot", tmp_path / "plot.txt")[0] == 2
+        code, _, err = nas("device", "check", "board")
+        assert code == 2 and "its processor is Cortex of another machine" in err
+        assert "board" in nas("device", "list")[1]
+    finally:
+        (workshop / "data" / "compact-nas" / "devices" / "board.json").unlink()
+    code, _, err = nas("device", "measure", "--runtime", "onnxruntime_gpu", "--space", workshop / "small.yaml")
+    assert code == 2 and 'no latency runtime "onnxruntime_gpu"' in err
+
+
+def test_check_times_networks_of_the_profile_again(nas, monkeypatch):
+    monkeypatch.setattr("nas.devices._CHECK_S", 0.0)
+    code, out, err = nas("device", "check")
+    assert code in (0, 1) and err == "" and "in the median of 6 networks" in out
+
+
+def test_verdicts():
+    assert verdict([1.02, 0.99, 1.0], [0.01] * 3, 0.01, 1.0)[0]
+    assert verdict([1.2, 1.25, 1.15], [0.05] * 3, 0.05, 1.0)[0], "within three times the noise"
+    holds, why = verdict([1.3, 1.31, 1.29], [0.01] * 3, 0.01, 1.3)
+    assert not holds and "whole machine" in why
+    holds, why = verdict([0.7, 0.71, 0.69], [0.01] * 3, 0.01, 1.0)
+    assert not holds and "measures anew" in why
+
+
+def test_another_runtime_is_another_profile(space, own_folder):
+    measured = profiles.measure_profile(space, seconds=0.0, fit=3, verify=2, runtime="torch_eager", threads=2)
+    assert measured.device.runtime == "torch_eager" and measured.device.threads == 2
+    assert measured.spaces["small"].clock == "wall" and "torch-eager" in measured.name and "2t" in measured.name
+    again = load_profile(str(Path(os.environ["XDG_DATA_HOME"]) / "compact-nas" / "devices" / f"{measured.name}.json"))
+    assert again == measured
+    with pytest.raises(InputError, match="not been measured yet"):
+        load_profile("local")

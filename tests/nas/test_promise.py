@@ -1,0 +1,368 @@
+"""The budget as a promise, with made-up measurements: the corrected bound, sessions, further search, no measuring."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from made_up_search import Executor, Meter, Predictor, View, measurement
+from rich.console import Console
+
+from evaluators.data import Dataset, Split
+from nas import cli, report, session
+from nas.promise import CHECK_EVERY, REPEATS, Promise, growth
+from nas.reach import Predicted, survey
+from nas.result import result
+from nas.run import open_run
+from nas.search import Search
+from nas.study import read_journal
+from search_spaces.errors import InputError
+from search_spaces.space import load_space
+
+BUDGET = 10.0
+EXAMPLE = Path(__file__).parents[2] / "runs" / "example"
+
+
+class Assigned:
+    """The first `few` networks that it meets have a bound of `first` ms, all others of `later`."""
+
+    def __init__(self, few, first, later):
+        self.few, self.first, self.later, self.bounds = few, first, later, {}
+
+    def predict(self, genotype, task):
+        bound_ms = self.bounds.setdefault(genotype.id, self.first if len(self.bounds) < self.few else self.later)
+        return SimpleNamespace(ms=bound_ms / 1.2, bound_ms=bound_ms)
+
+
+@pytest.fixture
+def search(made_run):
+    """Makes a search of made-up parts on a fresh run folder; returns (Search, run, view)."""
+    rng = np.random.default_rng(0)
+    split = Split(rng.integers(0, 255, (8, 3, 16, 16)).astype(np.uint8), np.arange(8) % 2)
+    dataset = Dataset("made", 16, ("a", "b"), split, split, split, "made for a test")
+
+    def make(meter, predictor=None, run=None, **settings):
+        usual = {"budget_ms": BUDGET, "data": "made", "classes": ["a", "b"], "trials": 6, "finalists": 2, "sampler": "random"}
+        run, view = run or made_run(**usual | settings), View()
+        return Search(run, dataset, predictor or Predictor(), Executor, view, meter), run, view
+
+    return make
+
+
+@pytest.fixture
+def searched(search):
+    """Carries a search out; returns (result, lines shown, run)."""
+
+    def go(meter, predictor=None, **settings):
+        found, run, view = search(meter, predictor, **settings)
+        found.run()
+        return result(run), "\n".join(view.lines), run
+
+    return go
+
+
+def _asked(run):
+    return [(t.genotype.text, t.outcome) for t in read_journal(run.journal).trials]
+
+
+# --- the correction of the bound ---
+
+
+def test_the_bound_stays_as_it_is_until_it_was_too_low():
+    assert growth([], 0.95) == growth([0.7, 1.0, 0.99], 0.95) == 1.0
+
+
+def test_few_checks_take_the_largest_ratio_and_many_the_conformal_rank():
+    assert growth([0.8, 1.2, 1.05], 0.95) == 1.2
+    scores = [1 + i / 1000 for i in range(1, 40)]
+    assert growth(scores, 0.95) == scores[37]  # ceil(40 x 0.95) = 38th of 39
+    assert growth(scores, 0.5) == scores[19]
+
+
+def test_every_fourth_accepted_candidate_is_checked_untrained(searched):
+    meter = Meter(lambda _: 5.0)
+    found, _, run = searched(meter)
+    accepted = [t.genotype.id for t in read_journal(run.journal).trials if t.anchor is None and t.outcome != "repeated"]
+    assert meter.checked == accepted[::CHECK_EVERY] and len(meter.checked) == 2
+    kept = read_journal(run.journal).notes("checked")
+    assert list(kept) == meter.checked
+    for note in kept.values():
+        assert (note["predicted_ms"], note["bound_ms"], note["robust_ms"]) == (5.0, 6.0, 5.0)
+        assert note["score"] == pytest.approx(5 / 6)
+    assert found["bound"]["checked"] == 2 and found["bound"]["over_their_bound"] == 0
+
+
+def test_a_checked_candidate_above_its_bound_widens_the_gate_for_what_is_asked_later(searched):
+    found, lines, run = searched(Meter(lambda _: 5.0, lambda _: 9.0), Predictor(ms=5.0, bound_ms=6.0))
+    asked = [t for t in read_journal(run.journal).trials if t.anchor is None]
+    assert asked[0].estimate.bound_ms == 6.0
+    assert {t.estimate.bound_ms for t in asked[1:]} == {9.0}
+    assert found["bound"]["over_their_bound"] == 2 and "1.500 times as high" in lines
+
+
+def test_what_the_corrected_bound_puts_over_the_budget_is_rejected(searched):
+    meter = Meter(lambda _: 5.0, lambda name: 1.5 * predictor.bounds[name])
+    predictor = Assigned(5, 6.0, 8.0)
+    _, _, run = searched(meter, predictor, trials=3)
+    asked = [t for t in read_journal(run.journal).trials if t.anchor is None]
+    assert {t.outcome for t in asked if predictor.bounds[t.genotype.id] == 6.0} <= {"trained", "stopped", "repeated"}
+    assert all(t.outcome == "rejected" for t in asked if t.estimate.bound_ms == 12.0)
+
+
+def test_noise_of_checks_within_the_bound_does_not_change_what_is_asked(searched):
+    asked = []
+    for check_ms in (4.0, 5.9):
+        _, _, run = searched(Meter(lambda _: 5.0, lambda _, ms=check_ms: ms))
+        asked.append(_asked(run))
+        shutil.rmtree(run.path)
+    assert asked[0] == asked[1]
+
+
+def test_a_resumed_search_has_the_corrected_bound_and_changes_nothing_that_is_kept(search):
+    begun, run, _ = search(Meter(lambda _: 5.0, lambda _: 9.0))
+    begun.run()
+    before, kept = _asked(run), read_journal(run.journal).facts
+    again, _, _ = search(Meter(lambda _: 5.0), run=run)
+    genotype = read_journal(run.journal).trials[0].genotype
+    assert again.estimate(genotype).bound_ms == begun.estimate(genotype).bound_ms == 9.0
+    again.run()
+    assert _asked(run) == before and read_journal(run.journal).facts == kept
+
+
+# --- sessions of measuring ---
+
+
+def _sessions(*timings):
+    return [{**vars(t)} for t in timings]
+
+
+QUIET, OVER = measurement(9.0), measurement(11.0)
+BUSY_OVER = measurement(12.0, robust_ms=9.0, contention=0.4)
+
+
+@pytest.mark.parametrize(
+    ("sessions", "undecided", "held"),
+    [
+        ([QUIET], True, False),
+        ([QUIET, QUIET], False, True),
+        ([QUIET, OVER], False, False),
+        ([OVER], False, False),
+        ([QUIET, BUSY_OVER], True, False),
+        ([QUIET, BUSY_OVER, QUIET], False, True),
+        ([BUSY_OVER] * (2 + REPEATS - 1), True, False),
+        ([BUSY_OVER] * (2 + REPEATS), False, False),
+        ([measurement(12.0, robust_ms=10.5, contention=0.4)], True, False),
+        ([measurement(12.0, robust_ms=11.5, contention=0.4)], False, False),
+    ],
+    ids=["one", "two", "one over", "over", "busy", "busy, then quiet", "always busy", "given up", "nearly", "clearly over"],
+)
+def test_when_a_network_holds_the_budget(sessions, undecided, held):
+    promise, sessions = Promise(BUDGET), _sessions(*sessions)
+    assert promise.undecided(sessions, 2) == undecided
+    assert promise.record(sessions, 2)["held"] == held
+
+
+def test_the_record_has_the_worst_session_the_spread_and_what_was_set_aside():
+    record = Promise(BUDGET).record(_sessions(measurement(9.0), BUSY_OVER, measurement(9.9, 10.5)), 2)
+    assert (record["p50_ms"], record["p90_ms"], record["n"]) == (9.9, 10.5, 100)
+    assert record["between"] == pytest.approx(0.1) and record["spread"] == 0.01
+    assert record["sessions"] == 3 and record["set_aside"] == 1 and record["contention"] == 0.0
+
+
+def test_what_is_exported_was_measured_twice_and_every_session_is_kept(searched):
+    found, _, run = searched(Meter(lambda _: 5.0))
+    timings = read_journal(run.journal).notes("timing")
+    for entry in [*found["finalists"], *found["anchors"]]:
+        assert entry["sessions"] == 2 and entry["n"] == 100
+        assert [k for k in timings if k.startswith(f"{entry['id']}/retrained")] == [
+            f"{entry['id']}/retrained/1",
+            f"{entry['id']}/retrained/2",
+        ]
+
+
+def test_a_busy_moment_is_waited_for_and_set_aside(searched):
+    met: dict[str, int] = {}
+
+    def session_ms(name):
+        met[name] = met.get(name, 0) + 1
+        return BUSY_OVER if met[name] == 2 else QUIET
+
+    found, _, run = searched(Meter(session_ms))
+    assert found["best"]["set_aside"] == 1 and found["best"]["p50_ms"] == 9.0
+    assert not found["over_budget_when_measured"] and found["busy"] is None
+    assert any(t["contention"] == 0.4 for t in read_journal(run.journal).notes("timing").values())
+
+
+def test_a_machine_that_stays_busy_is_said_and_nothing_is_promised(searched):
+    found, lines, _ = searched(Meter(lambda _: BUSY_OVER), trials=2)
+    assert found["best"] is None and found["busy"] == {"contention": 0.4}
+    assert "The machine was busy while this was measured: up to 40% slower" in lines
+    assert all(o["sessions"] == 1 + REPEATS for o in found["over_budget_when_measured"])
+    console = Console(record=True, width=200, file=open("/dev/null", "w"))  # noqa: SIM115
+    report.show(console, found)
+    assert "The machine was busy: up to 40%" in console.export_text()
+
+
+def test_percentile_90_must_hold_where_it_is_promised(searched):
+    calm = Predictor(ms=1.0, bound_ms=1.2)
+    found, _, run = searched(Meter(lambda _: measurement(5.0, p90_ms=11.0)), calm, trials=2)
+    assert found["best"] is not None and found["percentile"] == 50
+    shutil.rmtree(run.path)
+    found, _, _ = searched(Meter(lambda _: measurement(5.0, p90_ms=11.0)), calm, trials=2, percentile=90)
+    assert found["best"] is None and found["percentile"] == 90
+    assert {o["p90_ms"] for o in found["over_budget_when_measured"]} == {11.0}
+
+
+# --- a further search ---
+
+
+def test_when_all_are_over_the_budget_further_trials_have_the_corrected_bound(searched):
+    predictor = Assigned(3, 9.0, 7.0)  # the anchor and two candidates, then the others
+    found, lines, run = searched(Meter(lambda name: 1.3 * predictor.bounds[name], lambda _: 1.0), predictor, trials=2)
+    assert found["further_search"] == {"trials": 2, "growth": pytest.approx(1.3)}
+    assert "2 further trials" in lines
+    assert found["counts"]["trained"] == 4 and found["found"]["p50_ms"] == pytest.approx(9.1)
+    assert found["found"]["bound_ms"] == pytest.approx(9.1)
+    trials = [t for t in read_journal(run.journal).trials if t.anchor is None and t.outcome != "repeated"]
+    assert [t.estimate.bound_ms for t in trials] == pytest.approx([9.0, 9.0, 9.1, 9.1])
+
+
+def test_a_further_search_is_made_once(searched):
+    found, _, _ = searched(Meter(lambda _: BUDGET + 1, lambda _: 1.0), Assigned(3, 9.0, 7.0), trials=2)
+    assert found["found"] is None and found["finished"]
+    assert found["counts"]["trained"] <= 4
+
+
+def test_no_further_search_when_the_time_is_over(searched):
+    found, _, _ = searched(Meter(lambda _: BUDGET + 1), trials=2, seconds=1e-9)
+    assert found["further_search"] is None and found["ended"] == "the time was over"
+
+
+# --- a device that is elsewhere ---
+
+
+class Unmeasured(Meter):
+    def session(self, networks, task, seed):
+        raise AssertionError("nothing may be measured")
+
+    check = session
+
+
+def test_without_measuring_the_bound_constrains_and_nothing_is_claimed(searched):
+    found, _, _ = searched(Unmeasured(None), measure=False, device="board")
+    assert found["best"] and found["best"]["p50_ms"] is None and not found["measured"]
+    assert found["verdict"].startswith("Not measured: device board is elsewhere; measure export/model.onnx there.")
+    assert "measured within" not in found["verdict"] and "when it was measured" not in found["verdict"]
+    assert all(a["fits"] == (a["bound_ms"] <= BUDGET) for a in found["anchors"])
+    console = Console(record=True, width=200, file=open("/dev/null", "w"))  # noqa: SIM115
+    report.show(console, found)
+    assert "NOT measured" in console.export_text()
+
+
+@pytest.fixture
+def foreign(workshop, tmp_path):
+    """A profile of another machine, in a file."""
+    [profile] = (workshop / "data" / "compact-nas" / "devices").glob("*.json")
+    data = json.loads(profile.read_text())
+    data["device"]["cpu"] = "Another processor"
+    (tmp_path / "board.json").write_text(json.dumps(data))
+    return tmp_path / "board.json"
+
+
+@pytest.fixture
+def nas_here(workshop, tmp_path, monkeypatch, capsys):
+    """Runs `nas ARGUMENTS` in this process, with trainings made up; returns (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(workshop / "data"))
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(session, "_executor", lambda run: Executor)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_another_machines_profile_is_refused_by_the_name_of_the_flag_and_accepted_with_it(nas_here, small_search, foreign):
+    code, _, err = nas_here(*small_search, "--device", foreign, "--run", "run")
+    assert code == 2 and "another device" in err and "--no-measure" in err and not Path("run").exists()
+    code, out, err = nas_here(*small_search, "--device", foreign, "--run", "run", "--no-measure")
+    assert code == 0, err
+    assert "is elsewhere; measure export/model.onnx there" in out and "NOT measured" in out
+    assert Path("run/export/model.onnx").is_file()
+    found = json.loads(Path("run/result.json").read_text())
+    assert not found["measured"] and found["reach"]["samples"] > 0 and found["reach"]["anchors"]
+    assert nas_here("resume", "run")[0] == 0
+
+
+@pytest.mark.parametrize("flags", [["--confidence", "1.5"], ["--confidence", "1"], ["--percentile", "75"]])
+def test_wrong_promises(nas_here, small_search, flags):
+    code, _, err = nas_here(*small_search, *flags)
+    assert code == 2 and flags[0] in err
+
+
+def test_a_confidence_that_the_profile_has_too_few_networks_for(nas_here, small_search):
+    code, _, err = nas_here(*small_search, "--confidence", "0.99")
+    assert code == 2 and "too few" in err and "0.99" in err
+
+
+def test_runs_of_earlier_versions_still_open():
+    run = open_run(EXAMPLE)
+    assert (run.config.percentile, run.config.confidence, run.config.measure) == (50, 0.95, True)
+    found = result(run) if run.journal.is_file() else json.loads((EXAMPLE / "result.json").read_text())
+    assert found["best"]["p50_ms"] <= found["budget_ms"]
+    report.show(Console(file=open("/dev/null", "w")), found)  # noqa: SIM115
+
+
+# --- diagnosis ---
+
+
+def each(predict):
+    return lambda genotypes: [predict(genotype) for genotype in genotypes]
+
+
+def test_the_survey_counts_the_share_and_says_which_anchors_fit(tmp_path, small_space):
+    space = _space(tmp_path, small_space)
+
+    def predict(genotype):
+        ms = float(len(genotype.blocks))
+        return Predicted(ms, 1.1 * ms)
+
+    reach = survey(space, each(predict), 3.5, space.reference_networks(), samples=400)
+    assert reach.samples == 400 and reach.fastest_ms == 3.0 and reach.slowest_ms == 4.0
+    assert reach.share == pytest.approx(0.5, abs=0.1) and reach.share_error == pytest.approx(0.025, abs=0.001)
+    assert [(a.name, a.fits) for a in reach.anchors] == [("mobilenet_v3:small", False)]
+    assert any("over it by their bound: mobilenet_v3:small" in line for line in reach.lines())
+
+
+def test_a_budget_that_nothing_meets_is_refused_with_the_figures(tmp_path, small_space):
+    space = _space(tmp_path, small_space)
+    with pytest.raises(InputError, match=r"fastest is predicted at 3.00 ms.*median.*slowest.*anchors within it: none"):
+        survey(space, each(lambda g: Predicted(float(len(g.blocks)), 5.0)), 1.0, space.reference_networks(), samples=64)
+
+
+def test_operations_that_the_profile_lacks_are_counted_and_an_anchor_with_them_is_named(tmp_path, small_space):
+    space = _space(tmp_path, small_space)
+
+    def predict(genotype):
+        if any(b.kind == "shuffle" for b in genotype.blocks) or len(genotype.blocks) > 4:
+            raise InputError("runs split, which no network had")
+        return Predicted(1.0, 1.1)
+
+    reach = survey(space, each(predict), 2.0, space.reference_networks(), samples=100)
+    assert reach.samples + reach.refused == 100 and reach.refused > 0 and reach.share == 1 and reach.share_error > 0
+    assert "not predicted: mobilenet_v3:small" in " ".join(reach.lines())
+
+
+def _space(folder, text):
+    (folder / "small.yaml").write_text(text)
+    return load_space(str(folder / "small.yaml"))
