@@ -105,7 +105,8 @@ class Search:
         """Predicted latency at the deployment input, its bound as corrected so far, and cost."""
         prediction = self._predictor.predict(genotype, self._deploy)
         found = cost(genotype, self._deploy)
-        return Estimate(prediction.ms, prediction.bound_ms * self._tail * self._growth, found.params, found.macs)
+        bound_ms = prediction.bound_ms * self._tail * self._growth
+        return Estimate(prediction.ms, bound_ms, found.params, found.macs, prediction.extrapolated)
 
     def _propose_and_train(self) -> None:
         source = _Proposals(
@@ -172,7 +173,7 @@ class Search:
         """Anchors whose predicted upper bound is within the budget, as trials; those entered before are left out."""
         for entry in self._anchors.values():
             try:
-                fits = self.estimate(entry.genotype).bound_ms <= self._config.budget_ms
+                fits = self.estimate(entry.genotype).fits(self._config.budget_ms)
             except InputError:
                 continue  # an operation that the device profile does not cover: measured, not predicted
             proposal = self._study.seed_anchor(entry) if fits else None

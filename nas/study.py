@@ -2,7 +2,7 @@
 
 The only module that knows Optuna. Every proposal is a trial in the journal, with its genotype, figures and outcome:
 
-    rejected   its predicted upper bound is over the budget; it was never trained
+    rejected   its predicted upper bound is over the budget, or the device profile does not cover it; it was never trained
     repeated   the same network came up before; answered from memory
     running    being trained
     trained    trained to the end, or `stopped` early by successive halving
@@ -22,6 +22,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from evaluators.latency.predictor import MOST_EXTRAPOLATED
 from nas.journal import Journal
 from search_spaces.anchor import Anchor
 from search_spaces.errors import InputError, near_miss
@@ -38,12 +39,17 @@ SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
 
 @dataclass(frozen=True)
 class Estimate:
-    """What is known of a genotype before it is trained."""
+    """What is known of a genotype before it is trained; `extrapolated` is the share of its latency beyond the profile."""
 
     predicted_ms: float
     bound_ms: float
     params: int
     macs: int
+    extrapolated: float = 0.0
+
+    def fits(self, budget_ms: float) -> bool:
+        """Whether the bound holds the budget, and the profile covers enough of the network for the bound to mean it."""
+        return self.bound_ms <= budget_ms and self.extrapolated <= MOST_EXTRAPOLATED
 
 
 @dataclass(frozen=True)
@@ -132,8 +138,9 @@ class Study:
             estimate = self._estimate(genotype)
             if genotype.text in self._known:
                 self._answer_from_memory(trial, genotype, estimate)
-            elif estimate.bound_ms > self._budget_ms:
-                self._write(trial, _attributes("search", genotype, estimate, "rejected"))
+            elif not estimate.fits(self._budget_ms):
+                reason = "" if estimate.bound_ms > self._budget_ms else "beyond what the device profile was measured for"
+                self._write(trial, _attributes("search", genotype, estimate, "rejected", reason))
                 self._study.tell(trial, state=TrialState.FAIL)
             else:
                 self._write(trial, _attributes("search", genotype, estimate, "running"))
@@ -269,7 +276,9 @@ def _read(trial: FrozenTrial) -> Proposal:
         number=trial.number,
         origin=known["origin"],
         genotype=Genotype.parse(known["genotype"], f"journal, trial {trial.number}"),
-        estimate=Estimate(known["predicted_ms"], known["bound_ms"], known["params"], known["macs"]),
+        estimate=Estimate(
+            known["predicted_ms"], known["bound_ms"], known["params"], known["macs"], known.get("extrapolated", 0.0)
+        ),
         outcome=known["outcome"],
         reason=known["reason"],
         accuracies=tuple(value for _, value in sorted(trial.intermediate_values.items())),

@@ -16,7 +16,7 @@ class Predictor:
     """Every network is predicted at `ms` with a bound of `bound_ms`."""
 
     def __init__(self, ms=5.0, bound_ms=6.0):
-        self.prediction = SimpleNamespace(ms=ms, bound_ms=bound_ms)
+        self.prediction = SimpleNamespace(ms=ms, bound_ms=bound_ms, extrapolated=0.0)
 
     def predict(self, genotype, task):
         return self.prediction

@@ -34,7 +34,7 @@ class Assigned:
 
     def predict(self, genotype, task):
         bound_ms = self.bounds.setdefault(genotype.id, self.first if len(self.bounds) < self.few else self.later)
-        return SimpleNamespace(ms=bound_ms / 1.2, bound_ms=bound_ms)
+        return SimpleNamespace(ms=bound_ms / 1.2, bound_ms=bound_ms, extrapolated=0.0)
 
 
 @pytest.fixture

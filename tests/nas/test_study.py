@@ -1,6 +1,7 @@
 """The study: the gate, the memory, early stopping, and going on from the journal."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -168,3 +169,11 @@ def test_training_seeds_follow_from_seed_genotype_and_stage():
     assert training_seed(0, a, "search") == training_seed(0, a, "search")
     different = [(0, a, "search"), (1, a, "search"), (0, b, "search"), (0, a, "final")]
     assert len({training_seed(*arguments) for arguments in different}) == 4
+
+
+def test_what_the_profile_does_not_cover_is_rejected_with_its_reason(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("nas.study.MOST_REFUSALS", 3)
+    study = Study(tmp_path / "journal.log", small, lambda g: replace(_estimate(g), extrapolated=0.5), 1.5, "random", 0)
+    assert study.ask() is None
+    reasons = {(t.outcome, t.reason) for t in study.trials()}
+    assert reasons == {("rejected", "beyond what the device profile was measured for")}
