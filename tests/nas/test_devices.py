@@ -69,6 +69,7 @@ def own_folder(tmp_path, monkeypatch):
 def nas(monkeypatch, capsys, workshop):
     """Runs a command; returns exit code, output, errors."""
     monkeypatch.setenv("XDG_DATA_HOME", str(workshop / "data"))
+    monkeypatch.setenv("COLUMNS", "200")
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["nas", *map(str, words)])

@@ -68,7 +68,7 @@ def test_agrees_with_the_optimised_graph(lines: str, tmp_path: Path) -> None:
 
 
 def test_layout_is_handed_from_block_to_block() -> None:
-    genotype = Genotype.parse("conv 32/2\nshuffle 32/1\ninverted_residual 32/1\nhead")
+    genotype = Genotype.parse("conv 32/2\nshuffle 32/1\ninverted_residual 48/1\nhead")
     stem, shuffle, inverted, _ = lowered_blocks(genotype, TASK)
     assert (stem.out_layout, shuffle.out_layout, inverted.out_layout) == ("blocked", "plain", "blocked")
     assert "reorder_plain" in shuffle.totals and "reorder_blocked" in inverted.totals
