@@ -181,14 +181,14 @@ def test_a_second_process_on_one_run_is_refused(finished):
 
 
 def _wait_for_trained(run: Path, n: int, process: subprocess.Popen):
-    for _ in range(600):
+    for _ in range(900):  # seconds; a limit against hanging, wide enough for a machine that is busy with other work
         if (run / "journal.log").is_file():
             ended = [t for t in read_journal(run / "journal.log").trials if t.outcome in ("trained", "stopped")]
             if len(ended) >= n:
                 return ended
         assert process.poll() is None, process.stderr.read()
-        time.sleep(0.2)
-    raise AssertionError("nothing was trained in two minutes")
+        time.sleep(1.0)
+    raise AssertionError("nothing was trained in a quarter of an hour")
 
 
 def _kill_with_workers(process: subprocess.Popen) -> None:
@@ -211,7 +211,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(workshop, small_search, tmp_
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     _wait_for_trained(run, 1, process)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 130, err
     assert f"nas resume {run}" in out and "Traceback" not in err
     assert not _result(run)["finished"]
