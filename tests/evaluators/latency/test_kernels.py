@@ -6,6 +6,7 @@ from pathlib import Path
 import onnx
 import onnxruntime
 import pytest
+from processor import blocks_of_16
 
 from evaluators.latency.kernels import lowered_blocks, total_kernels
 from evaluators.onnx import export_onnx
@@ -49,12 +50,6 @@ def theirs(genotype: Genotype, folder: Path) -> Counter[str]:
     onnxruntime.InferenceSession(str(folder / "network.onnx"), options, providers=["CPUExecutionProvider"])
     types = Counter(node.op_type for node in onnx.load(folder / "optimised.onnx").graph.node)
     return Counter({name: n for name, ops in CLASSES.items() if (n := sum(types[op] for op in ops))})
-
-
-def blocks_of_16() -> bool:
-    """ONNX Runtime blocks by 16 channels with AVX-512 only; the lowering is written for that."""
-    cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.exists() and "avx512f" in cpuinfo.read_text()
 
 
 @pytest.mark.skipif(not blocks_of_16(), reason="needs a processor with AVX-512")

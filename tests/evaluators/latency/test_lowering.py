@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from processor import blocks_of_16
 
 from evaluators.latency.kernels import Size, lowered_blocks
 from evaluators.latency.onnxruntime_profile import kernel_times
@@ -20,6 +21,7 @@ Kernels = Counter[tuple[str, Size]]
 # What is decided across the borders of blocks (batch norms of two blocks that fold into one convolution) and the part of a
 # split that is reordered are not seen by a lowering block by block.
 MOST_DIFFERENT = 0.01
+pytestmark = pytest.mark.skipif(not blocks_of_16(), reason="needs a processor with AVX-512")
 EXACT = ("mobilenet_v1", "mobilenet_v2", "mobilenet_v3", "shufflenet_v2", "mnasnet", "squeezenet", "efficientnet_lite")
 
 
