@@ -95,10 +95,6 @@ class BlockSpec:
         """The lines of `times` such blocks in a row."""
         return [self.line + (f" x{times}" if times > 1 else ""), *self._branch_lines()]
 
-    def size(self) -> int:
-        """How many blocks this is, those in its branches included."""
-        return 1 + sum(spec.size() for branch in self.branches for spec in branch)
-
     def out_width(self, c_in: int) -> int:
         """Output channels for `c_in` input channels; raises InputError when branches that must agree do not."""
         if not self.branches:

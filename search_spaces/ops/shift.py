@@ -1,5 +1,6 @@
 """Shifts of feature maps by moving data: the grouped shift of ShiftNet and the learnable sparse shift of FE-Net."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any, Literal, NamedTuple, Self
@@ -103,7 +104,7 @@ class GroupedShift(nn.Module):
         return _Move.apply(x, self.runs) if self.training else shift(x, self.runs)
 
 
-class LearntShift(nn.Module):
+class LearntShift(nn.Module, ABC):
     """A shift whose channels learn how far down (`row_offsets`) and right (`col_offsets`) they read, [C] each, in pixels.
 
     These parameters want no weight decay. The plan by which channels move follows from them.
@@ -127,8 +128,9 @@ class LearntShift(nn.Module):
                 self._plan, self._planned_for = self._planned(*offsets), values
         return self._plan
 
+    @abstractmethod
     def _planned(self, rows: Tensor, cols: Tensor) -> Plan:
-        raise NotImplementedError
+        """The plan of these offsets."""
 
     def train(self, mode: bool = True) -> Self:
         self.plan()

@@ -1,6 +1,7 @@
 """A small space, pictures that can be told apart, and a device profile measured for the space; made once a session."""
 
 import os
+import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -106,3 +107,25 @@ def made_run(workshop, small_space, tmp_path):
         return create(tmp_path / "run", Config(**usual | settings), small_space, profile)
 
     return make
+
+
+@pytest.fixture
+def nas_here(workshop, tmp_path, monkeypatch, capsys):
+    """Runs `nas ARGUMENTS` in this process; returns (exit code, standard output, standard error)."""
+    from nas.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(workshop / "data"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run

@@ -18,26 +18,6 @@ from search_spaces.task import Task
 
 
 @pytest.fixture
-def nas_here(workshop, tmp_path, monkeypatch, capsys):
-    """Runs `nas ARGUMENTS` in this process; returns (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_DATA_HOME", str(workshop / "data"))
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
-
-@pytest.fixture
 def refused(nas_here):
     """Runs a command that must be refused; returns its one message."""
 

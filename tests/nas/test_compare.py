@@ -1,36 +1,18 @@
 """Where the milliseconds go: `nas show` by kernel class, with a plot and measured, and `nas compare`."""
 
 import json
-import sys
 
 import pytest
 from PIL import Image
-
-from nas import cli
 
 FIRST = "conv 16/1\nshuffle 24/2\nhead\n"
 SECOND = "conv 8/1\ninverted_residual 16/2 expand=4\ninverted_residual 16/1\nhead\n"
 
 
-@pytest.fixture
-def nas_here(workshop, tmp_path, monkeypatch, capsys):
-    """Runs `nas ARGUMENTS` in this process; returns (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_DATA_HOME", str(workshop / "data"))
-    monkeypatch.setenv("COLUMNS", "200")
+@pytest.fixture(autouse=True)
+def texts(tmp_path):
     (tmp_path / "first.txt").write_text(FIRST)
     (tmp_path / "second.txt").write_text(SECOND)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

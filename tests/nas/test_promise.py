@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +11,7 @@ from made_up_search import Executor, Meter, Predictor, View, measurement
 from rich.console import Console
 
 from evaluators.data import Dataset, Split
-from nas import cli, report, session
+from nas import report, session
 from nas.promise import CHECK_EVERY, REPEATS, Promise, growth
 from nas.reach import Predicted, survey
 from nas.result import result
@@ -273,23 +272,10 @@ def foreign(workshop, tmp_path):
 
 
 @pytest.fixture
-def nas_here(workshop, tmp_path, monkeypatch, capsys):
-    """Runs `nas ARGUMENTS` in this process, with trainings made up; returns (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_DATA_HOME", str(workshop / "data"))
-    monkeypatch.setenv("COLUMNS", "200")
+def nas_here(nas_here, monkeypatch):
+    """Runs `nas ARGUMENTS` with trainings made up."""
     monkeypatch.setattr(session, "_executor", lambda run: Executor)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
+    return nas_here
 
 
 def test_another_machines_profile_is_refused_by_the_name_of_the_flag_and_accepted_with_it(nas_here, small_search, foreign):

@@ -103,7 +103,7 @@ def test_branches_as_written() -> None:
     assert first == second and [len(branch) for branch in first.branches] == [2, 0]
     assert [spec.line for spec in every_block([first])] == ["add act=relu", "conv 8/1", "concat", "conv 4/1", "conv 4/1"]
     assert genotype.text == RESIDUAL + "head\n"
-    assert first.size() == 5 and first.branches[0][1].out_width(8) == 12
+    assert first.branches[0][1].out_width(8) == 12
 
 
 def test_a_strided_block_with_branches_loses_its_strides_as_a_whole() -> None:
