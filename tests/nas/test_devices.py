@@ -14,7 +14,6 @@ from evaluators.latency.bundle import import_results, write_bundle
 from evaluators.latency.measure import Sample
 from evaluators.latency.predictor import Predictor
 from evaluators.latency.profile import calibrated, choose_networks, load_profile
-from nas.cli import main
 from nas.devices import verdict
 from search_spaces.errors import InputError
 from search_spaces.space import load_space
@@ -66,22 +65,8 @@ def own_folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def nas(monkeypatch, capsys, workshop):
-    """Runs a command; returns exit code, output, errors."""
-    monkeypatch.setenv("XDG_DATA_HOME", str(workshop / "data"))
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["nas", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = stop.code
-        found = capsys.readouterr()
-        return code, found.out, found.err
-
-    return run
+def nas(nas_here):
+    return nas_here
 
 
 def test_a_bundle_holds_what_it_says(bundle):
