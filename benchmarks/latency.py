@@ -1,17 +1,22 @@
 """How far predicted latency is from measured, on networks that the profile has not seen, beside simpler predictors.
 
-usage: python benchmarks/latency.py [--space S] [--networks N] [--seconds S] [--profile FILE.json]
+usage: python benchmarks/latency.py [--space S] [--networks N] [--seconds S] [--profile FILE.json] [--seed N]
+                                    [--keep TIMES.json | --from TIMES.json]
 
 Networks are drawn with another seed than calibration's, and the space's anchors are added; all are exported and timed now,
-in another process than calibration was. The baselines are fitted to the same profile's fit networks. Every figure is of one
-run: n, the noise of measuring and how busy the machine was stand above the table.
+in another process than calibration was, or, with --from, taken from what an earlier call kept. The baselines are fitted to
+the same profile's fit networks. Every figure is of one run: n, the noise of measuring and how busy the machine was stand
+above the table. Figures to quote come from the default seed; whoever works on the predictor draws with another one.
 """
 
 import argparse
+import json
 import random
 import statistics
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,38 +39,86 @@ Array = NDArray[np.float64]
 Network = tuple[Genotype, Task]
 Predict = Callable[[Sequence[Network]], Array]
 
-_SEED = 20_000
 _GROUP = 10
 
 
+@dataclass(frozen=True)
+class Timed:
+    """A network as it was measured: evaluators.latency.measure says what the figures are."""
+
+    genotype: str
+    classes: int
+    anchor: bool
+    robust_ms: float
+    p50_ms: float
+    spread: float
+    contention: float
+
+
 def main() -> None:
+    flags = _flags()
+    profile, space = load_profile(flags.profile), load_space(flags.space)
+    timed = _kept(flags.kept, profile, space) if flags.kept else _measured(profile, space, flags)
+    if flags.keep:
+        content = {"device": asdict(profile.device), "space": space.name, "networks": [asdict(t) for t in timed]}
+        flags.keep.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    _report(Predictor(profile, space.name), profile, space, timed)
+
+
+def _flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--space", default="mobile")
     parser.add_argument("--networks", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=240.0)
     parser.add_argument("--profile", default="local")
-    flags = parser.parse_args()
-    profile, space = load_profile(flags.profile), load_space(flags.space)
-    predictor = Predictor(profile, space.name)
-    sampled = _unseen(space, profile, flags.networks)
-    anchors = [(a.genotype, space.task(1000)) for a in space.reference_networks()]
-    measured = _measure([*sampled, *anchors], profile, space, flags.seconds)
-    spread, contention = (statistics.median(getattr(m, name) for m in measured) for name in ("spread", "contention"))
+    parser.add_argument("--seed", type=int, default=20_000)
+    files = parser.add_mutually_exclusive_group()
+    files.add_argument("--keep", type=Path)
+    files.add_argument("--from", type=Path, dest="kept")
+    return parser.parse_args()
+
+
+def _report(predictor: Predictor, profile: Profile, space: SearchSpace, timed: Sequence[Timed]) -> None:
+    sampled, anchors = [t for t in timed if not t.anchor], [t for t in timed if t.anchor]
+    spread, contention = (statistics.median(getattr(t, name) for t in timed) for name in ("spread", "contention"))
     print(f"{profile.device}; {len(sampled)} sampled networks of {space.name} and {len(anchors)} anchors")
     print(f"noise of one figure {spread:.1%}, the machine {contention:.0%} slower than when it was quietest (medians)")
-    truth = np.array([m.robust_ms for m in measured])
-    for title, part in (("sampled", slice(len(sampled))), ("anchors", slice(len(sampled), None))):
+    predictors = _predictors(predictor, profile, space)
+    for title, part in (("sampled", sampled), ("anchors", anchors)):
         print(f"\n{title:<34}{'rmspe':>8}{'bias':>8}{'in 5 %':>8}{'in 10 %':>9}{'worst':>8}{'rank':>7}")
-        for name, predict in _predictors(predictor, profile, space).items():
-            _row(name, predict([*sampled, *anchors][part]), truth[part])
-    bounds = np.array([p.bound_ms for p in (predictor.predict(g, t) for g, t in sampled)])
-    held, slack = truth[: len(sampled)] <= bounds, bounds / truth[: len(sampled)] - 1
-    print(f"\nupper bound at 95 %: holds for {held.mean():.1%} of {len(held)}, {slack.mean():.1%} above on average")
+        for name, predict in predictors.items():
+            _row(name, predict(_networks(part, space)), np.array([t.robust_ms for t in part]))
+    bounds = np.array([predictor.predict(genotype, task).bound_ms for genotype, task in _networks(sampled, space)])
+    over = bounds / np.array([t.robust_ms for t in sampled]) - 1
+    print(f"\nupper bound at 95 %: holds for {np.mean(over >= 0):.1%} of {len(over)}, {over.mean():.1%} above on average")
 
 
-def _unseen(space: SearchSpace, profile: Profile, count: int) -> list[Network]:
-    known = {n.genotype for n in profile.spaces[space.name].networks}
-    rng = random.Random(_SEED)
+def _networks(timed: Sequence[Timed], space: SearchSpace) -> list[Network]:
+    return [(Genotype.parse(t.genotype), space.task(t.classes)) for t in timed]
+
+
+def _kept(path: Path, profile: Profile, space: SearchSpace) -> list[Timed]:
+    """What an earlier call kept, without networks that the profile was measured on."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if (content["device"], content["space"]) != (asdict(profile.device), space.name):
+        sys.exit(f"{path} is of another device or space: {content['device']}, {content['space']}")
+    known = {n.genotype for n in profile.calibration(space.name).networks}
+    return [Timed(**network) for network in content["networks"] if network["genotype"] not in known]
+
+
+def _measured(profile: Profile, space: SearchSpace, flags: argparse.Namespace) -> list[Timed]:
+    """Unseen networks and the space's anchors, exported and timed now."""
+    sampled = _unseen(space, profile, flags.networks, flags.seed)
+    networks = [*sampled, *((a.genotype, space.task(1000)) for a in space.reference_networks())]
+    return [
+        Timed(genotype.text, task.classes, i >= len(sampled), m.robust_ms, m.p50_ms, m.spread, m.contention)
+        for i, ((genotype, task), m) in enumerate(zip(networks, _measure(networks, profile, space, flags.seconds), strict=True))
+    ]
+
+
+def _unseen(space: SearchSpace, profile: Profile, count: int, seed: int) -> list[Network]:
+    known = {n.genotype for n in profile.calibration(space.name).networks}
+    rng = random.Random(seed)
     found: dict[Genotype, Task] = {}
     while len(found) < count:
         genotype = space.sample(rng)
@@ -85,7 +138,7 @@ def _measure(networks: Sequence[Network], profile: Profile, space: SearchSpace, 
                 write_network(Chosen(networks[i][0], networks[i][1].classes, VERIFY), networks[i][1].input, code, path)
             found += list(zip(group, measure_here(paths, seconds * len(group) / len(order), bench), strict=True))
         print(f"measured {len(found)} of {len(order)}", flush=True)
-    return [measurement for _, measurement in sorted(found)]
+    return [measurement for _, measurement in sorted(found, key=lambda entry: entry[0])]
 
 
 def _predictors(predictor: Predictor, profile: Profile, space: SearchSpace) -> dict[str, Predict]:

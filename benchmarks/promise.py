@@ -13,7 +13,7 @@ import random
 import statistics
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,12 @@ from evaluators.latency.profile import load_profile
 from evaluators.latency.remeasure import Bench, measure_apart
 from evaluators.latency.runtime import load_runtime
 from evaluators.training.recipe import load_recipe
+from evaluators.training.weights import load_network
 from nas import report
 from nas.console import make_console
 from nas.jobs import Progress, Setting, Source
 from nas.run import Config, Run, create
-from nas.search import Search, load_network
+from nas.search import Search
 from nas.session import known_profile, measure_device, predictor_of, space_text
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
@@ -54,7 +55,7 @@ class Formula:
     def run(self, source: Source) -> None:
         while job := source.next():
             genotype = Genotype.parse(job.genotype)
-            for epoch in range(1, job.epochs + 1):
+            for epoch in range(1, job.recipe.epochs + 1):
                 if source.progress(job, Progress(epoch, 0.0, accuracy(genotype, self._task), 0.0)):
                     break
             if job.keep:
@@ -167,7 +168,8 @@ def _config(space: str, budget_ms: float, seed: int, flags: argparse.Namespace) 
         sampler="tpe",
         workers=1,
         address=None,
-        recipe=replace(load_recipe("standard"), epochs=1, final_epochs=1),
+        recipe=load_recipe("proxy", epochs=1),
+        final_recipe=load_recipe("final", epochs=1),
         confidence=flags.confidence,
         percentile=flags.percentile,
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from nas.pareto import COSTS
 from search_spaces.errors import InputError
 
 _UNITS = {"us": 0.001, "µs": 0.001, "ms": 1.0, "s": 1000.0}
@@ -37,6 +38,16 @@ DURATION = _Quantity("duration", _TIMES, "15m")
 _AT_LEAST_1 = click.IntRange(min=1)
 
 
+def _objectives(_: click.Context, __: click.Parameter, value: str) -> str | None:
+    """The second objective, None when accuracy is the only one."""
+    first, _comma, second = (part.strip() for part in value.partition(","))
+    if first != "accuracy" or second not in ("", *COSTS):
+        raise click.BadParameter(
+            f'"{value}" is not accuracy, or accuracy and one of {", ".join(COSTS)}, such as accuracy,latency'
+        )
+    return second or None
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="compact-nas", prog_name="nas")
 def cli() -> None:
@@ -58,14 +69,45 @@ def cli() -> None:
 )
 @click.option("--trials", type=_AT_LEAST_1, default=12, show_default=True, help="Candidates to train, anchors not counted.")
 @click.option("--time", "seconds", type=DURATION, help="Ask for no more candidates after this long: 15m.")
-@click.option("--workers", type=_AT_LEAST_1, help="Trainings at once.  [default: one a processor]")
+@click.option(
+    "--workers", type=_AT_LEAST_1, help="Trainings at once.  [default: one a processor, of the cluster if there is one]"
+)
 @click.option("--address", help="An existing Ray cluster, such as 10.0.0.1:6379, instead of this machine.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Everything random follows from it.")
-@click.option("--sampler", default="tpe", show_default=True, help="Who proposes candidates: tpe or random.")
+@click.option(
+    "--sampler",
+    default="surrogate",
+    show_default=True,
+    help="Who proposes candidates: surrogate, tpe, nsga2, evolution or random.",
+)
+@click.option(
+    "--objectives",
+    "cost",
+    default="accuracy",
+    show_default=True,
+    callback=_objectives,
+    help="accuracy, or accuracy,latency (params, macs): the front of both.",
+)
 @click.option("--finalists", type=_AT_LEAST_1, default=3, show_default=True, help="How many of the best are retrained longer.")
-@click.option("--recipe", default="standard", show_default=True, help="Training recipe: a name or a .yaml file.")
+@click.option(
+    "--final-seeds", type=_AT_LEAST_1, default=2, show_default=True, help="Seeds that those are retrained with which may win."
+)
+@click.option("--baseline", is_flag=True, help="Random search of as many trainings as well, to compare with.")
+@click.option(
+    "--evaluator",
+    type=click.Choice(["training", "supernet"]),
+    default="training",
+    show_default=True,
+    help="Who rates candidates: a short training each, or weights that they share, trained once.",
+)
+@click.option(
+    "--supernet-epochs", type=_AT_LEAST_1, default=20, show_default=True, help="For how long shared weights are trained."
+)
+@click.option("--recipe", default="proxy", show_default=True, help="How candidates are trained: a name or a .yaml file.")
+@click.option("--final-recipe", default="final", show_default=True, help="How finalists and anchors are retrained.")
 @click.option("--epochs", type=_AT_LEAST_1, help="Epochs of a candidate that is not stopped early.  [default: the recipe's]")
 @click.option("--final-epochs", type=_AT_LEAST_1, help="Epochs of finalists and anchors.  [default: the recipe's]")
+@click.option("--distill", metavar="TEACHER", help="Retrain with a teacher: a trained network's folder, or an anchor.")
 @click.option(
     "--train-size",
     type=_AT_LEAST_1,
@@ -102,10 +144,28 @@ def search(**flags: Any) -> None:
 
 
 @cli.command()
+@click.argument("what", metavar="ANCHOR|FILE|RUN")
+@click.option("--data", help="NAME or NAME:PATH; see `nas list datasets`.  [default: the run's, else fashion-mnist-small]")
+@click.option("--recipe", default="full", show_default=True, help="How it is trained: a name or a .yaml file.")
+@click.option("--epochs", type=_AT_LEAST_1, help="For how many epochs.  [default: the recipe's]")
+@click.option("--train-size", type=_AT_LEAST_1, help="Side of the training pictures.  [default: as in `nas search`]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Everything random follows from it.")
+@click.option("--distill", metavar="TEACHER", help="Train with a teacher: a trained network's folder, or an anchor.")
+@click.option("--space", "space_name", default="mobile", show_default=True, help="Whose input a genotype FILE is deployed at.")
+@click.option("--to", "folder", type=click.Path(path_type=Path), help="The folder.  [default: runs/train-NAME-TIME]")
+@click.option("--download", is_flag=True, help="Let the data set be downloaded (checksums are verified).")
+def train(**flags: Any) -> None:
+    """Train an anchor, a genotype file's network or a run's best at full length, for deployment."""
+    from nas import train as training
+
+    training.start(**flags)
+
+
+@cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--workers", type=_AT_LEAST_1, help="Trainings at once.  [default: as before]")
 def resume(run: Path, workers: int | None) -> None:
-    """Go on with an interrupted search; nothing that was finished is done again."""
+    """Go on with an interrupted search or training; nothing that was finished is done again."""
     from nas import session
 
     session.resume(run, workers)
@@ -114,10 +174,22 @@ def resume(run: Path, workers: int | None) -> None:
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
 def status(run: Path) -> None:
-    """How far a run is, and the best so far."""
+    """How far a run or a training is, and the best so far."""
     from nas import describe
 
     describe.status(run)
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--latency-budget", "budget_ms", type=LATENCY, help="Another budget than the run's: 12ms.  [default: show the front]"
+)
+def best(run: Path, budget_ms: float | None) -> None:
+    """What a run answers for another latency budget, without another search."""
+    from nas import best as answers
+
+    answers.best(run, budget_ms)
 
 
 @cli.command()

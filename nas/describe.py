@@ -23,17 +23,20 @@ if TYPE_CHECKING:
 
 
 def status(path: Path) -> None:
-    """How far a run is; read from its journal, also while another process works on it."""
-    from nas import report
+    """How far a run or a training is; read from its folder, also while another process works on it."""
+    from nas import report, train
     from nas.result import result
 
+    if train.is_training(path):
+        train.status(path)
+        return
     console = make_console()
     run = open_run(path)
     found = result(run)
     if found["finished"]:
         report.show(console, found)
         return
-    n, doing = found["counts"], "at work" if is_running(run) else f"interrupted; `nas resume {path}` goes on"
+    n, doing = found["counts"], "at work" if is_running(path) else f"interrupted; `nas resume {path}` goes on"
     console.print(f"{run.path}: {doing}", highlight=False)
     console.print(
         f"{n['trained']} of {run.config.trials} candidates trained ({n['stopped_early']} stopped early), {n['failed']} failed, "
@@ -222,7 +225,7 @@ def _predicted(predictor: Any, entry: Any) -> str:
 
 
 def _leader(run: Any) -> Any:
-    from nas.search import ranking
+    from nas.standing import ranking
     from nas.study import read_journal
 
     leaders = ranking(read_journal(run.journal).trials, anchors=True)

@@ -3,11 +3,12 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nas.run import Config, Run
-from nas.search import load_network
+from evaluators.training.weights import GENOTYPE, WEIGHTS, load_network, save_weights
+from nas.run import Run
 from search_spaces.anchor import Anchor
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
@@ -17,28 +18,65 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def export(run: Run, network: dict[str, Any], folder: Path) -> list[Path]:
-    """Writes a network of a run's result: genotype.txt, weights.safetensors, model.onnx, model.json; returns the files.
+@dataclass(frozen=True)
+class Trained:
+    """A network with its weights (safetensors), what it was trained on, and what is known of it.
 
-    model.onnx has the deployment input, at which latency was measured. When training used pictures of another size, a
+    `deploy` is the task at the deployment input, `train_size` the side of the training pictures, `mean` and `std` are those
+    of the training pixels by channel, scaled to 0..1. Accuracies are 0..1, None where unknown.
+    """
+
+    genotype: Genotype
+    weights: Path
+    deploy: Task
+    train_size: int
+    classes: list[str]
+    mean: list[float]
+    std: list[float]
+    validation: float | None
+    test: float | None
+    latency_ms: dict[str, Any] | None = None
+
+
+def export(run: Run, network: dict[str, Any], folder: Path) -> list[Path]:
+    """Writes a network of a run's result, with the weights of its first seed, which were measured; as `export_trained`."""
+    config = run.config
+    trained = Trained(
+        genotype=Genotype.parse(network["genotype"]),
+        weights=run.weights(network["id"]),
+        deploy=run.space().task(len(config.classes)),
+        train_size=config.train_size,
+        classes=config.classes,
+        mean=config.mean,
+        std=config.std,
+        validation=next(iter(network["validation_by_seed"]), None),
+        test=next(iter(network["test_by_seed"]), None),
+        latency_ms={k: network[k] for k in ("predicted_ms", "bound_ms", "p50_ms", "p90_ms", "n")},
+    )
+    return export_trained(trained, folder)
+
+
+def export_trained(trained: Trained, folder: Path) -> list[Path]:
+    """Writes genotype.txt, weights.safetensors, model.onnx, model.json; returns the files.
+
+    model.onnx has the deployment input, at which latency is measured. When training used pictures of another size, a
     second file model_SIZE.onnx has the training input, at which the accuracy was measured. An earlier export in `folder`
     is replaced; raises InputError when the folder holds anything else, or cannot be written.
     """
     from evaluators.onnx import export_onnx
 
-    genotype, weights = Genotype.parse(network["genotype"]), run.weights(network["id"])
-    deploy, train_size = run.space().task(len(run.config.classes)), run.config.train_size
+    deploy, train_size = trained.deploy, trained.train_size
     _check_folder(folder)
     sizes = {"model.onnx": deploy}
     if train_size != deploy.input[1]:
         sizes[f"model_{train_size}.onnx"] = deploy.at(train_size)
 
     def write(part: Path) -> None:
-        shutil.copyfile(weights, part / "weights.safetensors")
+        shutil.copyfile(trained.weights, part / WEIGHTS)
         for name, task in sizes.items():
-            export_onnx(load_network(genotype, task, weights), task, part / name)
+            export_onnx(load_network(trained.genotype, task, trained.weights), task, part / name)
 
-    return _replace(folder, genotype, _card(network, sizes, run.config), write)
+    return _replace(folder, trained.genotype, _card(trained, sizes), write)
 
 
 def export_network(known: Anchor, network: "nn.Module", folder: Path) -> list[Path]:
@@ -47,14 +85,12 @@ def export_network(known: Anchor, network: "nn.Module", folder: Path) -> list[Pa
     The number of classes is that of the network's output. An earlier export in `folder` is replaced; raises InputError
     when the folder holds anything else, or cannot be written.
     """
-    from safetensors.torch import save_file
-
     from evaluators.onnx import export_onnx
 
     _check_folder(folder)
 
     def write(part: Path) -> None:
-        save_file({name: t.contiguous() for name, t in network.state_dict().items()}, part / "weights.safetensors")
+        save_weights(network, part / WEIGHTS)
         export_onnx(network, known.task, part / "model.onnx")
 
     card = {"anchor": known.name, "paper": known.paper, "files": {"model.onnx": {"input": ["image", [1, *known.task.input]]}}}
@@ -72,7 +108,7 @@ def _replace(folder: Path, genotype: Genotype, card: dict[str, Any], write: Call
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        (part / "genotype.txt").write_text(genotype.text, encoding="utf-8")
+        (part / GENOTYPE).write_text(genotype.text, encoding="utf-8")
         write(part)
         (part / "model.json").write_text(json.dumps(card, indent=2) + "\n")
         shutil.rmtree(folder, ignore_errors=True)
@@ -82,9 +118,10 @@ def _replace(folder: Path, genotype: Genotype, card: dict[str, Any], write: Call
     return sorted(folder.iterdir())
 
 
-def _card(network: dict[str, Any], sizes: dict[str, Task], config: Config) -> dict[str, Any]:
+def _card(trained: Trained, sizes: dict[str, Task]) -> dict[str, Any]:
+    known = {"latency_ms": {"input": list(trained.deploy.input), **trained.latency_ms}} if trained.latency_ms else {}
     return {
-        "classes": config.classes,
+        "classes": trained.classes,
         "files": {
             name: {"input": ["image", [1, *task.input]], "output": ["logits", [1, task.classes]]}
             for name, task in sizes.items()
@@ -93,16 +130,13 @@ def _card(network: dict[str, Any], sizes: dict[str, Task], config: Config) -> di
             "channels": "RGB; grey pictures repeated three times",
             "resize": "short side to the input's size, then centre crop",
             "scale": "pixel / 255, minus mean, divided by std",
-            "mean": config.mean,
-            "std": config.std,
+            "mean": trained.mean,
+            "std": trained.std,
         },
         "accuracy": {
-            "training_input": [3, config.train_size, config.train_size],
-            "validation": network["validation_accuracy"],
-            "test": network["test_accuracy"],
+            "training_input": [3, trained.train_size, trained.train_size],
+            "validation": trained.validation,
+            "test": trained.test,
         },
-        "latency_ms": {
-            "input": list(sizes["model.onnx"].input),
-            **{k: network[k] for k in ("predicted_ms", "bound_ms", "p50_ms", "p90_ms", "n")},
-        },
+        **known,
     }

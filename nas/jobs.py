@@ -11,27 +11,27 @@ from search_spaces.task import Task
 
 @dataclass(frozen=True)
 class Job:
-    """A network to train: its genotype's text, for how many epochs, from which seed, on which share of the pictures.
+    """A network to train: its genotype's text, by which recipe, from which seed.
 
-    Weights go to `keep`, if anywhere.
+    `teacher` is the folder of a network that teaches it; weights go to `keep`, if anywhere. Both are absolute paths on the
+    machine of the search, and not meant for workers.
     """
 
     id: str
     label: str
     genotype: str
-    epochs: int
+    recipe: Recipe
     seed: int
-    share: float = 1.0
     keep: Path | None = None
+    teacher: Path | None = None
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all jobs of a run share."""
+    """What all jobs of a run share; `threads` are those of a worker on this machine."""
 
     task: Task
     dataset: Dataset
-    recipe: Recipe
     threads: int
 
 

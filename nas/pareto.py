@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+COSTS = ("latency", "params", "macs")  # what can be an objective beside accuracy
+
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
     """Indices of (cost, accuracy) points that no other is at most as costly and at least as accurate as, by rising cost.

@@ -20,13 +20,17 @@ _PATIENCE_S = 10.0
 
 @dataclass(frozen=True)
 class Predicted:
-    """A genotype's predicted latency in milliseconds, and its upper bound."""
+    """A genotype's predicted latency in milliseconds, its upper bound, and whether the profile covers enough of it."""
 
     ms: float
     bound_ms: float
+    reliable: bool = True
+
+    def fits(self, budget_ms: float) -> bool:
+        return self.reliable and self.bound_ms <= budget_ms
 
 
-Predict = Callable[[Sequence[Genotype]], Sequence[Predicted]]
+Predict = Callable[[Sequence[Genotype]], Sequence[Predicted | None]]
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,10 @@ class Reach:
     def lines(self) -> list[str]:
         """For the terminal."""
         fit = [a.name for a in self.anchors if a.fits]
-        slow = [f"{a.name} ({a.bound_ms:.2f} ms)" for a in self.anchors if not a.fits and a.bound_ms is not None]
-        blank = [a.name for a in self.anchors if a.bound_ms is None]
-        known = [("within it", fit), ("over it by their bound", slow), ("not predicted", blank)]
+        bounds = {a.name: a.bound_ms for a in self.anchors if not a.fits}
+        slow = [f"{name} ({ms:.2f} ms)" for name, ms in bounds.items() if ms is not None and ms > self.budget_ms]
+        blank = [name for name, ms in bounds.items() if ms is None or ms <= self.budget_ms]
+        known = [("within it", fit), ("over it by their bound", slow), ("not covered by the device profile", blank)]
         return [
             f"{self.samples:,} random networks of the space: fastest {self.fastest_ms:.2f}, median {self.median_ms:.2f}, "
             f"slowest {self.slowest_ms:.2f} ms predicted",
@@ -84,9 +89,8 @@ def survey(
 ) -> Reach:
     """What a budget means in a space: `samples` genotypes, fewer (at least 50) when they take more than `seconds`.
 
-    `predict` takes many genotypes at once, and raises InputError when the profile does not cover one of them. Raises
-    InputError with these figures when nothing can hold the budget: neither a sample nor what steepest descent from the
-    fastest sample comes to.
+    `predict` takes many genotypes at once, and gives None for one that the profile does not cover. Raises InputError with
+    these figures when nothing can hold the budget: neither a sample nor what steepest descent from the fastest one comes to.
     """
     rng, start = random.Random(0), time.monotonic()
     tables: list[dict[str, Value]] = []
@@ -94,10 +98,13 @@ def survey(
     while len(drawn) < samples and (not drawn or time.monotonic() - start < seconds):
         batch = [_random_genes(space, rng) for _ in range(min(_BATCH, samples - len(drawn)))]
         tables += batch
-        drawn += _covered(predict, [space.decode(genes) for genes in batch])
+        drawn += predict([space.decode(genes) for genes in batch])
     found = [(p, genes) for p, genes in zip(drawn, tables, strict=True) if p is not None]
     if not found:
-        predict([space.decode(tables[0])])  # raises, with the reason
+        raise InputError(
+            f"none of {len(drawn)} random networks of the space {space.name} can be predicted: each has an operation that the "
+            f"device profile does not cover; `nas device measure --space {space.name}` measures them"
+        )
     places = [_anchor(a, predict, budget_ms) for a in anchors]
     reach = _reach([p for p, _ in found], len(drawn) - len(found), budget_ms, places)
     if reach.share == 0:
@@ -105,20 +112,12 @@ def survey(
     return reach
 
 
-def _covered(predict: Predict, genotypes: Sequence[Genotype]) -> list[Predicted | None]:
-    """Predictions; None for what the profile does not cover."""
-    try:
-        return list(predict(genotypes))
-    except InputError:
-        return [None] if len(genotypes) == 1 else [p for g in genotypes for p in _covered(predict, [g])]
-
-
 def _random_genes(space: SearchSpace, rng: random.Random) -> dict[str, Value]:
     return {name: rng.choice(values) for name, values in space.genes.items()}
 
 
 def _reach(found: list[Predicted], refused: int, budget_ms: float, anchors: list[AnchorReach]) -> Reach:
-    n, within = len(found), sum(p.bound_ms <= budget_ms for p in found)
+    n, within = len(found), sum(p.fits(budget_ms) for p in found)
     smoothed = (within + 1) / (n + 2)
     fastest = min(found, key=lambda p: p.ms)
     return Reach(
@@ -136,16 +135,17 @@ def _reach(found: list[Predicted], refused: int, budget_ms: float, anchors: list
 
 
 def _anchor(known: Anchor, predict: Predict, budget_ms: float) -> AnchorReach:
-    [found] = _covered(predict, [known.genotype])
+    [found] = predict([known.genotype])
     if found is None:
         return AnchorReach(known.name, None, None, False)
-    return AnchorReach(known.name, found.ms, found.bound_ms, found.bound_ms <= budget_ms)
+    return AnchorReach(known.name, found.ms, found.bound_ms, found.fits(budget_ms))
 
 
 def _descend_or_refuse(space: SearchSpace, predict: Predict, reach: Reach, genes: dict[str, Value]) -> None:
     """Raises InputError when even the fastest network that can be found is over the budget."""
     [fastest] = predict([space.decode(_descend(space, genes, predict, reach.budget_ms))])
-    if fastest.bound_ms > reach.budget_ms:
+    assert fastest is not None, "the fastest sample was predicted"
+    if not fastest.fits(reach.budget_ms):
         fit = [a.name for a in reach.anchors if a.fits]
         raise InputError(
             f"no network of the space {space.name} can be trusted to hold {reach.budget_ms:g} ms on this device: "
@@ -159,8 +159,8 @@ def _descend(space: SearchSpace, genes: dict[str, Value], predict: Predict, budg
     """Takes the fastest value of one active gene after another until no change helps, or the budget is held."""
 
     def bound_ms(table: dict[str, Value]) -> float:
-        [found] = _covered(predict, [space.decode(table)])
-        return math.inf if found is None else found.bound_ms
+        [found] = predict([space.decode(table)])
+        return math.inf if found is None or not found.reliable else found.bound_ms
 
     best, best_ms, improved = genes, bound_ms(genes), True
     while improved and best_ms > budget_ms:

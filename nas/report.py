@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ def show(console: Console, found: dict[str, Any]) -> None:
         "network",
         "test",
         "validation",
+        "seeds",
         "predicted",
         "bound",
         "p50 ms",
@@ -55,6 +57,9 @@ def show(console: Console, found: dict[str, Any]) -> None:
             style="bold" if best == found["found"] else None,
         )
         table.add_section()
+    if found["baseline"] and (entry := found["baseline"]["best"]):
+        table.add_row(*_row(entry, "random " + entry["id"], True))
+        table.add_section()
     for entry in found["anchors"]:
         is_best = best is not None and entry["id"] == best["id"]
         table.add_row(*_row(entry, entry["anchor"], entry["fits"]), style=None if entry["fits"] else "dim")
@@ -64,7 +69,7 @@ def show(console: Console, found: dict[str, Any]) -> None:
     n, side = found["counts"], found["training_input"][-1]
     console.print(
         f"Accuracy: trained and tested on {side}x{side} pictures of {found['data']}; same recipe for all, "
-        f"{found['epochs']['final']} epochs, one seed."
+        f"{found['epochs']['final']} epochs{_taught(found)}; means over the seeds, those within the budget that led with more."
     )
     for line in _latency(found):
         console.print(line, highlight=False)
@@ -72,7 +77,43 @@ def show(console: Console, found: dict[str, Any]) -> None:
         f"Asked {n['asked']}: {n['rejected']} rejected by predicted latency, {n['repeated']} repeated, {n['trained']} trained "
         f"({n['stopped_early']} stopped early), {n['failed']} failed; {n['anchors_trained']} anchors as first trials."
     )
+    for line in [*_ladder(found["ladder"]), *_baseline(found)]:
+        console.print(line, highlight=False)
     console.print(found["verdict"], style="bold")
+
+
+def _taught(found: dict[str, Any]) -> str:
+    return f", taught by {found['distilled_from']}" if found["distilled_from"] else ""
+
+
+def _ladder(steps: list[dict[str, Any]]) -> list[str]:
+    """How well each rung ranked what the next one found; a rung that does not rank must be seen."""
+    known = [s for s in steps if s["spearman"] is not None]
+    if not known:
+        return []
+    parts = (
+        f"{s['lower']} -> {s['upper']} {s['spearman']:+.2f} ({s['low']:+.2f} to {s['high']:+.2f}, n={s['n']})" for s in known
+    )
+    return ["Rank correlation of each rung with the next (95 % interval): " + "; ".join(parts) + "."]
+
+
+def _baseline(found: dict[str, Any]) -> list[str]:
+    baseline, own = found["baseline"], found["found"]
+    if not baseline:
+        return []
+    n, best = baseline["counts"], baseline["best"]
+    if not best or best["test_accuracy"] is None or not own or own["test_accuracy"] is None:
+        return [f"Random search, {n['trained']} trainings: nothing to compare with."]
+    lead = 100 * (own["test_accuracy"] - best["test_accuracy"])
+    error = 100 * math.hypot(own["test_error"], best["test_error"])
+    return [
+        f"Random search, {n['trained']} trainings against {found['counts']['trained']} and the anchors': "
+        f"{_plus_minus(best['test_accuracy'], best['test_error'])}; the search is {lead:+.2f} ± {error:.2f} points ahead."
+    ]
+
+
+def _plus_minus(value: float | None, error: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}" + (f" ±{100 * error:.2f}" if error is not None else "")
 
 
 def _latency(found: dict[str, Any]) -> list[str]:
@@ -107,8 +148,9 @@ def _row(entry: dict[str, Any], name: str, fits: bool) -> list[str]:
 
     return [
         name,
-        text(entry["test_accuracy"], ".2%"),
+        _plus_minus(entry["test_accuracy"], entry["test_error"]),
         entry["failure"] or text(entry["validation_accuracy"], ".2%"),
+        str(len(entry["validation_by_seed"])),
         *(text(entry[k], ".2f") for k in ("predicted_ms", "bound_ms", "p50_ms", "p90_ms")),
         " / ".join(text(entry[k], ".1%") for k in ("spread", "between")),
         text(entry["n"], "d"),

@@ -1,11 +1,15 @@
 """What a run found, derived from its journal: a plain dictionary (result.json) and the points of its Pareto front."""
 
+import math
+import statistics
+from collections.abc import Sequence
 from typing import Any
 
+from nas.ladder import ladder
 from nas.pareto import front
 from nas.promise import BUSY, Promise
 from nas.run import Run
-from nas.search import best_found, ranking
+from nas.standing import best_found, over_seeds, ranking
 from nas.study import Proposal, counts, read_journal
 from search_spaces.anchor import anchor as anchor_named
 
@@ -19,7 +23,8 @@ def result(run: Run) -> dict[str, Any]:
     """Everything that is known of a run so far. Latencies are in milliseconds, accuracies 0..1, macs and params counts."""
     memory = read_journal(run.journal)
     trials = memory.trials
-    finals, measured, tests = (memory.notes(kind) for kind in ("final", "measured", "test"))
+    measured, tests = memory.notes("measured"), memory.notes("test")
+    finals = over_seeds(memory.notes("final"), memory.notes("again"))
     facts, promise = _Facts(trials, finals, measured, tests), Promise.of(run.config)
     budget = run.config.budget_ms
     winner = best_found(finals, measured, promise, origin="")
@@ -45,6 +50,8 @@ def result(run: Run) -> dict[str, Any]:
             (facts.network(i) for i, final in finals.items() if final["origin"] == "search"),
             key=lambda e: -(e["validation_accuracy"] or 0),
         ),
+        "baseline": _baseline(run, facts, best_found(finals, measured, promise, "random")),
+        "ladder": ladder(memory, run.config.evaluator),
         "over_budget_when_measured": [
             {"id": i, **{k: m.get(k) for k in ("p50_ms", "p90_ms", "contention", "sessions")}}
             for i, m in measured.items()
@@ -55,13 +62,16 @@ def result(run: Run) -> dict[str, Any]:
         "further_search": memory.notes("further").get("search"),
         "busy": _busy(measured),
         "counts": counts(trials),
+        "sampler": run.config.sampler,
+        "objectives": ["accuracy", *([run.config.cost] if run.config.cost else [])],
         "ended": memory.notes("ended").get("search", {}).get("why", "all candidates were asked for"),
         "seed": run.config.seed,
         "space": run.config.space,
         "data": run.config.data,
         "training_input": [3, run.config.train_size, run.config.train_size],
         "deployment_input": list(run.space().input),
-        "epochs": {"search": run.config.recipe.epochs, "final": run.config.recipe.final_epochs},
+        "epochs": {"search": run.config.recipe.epochs, "final": run.config.final_recipe.epochs},
+        "distilled_from": run.config.distill,
         "machine": run.machine,
         "versions": run.versions,
         "wall_seconds": round(sum(s["seconds"] for s in memory.notes("session").values()), 1),
@@ -71,11 +81,12 @@ def result(run: Run) -> dict[str, Any]:
 def points(run: Run) -> list[dict[str, Any]]:
     """Every trained network: predicted latency, last accuracy in the search, figures of its retraining if there was one."""
     memory = read_journal(run.journal)
-    finals, measured = memory.notes("final"), memory.notes("measured")
+    finals, measured = over_seeds(memory.notes("final"), memory.notes("again")), memory.notes("measured")
     rows = [
         _point(t, finals.get(t.genotype.id, {}), measured.get(t.genotype.id, {})) for t in ranking(memory.trials, anchors=True)
     ]
-    on_front = set(front([(row["predicted_ms"], row["search_accuracy"]) for row in rows]))
+    cost = run.config.cost if run.config.cost in ("params", "macs") else "predicted_ms"
+    on_front = set(front([(row[cost], row["search_accuracy"]) for row in rows]))
     for i, row in enumerate(rows):
         row["on_front"] = i in on_front
     return sorted(rows, key=lambda row: row["predicted_ms"])
@@ -104,10 +115,28 @@ def _compared(found: dict[str, Any], rivals: list[dict[str, Any]], within: str) 
     if found["test_accuracy"] is None:
         return "The run is not finished."
     lead = 100 * (found["test_accuracy"] - rival["test_accuracy"])
+    error = 100 * math.hypot(*(entry["test_error"] for entry in (found, rival)))
     which = f"the best hand-designed network {within} ({rival['anchor']}, {rival['test_accuracy']:.2%})"
     if lead > 0:
-        return f"The search beat {which} by {lead:.2f} points on the test part."
-    return f"The search did NOT beat {which}: {found['test_accuracy']:.2%}, {-lead:.2f} points behind on the test part."
+        sure = "" if lead > 2 * error else "; that is within chance"
+        return f"The search beat {which} by {lead:.2f} ± {error:.2f} points on the test part{sure}."
+    behind = f"{found['test_accuracy']:.2%}, {-lead:.2f} ± {error:.2f} points behind on the test part"
+    return f"The search did NOT beat {which}: {behind}."
+
+
+def test_error(accuracies: Sequence[float], pictures: int) -> float:
+    """Standard error of a mean test accuracy: of the pictures drawn, and of the seeds where there are several."""
+    mean = statistics.fmean(accuracies)
+    seeds = statistics.stdev(accuracies) / math.sqrt(len(accuracies)) if len(accuracies) > 1 else 0.0
+    return math.hypot(math.sqrt(mean * (1 - mean) / pictures), seeds)
+
+
+def _baseline(run: Run, facts: "_Facts", found: str | None) -> dict[str, Any] | None:
+    """What random search of as many trainings found, None when it was not asked for."""
+    if not run.config.baseline:
+        return None
+    trials = read_journal(run.journal, "random").trials
+    return {"best": facts.network(found) if found else None, "counts": counts(trials)}
 
 
 def _unmeasured(run: Run) -> str:
@@ -159,11 +188,22 @@ class _Facts:
             "bound_ms": final.get("bound_ms"),
             **{k: measured.get(k) for k in _MEASURED},
             "validation_accuracy": final.get("accuracy"),
-            "test_accuracy": self._tests.get(genotype_id, {}).get("accuracy"),
+            "validation_by_seed": final["by_seed"],
+            **self._tested(genotype_id),
             "search_accuracy": trial.accuracy if trial and trial.accuracies else None,
             "params": final["params"],
             "macs": final["macs"],
             "failure": final.get("reason"),
+        }
+
+    def _tested(self, genotype_id: str) -> dict[str, Any]:
+        """Mean test accuracy over the seeds, each seed's, and the standard error of the mean."""
+        found = [t for key, t in self._tests.items() if key.partition("/")[0] == genotype_id]
+        accuracies = [t["accuracy"] for t in found]
+        return {
+            "test_accuracy": statistics.fmean(accuracies) if found else None,
+            "test_by_seed": accuracies,
+            "test_error": test_error(accuracies, found[0]["pictures"]) if found else None,
         }
 
 

@@ -5,6 +5,8 @@ space.yaml       the search space as it was
 device.json      the device profile as it was
 journal.log      every proposal, training and measurement; the only truth
 weights/         safetensors of retrained networks, by genotype id
+supernet.safetensors  where there is one: the supernet that scores candidates, as trained so far
+teacher/         where there is one: its genotype, and its weights as given or as trained first
 result.json front.csv pareto.png pareto.svg export/      derived, made again at any time
 """
 
@@ -21,11 +23,13 @@ from typing import Any
 import yaml
 
 from evaluators.training.recipe import Recipe, recipe_of
+from evaluators.training.weights import GENOTYPE
+from nas.teacher import TEACHER, Teacher
 from search_spaces import resources
 from search_spaces.errors import InputError
 from search_spaces.space import SearchSpace, load_space
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,11 @@ class Config:
     """What was asked for, with every default resolved, and what must be known of the pictures without reading them.
 
     `mean` and `std` are those of the training pixels by channel, scaled to 0..1. `anchors` stand in the run besides those
-    of its space. `percentile` of the measured times must hold the budget; `measure` is False where the device is elsewhere.
+    of its space. Candidates are trained by `recipe`, finalists and anchors by `final_recipe`, taught by the network that
+    `distill` names; those that may still win, with `final_seeds` seeds. `percentile` of the measured times must hold the
+    budget; `cost` is the second objective, if any; `measure` is False where the device is elsewhere; `baseline` adds a
+    random search of as many trainings. With the `evaluator` "supernet" candidates are scored by one that is trained for
+    `supernet_epochs` by `recipe`. `workers` is None where the cluster at `address` decides.
     """
 
     space: str
@@ -49,13 +57,20 @@ class Config:
     finalists: int
     seed: int
     sampler: str
-    workers: int
+    workers: int | None
     address: str | None
     recipe: Recipe
+    final_recipe: Recipe
+    distill: str | None = None
     anchors: list[str] = field(default_factory=list)
     confidence: float = 0.95
     percentile: int = 50
     measure: bool = True
+    cost: str | None = None
+    final_seeds: int = 2
+    baseline: bool = False
+    evaluator: str = "training"
+    supernet_epochs: int = 20
 
 
 @dataclass(frozen=True)
@@ -84,12 +99,22 @@ class Run:
         """An absolute path: workers run in folders of their own."""
         return self.path.resolve() / "weights" / f"{genotype_id}.safetensors"
 
+    @property
+    def supernet(self) -> Path:
+        """The file that a supernet is kept in."""
+        return self.path / "supernet.safetensors"
+
+    @property
+    def teacher(self) -> Path:
+        """The folder of the network that teaches, an absolute path; there if the run distills."""
+        return self.path.resolve() / TEACHER
+
     def space(self) -> SearchSpace:
         space = load_space(str(self.path / "space.yaml")).with_anchors(self.config.anchors)
         return replace(space, name=self.config.space)
 
 
-def create(path: Path, config: Config, space_text: str, profile: Path) -> Run:
+def create(path: Path, config: Config, space_text: str, profile: Path, teacher: Teacher | None = None) -> Run:
     """A new run folder; raises InputError when the path is taken or cannot be written. Nothing half-made is left behind."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{path} exists already; `nas resume {path}` goes on with it, `--run` names another folder")
@@ -100,6 +125,8 @@ def create(path: Path, config: Config, space_text: str, profile: Path) -> Run:
         (part / "weights").mkdir(parents=True)
         (part / "space.yaml").write_text(space_text, encoding="utf-8")
         shutil.copyfile(profile, part / "device.json")
+        if teacher:
+            teacher.place(part / TEACHER)
         (part / "run.yaml").write_text(_dump(run), encoding="utf-8")
         if path.exists():
             path.rmdir()
@@ -120,36 +147,36 @@ def open_run(path: Path) -> Run:
         raise InputError(f"{file}: format {data.get('format')}, but this version reads format {FORMAT}")
     try:
         settings = dict(data["config"])
-        recipe = recipe_of(settings.pop("recipe"), str(file))
-        config = Config(**settings, recipe=recipe)
+        recipes: dict[str, Any] = {name: recipe_of(settings.pop(name), str(file)) for name in ("recipe", "final_recipe")}
+        config = Config(**settings, **recipes)
         run = Run(path, config, data["created"], data["versions"], data["machine"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{file}: damaged: {error}") from None
-    for needed in ("space.yaml", "device.json"):
+    for needed in ("space.yaml", "device.json", *([f"{TEACHER}/{GENOTYPE}"] if config.distill else [])):
         if not (path / needed).is_file():
             raise InputError(f"{path} is damaged: {needed} is missing")
     return run
 
 
 class Lock:
-    """Keeps two processes from writing one run; gone with its process, however that ends."""
+    """Keeps two processes from writing one folder; gone with its process, however that ends."""
 
-    def __init__(self, run: Run) -> None:
-        self._file = os.open(run.path / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._file)
-            raise InputError(f"another process is working on {run.path}; `nas status {run.path}` shows it") from None
+            raise InputError(f"another process is working on {path}; `nas status {path}` shows it") from None
 
     def release(self) -> None:
         os.close(self._file)
 
 
-def is_running(run: Run) -> bool:
-    """Whether a process holds the run's lock."""
+def is_running(path: Path) -> bool:
+    """Whether a process holds the folder's lock."""
     try:
-        Lock(run).release()
+        Lock(path).release()
     except InputError:
         return True
     return False

@@ -1,49 +1,35 @@
 """The search from its first question to the measured winner; every step is kept in the journal and taken once."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from evaluators.cost import cost
 from evaluators.data import Dataset
-from evaluators.latency.predictor import Predictor
+from evaluators.latency.predictor import Prediction, Predictor
 from evaluators.latency.profile import load_profile
 from evaluators.latency.remeasure import Bench
-from nas.jobs import Executor, Job, Progress, Setting
+from evaluators.training.weights import GENOTYPE, WEIGHTS, load_network
+from nas.estimate import Estimate, uncovered
+from nas.jobs import Executor, Job, Setting
 from nas.meter import LocalMeter, Meter
 from nas.promise import BUSY, CHECK_EVERY, SESSIONS, Promise, growth, tail
 from nas.run import Run
-from nas.study import MOST_REFUSALS, Estimate, Proposal, Study, training_seed
+from nas.standing import along_front, best_found, contenders, over_seeds, ranking
+from nas.study import Proposal, Study, training_seed
+from nas.trainings import Proposals, Retrainings
+from nas.view import View
 from search_spaces.errors import InputError
-from search_spaces.genotype import Genotype
-from search_spaces.task import Task
-
-
-class View(Protocol):
-    """Where the search shows what it does."""
-
-    def phase(self, title: str, total: int, done: int = 0) -> None:
-        """A new phase of `total` steps, `done` of them in an earlier session."""
-
-    def step(self, line: str = "") -> None:
-        """One step is done."""
-
-    def working(self, epochs: float) -> None:
-        """An epoch was trained; so many are expected to be left in this phase."""
-
-    def best(self, text: str) -> None:
-        """The best so far."""
-
-    def say(self, line: str) -> None:
-        """Something the person should know."""
+from search_spaces.genotype import Genotype, read_genotype
 
 
 class Search:
     """One session of a run: started, or resumed. `executor` is made when there is something to train.
 
+    `scorer`, if there is one, makes what carries out the candidates' jobs in its place (nas.executors.supernet).
     `meter` times networks, by default on this machine with the runtime of the run's profile. `reach` is kept for the
     result.
     """
@@ -57,6 +43,7 @@ class Search:
         view: View,
         meter: Meter | None = None,
         reach: dict[str, Any] | None = None,
+        scorer: Callable[[Setting, View], Executor] | None = None,
     ) -> None:
         self._run, self._dataset, self._predictor, self._view = run, dataset, predictor, view
         self._config, self._promise = run.config, Promise.of(run.config)
@@ -69,10 +56,18 @@ class Search:
         self._train = self._deploy.at(dataset.size)
         self._anchors = {a.genotype.id: a for a in self._space.reference_networks()}
         self._make_executor = executor
+        self._make_scorer = scorer
         self._executor: Executor | None = None
+        self._scorer: Executor | None = None
         self._started, self._session = time.monotonic(), _now()
         self._study = Study(
-            run.journal, self._space, self.estimate, self._config.budget_ms, self._config.sampler, self._config.seed
+            run.journal,
+            self._space,
+            self.estimate,
+            self._config.budget_ms,
+            self._config.sampler,
+            self._config.seed,
+            self._config.cost,
         )
         self._growth = self._corrected()
         if reach and not self._study.notes("reach"):
@@ -85,15 +80,17 @@ class Search:
         try:
             self._propose_and_train()
             tried: set[str] = set()
+            others = self._random_baseline()
             while True:
                 finalists = self._finalists(tried)
                 if not finalists and self._search_further():
                     continue
-                self._retrain(finalists)
-                self._measure_retrained(finalists)
+                self._retrain(finalists, others)
+                self._measure_retrained([*finalists, *others])
                 if self._holding(finalists) or not finalists:
                     break
                 tried |= {g.id for g in finalists}
+            self._retrain_contenders()
             self._test()
             self._study.note("finished:run", {"at": _now()})
         finally:
@@ -101,20 +98,46 @@ class Search:
             if self._executor:
                 self._executor.close()
 
-    def estimate(self, genotype: Genotype) -> Estimate:
-        """Predicted latency at the deployment input, its bound as corrected so far, and cost."""
-        prediction = self._predictor.predict(genotype, self._deploy)
-        found = cost(genotype, self._deploy)
+    def estimate(self, genotypes: Sequence[Genotype]) -> list[Estimate]:
+        """Predicted latency at the deployment input, its bound as corrected so far, and cost; of many at once."""
+        costs = [cost(g, self._deploy) for g in genotypes]
+        predictions = self._predictor.covered(genotypes, self._deploy)
+        return [self._estimate(p, c.params, c.macs) for p, c in zip(predictions, costs, strict=True)]
+
+    def _estimate(self, prediction: Prediction | None, params: int, macs: int) -> Estimate:
+        if prediction is None:
+            return uncovered(params, macs)
         bound_ms = prediction.bound_ms * self._tail * self._growth
-        return Estimate(prediction.ms, bound_ms, found.params, found.macs, prediction.extrapolated)
+        return Estimate(prediction.ms, bound_ms, params, macs, prediction.extrapolated)
+
+    def _set_growth(self, growth: float) -> None:
+        if growth != self._growth:
+            self._growth = growth
+            self._study.estimates_changed()
 
     def _propose_and_train(self) -> None:
-        source = _Proposals(
-            self._study, self._config, self._anchor_proposals(), self._view, self._note_time, self._check, self._deadline
+        further = sum(note["trials"] for note in self._study.notes("further").values())
+        source = Proposals(
+            self._study,
+            self._config,
+            self._config.trials + further,
+            self._anchor_proposals(),
+            self._view,
+            self._note_time,
+            self._check,
+            self._deadline,
         )
-        self._view.phase("search", source.total, source.done_before)
-        if source.has_more():
-            self._train_jobs(source)
+        self._carry_out("search", source)
+
+    def _random_baseline(self) -> list[Genotype]:
+        """What random search finds in as many trainings as the search and its anchors took; by the same recipe."""
+        if not self._config.baseline:
+            return []
+        study = self._study.beside("random", "random")
+        trials = sum(t.outcome in ("trained", "stopped", "failed") for t in self._study.trials())
+        source = Proposals(study, self._config, trials, (), self._view, self._note_time, lambda _: None, None, stage="baseline")
+        self._carry_out("random search, to compare", source)
+        return self._holding_untrained(ranking(study.trials()), set())
 
     @property
     def _deadline(self) -> float | None:
@@ -142,7 +165,7 @@ class Search:
         )
         if (wider := self._corrected()) > self._growth:
             self._view.say(f"The bound was too low; from now on it is {wider:.3f} times as high.")
-        self._growth = wider
+        self._set_growth(wider)
 
     def _own_bound_ms(self, genotype: Genotype) -> float:
         """The bound of the promised percentile before any correction."""
@@ -170,20 +193,27 @@ class Search:
         return True
 
     def _anchor_proposals(self) -> Iterator[Proposal]:
-        """Anchors whose predicted upper bound is within the budget, as trials; those entered before are left out."""
+        """Anchors whose predicted upper bound is within the budget, as trials; those entered before are left out.
+
+        A supernet has no weights for an anchor outside the space, which then is a reference only.
+        """
         for entry in self._anchors.values():
-            try:
-                fits = self.estimate(entry.genotype).fits(self._config.budget_ms)
-            except InputError:
-                continue  # an operation that the device profile does not cover: measured, not predicted
+            if self._make_scorer and self._space.place_of(entry) != "inside":
+                continue
+            fits = self.estimate([entry.genotype])[0].fits(self._config.budget_ms)
             proposal = self._study.seed_anchor(entry) if fits else None
             if proposal:
                 yield proposal
 
     def _finalists(self, tried: set[str]) -> list[Genotype]:
-        """The best of the search that hold the budget when measured, by last validation accuracy."""
+        """The best of the search that hold the budget when measured; with a second objective, along the front of both."""
+        ranked = ranking(self._study.trials())
+        return self._holding_untrained(along_front(ranked, self._config.cost) if self._config.cost else ranked, tried)
+
+    def _holding_untrained(self, trials: Iterable[Proposal], tried: set[str]) -> list[Genotype]:
+        """The first of them that hold the budget when measured, as many as finalists are wanted; without those `tried`."""
         found: list[Genotype] = []
-        ranked = [t.genotype for t in ranking(self._study.trials()) if t.genotype.id not in tried]
+        ranked = [t.genotype for t in trials if t.genotype.id not in tried]
         if not self._config.measure:
             return ranked[: self._config.finalists]
         self._view.phase("measure the best", min(self._config.finalists, len(ranked)))
@@ -195,36 +225,68 @@ class Search:
             found += [g for g in batch if self._promise.held(known[g.id])]
         return found
 
-    def _retrain(self, finalists: Iterable[Genotype]) -> None:
-        """Finalists and anchors, by the same recipe, for its final epochs."""
-        done = self._study.notes("final")
-        wanted = {g.id: ("search", g) for g in finalists}
+    def _retrain(self, finalists: Iterable[Genotype], others: Iterable[Genotype]) -> None:
+        """Finalists, anchors and what random search found, by the same recipe, taught by the same network if there is one."""
+        wanted = {g.id: ("random", g) for g in others} | {g.id: ("search", g) for g in finalists}
         wanted |= {i: (f"anchor:{a.name}", a.genotype) for i, a in self._anchors.items()}
-        jobs = [
-            Job(
-                i,
+        self._retrain_as("retrain the best and the anchors", "final", {i: (i, *what) for i, what in wanted.items()})
+
+    def _retrain_contenders(self) -> None:
+        """Those that may still win, with further seeds: one training says little of differences of a point."""
+        finals = {i: f for i, f in self._study.notes("final").items() if "accuracy" in f}
+        ids = contenders(finals, self._study.notes("measured"), self._promise, self._config.finalists)
+        wanted = {
+            f"{i}/{seed}": (i, finals[i]["origin"], Genotype.parse(finals[i]["genotype"]))
+            for seed in range(2, self._config.final_seeds + 1)
+            for i in ids
+        }
+        if wanted:
+            self._retrain_as("retrain with another seed", "again", wanted)
+
+    def _retrain_as(self, title: str, kind: str, wanted: Mapping[str, tuple[str, str, Genotype]]) -> None:
+        """Jobs by key, (genotype id, origin, genotype) each, whose results are notes of a kind."""
+        done = self._study.notes(kind)
+        jobs = {
+            key: Job(
+                key,
                 origin,
-                g.text,
-                self._config.recipe.final_epochs,
-                training_seed(self._config.seed, g, "final"),
-                keep=self._run.weights(i),
+                genotype.text,
+                self._config.final_recipe,
+                training_seed(self._config.seed, genotype, key.replace(i, "final")),
+                keep=self._run.weights(key.replace("/", "-")),
             )
-            for i, (origin, g) in wanted.items()
-            if i not in done
-        ]
-        self._view.phase("retrain the best and the anchors", len(wanted), len(wanted) - len(jobs))
-        if jobs:
-            figures = {i: self._figures(g) for i, (_, g) in wanted.items()}
-            jobs.sort(key=lambda job: -figures[job.id]["macs"])  # the longest first, so that workers end together
-            self._train_jobs(_Retrainings(jobs, figures, self._study, self._view, self._note_time))
+            for key, (i, origin, genotype) in wanted.items()
+            if key not in done
+        }
+        self._view.phase(title, len(wanted), len(wanted) - len(jobs))
+        if not jobs:
+            return
+        teacher = self._teacher()
+        figures = {key: self._figures(wanted[key][2]) for key in jobs}
+        order = sorted(jobs, key=lambda key: -figures[key]["macs"])  # the longest first, so that workers end together
+        todo = [replace(jobs[key], teacher=teacher) for key in order]
+        self._train_jobs(Retrainings(todo, figures, self._study, self._view, self._note_time, kind))
+
+    def _teacher(self) -> Path | None:
+        """The folder of the network that teaches, if one was asked for; trained first where only its genotype is known."""
+        if not self._config.distill:
+            return None
+        folder = self._run.teacher
+        if not (folder / WEIGHTS).is_file():
+            genotype = read_genotype(folder / GENOTYPE)
+            seed = training_seed(self._config.seed, genotype, "teacher")
+            keep = folder / WEIGHTS
+            job = Job(genotype.id, f"teacher {self._config.distill}", genotype.text, self._config.final_recipe, seed, keep)
+            self._view.phase("train the teacher", 1)
+            figures = {job.id: self._figures(genotype)}
+            self._train_jobs(Retrainings([job], figures, self._study, self._view, self._note_time, kind="teacher"))
+            if reason := self._study.notes("teacher")[job.id].get("reason"):
+                raise InputError(f"the teacher {self._config.distill} could not be trained: {reason}")
+        return folder
 
     def _figures(self, genotype: Genotype) -> dict[str, Any]:
-        """Estimates for the record; an anchor may have operations that the device profile does not cover."""
-        try:
-            return asdict(self.estimate(genotype))
-        except InputError:
-            found = cost(genotype, self._deploy)
-            return {"predicted_ms": None, "bound_ms": None, "params": found.params, "macs": found.macs}
+        """Estimates for the record; those of an anchor with an operation that the device profile lacks are null."""
+        return self.estimate([genotype])[0].as_json()
 
     def _measure_retrained(self, finalists: Iterable[Genotype]) -> None:
         """What is exported is what is measured: the retrained networks, on the device, twice in fresh processes."""
@@ -245,7 +307,7 @@ class Search:
         busy = max((m["contention"] for m in found.values()), default=0.0)
         if busy > BUSY:
             self._view.say(f"The machine was busy while this was measured: up to {busy:.0%} slower than when it is quiet.")
-        self._growth = self._corrected()
+        self._set_growth(self._corrected())
         return found
 
     def _time(self, genotypes: Sequence[Genotype], stage: str) -> None:
@@ -283,183 +345,49 @@ class Search:
         from evaluators.training.loop import accuracy, training_device
 
         finals, done = self._study.notes("final"), self._study.notes("test")
-        found = best_found(finals, self._study.notes("measured"), self._promise)
-        ids = [i for i in [*self._anchors, *([found] if found else [])] if "accuracy" in finals[i] and i not in done]
-        self._view.phase("test", len(ids))
+        again, measured = self._study.notes("again"), self._study.notes("measured")
+        means = over_seeds(finals, again)
+        leaders = [best_found(means, measured, self._promise, origin) for origin in ("search", "random")]
+        chosen = [i for i in [*self._anchors, *leaders] if i and "accuracy" in means[i]]
+        trained = {i: finals[i] for i in chosen if "accuracy" in finals[i]}
+        trained |= {key: r for key, r in again.items() if key.partition("/")[0] in chosen and "accuracy" in r}
+        todo = [key for key in trained if key not in done]
+        self._view.phase("test", len(todo))
         device = training_device()
         pictures = Pictures(self._dataset.test.images, self._dataset.test.labels, *self._dataset.mean_std(), device)
-        for i in ids:
-            genotype = Genotype.parse(finals[i]["genotype"])
-            network = load_network(genotype, self._train, self._run.weights(i)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self._study.note(f"test:{i}", {"accuracy": accuracy(network, pictures), "pictures": len(pictures)})
+        for key in todo:
+            genotype, weights = Genotype.parse(trained[key]["genotype"]), self._run.weights(key.replace("/", "-"))
+            network = load_network(genotype, self._train, weights).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._study.note(f"test:{key}", {"accuracy": accuracy(network, pictures), "pictures": len(pictures)})
             self._view.step()
 
-    def _train_jobs(self, source: Any) -> None:
+    def _carry_out(self, title: str, candidates: Proposals) -> None:
+        """Candidates are trained or scored, in a phase of their own; making a scorer may take a phase before it."""
+        executor = self._for_candidates() if candidates.has_more() else None
+        self._view.phase(title, candidates.total, candidates.done_before)
+        if executor:
+            executor.run(candidates)
+
+    def _for_candidates(self) -> Executor:
+        if self._make_scorer is None:
+            return self._for_training()
+        if self._scorer is None:
+            self._scorer = self._make_scorer(self._setting(), self._view)
+        return self._scorer
+
+    def _for_training(self) -> Executor:
         if self._executor is None:
-            threads = max(1, _cpus() // self._config.workers)
-            self._executor = self._make_executor(Setting(self._train, self._dataset, self._config.recipe, threads))
-        self._executor.run(source)
+            self._executor = self._make_executor(self._setting())
+        return self._executor
+
+    def _train_jobs(self, source: Any) -> None:
+        self._for_training().run(source)
+
+    def _setting(self) -> Setting:
+        return Setting(self._train, self._dataset, max(1, _cpus() // (self._config.workers or 1)))
 
     def _note_time(self) -> None:
         self._study.note(f"session:{self._session}", {"seconds": round(time.monotonic() - self._started, 1)})
-
-
-class _Proposals:
-    """Jobs of the search: what an interrupted session left running, anchors, then what the study asks for."""
-
-    def __init__(
-        self,
-        study: Study,
-        config: Any,
-        anchors: Iterator[Proposal],
-        view: View,
-        keep_time: Callable[[], None],
-        check: Callable[[Proposal], None],
-        deadline: float | None,
-    ) -> None:
-        self._study, self._config, self._view, self._keep_time = study, config, view, keep_time
-        self._check, self._deadline = check, deadline
-        trials = study.trials()
-        self._waiting = [t for t in trials if t.outcome == "running"] + list(anchors)
-        started = [t for t in trials if t.anchor is None and t.outcome not in ("rejected", "repeated")]
-        further = sum(note["trials"] for note in study.notes("further").values())
-        self._left = config.trials + further - len(started)
-        self.done_before = sum(t.outcome in ("trained", "stopped", "failed") for t in trials)
-        self.total = self.done_before + len(self._waiting) + max(0, self._left)
-        self._expected = self.total - self.done_before
-
-    def has_more(self) -> bool:
-        return bool(self._waiting) or self._may_ask()
-
-    def next(self) -> Job | None:
-        proposal = self._waiting.pop(0) if self._waiting else self._ask()
-        if proposal is None:
-            return None
-        self._check(proposal)
-        seed = training_seed(self._config.seed, proposal.genotype, "search")
-        recipe = self._config.recipe
-        text = proposal.genotype.text
-        return Job(str(proposal.number), proposal.origin, text, recipe.epochs, seed, recipe.search_share)
-
-    def progress(self, job: Job, progress: Progress) -> bool:
-        stop = self._study.report(int(job.id), progress.epoch, progress.accuracy, progress.seconds)
-        self._view.working(self._expected_epochs())
-        return stop
-
-    def done(self, job: Job) -> None:
-        trial = self._study.complete(int(job.id), self._config.recipe.epochs)
-        self._ended(trial, f"{trial.accuracy:6.2%} after {len(trial.accuracies)} epochs")
-
-    def failed(self, job: Job, reason: str) -> None:
-        self._ended(self._study.fail(int(job.id), reason), f"failed: {reason}")
-
-    def _ended(self, trial: Proposal, what: str) -> None:
-        self._expected -= 1
-        self._keep_time()
-        leaders = ranking(self._study.trials(), anchors=True)
-        if leaders:
-            lead = leaders[0]
-            self._view.best(
-                f"best {lead.accuracy:.2%} at {lead.estimate.predicted_ms:.1f} ms ({lead.anchor or lead.genotype.id})"
-            )
-        name, predicted = trial.anchor or trial.genotype.id, trial.estimate.predicted_ms
-        self._view.step(f"{trial.number:>4}  {name:<24} {predicted:6.2f} ms predicted  {what}")
-
-    def _ask(self) -> Proposal | None:
-        if not self._may_ask():
-            return None
-        proposal = self._study.ask()
-        if proposal is None:
-            self._end(f"no new network within the budget in {MOST_REFUSALS} proposals in a row")
-        else:
-            self._left -= 1
-        return proposal
-
-    def _may_ask(self) -> bool:
-        if self._left > 0 and self._deadline is not None and time.monotonic() >= self._deadline:
-            self._end("the time was over")
-        return self._left > 0
-
-    def _end(self, why: str) -> None:
-        """Asks for no more, before all trials were asked for."""
-        self._study.note("ended:search", {"why": why})
-        self._view.say(f"The search ends {self._left} candidates early: {why}.")
-        self._left = 0
-
-    def _expected_epochs(self) -> float:
-        """Epochs still to be trained, judged by how long trials have lasted so far."""
-        ended = [len(t.accuracies) for t in self._study.trials() if t.outcome in ("trained", "stopped")]
-        return self._expected * (sum(ended) / len(ended) if ended else (1 + self._config.recipe.epochs) / 2)
-
-
-class _Retrainings:
-    """A list of jobs whose results are kept as `final` notes."""
-
-    def __init__(
-        self, jobs: list[Job], figures: dict[str, Any], study: Study, view: View, keep_time: Callable[[], None]
-    ) -> None:
-        self._jobs, self._figures = list(jobs), figures
-        self._study, self._view, self._keep_time = study, view, keep_time
-        self._curves: dict[str, list[Progress]] = {}
-        self._epochs = sum(job.epochs for job in jobs)
-
-    def next(self) -> Job | None:
-        return self._jobs.pop(0) if self._jobs else None
-
-    def progress(self, job: Job, progress: Progress) -> bool:
-        self._curves.setdefault(job.id, []).append(progress)
-        self._epochs -= 1
-        self._view.working(self._epochs)
-        return False
-
-    def done(self, job: Job) -> None:
-        curve = self._curves[job.id]
-        self._keep(job, {"accuracy": curve[-1].accuracy, "accuracies": [p.accuracy for p in curve]})
-        self._view.step(f"{job.label:<24} {job.id}  {curve[-1].accuracy:6.2%} after {len(curve)} epochs")
-
-    def failed(self, job: Job, reason: str) -> None:
-        self._keep(job, {"reason": reason})
-        self._view.step(f"{job.label:<24} {job.id}  failed: {reason}")
-
-    def _keep(self, job: Job, found: dict[str, Any]) -> None:
-        seconds = round(sum(p.seconds for p in self._curves.get(job.id, [])), 1)
-        common = {
-            "origin": job.label,
-            "genotype": job.genotype,
-            "seed": job.seed,
-            "seconds": seconds,
-            **self._figures[job.id],
-        }
-        self._study.note(f"final:{job.id}", common | found)
-        self._keep_time()
-
-
-def ranking(trials: Iterable[Proposal], anchors: bool = False) -> list[Proposal]:
-    """Trained proposals, best first: by how far successive halving let them go, then by validation accuracy."""
-    ended = [t for t in trials if t.outcome in ("trained", "stopped") and (anchors or t.anchor is None)]
-    return sorted(ended, key=lambda t: (-len(t.accuracies), -t.accuracy, t.number))
-
-
-def best_found(finals: dict[str, Any], measured: dict[str, Any], promise: Promise, origin: str = "search") -> str | None:
-    """The id of the retrained network with the best validation accuracy among those that hold the budget."""
-    held = [i for i, final in finals.items() if final["origin"].startswith(origin) and promise.kept(final, measured.get(i, {}))]
-    return max(held, key=lambda i: finals[i]["accuracy"], default=None)
-
-
-def load_network(genotype: Genotype, task: Task, weights: Path | None) -> Any:
-    """The network in eval mode, with retrained weights from a safetensors file if given; raises InputError if damaged."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from search_spaces.network import build
-
-    network = build(genotype, task)
-    if weights:
-        try:
-            network.load_state_dict(load_file(weights))
-        except (OSError, SafetensorError, RuntimeError) as error:
-            raise InputError(f"{weights}: cannot be read as this network's weights: {str(error).splitlines()[0]}") from None
-    return network.eval()
 
 
 def _now() -> str:

@@ -12,10 +12,12 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from nas import samplers
 from nas.console import make_console
 from nas.promise import Promise, tail
 from nas.reach import Predicted, Reach, survey
 from nas.run import Config, Lock, Run, create, open_run
+from nas.teacher import find_teacher
 from search_spaces.anchor import anchor
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
@@ -35,25 +37,35 @@ def start(
     address: str | None,
     seed: int,
     sampler: str,
+    cost: str | None,
+    final_seeds: int,
+    baseline: bool,
     finalists: int,
     recipe: str,
+    final_recipe: str,
     epochs: int | None,
     final_epochs: int | None,
+    distill: str | None,
     train_size: int | None,
     run_path: Path | None,
     download: bool,
     confidence: float = 0.95,
     percentile: int = 50,
     measure: bool = True,
+    evaluator: str = "training",
+    supernet_epochs: int = 20,
 ) -> None:
     """A new run, from its flags to its report."""
     from evaluators.training.recipe import load_recipe
     from nas.cli import default_run_folder
 
     console = make_console()
-    space, chosen = load_space(space_name).with_anchors(anchors), load_recipe(recipe)
-    chosen = replace(chosen, epochs=epochs or chosen.epochs, final_epochs=final_epochs or chosen.final_epochs)
-    _check_sampler(sampler)
+    space = load_space(space_name).with_anchors(anchors)
+    chosen, final = load_recipe(recipe, epochs), load_recipe(final_recipe, final_epochs)
+    if evaluator == "supernet":
+        chosen = replace(chosen, epochs=1)  # a score is one epoch
+    teacher = find_teacher(distill, space.overall_stride) if distill else None
+    samplers.check(sampler)
     if address:
         _check_address(address)
     path = run_path or default_run_folder(space.name, budget_ms)
@@ -62,15 +74,17 @@ def start(
     profile = _profile_for_search(device, space.name, measure)
     promise = Promise(budget_ms, percentile, confidence, measure)
     reach = _survey(console, space, profile, promise) if profile else None
-    dataset = _load(console, data, train_size, max(space.input[1:]), download)
+    dataset = load_data(console, data, train_size, max(space.input[1:]), download)
     if not profile:
         profile = measure_device(console, space, device)
         reach = _survey(console, space, profile, promise)
+    if teacher:
+        teacher.check(space.task(len(dataset.classes)))
     config = Config(
         space=space.name,
         budget_ms=budget_ms,
         device=device,
-        data=_absolute(data),
+        data=absolute(data),
         classes=list(dataset.classes),
         mean=list(dataset.mean_std()[0]),
         std=list(dataset.mean_std()[1]),
@@ -80,19 +94,31 @@ def start(
         finalists=finalists,
         seed=seed,
         sampler=sampler,
-        workers=workers or _cpus(),
+        cost=cost,
+        final_seeds=final_seeds,
+        baseline=baseline,
+        workers=workers or (None if address else _cpus()),
         address=address,
         anchors=[name for name in space.anchors if name in {anchor(a).name for a in anchors}],
         recipe=chosen,
+        final_recipe=final,
+        distill=distill,
         confidence=confidence,
         percentile=percentile,
         measure=measure,
+        evaluator=evaluator,
+        supernet_epochs=supernet_epochs,
     )
-    _work(console, create(path, config, space_text(space_name), profile), dataset, reach)
+    _work(console, create(path, config, space_text(space_name), profile, teacher), dataset, reach)
 
 
 def resume(path: Path, workers: int | None) -> None:
-    """Goes on with a run from its journal."""
+    """Goes on with a run from its journal, or with a training from its last epoch."""
+    from nas import train
+
+    if train.is_training(path):
+        train.resume(path)
+        return
     console = make_console()
     run = open_run(path)
     if run.config.address:
@@ -100,7 +126,7 @@ def resume(path: Path, workers: int | None) -> None:
     if workers:
         run = replace(run, config=replace(run.config, workers=workers))
     space = run.space()
-    dataset = _load(console, run.config.data, run.config.train_size, max(space.input[1:]), False)
+    dataset = load_data(console, run.config.data, run.config.train_size, max(space.input[1:]), False)
     _work(console, run, dataset)
 
 
@@ -199,13 +225,14 @@ def _work(console: Console, run: Run, dataset: Any, reach: Reach | None = None) 
     from nas.search import Search
     from nas.view import ConsoleView
 
-    lock = Lock(run)
+    lock = Lock(run.path)
     try:
         console.print(f"Run folder: {run.path}", highlight=False)
         config = run.config
         predictor = predictor_of(run.device_profile, config.space, config.confidence, anywhere=not config.measure)
         with ConsoleView(console) as view:
-            Search(run, dataset, predictor, _executor(run), view, reach=asdict(reach) if reach else None).run()
+            kept = asdict(reach) if reach else None
+            Search(run, dataset, predictor, _executor(run), view, reach=kept, scorer=_scorer(run)).run()
         found = report.write(run)
         if found["best"]:
             _export(run, found["best"], run.path / "export")
@@ -236,6 +263,18 @@ def _executor(run: Run) -> Any:
     return make
 
 
+def _scorer(run: Run) -> Any:
+    """What scores candidates instead of training them, if that was asked for."""
+
+    def make(setting: Any, view: Any) -> Any:
+        from nas.executors.supernet import SupernetExecutor
+
+        recipe = replace(run.config.recipe, epochs=run.config.supernet_epochs)
+        return SupernetExecutor(setting, run.space(), recipe, run.config.seed, run.supernet, view)
+
+    return make if run.config.evaluator == "supernet" else None
+
+
 def _export(run: Run, chosen: dict[str, Any], folder: Path) -> list[Path]:
     from nas.export import export
 
@@ -263,8 +302,8 @@ def _survey(console: Console, space: SearchSpace, profile: Path, promise: Promis
     task = space.task(10)
     wider = tail(load_profile(str(profile), anywhere=True).calibration(space.name).networks, promise.percentile)
 
-    def predict(genotypes: Sequence[Genotype]) -> list[Predicted]:
-        return [Predicted(p.ms, p.bound_ms * wider) for p in predictor.predict_many(genotypes, task)]
+    def predict(genotypes: Sequence[Genotype]) -> list[Predicted | None]:
+        return [p and Predicted(p.ms, p.bound_ms * wider, p.reliable) for p in predictor.covered(genotypes, task)]
 
     reach = survey(space, predict, promise.budget_ms, space.reference_networks())
     for line in filter(None, reach.lines()):
@@ -272,7 +311,8 @@ def _survey(console: Console, space: SearchSpace, profile: Path, promise: Promis
     return reach
 
 
-def _load(console: Console, data: str, size: int | None, largest: int, download: bool) -> Any:
+def load_data(console: Console, data: str, size: int | None, largest: int, download: bool) -> Any:
+    """The data set, read with a progress bar; what it is made of is printed."""
     from evaluators.data import load
 
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
@@ -286,14 +326,6 @@ def _load(console: Console, data: str, size: int | None, largest: int, download:
         )
     console.print(f"Data: {dataset.source}", highlight=False)
     return dataset
-
-
-def _check_sampler(name: str) -> None:
-    from nas.study import SAMPLERS
-    from search_spaces.errors import near_miss
-
-    if name not in SAMPLERS:
-        raise InputError(f'there is no sampler "{name}"{near_miss(name, SAMPLERS)}')
 
 
 def _check_address(address: str) -> None:
@@ -314,7 +346,7 @@ def space_text(name_or_path: str) -> str:
     return source.read_text(encoding="utf-8")
 
 
-def _absolute(data: str) -> str:
+def absolute(data: str) -> str:
     """The data's spec with its path absolute, so that a run can be resumed from anywhere."""
     name, colon, path = data.partition(":")
     return f"{name}:{Path(path).expanduser().resolve()}" if colon else name

@@ -1,6 +1,7 @@
 """The study: asks Optuna for genotypes, lets only feasible and new ones through, and keeps all that is learnt.
 
-The only module that knows Optuna. Every proposal is a trial in the journal, with its genotype, figures and outcome:
+Beside the samplers the only module that knows Optuna. Every proposal is a trial in the journal, with its genotype, figures
+and outcome:
 
     rejected   its predicted upper bound is over the budget, or the device profile does not cover it; it was never trained
     repeated   the same network came up before; answered from memory
@@ -14,42 +15,26 @@ and a resumed search goes on as if it had not been interrupted.
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from evaluators.latency.predictor import MOST_EXTRAPOLATED
+from nas import samplers
+from nas.estimate import Estimate
 from nas.journal import Journal
+from nas.pool import Pool, Space
 from search_spaces.anchor import Anchor
-from search_spaces.errors import InputError, near_miss
+from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
-from search_spaces.space import SearchSpace
 
-_STUDY = "nas"
+MAIN = "nas"  # the name of the search in its journal
 MOST_REFUSALS = 1000  # asks in a row without a feasible new genotype: the space is exhausted within the budget
-SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
-    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, n_startup_trials=12, constant_liar=True),
-    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
-}
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What is known of a genotype before it is trained; `extrapolated` is the share of its latency beyond the profile."""
-
-    predicted_ms: float
-    bound_ms: float
-    params: int
-    macs: int
-    extrapolated: float = 0.0
-
-    def fits(self, budget_ms: float) -> bool:
-        """Whether the bound holds the budget, and the profile covers enough of the network for the bound to mean it."""
-        return self.bound_ms <= budget_ms and self.extrapolated <= MOST_EXTRAPOLATED
 
 
 @dataclass(frozen=True)
@@ -77,27 +62,38 @@ class Proposal:
 
 
 class Study:
-    """A search's memory and its questions. `estimate` and the budget form the gate that every genotype must pass."""
+    """A search's memory and its questions. `estimate` and the budget form the gate that every genotype must pass.
+
+    `journal` is the file, `name` tells studies in it apart. `cost` names a second objective (nas.pareto.COSTS), `reduction`
+    is that of successive halving.
+    """
 
     def __init__(
         self,
-        journal: Path,
-        space: SearchSpace,
-        estimate: Callable[[Genotype], Estimate],
+        journal: Path | optuna.storages.JournalStorage,
+        space: Space,
+        estimate: Callable[[Sequence[Genotype]], Sequence[Estimate]],
         budget_ms: float,
         sampler: str,
         seed: int,
+        cost: str | None = None,
         reduction: int = 2,
+        name: str = MAIN,
     ) -> None:
-        if sampler not in SAMPLERS:
-            raise InputError(f'there is no sampler "{sampler}"{near_miss(sampler, SAMPLERS)}')
+        samplers.check(sampler)
         self._space, self._estimate, self._budget_ms = space, estimate, budget_ms
-        self._sampler, self._seed = SAMPLERS[sampler], seed
-        self._study = _open(Journal(journal))
-        self._study.pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=reduction)
+        self._sampler, self._seed, self._cost, self._reduction = sampler, seed, cost, reduction
+        self._pool = Pool(space, estimate, lambda e: e.fits(budget_ms), seed)
+        self._storage = optuna.storages.JournalStorage(Journal(journal)) if isinstance(journal, Path) else journal
+        self._study = _open(self._storage, name, cost)
         self._live: dict[int, Trial] = {}
         self._discard_half_written()
         self._known = {t.genotype.text: t.number for t in self.trials() if t.outcome not in ("rejected", "repeated")}
+
+    def beside(self, name: str, sampler: str) -> "Study":
+        """Another study in the same journal, with the same gate."""
+        settings = (self._space, self._estimate, self._budget_ms, sampler, self._seed, self._cost, self._reduction, name)
+        return Study(self._storage, *settings)
 
     def trials(self) -> list[Proposal]:
         """Every proposal so far, in order."""
@@ -107,9 +103,9 @@ class Study:
         """Enters an anchor as a trial, with its genes when the space contains it; None if it was entered before."""
         if anchor.genotype.text in self._known:
             return None
-        estimate = self._estimate(anchor.genotype)
+        [estimate] = self._estimate([anchor.genotype])
         try:
-            genes = self._space.encode(anchor.genotype)
+            genes = dict(self._space.encode(anchor.genotype))
         except InputError:
             genes = {}
         distributions: dict[str, optuna.distributions.BaseDistribution] = {
@@ -130,12 +126,12 @@ class Study:
         """The next feasible new genotype to train, or None when none turned up in a thousand proposals."""
         for _ in range(MOST_REFUSALS):
             number = len(self._study.get_trials(deepcopy=False))
-            self._study.sampler = self._sampler(_hash(self._seed, number))
+            self._study.sampler = samplers.make(self._sampler, self._pool, _hash(self._seed, number))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 trial = self._study.ask()
             genotype = self._space.decode(lambda gene, values, t=trial: t.suggest_categorical(gene, values))  # type: ignore[misc]
-            estimate = self._estimate(genotype)
+            [estimate] = self._estimate([genotype])
             if genotype.text in self._known:
                 self._answer_from_memory(trial, genotype, estimate)
             elif not estimate.fits(self._budget_ms):
@@ -149,22 +145,41 @@ class Study:
                 return self._trial(trial.number)
         return None
 
+    def estimates_changed(self) -> None:
+        """To be called when `estimate` says something else than before of the same genotypes."""
+        self._pool.forget()
+
     def report(self, number: int, epoch: int, accuracy: float, seconds: float) -> bool:
         """Keeps an epoch's validation accuracy; True when successive halving stops the trial."""
         if epoch in self._frozen(number).intermediate_values:
             return False  # an interrupted run kept this epoch already, and the trial survived it
         trial = self._running(number)
-        trial.report(accuracy, epoch)
+        self._storage.set_trial_intermediate_value(trial._trial_id, epoch, accuracy)  # report() is for one objective
         trial.set_user_attr("seconds", self._trial(number).seconds + seconds)
-        return bool(trial.should_prune())
+        return self._falls_behind(number, epoch)
+
+    def _falls_behind(self, number: int, epoch: int) -> bool:
+        """Asynchronous successive halving (arXiv:1810.05934): at epochs 1, r, r^2 ... the best 1/r of a rung go on.
+
+        With a second objective only those compete that cost no more.
+        """
+        if epoch not in {self._reduction**k for k in range(epoch)}:
+            return False
+        own = self._trial(number)
+        rivals = [t for t in self.trials() if len(t.accuracies) >= epoch and t.outcome != "repeated"]
+        if self._cost:
+            rivals = [t for t in rivals if t.estimate.figure(self._cost) <= own.estimate.figure(self._cost)]
+        better = sum(t.accuracies[epoch - 1] > own.accuracies[epoch - 1] for t in rivals)
+        return better >= max(1, len(rivals) // self._reduction)
 
     def complete(self, number: int, epochs: int) -> Proposal:
         """The trial ended: after `epochs` epochs it is `trained`, after fewer it was `stopped`."""
         trial = self._trial(number)
         outcome = "trained" if len(trial.accuracies) >= epochs else "stopped"
         self._running(number).set_user_attr("outcome", outcome)
-        state = TrialState.COMPLETE if outcome == "trained" else TrialState.PRUNED
-        self._study.tell(number, trial.accuracy if outcome == "trained" else None, state=state)
+        early = TrialState.FAIL if self._cost else TrialState.PRUNED  # samplers of two objectives do not know pruning
+        state = TrialState.COMPLETE if outcome == "trained" else early
+        self._study.tell(number, self._values(trial) if outcome == "trained" else None, state=state)
         return self._trial(number)
 
     def fail(self, number: int, reason: str) -> Proposal:
@@ -187,9 +202,12 @@ class Study:
         first = self._trial(self._known[genotype.text])
         self._write(trial, _attributes("search", genotype, estimate, "repeated", f"of trial {first.number}"))
         if first.outcome == "trained":
-            self._study.tell(trial, first.accuracy)
+            self._study.tell(trial, self._values(first))
         else:
             self._study.tell(trial, state=TrialState.FAIL)
+
+    def _values(self, trial: Proposal) -> list[float]:
+        return [trial.accuracy, *([trial.estimate.figure(self._cost)] if self._cost else [])]
 
     def _write(self, trial: Trial, attributes: dict[str, Any]) -> None:
         for key, value in attributes.items():
@@ -226,12 +244,12 @@ class Memory:
         return {key.partition(":")[2]: value for key, value in self.facts.items() if key.partition(":")[0] == kind}
 
 
-def read_journal(path: Path) -> Memory:
-    """What is in a journal, which may be empty; reading changes nothing, and may be done while a search writes it."""
+def read_journal(path: Path, name: str = MAIN) -> Memory:
+    """What is in a study of a journal, which may lack it; reading changes nothing, and may be done while a search writes it."""
     storage = optuna.storages.JournalStorage(Journal(path, writable=False))
-    if not storage.get_all_studies():
+    if name not in {study.study_name for study in storage.get_all_studies()}:
         return Memory([], {})
-    return _memory(optuna.load_study(study_name=_STUDY, storage=storage))
+    return _memory(optuna.load_study(study_name=name, storage=storage))
 
 
 def _memory(study: optuna.Study) -> Memory:
@@ -253,10 +271,15 @@ def counts(trials: Iterable[Proposal]) -> dict[str, int]:
     }
 
 
-def _open(journal: Journal) -> optuna.Study:
+def _open(storage: optuna.storages.JournalStorage, name: str, cost: str | None) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.JournalStorage(journal)
-    return optuna.create_study(study_name=_STUDY, storage=storage, direction="maximize", load_if_exists=True)
+    directions = [StudyDirection.MAXIMIZE, *([StudyDirection.MINIMIZE] if cost else [])]
+    study = optuna.create_study(study_name=name, storage=storage, directions=directions, load_if_exists=True)
+    if cost and study.metric_names is None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names(["accuracy", cost])
+    return study
 
 
 def _attributes(origin: str, genotype: Genotype, estimate: Estimate, outcome: str, reason: str = "") -> dict[str, Any]:
@@ -264,7 +287,7 @@ def _attributes(origin: str, genotype: Genotype, estimate: Estimate, outcome: st
     return {
         "origin": origin,
         "genotype": genotype.text,
-        **{k: float(f"{v:.6g}") if isinstance(v, float) else v for k, v in asdict(estimate).items()},
+        **estimate.as_json(),
         "reason": reason,
         "outcome": outcome,
     }
@@ -275,15 +298,18 @@ def _read(trial: FrozenTrial) -> Proposal:
     return Proposal(
         number=trial.number,
         origin=known["origin"],
-        genotype=Genotype.parse(known["genotype"], f"journal, trial {trial.number}"),
-        estimate=Estimate(
-            known["predicted_ms"], known["bound_ms"], known["params"], known["macs"], known.get("extrapolated", 0.0)
-        ),
+        genotype=_genotype(known["genotype"], trial.number),
+        estimate=Estimate.from_json(known),
         outcome=known["outcome"],
         reason=known["reason"],
         accuracies=tuple(value for _, value in sorted(trial.intermediate_values.items())),
         seconds=known.get("seconds", 0.0),
     )
+
+
+@lru_cache(maxsize=10_000)
+def _genotype(text: str, number: int) -> Genotype:
+    return Genotype.parse(text, f"journal, trial {number}")
 
 
 def _hash(*parts: object) -> int:

@@ -2,9 +2,29 @@
 
 import time
 from types import TracebackType
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+
+class View(Protocol):
+    """Where the search shows what it does."""
+
+    def phase(self, title: str, total: int, done: int = 0) -> None:
+        """A new phase of `total` steps, `done` of them in an earlier session."""
+
+    def step(self, line: str = "") -> None:
+        """One step is done."""
+
+    def working(self, epochs: float) -> None:
+        """An epoch was trained; so many are expected to be left in this phase."""
+
+    def best(self, text: str) -> None:
+        """The best so far."""
+
+    def say(self, line: str) -> None:
+        """Something the person should know."""
 
 
 class ConsoleView:

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from evaluators.data.dataset import Triple
+from evaluators.data.dataset import Triple, UnreadablePicture
 from search_spaces.errors import InputError
 
 SAMPLE = 200  # files whose headers are read to learn the pictures' own size
@@ -28,7 +29,7 @@ def own_size(items: np.ndarray | list[Path]) -> int:
 def render(items: np.ndarray | list[Path], size: int, progress: Callable[[int], None]) -> np.ndarray:
     """The pictures as uint8 [N, 3, size, size]; `progress` is told how many are done.
 
-    Raises InputError that names the first file which cannot be read as a picture.
+    Raises UnreadablePicture that names the first file which cannot be read as a picture.
     """
     if not isinstance(items, np.ndarray):
         return _decode(items, size, progress)
@@ -38,15 +39,30 @@ def render(items: np.ndarray | list[Path], size: int, progress: Callable[[int], 
     return _resize(items, size, progress)
 
 
+def picture(file: Path, size: int) -> np.ndarray:
+    """The picture in a file, uint8 [3, size, size]; raises UnreadablePicture that names it."""
+    return np.asarray(_fitter(size)(_open(file, size))).transpose(2, 0, 1)
+
+
+def fits_memory(count: int, size: int) -> bool:
+    """Whether `count` pictures of `size` x `size` take at most half of the available memory."""
+    return needed_bytes(count, size) <= available_bytes() / 2
+
+
 def check_memory(count: int, size: int) -> None:
-    """Raises InputError if `count` pictures of `size` x `size` would take more than half of the available memory."""
-    available, needed = available_bytes(), count * 3 * size * size
-    if needed > available / 2:
+    """Raises InputError unless `count` pictures of `size` x `size` fit in memory."""
+    if not fits_memory(count, size):
+        available = available_bytes()
         fits = int((available / 2 / count / 3) ** 0.5)
         raise InputError(
-            f"{count:,} pictures of {size} x {size} pixels take {_gib(needed)} of memory, more than half of the "
-            f"{_gib(available)} available; give --train-size {fits} or less, or fewer pictures"
+            f"{count:,} pictures of {size} x {size} pixels take {gib(needed_bytes(count, size))} of memory, more than half "
+            f"of the {gib(available)} available; give --train-size {fits} or less, or fewer pictures"
         )
+
+
+def needed_bytes(count: int, size: int) -> int:
+    """Memory that `count` pictures of `size` x `size` take, bytes."""
+    return count * 3 * size * size
 
 
 def available_bytes() -> int:
@@ -96,17 +112,18 @@ def _resize(pixels: np.ndarray, size: int, progress: Callable[[int], None]) -> n
 
 
 def _decode(files: list[Path], size: int, progress: Callable[[int], None]) -> np.ndarray:
-    fit, out = _fitter(size), np.empty((len(files), 3, size, size), np.uint8)
+    out = np.empty((len(files), 3, size, size), np.uint8)
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
     try:
-        for i, picture in enumerate(pool.map(lambda file: fit(_open(file, size)), files)):
-            out[i] = np.asarray(picture).transpose(2, 0, 1)
+        for i, pixels in enumerate(pool.map(lambda file: picture(file, size), files)):
+            out[i] = pixels
             progress(i + 1)
     finally:
         pool.shutdown(cancel_futures=True)
     return out
 
 
+@cache
 def _fitter(size: int) -> Callable[[Any], Any]:
     """Scales the short side to `size` and crops at the centre: PIL pictures or tensors [N, 3, H, W]."""
     from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
@@ -117,11 +134,11 @@ def _fitter(size: int) -> Callable[[Any], Any]:
 def _open(file: Path, size: int) -> Image.Image:
     """The picture as upright RGB. A big JPEG is decoded at a fraction of its size, at least twice `size`."""
     try:
-        with Image.open(file) as picture:
-            picture.draft(None, (2 * size, 2 * size))
-            return _rgb(ImageOps.exif_transpose(picture))
+        with Image.open(file) as opened:
+            opened.draft(None, (2 * size, 2 * size))
+            return _rgb(ImageOps.exif_transpose(opened))
     except BROKEN as error:
-        raise InputError(f"cannot read the picture {file}: {_reason(error)}; replace or remove it") from error
+        raise UnreadablePicture(f"cannot read the picture {file}: {_reason(error)}; replace or remove it") from error
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
@@ -138,10 +155,10 @@ def _rgb(picture: Image.Image) -> Image.Image:
 
 def _short_side(path: Path) -> int:
     try:
-        with Image.open(path) as picture:
-            return min(picture.size)
+        with Image.open(path) as opened:
+            return min(opened.size)
     except BROKEN as error:
-        raise InputError(f"cannot read the picture {path}: {_reason(error)}; replace or remove it") from error
+        raise UnreadablePicture(f"cannot read the picture {path}: {_reason(error)}; replace or remove it") from error
 
 
 def _reason(error: BaseException) -> str:
@@ -150,5 +167,5 @@ def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _gib(count: float) -> str:
+def gib(count: float) -> str:
     return f"{count / 2**30:.2g} GiB"

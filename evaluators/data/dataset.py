@@ -12,23 +12,29 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from search_spaces.errors import InputError, near_miss
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from evaluators.data._files import Files
+
 SMALLEST = 8
 Progress = Callable[[int, int], None]
 Triple = tuple[float, float, float]
 
 
+class UnreadablePicture(InputError):
+    """A file cannot be read as a picture; the message names it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Pictures of one size with their classes: images uint8 [N, 3, S, S], contiguous; labels int64 [N]."""
+    """Pictures of one size with their classes: images uint8 [N, 3, S, S], contiguous, or in files; labels int64 [N]."""
 
-    images: np.ndarray
+    images: np.ndarray | Files
     labels: np.ndarray
 
     def __len__(self) -> int:
@@ -37,7 +43,10 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Three disjoint splits of S x S pictures; `size` is S, label i means `classes[i]`, `source` is for reports."""
+    """Three disjoint splits of S x S pictures; `size` is S, label i means `classes[i]`, `source` is for reports.
+
+    Pictures that are streamed from their files have `sampled`, the mean and standard deviation of a sample.
+    """
 
     name: str
     size: int
@@ -46,12 +55,13 @@ class Dataset:
     validation: Split
     test: Split
     source: str
+    sampled: tuple[Triple, Triple] | None = None
 
     def mean_std(self) -> tuple[Triple, Triple]:
         """Mean and standard deviation of each channel of the training pixels, scaled to 0..1."""
         from evaluators.data._pictures import mean_std
 
-        return mean_std(self.train.images)
+        return self.sampled or mean_std(cast("np.ndarray", self.train.images))
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,16 +108,24 @@ def summaries() -> dict[str, str]:
 
 
 def load(
-    spec: str, *, size: int | None = None, largest: int = 224, download: bool = False, progress: Progress | None = None
+    spec: str,
+    *,
+    size: int | None = None,
+    largest: int = 224,
+    download: bool = False,
+    progress: Progress | None = None,
+    stream: bool | None = None,
 ) -> Dataset:
     """The data set that `spec`, NAME or NAME:PATH, names, with all pictures `size` x `size`.
 
     Without `size` it is the pictures' own short side (its median over a sample of files), at most `largest`. Pictures
     are scaled by their short side, antialiased bilinear, and cropped at the centre; grey ones get three equal channels.
     `download` permits fetching a public data set that is not there yet. `progress` is called with (pictures done,
-    pictures in all). Raises InputError for anything a person can put right.
+    pictures in all). Pictures in files that would take more than half of the available memory are streamed: read and
+    decoded anew whenever they are shown; `stream` decides it otherwise. Raises InputError for anything a person can put
+    right.
     """
-    from evaluators.data._pictures import check_memory, own_size, render
+    from evaluators.data._pictures import check_memory, fits_memory, own_size, render
 
     name, _, path = spec.partition(":")
     reader = _reader(name)
@@ -118,6 +136,8 @@ def load(
         raise InputError(f"the pictures of {spec} are {side} pixels wide or high; at least {SMALLEST} are needed")
     parts = (found.train, found.validation, found.test)
     total = sum(len(part.labels) for part in parts)
+    if isinstance(found.train.items, list) and (not fits_memory(total, side) if stream is None else stream):
+        return _streamed(name, found, side, progress or (lambda done, total: None))
     check_memory(total, side)
     splits, done = [], 0
     for part in parts:
@@ -125,6 +145,18 @@ def load(
         done += len(part.labels)
     train, validation, test = splits
     return Dataset(name, side, found.classes, train, validation, test, found.source)
+
+
+def _streamed(name: str, found: Found, side: int, progress: Progress) -> Dataset:
+    from evaluators.data._files import Files
+    from evaluators.data._pictures import gib, needed_bytes
+
+    parts = (found.train, found.validation, found.test)
+    files = [Files.of(cast("list[Path]", part.items), side) for part in parts]
+    train, validation, test = (Split(f, part.labels) for f, part in zip(files, parts, strict=True))
+    memory = gib(needed_bytes(sum(map(len, files)), side))
+    source = f"{found.source}; they would take {memory} of memory, and are read from their files whenever they are shown"
+    return Dataset(name, side, found.classes, train, validation, test, source, files[0].sampled_mean_std(progress))
 
 
 def default_folder() -> Path:

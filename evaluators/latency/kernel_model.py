@@ -2,9 +2,10 @@
 
 The runtime's own profile of networks gives each kernel's time. Profiling costs every kernel the same few microseconds, and
 the machine may have been slower than when the whole network was timed: the constant is fitted over all networks and taken
-off, and what is left of each network is scaled to its end-to-end time. Physics is linear in MACs, elements moved and
-weights, with no negative slope, fitted to relative errors; the correction is a ridge regression on the logarithm of measured
-over physics, quadratic in the logarithms of the kernel's sizes, and held within what was seen.
+off, and what is left of each network is scaled to its end-to-end time. Physics is linear in MACs, elements moved, weights and
+elements written through each activation, with no negative slope, fitted to relative errors; the correction is a ridge
+regression on the logarithm of measured over physics, quadratic in the logarithms of the kernel's sizes, with a constant for
+each activation, and held within what was seen.
 
 Measured beside it (64 networks, machine under load): extra trees and gradient boosting in place of the ridge give the same
 error on unseen networks (7.0 and 7.0 % against 6.9 % in one set of measurements), take twenty times as long to fit, and would
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.latency.kernels import Kernel, Size
+from evaluators.latency.kernels import ACTIVATIONS, Kernel, Size
 
 Array = NDArray[np.float64]
 Timed = tuple[str, Size, float]  # class, size, milliseconds
@@ -28,7 +29,8 @@ _RIDGE = 10.0
 _KEPT = 0.1  # of a kernel's time is kept at least when the profiler's own share is taken off
 _MARGIN = 1.25  # a size so far beyond those seen is an extrapolation
 _SLACK = 0.2  # in the logarithm: how far a correction may exceed those seen
-_UNITS = np.array([1e-3, 1e-8, 1e-7, 1e-7])  # milliseconds a kernel, MAC, element, weight: brings slopes near 1
+# Milliseconds a kernel, MAC, element, weight, activated element: brings slopes near 1.
+_UNITS = np.array([1e-3, 1e-8, 1e-7, 1e-7, *[1e-7] * (len(ACTIVATIONS) - 1)])
 _COUNTED = 7  # the fields of Size that are numbers of elements or channels, not settings
 
 
@@ -43,6 +45,7 @@ class _Class:
     spread: Array
     weights: Array
     limits: tuple[float, float]
+    activations: frozenset[int]
 
     def ms(self, sizes: Array) -> Array:
         """Milliseconds of kernels, rows of Size."""
@@ -50,14 +53,15 @@ class _Class:
         if not len(self.weights):
             return physics
         features = np.clip(_logs(sizes), self.lowest, self.highest)
-        correction = _quadratic((features - self.mean) / self.spread) @ self.weights
+        correction = _terms((features - self.mean) / self.spread, sizes) @ self.weights
         return np.asarray(physics * np.exp(np.clip(correction, *self.limits)))
 
     def beyond(self, sizes: Array) -> NDArray[np.bool_]:
         """Which kernels are larger or smaller in some respect than any that was timed, or set otherwise."""
-        features, margin = _logs(sizes), np.zeros(sizes.shape[1])
+        features, margin = _logs(sizes), np.zeros(sizes.shape[1] - 1)
         margin[:_COUNTED] = np.log(_MARGIN)
-        return np.asarray(((features > self.highest + margin) | (features < self.lowest - margin)).any(1))
+        other = ~np.isin(sizes[:, -1], list(self.activations))
+        return np.asarray(other | ((features > self.highest + margin) | (features < self.lowest - margin)).any(1))
 
 
 class KernelModel:
@@ -132,10 +136,11 @@ def _fit(timed: Sequence[tuple[Size, float]]) -> _Class:
     if len(ms) >= _LEAST:
         residuals = np.log(ms / np.maximum(_physics(sizes) @ slopes, 1e-6))
         spread = np.where(features.std(0) > 1e-6, spread, np.inf)
-        weights = _ridge(_quadratic((features - mean) / spread), residuals)
+        weights = _ridge(_terms((features - mean) / spread, sizes), residuals)
         low, high = np.percentile(residuals, [1, 99])
         limits = (float(low) - _SLACK, float(high) + _SLACK)
-    return _Class(slopes, features.min(0), features.max(0), mean, spread, weights, limits)
+    activations = frozenset(int(code) for code in sizes[:, -1])
+    return _Class(slopes, features.min(0), features.max(0), mean, spread, weights, limits, activations)
 
 
 def _ridge(rows: Array, values: Array) -> Array:
@@ -149,15 +154,23 @@ def _rows(sizes: Sequence[Size]) -> Array:
 
 
 def _physics(sizes: Array) -> Array:
-    """Per kernel: one, MACs, elements read and written, weights, in units that take about a millisecond each."""
-    return np.stack([np.ones(len(sizes)), sizes[:, 0], sizes[:, 1] + sizes[:, 2], sizes[:, 3]], 1) * _UNITS
+    """Per kernel: one, MACs, elements read and written, weights, elements written through each activation; in _UNITS."""
+    plain = np.stack([np.ones(len(sizes)), sizes[:, 0], sizes[:, 1] + sizes[:, 2], sizes[:, 3]], 1)
+    return np.concatenate([plain, _activated(sizes) * sizes[:, 2:3]], 1) * _UNITS
+
+
+def _activated(sizes: Array) -> Array:
+    """Which activation each kernel applies: a column each but "none"."""
+    return np.asarray(sizes[:, -1:] == np.arange(1, len(ACTIVATIONS)), np.float64)
 
 
 def _logs(sizes: Array) -> Array:
-    return np.concatenate([np.log1p(sizes[:, :_COUNTED]), sizes[:, _COUNTED:]], 1)
+    """Every field of Size but the activation, which has no order."""
+    return np.concatenate([np.log1p(sizes[:, :_COUNTED]), sizes[:, _COUNTED:-1]], 1)
 
 
-def _quadratic(features: Array) -> Array:
-    """The constant, each feature, and their products in pairs."""
+def _terms(features: Array, sizes: Array) -> Array:
+    """The constant, each feature, their products in pairs, and the activations."""
     first, second = np.triu_indices(features.shape[1])
-    return np.concatenate([np.ones((len(features), 1)), features, features[:, first] * features[:, second]], 1)
+    products = features[:, first] * features[:, second]
+    return np.concatenate([np.ones((len(features), 1)), features, products, _activated(sizes)], 1)

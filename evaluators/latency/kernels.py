@@ -3,7 +3,8 @@
 Convolutions, with batch norm folded, work on channels in blocks of 16 ("blocked") and take a following activation and a
 following addition with them; poolings and plain elementwise operations keep the layout; everything else (slices,
 concatenation of odd widths, transposition, PReLU, broadcasting multiplication, grouped convolution) wants NCHW
-("plain"), and the tensor is reordered first. Read off onnxruntime/core/optimizer/nchwc_transformer.cc and the
+("plain"), and the tensor is reordered first. A runtime that fuses nothing runs another graph
+(evaluators.latency.eager), and says so in its file. Read off onnxruntime/core/optimizer/nchwc_transformer.cc and the
 optimised graphs of version 1.31.
 """
 
@@ -14,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from evaluators.cost import LINEAR, macs
+from evaluators.latency.runtime import Graph
 from search_spaces.genotype import BlockSpec, Genotype
 from search_spaces.task import Task
 
@@ -23,10 +25,12 @@ if TYPE_CHECKING:
 Layout = Literal["plain", "blocked"]
 Node = Mapping[str, Any]
 
-LOWERING = 2  # the version of this file's rules: profiles made by another one are lowered again when they are used
+LOWERING = 3  # the version of this file's rules: profiles made by another one are lowered again when they are used
+PLAIN = ("conv_plain", "depthwise_plain")  # convolutions that work on NCHW
 _BLOCK = 16
 _ALIGNED = 4
-_FUSED_ACTIVATIONS = frozenset(["relu", "hardtanh", "clamp", "hardswish", "hardsigmoid", "sigmoid", "leaky_relu", "tanh"])
+# What a convolution takes with it: it is cheap or dear, so a kernel's size says which, by its place here.
+ACTIVATIONS = ("none", "relu", "clip", "hardsigmoid", "hardswish", "sigmoid", "leaky_relu", "tanh")
 _ANY_LAYOUT = frozenset(
     [
         "relu",
@@ -60,7 +64,7 @@ _FREE = frozenset(
     ]
 )
 
-_PLAIN_WORDS = {
+PLAIN_WORDS = {
     "native_batch_norm": "batch_norm",
     "mean": "global_pool",
     "max_pool2d_with_indices": "max_pool",
@@ -70,13 +74,18 @@ _PLAIN_WORDS = {
     "permute": "transpose",
     "split_with_sizes": "split",
     "hardtanh": "clip",
+    "clamp": "clip",
 }
+_FUSED_ACTIVATIONS = frozenset(["hardtanh", "clamp", *ACTIVATIONS[1:]]) - {"clip"}
 # An operation that the runtime takes apart where it cannot fuse it.
 _PARTS = {"hardswish": ("hardsigmoid", "mul")}
 
 
 class Size(NamedTuple):
-    """A kernel as it runs, channels rounded up to 16 where it works on blocks of them; elements, `pixels` of its output."""
+    """A kernel as it runs, channels rounded up to 16 where it works on blocks of them; elements, `pixels` of its output.
+
+    activation: the place in ACTIVATIONS of the one that it applies to what it writes.
+    """
 
     macs: int
     read: int
@@ -88,6 +97,7 @@ class Size(NamedTuple):
     kernel: int = 1
     stride: int = 1
     dilation: int = 1
+    activation: int = 0
 
 
 @dataclass(frozen=True)
@@ -115,23 +125,23 @@ class Lowered:
     out_layout: Layout
 
 
-def lowered_blocks(genotype: Genotype, task: Task) -> list[Lowered]:
+def lowered_blocks(genotype: Genotype, task: Task, kind: Graph = "fused") -> list[Lowered]:
     """Every block's kernels in its place, from the cache where the same block was met before."""
     found: list[Lowered] = []
     shape: tuple[int, ...] = task.input
     layout: Layout = "plain"
     for spec in genotype.blocks:
-        found.append(lower_block(spec, shape, task.input, task.classes, layout))  # type: ignore[arg-type]
+        found.append(lower_block(spec, shape, task.input, task.classes, layout, kind))  # type: ignore[arg-type]
         shape, layout = found[-1].out_shape, found[-1].out_layout
     return found
 
 
-def total_kernels(genotype: Genotype, task: Task) -> dict[str, tuple[int, ...]]:
+def total_kernels(genotype: Genotype, task: Task, kind: Graph = "fused") -> dict[str, tuple[int, ...]]:
     """A network's kernels, summed by class: rows of FEATURES."""
     totals: dict[str, tuple[int, ...]] = {}
-    for lowered in lowered_blocks(genotype, task):
-        for kind, row in lowered.totals.items():
-            totals[kind] = _add(totals.get(kind), row)
+    for lowered in lowered_blocks(genotype, task, kind):
+        for name, row in lowered.totals.items():
+            totals[name] = _add(totals.get(name), row)
     return totals
 
 
@@ -141,19 +151,33 @@ def _add(total: tuple[int, ...] | None, row: tuple[int, ...]) -> tuple[int, ...]
 
 @lru_cache(maxsize=2**17)
 def lower_block(
-    spec: BlockSpec, in_shape: tuple[int, int, int], image: tuple[int, int, int], classes: int, layout: Layout
+    spec: BlockSpec,
+    in_shape: tuple[int, int, int],
+    image: tuple[int, int, int],
+    classes: int,
+    layout: Layout,
+    kind: Graph = "fused",
 ) -> Lowered:
-    """The kernels of one block whose input comes in `layout`."""
+    """The kernels of one block whose input comes in `layout`, in the graph that the runtime runs."""
     from evaluators.graph import block_graph  # imports torch
 
     graph = block_graph(spec, in_shape, image, classes)
-    lowering = _Lowering(graph, layout)
+    kernels, out_layout = _kernels(graph, layout, kind)
     totals: dict[str, tuple[int, ...]] = {}
-    kernels = tuple(lowering.kernels())
     for kernel in kernels:
         row = (1, kernel.macs, kernel.padded, kernel.moved, kernel.weights)
         totals[kernel.kind] = _add(totals.get(kernel.kind), row)
-    return Lowered(kernels, totals, graph.graph["out_shape"], lowering.out_layout)
+    return Lowered(kernels, totals, graph.graph["out_shape"], out_layout)
+
+
+def _kernels(graph: "nx.DiGraph[int]", layout: Layout, kind: Graph) -> tuple[tuple[Kernel, ...], Layout]:
+    """The kernels of a graph, and the layout of what it hands on."""
+    if kind == "eager":
+        from evaluators.latency.eager import eager_kernels
+
+        return tuple(eager_kernels(graph)), "plain"
+    lowering = _Lowering(graph, layout)
+    return tuple(lowering.kernels()), lowering.out_layout
 
 
 class _Lowering:
@@ -196,11 +220,11 @@ class _Lowering:
 
     def _convolution(self, node: int, data: Node) -> Iterator[Kernel]:
         kind = _convolution_kind(data)
-        layout: Layout = "plain" if kind == "conv_plain" else "blocked"
+        layout: Layout = "plain" if kind in PLAIN else "blocked"
         yield from self._reorder(self._sources(node), "plain" if kind == "conv_stem" else layout)
         residual = self._fuse(node, layout)
         self._place(node, layout)
-        size = _convolution_size(data, kind, layout, added=residual is not None)
+        size = _convolution_size(data, kind, layout, residual is not None)._replace(activation=self._activation(node))
         yield Kernel(kind, macs(data), _padded(data, kind), _moved(data), data["weights"], size)
 
     def _fuse(self, node: int, layout: Layout) -> int | None:
@@ -217,6 +241,12 @@ class _Lowering:
             residual = self._addend(added, last, layout)
         self._absorb(added, node, _FUSED_ACTIVATIONS - ({"hardswish"} if layout == "plain" else set()))
         return residual
+
+    def _activation(self, node: int) -> int:
+        """The place in ACTIVATIONS of what the kernel of `node` absorbed."""
+        absorbed = (str(self._graph.nodes[n]["op"]) for n, into in self._absorbed.items() if into == node)
+        words = (PLAIN_WORDS.get(op, op) for op in absorbed if op in _FUSED_ACTIVATIONS)
+        return ACTIVATIONS.index(next(words, "none"))
 
     def _absorb(self, last: int, into: int, ops: Any, condition: Any = lambda node: True) -> int:
         readers = list(self._graph.successors(last))
@@ -251,10 +281,10 @@ class _Lowering:
             yield Kernel("linear", macs(data), macs(data), _moved(data), data["weights"], size)
         elif data["op"] == "native_batch_norm" and layout == "blocked":  # runs as a depthwise 1x1 convolution
             self._absorb(node, node, _FUSED_ACTIVATIONS)
-            size = size._replace(macs=size.written, weights=size.c_out)
+            size = size._replace(macs=size.written, weights=size.c_out, activation=self._activation(node))
             yield Kernel("batch_norm_blocked", 0, 0, _moved(data), data["weights"], size)
         else:
-            for kind in _PARTS.get(data["op"], (_PLAIN_WORDS.get(data["op"], str(data["op"])),)):
+            for kind in _PARTS.get(data["op"], (PLAIN_WORDS.get(data["op"], str(data["op"])),)):
                 suffix = "_blocked" if kind in _BY_LAYOUT and layout == "blocked" else ""
                 read = size.read * (2 if kind == "mul" and data["op"] != "mul" else 1)
                 yield Kernel(kind + suffix, 0, 0, _moved(data), 0, size._replace(read=read))
@@ -291,7 +321,7 @@ def _convolution_kind(data: Node) -> str:
         if per_group == 1 and c_out == groups and c_out % _ALIGNED == 0:
             return "depthwise" if max(data["dilation"]) == 1 else "depthwise_dilated"
         whole = per_group % _BLOCK == 0 and (c_out // groups) % _BLOCK == 0
-        return "conv_grouped" if whole else "conv_plain"
+        return "conv_grouped" if whole else "depthwise_plain" if per_group == 1 else "conv_plain"
     if c_in < _BLOCK:
         return "conv_stem"
     if c_in % _ALIGNED:
@@ -356,7 +386,7 @@ def _in(layout: Layout, channels: int) -> int:
 
 def _padded(data: Node, kind: str) -> int:
     """MACs with channels rounded up to full blocks."""
-    if kind in ("conv_plain", "conv_grouped"):
+    if kind in (*PLAIN, "conv_grouped"):
         return macs(data)
     c_in, c_out = data["inputs"][0][1], data["shape"][1]
     factor = _up(c_out) / c_out

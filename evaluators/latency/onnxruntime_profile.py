@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluators.latency.kernels import Size
+from evaluators.latency.kernels import ACTIVATIONS, Size
 
 _KERNEL = "_kernel_time"
 _WARM_UP = 3
-_LOWEST = 0.3  # the share of a kernel's runs whose mean is taken: other work on the machine only adds time
+_LOWEST = 0.3
 _FREE = frozenset(["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Constant", "Shape", "Cast"])
 _KINDS = {
     "Gemm": "linear",
@@ -30,6 +30,7 @@ _KINDS = {
     "Concat": "cat",
     "LeakyRelu": "leaky_relu",
 }
+_ACTIVATIONS = {"LeakyRelu": "leaky_relu"}
 Shape = Sequence[int]
 
 
@@ -79,13 +80,18 @@ def _profiled(path: Path, optimised: Path, folder: Path, runs: int, threads: int
 
 
 def _timed(node: Any, events: Sequence[Mapping[str, Any]]) -> KernelTime:
-    times = sorted(event["dur"] * 1e-3 for event in events[_WARM_UP:] or events)
+    times = [event["dur"] * 1e-3 for event in events[_WARM_UP:] or events]
     about = events[0]["args"]
     inputs, outputs = (_shapes(about[f"{side}_type_shape"]) for side in ("input", "output"))
-    attributes = {a.name: list(a.ints) or a.i for a in node.attribute} if node is not None else {}
+    attributes = {a.name: a.s.decode() or list(a.ints) or a.i for a in node.attribute} if node is not None else {}
     domain = node.domain if node is not None else ""
     kind, size = _described(about["op_name"], domain.endswith("nchwc"), inputs, outputs, attributes)
-    return KernelTime(kind, size, statistics.fmean(times[: max(1, int(_LOWEST * len(times)))]))
+    return KernelTime(kind, size, lowest(times))
+
+
+def lowest(times: Sequence[float]) -> float:
+    """The mean of the quickest three tenths of a kernel's runs: other work on the machine only adds time."""
+    return statistics.fmean(sorted(times)[: max(1, int(_LOWEST * len(times)))])
 
 
 def _shapes(described: Sequence[Mapping[str, Shape]]) -> list[Shape]:
@@ -118,13 +124,14 @@ def _convolution(blocked: bool, inputs: Sequence[Shape], out: Shape, attributes:
         kernel=kernel[0],
         stride=_first(attributes.get("strides")),
         dilation=dilation,
+        activation=ACTIVATIONS.index(_ACTIVATIONS.get(about := attributes.get("activation") or "none", about.lower())),
     )
     return _convolution_kind(blocked, c_in, c_out, per_group, groups, size), size
 
 
 def _convolution_kind(blocked: bool, c_in: int, c_out: int, per_group: int, groups: int, size: Size) -> str:
     if not blocked:
-        return "conv_plain"
+        return "depthwise_plain" if groups > 1 and per_group == 1 else "conv_plain"
     if groups > 1 and per_group == 1 and groups == c_out:
         if size.kernel == 1 and size.stride == 1:
             return "batch_norm_blocked"

@@ -1,6 +1,6 @@
 """Predictor: milliseconds of any genotype on a measured device, with an upper bound.
 
-A block's traced graph is lowered to the kernels that the runtime runs (evaluators.latency.kernels). Two estimators work on
+A block's traced graph is lowered to the kernels that the runtime runs (evaluators.latency.kernels, or .eager). Two estimators work on
 them. One sums a model of single kernels (evaluators.latency.kernel_model), where the runtime tells kernels' times. The other
 needs end-to-end times only: it is linear in each kernel class's count, padded MACs, elements moved and weights, a roofline
 whose slopes, none negative, are fitted to the profile's fit networks; relative errors are minimised, and the slopes are
@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from evaluators.latency.kernel_model import KernelModel, sizes_of
 from evaluators.latency.kernels import FEATURES, LOWERING, Layout, Size, lower_block, lowered_blocks, total_kernels
 from evaluators.latency.profile import FIT, VERIFY, MeasuredNetwork, Profile
+from evaluators.latency.relower import relowered
+from evaluators.latency.runtime import load_runtime
 from search_spaces.errors import InputError
 from search_spaces.genotype import BlockSpec, Genotype
 from search_spaces.task import Task
@@ -66,6 +68,10 @@ class Prediction:
         return self.extrapolated <= MOST_EXTRAPOLATED
 
 
+class UncoveredError(InputError):
+    """A network has an operation that no network had which the predictor was fitted to."""
+
+
 class _Block(NamedTuple):
     """Milliseconds of a block, and those of them in kernels beyond the range of the timed ones."""
 
@@ -87,7 +93,8 @@ class Predictor:
         self._confidence = confidence
         self._calibration = profile.calibration(space_name)
         self._task = Task(self._calibration.input, 0)
-        fit, self._verify = self._calibration.split(FIT), self._calibration.split(VERIFY)
+        self._graph = load_runtime(profile.device.runtime).GRAPH
+        fit, self._verify = self._measured(FIT), self._measured(VERIFY)
         _check_enough(len(self._verify), confidence, self._where)
         totals = [self._totals(n) for n in fit]
         self._kinds = (_OVERHEAD, *sorted({kind for t in totals for kind in t} - {_OVERHEAD}))
@@ -100,6 +107,12 @@ class Predictor:
         self._usable = tuple(n for n in self._verify if self._covers(n))
         _check_enough(len(self._usable), confidence, self._where)
         self._ratios = self._chosen_ratios()
+
+    def _measured(self, split: str) -> tuple[MeasuredNetwork, ...]:
+        networks = self._calibration.split(split)
+        if self._calibration.lowering == LOWERING:
+            return networks
+        return tuple(relowered(network, self._calibration.input, self._graph) for network in networks)
 
     def _covers(self, network: MeasuredNetwork) -> bool:
         timed = {kind for kind, _, _ in network.kernel_times}
@@ -138,13 +151,23 @@ class Predictor:
             for ms, beyond, blocks in self._predicted(genotypes, task)
         ]
 
+    def covered(self, genotypes: Sequence[Genotype], task: Task) -> list[Prediction | None]:
+        """`predict_many`, with None for a genotype that has an operation which no fit network had."""
+        try:
+            return list(self.predict_many(genotypes, task))
+        except UncoveredError:
+            if len(genotypes) == 1:
+                return [None]
+            half = len(genotypes) // 2
+            return self.covered(genotypes[:half], task) + self.covered(genotypes[half:], task)
+
     def class_ms(self, genotype: Genotype, task: Task) -> dict[str, float]:
         """Predicted milliseconds by kernel class, the slowest first, and what is paid once a run as `network`."""
         self.predict(genotype, task)  # refuses what the profile does not cover
-        totals = {**total_kernels(genotype, task), _OVERHEAD: _ONCE}
+        totals = {**total_kernels(genotype, task, self._graph), _OVERHEAD: _ONCE}
         found = {kind: (1 - self._share) * self._ms({kind: row}) for kind, row in totals.items()}
         if self._kernels and self._share:
-            sizes = [size for block in lowered_blocks(genotype, task) for size in sizes_of(block.kernels)]
+            sizes = [size for block in lowered_blocks(genotype, task, self._graph) for size in sizes_of(block.kernels)]
             for (kind, _), ms in zip(sizes, self._kernels.ms(sizes), strict=True):
                 found[kind] += self._share * float(ms)
         return dict(sorted(found.items(), key=lambda item: -item[1]))
@@ -195,12 +218,12 @@ class Predictor:
         layout: Layout = "plain"
         for spec in genotype.blocks:
             yield (spec, shape, task.classes, layout)
-            lowered = lower_block(spec, shape, self._task.input, task.classes, layout)  # type: ignore[arg-type]
+            lowered = lower_block(spec, shape, self._task.input, task.classes, layout, self._graph)  # type: ignore[arg-type]
             shape, layout = lowered.out_shape, lowered.out_layout
 
     def _add_blocks(self, keys: Iterable[_Key]) -> None:
         """Times blocks that were not met before; raises InputError for an operation that no fit network had."""
-        new = {key: lower_block(key[0], key[1], self._task.input, key[2], key[3]) for key in keys}
+        new = {key: lower_block(key[0], key[1], self._task.input, key[2], key[3], self._graph) for key in keys}
         for (spec, *_), lowered in new.items():
             self._check_covered(spec, set(lowered.totals))
         sizes = [size for lowered in new.values() for size in sizes_of(lowered.kernels)]
@@ -224,17 +247,14 @@ class Predictor:
         if self._kernels and self._share:
             known &= self._kernels.kinds
         if unseen := sorted(kinds - known):
-            raise InputError(
+            raise UncoveredError(
                 f'block "{spec.line}" runs {", ".join(unseen)}, which no network had that {self._where} was fitted to; '
                 "measure a space that has this block"
             )
 
     def _totals(self, network: MeasuredNetwork) -> Totals:
         """A measured network's kernels, summed by class, and what is paid once."""
-        kernels = network.kernels
-        if self._calibration.lowering != LOWERING:
-            kernels = total_kernels(Genotype.parse(network.genotype), Task(self._task.input, network.classes))
-        return {**kernels, _OVERHEAD: _ONCE}
+        return {**network.kernels, _OVERHEAD: _ONCE}
 
     def _ms(self, totals: Totals) -> float:
         return float(self._row(totals) @ self._weights)

@@ -28,7 +28,7 @@ from evaluators.latency.bench import machine as this_machine
 from evaluators.latency.kernel_model import Timed
 from evaluators.latency.kernels import FEATURES, LOWERING, Size, total_kernels
 from evaluators.latency.measure import Measurement, Progress, Run, Sample, load_reference, quietest, sample_rounds, summarise
-from evaluators.latency.runtime import DEFAULT, Runtime, load_runtime
+from evaluators.latency.runtime import DEFAULT, Graph, Runtime, load_runtime
 from search_spaces.anchor import anchors
 from search_spaces.errors import InputError, near_miss
 from search_spaces.genotype import Genotype
@@ -332,9 +332,12 @@ def measure_profile(
     start = time.monotonic()
     chosen = choose_networks(space, fit, verify, seed)
     journal = _Journal(user_folder() / f"{device.name}.{space.name}.partial", chosen)
-    _measure(chosen, journal, space, load_runtime(runtime), threads, seconds, random.Random(seed), progress or _silent)
+    code = load_runtime(runtime)
+    _measure(chosen, journal, space, code, threads, seconds, random.Random(seed), progress or _silent)
     seconds = time.monotonic() - start
-    calibration = calibrated(space.input, chosen, journal.samples, seed, seconds, kernels=journal.kernels)
+    calibration = calibrated(
+        space.input, chosen, journal.samples, seed, seconds, kernels=journal.kernels, graph=code.GRAPH
+    )
     profile = with_space(device, name, space.name, calibration)
     save_profile(profile)
     journal.path.unlink(missing_ok=True)
@@ -480,10 +483,11 @@ def calibrated(
     seconds: float,
     load: float | None = None,
     kernels: Mapping[int, tuple[Timed, ...]] | None = None,
+    graph: Graph = "fused",
 ) -> Calibration:
     """What samples of the chosen networks, by index, come to; `load` is the machine's, by default of this one now.
 
-    `kernels` are the times of their kernels, where the runtime tells them.
+    `kernels` are the times of their kernels, where the runtime tells them; `graph` is what it runs.
     """
     quiet = quietest([v for visits in samples.values() for v in visits])
     results = [summarise(samples[i], quiet) for i in range(len(chosen))]
@@ -498,14 +502,16 @@ def calibrated(
         contention=_median([r.contention for r in results]),
         load=load_average() if load is None else load,
         networks=tuple(
-            replace(_entry(c, r, input, samples[i]), kernel_times=(kernels or {}).get(i, ()))
+            replace(_entry(c, r, input, samples[i], graph), kernel_times=(kernels or {}).get(i, ()))
             for i, (c, r) in enumerate(zip(chosen, results, strict=True))
         ),
         clock=results[0].clock,
     )
 
 
-def _entry(chosen: Chosen, result: Measurement, input: tuple[int, int, int], visits: Sequence[Sample]) -> MeasuredNetwork:
+def _entry(
+    chosen: Chosen, result: Measurement, input: tuple[int, int, int], visits: Sequence[Sample], graph: Graph
+) -> MeasuredNetwork:
     return MeasuredNetwork(
         chosen.genotype.text,
         chosen.classes,
@@ -515,7 +521,7 @@ def _entry(chosen: Chosen, result: Measurement, input: tuple[int, int, int], vis
         result.p90_ms,
         result.n,
         result.spread,
-        total_kernels(chosen.genotype, Task(input, chosen.classes)),
+        total_kernels(chosen.genotype, Task(input, chosen.classes), graph),
         raw=tuple((_short(median(v.wall)), _short(median(v.cpu)), _short(v.reference)) for v in visits[:_RAW]),
     )
 

@@ -1,30 +1,34 @@
-"""Batches from pictures held in memory: batched crop and flip, normalised, channels_last."""
+"""Batches from pictures in memory or in files: augmented as a recipe says, normalised, channels_last."""
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from evaluators.data._files import Files
+from evaluators.data._stream import stream
+from evaluators.training import augment
+from evaluators.training.recipe import Recipe
 
 
 class Pictures:
-    """A split as tensors that share memory with its arrays.
+    """A split as tensors that share memory with its arrays; pictures in files are read whenever they are shown.
 
     `images` uint8 [N, C, S, S] in channels_last order, `labels` int64 [N]; `mean`, `std` per channel of pixels in 0..1.
     """
 
     def __init__(
         self,
-        images: np.ndarray,
+        images: np.ndarray | Files,
         labels: np.ndarray,
         mean: tuple[float, ...],
         std: tuple[float, ...],
         device: torch.device,
     ) -> None:
-        self.images = _share(images).to(device)
+        self.images = images if isinstance(images, Files) else _share(images).to(device)
         self.labels = _share(labels).to(device)
         self._mean = torch.tensor(mean, device=device).view(1, -1, 1, 1)
         self._std = torch.tensor(std, device=device).view(1, -1, 1, 1)
@@ -39,30 +43,35 @@ class Pictures:
         parts = [order[labels == label] for label in labels.unique()]
         return torch.cat([part[: max(1, round(share * len(part)))] for part in parts])
 
-    def epoch(
-        self, among: Tensor, least: int, batch_size: int, crop_padding: float, flip: bool, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, among: Tensor, recipe: Recipe, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """Augmented (images [B, C, S, S] float32, labels [B]) of the pictures with the indices `among`, in random order.
 
-        Fewer than `least` pictures are shown again, in another order, up to that number. A last single picture is left out.
+        Fewer than the recipe's `least_pictures` are shown again, in another order, up to that number. A last single picture
+        is left out. Mixup is not done here: it is of pictures and labels.
         """
-        rounds = max(1, math.ceil(least / len(among)))
-        order = torch.cat([among[torch.randperm(len(among), generator=generator)] for _ in range(rounds)])
-        order = order[: max(least, len(among))]
-        for chosen in order.split(batch_size):
-            if len(chosen) > 1:  # batch norm cannot train on one picture
-                images = self.images[chosen.to(self.images.device)]
-                images = _crop(self.normalise(images), round(crop_padding * images.shape[-1]), generator)
-                if flip:
-                    images = _flip(images, generator)
-                yield images.contiguous(memory_format=torch.channels_last), self.labels[chosen.to(self.labels.device)]
+        alter = augment.randaugment(recipe.randaugment_ops, recipe.randaugment_magnitude) if recipe.randaugment_ops else None
+        batches = _order(among, recipe.least_pictures, generator).split(recipe.batch_size)
+        for images, labels in self._read([b for b in batches if len(b) > 1]):  # batch norm cannot train on one picture
+            images = self.normalise(alter(images, generator) if alter else images)
+            images = augment.crop(images, round(recipe.crop_padding * images.shape[-1]), generator)
+            if recipe.flip:
+                images = augment.flip(images, generator)
+            images = augment.cutout(images, round(recipe.cutout * images.shape[-1]), generator)
+            yield images.contiguous(memory_format=torch.channels_last), labels
 
     def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """(images, labels) as they are, for evaluation."""
-        for start in range(0, len(self), batch_size):
-            stop = start + batch_size
-            images = self.normalise(self.images[start:stop])
-            yield images.contiguous(memory_format=torch.channels_last), self.labels[start:stop]
+        for images, labels in self._read(torch.arange(len(self)).split(batch_size)):
+            yield self.normalise(images).contiguous(memory_format=torch.channels_last), labels
+
+    def _read(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """(images uint8, labels) of `batches`, indices [B] each; as many processes read files as torch has threads."""
+        if isinstance(self.images, Files):
+            pictures = stream(self.images, batches, torch.get_num_threads())
+        else:
+            pictures = map(self.images.__getitem__, (b.to(self.images.device) for b in batches))
+        for chosen, images in zip(batches, pictures, strict=True):
+            yield images.to(self.labels.device), self.labels[chosen.to(self.labels.device)]
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 pictures to float32 of mean 0 and standard deviation 1 per channel."""
@@ -76,18 +85,8 @@ def _share(array: np.ndarray) -> Tensor:
         return torch.from_numpy(array)
 
 
-def _crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
-    """Each picture moved by its own offset of up to `padding` pixels in both directions, zeros outside."""
-    if padding == 0:
-        return images
-    n, _, size, _ = images.shape
-    offsets = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator).to(images.device)
-    rows, columns = offsets + torch.arange(size, device=images.device)
-    padded = F.pad(images, (padding,) * 4).permute(0, 2, 3, 1)
-    picture = torch.arange(n, device=images.device)[:, None, None]
-    return padded[picture, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
-
-
-def _flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    chosen = (torch.rand(len(images), generator=generator) < 0.5).to(images.device)
-    return torch.where(chosen.view(-1, 1, 1, 1), images.flip(3), images)
+def _order(among: Tensor, least: int, generator: torch.Generator) -> Tensor:
+    """The indices in random order, in as many rounds as it takes to come to `least`."""
+    rounds = max(1, math.ceil(least / len(among)))
+    order = torch.cat([among[torch.randperm(len(among), generator=generator)] for _ in range(rounds)])
+    return order[: max(least, len(among))]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any
 
@@ -10,7 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from evaluators.training.augment import Parts, mixup
+from evaluators.training.average import averaged
 from evaluators.training.batches import Pictures
+from evaluators.training.distill import distilled
 from evaluators.training.recipe import Recipe
 from search_spaces.genotype import Genotype
 from search_spaces.network import Network, build
@@ -31,41 +34,116 @@ class Epoch:
     seconds: float
 
 
+class Training:
+    """A network's training, epoch by epoch; `state` and `restore` let it go on in another process as if never interrupted.
+
+    `network` is trained in place; where the recipe averages weights, it holds the averaged ones after the last epoch. A
+    `teacher` in eval mode teaches by its logits (evaluators.training.distill). Everything random follows from `generator`
+    and, in layers such as dropout, from torch's global one.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        train: Pictures,
+        validation: Pictures,
+        recipe: Recipe,
+        generator: torch.Generator,
+        teacher: nn.Module | None = None,
+    ) -> None:
+        self.network, self.recipe = network, recipe
+        self.history: list[Epoch] = []
+        self._train, self._validation, self._generator, self._teacher = train, validation, generator, teacher
+        self._among = train.share(recipe.share)
+        steps = recipe.epochs * math.ceil(max(len(self._among), recipe.least_pictures) / recipe.batch_size)
+        self._optimizer = _optimizer(network, recipe)
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, lambda step: rate(step, steps, recipe.warmup))
+        self._averaged = averaged(network, recipe.ema) if recipe.ema else None
+        self._dtype = _low_precision(train.labels.device)
+        self._scaler = torch.amp.GradScaler(train.labels.device.type, enabled=self._dtype == torch.float16)
+
+    @property
+    def finished(self) -> bool:
+        return len(self.history) == self.recipe.epochs
+
+    def epoch(self) -> Epoch:
+        """Trains for one epoch; raises TrainingFailed when the loss is not finite."""
+        start, number = perf_counter(), len(self.history) + 1
+        self.network.train()
+        total = torch.zeros((), device=self._train.labels.device)
+        batches = 0
+        for images, labels in self._train.epoch(self._among, self.recipe, self._generator):
+            total += self._step(images, labels)
+            batches += 1
+            if batches % 16 == 0:
+                check_finite(total, number, batches)
+        mean = check_finite(total, number, batches) / max(batches, 1)
+        reached = accuracy(self._averaged.module if self._averaged else self.network, self._validation)
+        self.history.append(Epoch(number, mean, reached, perf_counter() - start))
+        if self.finished and self._averaged:
+            self.network.load_state_dict(self._averaged.module.state_dict())
+        return self.history[-1]
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Weights by name, averaged ones under `averaged.`; and all else, in plain types and tensors."""
+        weights = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        if self._averaged:
+            weights |= {f"averaged.{name}": tensor for name, tensor in self._averaged.state_dict().items()}
+        return weights, {
+            "history": [asdict(epoch) for epoch in self.history],
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "generator": self._generator.get_state(),
+            "global_generator": torch.get_rng_state(),
+        }
+
+    def restore(self, weights: dict[str, Tensor], rest: dict[str, Any]) -> None:
+        """Goes back to a `state` of a training of the same network and recipe."""
+        self.network.load_state_dict(_under("network.", weights))
+        if self._averaged:
+            self._averaged.load_state_dict(_under("averaged.", weights))
+        self.history = [Epoch(**epoch) for epoch in rest["history"]]
+        self._optimizer.load_state_dict(rest["optimizer"])
+        self._schedule.load_state_dict(rest["schedule"])
+        self._scaler.load_state_dict(rest["scaler"])
+        self._generator.set_state(rest["generator"])
+        torch.set_rng_state(rest["global_generator"])
+
+    def _step(self, images: Tensor, labels: Tensor) -> Tensor:
+        """One step of the optimizer; the batch's loss."""
+        loss = self._loss(*mixup(images, labels, self.recipe.mixup, self._generator))
+        self._optimizer.zero_grad(set_to_none=True)
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._schedule.step()
+        if self._averaged:
+            self._averaged.update_parameters(self.network)
+        return loss.detach()
+
+    def _loss(self, images: Tensor, parts: Parts) -> Tensor:
+        with torch.autocast(images.device.type, self._dtype, enabled=self._dtype is not None):
+            logits = self.network(images)
+            taught = self._teacher(images) if self._teacher else None
+        logits, smoothing = logits.float(), self.recipe.label_smoothing
+        losses = [share * F.cross_entropy(logits, labels, label_smoothing=smoothing) for share, labels in parts]
+        loss = torch.stack(losses).sum()
+        return loss if taught is None else distilled(logits, taught.float(), loss)
+
+
 def epochs(
     network: nn.Module,
     train: Pictures,
     validation: Pictures,
     recipe: Recipe,
-    count: int,
     generator: torch.Generator,
-    share: float = 1.0,
+    teacher: nn.Module | None = None,
 ) -> Iterator[Epoch]:
-    """Trains `network` in place for `count` epochs on a share of each class, yielding after each epoch.
-
-    Raises TrainingFailed when the loss is not finite.
-    """
-    optimizer = _optimizer(network, recipe)
-    among = train.share(share)
-    steps = count * math.ceil(max(len(among), recipe.least_pictures) / recipe.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps, recipe.warmup))
-    for number in range(1, count + 1):
-        start = perf_counter()
-        network.train()
-        total = torch.zeros((), device=train.labels.device)
-        batches = 0
-        shown = train.epoch(among, recipe.least_pictures, recipe.batch_size, recipe.crop_padding, recipe.flip, generator)
-        for images, labels in shown:
-            loss = F.cross_entropy(network(images), labels, label_smoothing=recipe.label_smoothing)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            total += loss.detach()
-            batches += 1
-            if batches % 16 == 0:
-                _check_finite(total, number, batches)
-        mean = _check_finite(total, number, batches) / max(batches, 1)
-        yield Epoch(number, mean, accuracy(network, validation), perf_counter() - start)
+    """Trains `network` in place by the recipe, yielding after each epoch; raises TrainingFailed as `Training.epoch`."""
+    training = Training(network, train, validation, recipe, generator, teacher)
+    while not training.finished:
+        yield training.epoch()
 
 
 def accuracy(network: nn.Module, pictures: Pictures, batch_size: int = 250) -> float:
@@ -87,19 +165,31 @@ def training_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _check_finite(total: Tensor, epoch: int, batches: int) -> float:
+def check_finite(total: Tensor, epoch: int, batches: int) -> float:
+    """The sum of losses as a number; raises TrainingFailed with its place when it is not finite."""
     value = float(total)
     if not math.isfinite(value):
         raise TrainingFailed(f"the loss was {value} in epoch {epoch}, by batch {batches}")
     return value
 
 
-def _rate(step: int, steps: int, warmup: float) -> float:
+def rate(step: int, steps: int, warmup: float) -> float:
     """Share of the learning rate at a step: linear up over the warm-up, then half a cosine down to zero."""
     up = max(1, round(warmup * steps))
     if step < up:
         return (step + 1) / up
     return 0.5 * (1 + math.cos(math.pi * (step - up) / max(1, steps - up)))
+
+
+def _low_precision(device: torch.device) -> torch.dtype | None:
+    """What layers may be computed in besides float32. Untested on CUDA."""
+    if device.type != "cuda":
+        return None
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -1,27 +1,30 @@
-"""Recipe: how a network is trained; the same for candidates and anchors."""
+"""Recipe: one way of training a network."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from search_spaces import resources
 from search_spaces.errors import InputError, near_miss
 
 _FOLDER = "evaluators.training.recipes"
+_LEAST = {"epochs": 1, "batch_size": 2}  # of all others 0
+_MOST = {"share": 1, "label_smoothing": 1, "cutout": 1, "randaugment_magnitude": 30, "ema": 0.99999}
 
 
 @dataclass(frozen=True)
 class Recipe:
     """SGD with Nesterov momentum; learning rate linear over the first `warmup` share of steps, then cosine to zero.
 
-    `learning_rate` is per batch of 128 pictures and scales linearly with `batch_size`; weight decay acts on weights of
-    convolutions and linear layers only. `crop_padding` is the share of the picture's side that a random crop may move by.
-    `search_share` is the share of the training pictures, of each class, that candidates see in the search; finalists and
-    anchors are retrained on all. An epoch shows at least `least_pictures`: a smaller set is shown again and again.
+    `share` is the share of the training pictures, of each class, that is trained on. An epoch shows at least
+    `least_pictures`: a smaller set is shown again and again. `learning_rate` is per batch of 128 pictures and scales
+    linearly with `batch_size`; weight decay acts on weights of convolutions and linear layers only. Of the pictures,
+    `crop_padding` is the share of the side that a random crop may move by, `cutout` the side of a square that is left out as
+    a share of theirs, `mixup` its alpha, `randaugment_ops` how many operations at `randaugment_magnitude` (0 to 30) each
+    picture gets. `ema` is the decay per step of averaged weights, which are those that are evaluated and kept. 0 is off.
     """
 
     epochs: int
-    final_epochs: int
-    search_share: float
+    share: float
     least_pictures: int
     batch_size: int
     learning_rate: float
@@ -31,20 +34,27 @@ class Recipe:
     label_smoothing: float
     crop_padding: float
     flip: bool
+    cutout: float
+    mixup: float
+    randaugment_ops: int
+    randaugment_magnitude: int
+    ema: float
 
     def __post_init__(self) -> None:
-        least = {"epochs": 1, "final_epochs": 1, "batch_size": 2}
         for name, value in vars(self).items():
-            if not isinstance(value, bool) and value < least.get(name, 0):
-                raise InputError(f"{name} must be at least {least.get(name, 0)}, not {value}")
-        if not 0 < self.search_share <= 1:
-            raise InputError(f"search_share must be above 0 and at most 1, not {self.search_share}")
+            if value < _LEAST.get(name, 0):
+                raise InputError(f"{name} must be at least {_LEAST.get(name, 0)}, not {value}")
+            if name in _MOST and value > _MOST[name]:
+                raise InputError(f"{name} must be at most {_MOST[name]}, not {value}")
+        if self.share == 0:
+            raise InputError("share must be above 0")
 
 
-def load_recipe(name_or_path: str) -> Recipe:
-    """The recipe called `name`, or in a YAML file; raises InputError naming the file and key."""
+def load_recipe(name_or_path: str, epochs: int | None = None) -> Recipe:
+    """The recipe called `name`, or in a YAML file; `epochs` overrides its own. Raises InputError naming the file and key."""
     source, data = resources.read(_FOLDER, "recipe", name_or_path)
-    return recipe_of(data, source)
+    found = recipe_of(data, source)
+    return replace(found, epochs=epochs) if epochs else found
 
 
 def recipe_of(data: dict[str, Any], source: str) -> Recipe:

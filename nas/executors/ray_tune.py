@@ -5,7 +5,9 @@ import os
 import shutil
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,13 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 import ray  # noqa: E402
-from ray import tune  # noqa: E402
+from ray import cloudpickle, tune  # noqa: E402
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
+from evaluators.data.dataset import UnreadablePicture  # noqa: E402
 from evaluators.training.batches import Pictures  # noqa: E402
+from evaluators.training.distill import load_teacher  # noqa: E402
 from evaluators.training.loop import (  # noqa: E402
     Epoch,
     TrainingFailed,
@@ -35,13 +39,21 @@ from evaluators.training.loop import (  # noqa: E402
     seeded_network,
     training_device,
 )
+from evaluators.training.weights import GENOTYPE, WEIGHTS, packed, write_weights  # noqa: E402
+from nas.executors.sharing import Node, share  # noqa: E402
 from nas.jobs import Job, Progress, Setting, Source  # noqa: E402
 from search_spaces.errors import InputError  # noqa: E402
 from search_spaces.genotype import Genotype  # noqa: E402
 
+RUNS = 3  # of a job whose worker is lost, before it counts as failed
+
 
 class Worker(tune.Trainable):  # type: ignore[misc]
-    """Trains one job after another in one process; the pictures are read from Ray's object store and never copied."""
+    """Trains one job after another in one process; the pictures are read from Ray's object store and never copied.
+
+    It may be on another machine than the search: a teacher comes through Ray's object store, weights go back with the last
+    result, and no path is read or written but those of pictures that are streamed.
+    """
 
     def setup(self, config: dict[str, Any], setting: Setting | None = None) -> None:
         import torch
@@ -49,6 +61,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         assert setting is not None
         torch.set_num_threads(setting.threads)
         self._setting, self._device = setting, training_device()
+        self._teachers: dict[Path, Any] = {}
         mean, std = setting.dataset.mean_std()
         self._train, self._validation = (
             Pictures(split.images, split.labels, mean, std, self._device)
@@ -58,6 +71,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._job: Job = new_config["job"]
+        self._teacher_files = new_config["teacher"]
         self._epochs: Iterator[Epoch] | None = None
         return True
 
@@ -66,28 +80,31 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             if self._epochs is None:
                 self._epochs = self._start()
             epoch = next(self._epochs)
-            last = epoch.number == self._job.epochs
-            if last and self._job.keep:
-                self._save(self._job.keep)
-        except OSError as error:  # a full disk is no fault of the candidate
-            return {"failure": f"{error.strerror or error}: {error.filename}", "fatal": True, "done": True}
+            last = epoch.number == self._job.recipe.epochs
+            weights = packed(self._network) if last and self._job.keep else None
+        except (OSError, UnreadablePicture) as error:  # no fault of the candidate
+            reason = _reason(error) if isinstance(error, OSError) else str(error)
+            return {"failure": reason, "fatal": True, "done": True}
         except TrainingFailed as error:
             return {"failure": str(error), "done": True}
         except Exception as error:  # noqa: BLE001 (whatever is wrong with a candidate fails that candidate, with its reason)
             return {"failure": f"{type(error).__name__}: {error}", "done": True}
-        return {**vars(epoch), "done": last}
+        return {**vars(epoch), "weights": weights, "done": last}
 
     def _start(self) -> Iterator[Epoch]:
         job, setting = self._job, self._setting
         self._network, generator = seeded_network(Genotype.parse(job.genotype), setting.task, job.seed, self._device)
-        return epochs(self._network, self._train, self._validation, setting.recipe, job.epochs, generator, job.share)
+        teacher = self._teacher(job.teacher) if job.teacher else None
+        return epochs(self._network, self._train, self._validation, job.recipe, generator, teacher)
 
-    def _save(self, path: Path) -> None:
-        from safetensors.torch import save
-
-        part = path.with_suffix(".part")
-        part.write_bytes(save({k: v.contiguous() for k, v in self._network.state_dict().items()}))
-        part.replace(path)
+    def _teacher(self, name: Path) -> Any:
+        """Fetched and loaded once a worker."""
+        if name not in self._teachers:
+            with tempfile.TemporaryDirectory(prefix="nas-teacher-") as folder:
+                for file, content in ray.get(self._teacher_files).items():
+                    Path(folder, file).write_bytes(content)
+                self._teachers[name] = load_teacher(Path(folder), self._setting.task, self._device)
+        return self._teachers[name]
 
 
 class _Unsaved:
@@ -100,45 +117,89 @@ class _Unsaved:
 class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
     """Ray Tune's side of a Source: suggests its next job, and tells it of epochs and ends.
 
-    What the source raises ends the session: it is kept in `error`, and nothing more is suggested.
+    A job whose worker is lost is suggested again, up to `RUNS` times in all; its seed makes it the same training, and
+    epochs that were heard are not told twice. (Tune's own retries give up a job that was handed to a worker which had been
+    lost while idle.) What the source raises ends the session: it is kept in `error`, and nothing more is suggested.
     """
 
     def __init__(self, source: Source) -> None:
         super().__init__(metric="accuracy", mode="max")
         self._source = source
         self._jobs: dict[str, Job] = {}
+        self._again: list[Job] = []
+        self._runs: Counter[str] = Counter()
         self._heard: dict[str, int] = {}
         self._failures: dict[str, str] = {}
+        self._teachers: dict[Path, Any] = {}
+        self._exhausted = False
         self.error: InputError | None = None
 
     def suggest(self, trial_id: str) -> Any:
-        job = None if self.error else self._told(self._source.next)
-        if job is None:
-            return Searcher.FINISHED
+        job = None if self.error else self._next()
+        if job is None:  # what runs now may yet have to run again
+            return None if self._jobs and not self.error else Searcher.FINISHED
         self._jobs[trial_id] = job
-        return {"job": job}
+        self._runs[job.id] += 1
+        return {"job": job, "teacher": self._teachers.get(job.teacher) if job.teacher else None}
 
-    def result(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Passes an epoch on, once; True when the job is to be stopped."""
+    def _next(self) -> Job | None:
+        if self._again:
+            return self._again.pop(0)
+        if self._exhausted:
+            return None
+        job = self._told(self._source.next)
+        self._exhausted = job is None
+        if job and job.teacher and not self._share_teacher(job.teacher):
+            return None
+        return job  # type: ignore[no-any-return]
+
+    def _share_teacher(self, folder: Path) -> bool:
+        """Puts its files into Ray's object store, once; False when they cannot be read."""
+        try:
+            if folder not in self._teachers:
+                self._teachers[folder] = ray.put({name: (folder / name).read_bytes() for name in (GENOTYPE, WEIGHTS)})
+        except OSError as error:
+            self.error = _unfinished(_reason(error))
+        return self.error is None
+
+    def result(self, trial_id: str, result: dict[str, Any], weights: bytes | None = None) -> bool:
+        """Passes an epoch on, once, after its weights are kept if there are any; True when the job is to be stopped."""
+        job = self._jobs[trial_id]
+        if weights is not None and job.keep:
+            self._keep(weights, job.keep)
         if result.get("fatal"):
-            self.error = InputError(f"{result['failure']}; what was learnt until now is kept, `nas resume` goes on")
+            self.error = _unfinished(result["failure"])
         elif "failure" in result:
             self._failures[trial_id] = result["failure"]
-        elif self._heard.get(trial_id, 0) < result["number"]:
-            self._heard[trial_id] = result["number"]
+        elif not self.error and self._heard.get(job.id, 0) < result["number"]:
+            self._heard[job.id] = result["number"]
             progress = Progress(result["number"], result["loss"], result["accuracy"], result["seconds"])
-            return bool(self._told(lambda: self._source.progress(self._jobs[trial_id], progress)))
+            return bool(self._told(lambda: self._source.progress(job, progress)))
         return self.error is not None
+
+    def lost(self, trial_id: str, error: Exception | None) -> None:
+        """Told before `on_trial_complete` that a trial's worker is gone, and why."""
+        if isinstance(error, ray.exceptions.RayActorError) and error.actor_init_failed:
+            last = str(error).strip().splitlines()[-1]
+            self.error = _unfinished(f"a worker cannot be started, this package must be installed on all nodes: {last}")
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         job = self._jobs.pop(trial_id, None)
         if job is None or self.error:
             return
-        if error or trial_id in self._failures:
-            reason = self._failures.pop(trial_id, "the worker was lost")
+        if error and self._runs[job.id] < RUNS:
+            self._again.append(job)
+        elif error or trial_id in self._failures:
+            reason = self._failures.pop(trial_id, f"the worker was lost, {RUNS} times")
             self._told(lambda: self._source.failed(job, reason))
         else:
             self._told(lambda: self._source.done(job))
+
+    def _keep(self, weights: bytes, path: Path) -> None:
+        try:
+            write_weights(weights, path)
+        except OSError as error:
+            self.error = _unfinished(_reason(error))
 
     def _told(self, tell: Callable[[], Any]) -> Any:
         try:
@@ -165,27 +226,38 @@ class _Stopper(_Unsaved, FIFOScheduler):  # type: ignore[misc]
         # Tune skips the scheduler for the result that ends a trial by itself; _Reporter sees that one.
         return str(TrialScheduler.STOP if self._asker.result(trial.trial_id, result) else TrialScheduler.CONTINUE)
 
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        file = trial.pickled_error_file
+        self._asker.lost(trial.trial_id, cloudpickle.loads(Path(file).read_bytes()) if file else None)
+
 
 class _Reporter(_Unsaved, tune.Callback):  # type: ignore[misc]
-    """Passes on what the scheduler does not see: the result that ends a trial by itself."""
+    """Passes on what the scheduler does not see: the result that ends a trial by itself, and weights."""
 
     def __init__(self, asker: _Asker) -> None:
         self._asker = asker
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
+        weights = result.pop("weights", None)  # Tune keeps the rest of it
         if result.get("done"):
-            self._asker.result(trial.trial_id, result)
+            self._asker.result(trial.trial_id, result, weights)
 
 
 class RayTuneExecutor:
-    """Trains with `workers` processes at once; `address` joins an existing Ray cluster instead of starting one here."""
+    """Trains with `workers` processes at once; `address` joins an existing Ray cluster instead of starting one here.
 
-    def __init__(self, setting: Setting, workers: int, address: str | None = None) -> None:
-        self._workers = workers
-        self._folder = Path(tempfile.mkdtemp(prefix="nas-ray-"))
+    Without `workers` it is one a processor of the cluster, or one a GPU. The setting's threads are those of a worker on
+    this machine; on a cluster its processors are shared out (`nas.executors.sharing`). Raises InputError when no cluster
+    answers, or when it has fewer processors than `workers`.
+    """
+
+    def __init__(self, setting: Setting, workers: int | None, address: str | None = None) -> None:
         _start(workers, address, _size(setting))
-        gpus = ray.cluster_resources().get("GPU", 0)
-        resources = {"cpu": setting.threads if address else 1, **({"gpu": gpus / workers} if gpus else {})}
+        each = share(_nodes(), workers)
+        self._workers = each.workers
+        self._folder = Path(tempfile.mkdtemp(prefix="nas-ray-"))
+        setting = replace(setting, threads=each.threads) if address else setting
+        resources = {"cpu": each.threads, **({"gpu": each.gpu} if each.gpu else {})}
         self._trainable = tune.with_resources(tune.with_parameters(Worker, setting=setting), resources)
 
     def run(self, source: Source) -> None:
@@ -217,24 +289,30 @@ class RayTuneExecutor:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _start(workers: int, address: str | None, store_bytes: int) -> None:
+def _start(workers: int | None, address: str | None, store_bytes: int) -> None:
     for name in ("ray", "ray.tune"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
+    if not address:
+        ray.init(num_cpus=workers, include_dashboard=False, object_store_memory=store_bytes, **quiet)
+        return
     try:
-        if address:
-            ray.init(address=address, **quiet)
-        else:
-            ray.init(
-                num_cpus=workers,
-                include_dashboard=False,
-                object_store_memory=store_bytes,
-                **quiet,
-            )
-    except (ConnectionError, ValueError) as error:
-        if not address:
-            raise
-        raise InputError(f"no Ray cluster answers at {address}: {str(error).splitlines()[0]}") from None
+        ray.init(address=address, **quiet)
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        raise InputError(f"no Ray cluster answers at {address}: {str(error).strip().splitlines()[0]}") from None
+
+
+def _nodes() -> list[Node]:
+    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Node(int(found.get("CPU", 0)), int(found.get("GPU", 0))) for found in resources]
+
+
+def _reason(error: OSError) -> str:
+    return f"{error.strerror or error}: {error.filename}"
+
+
+def _unfinished(reason: str) -> InputError:
+    return InputError(f"{reason}; what was learnt until now is kept, `nas resume` goes on")
 
 
 def _size(setting: Setting) -> int:

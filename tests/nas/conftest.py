@@ -54,10 +54,8 @@ def workshop(tmp_path_factory):
     folder = tmp_path_factory.mktemp("workshop")
     (folder / "small.yaml").write_text(SPACE)
     write_pictures(folder / "pictures")
-    standard = yaml.safe_load((files("evaluators.training.recipes") / "standard.yaml").read_text())
-    (folder / "quick.yaml").write_text(
-        yaml.safe_dump({**standard, "least_pictures": 600, "search_share": 1.0, "batch_size": 16})
-    )
+    final = yaml.safe_load((files("evaluators.training.recipes") / "final.yaml").read_text())
+    (folder / "quick.yaml").write_text(yaml.safe_dump({**final, "least_pictures": 600, "batch_size": 16}))
     os.environ["XDG_DATA_HOME"] = str(folder / "data")
     from evaluators.latency.profile import measure_profile
     from search_spaces.space import load_space
@@ -72,20 +70,20 @@ def small_search(workshop):
     return [
         "search",
         *("--space", workshop / "small.yaml", "--data", f"imagefolder:{workshop / 'pictures'}"),
-        *("--recipe", workshop / "quick.yaml"),
+        *("--recipe", workshop / "quick.yaml", "--final-recipe", workshop / "quick.yaml"),
         *("--latency-budget", "50ms", "--trials", 4, "--epochs", 2, "--final-epochs", 2, "--finalists", 2),
     ]
 
 
 @pytest.fixture
 def made_run(workshop, small_space, tmp_path):
-    """Makes a run folder as `nas search` does, before anything was trained; settings can be given by name."""
+    """Makes a run folder as `nas search` does, before anything was trained; a teacher and settings can be given."""
     from evaluators.training.recipe import load_recipe
     from nas.run import Config, create
 
     [profile] = (workshop / "data" / "compact-nas" / "devices").glob("*.json")
 
-    def make(**settings):
+    def make(teacher=None, **settings):
         usual = {
             "space": "small",
             "budget_ms": 50.0,
@@ -102,9 +100,10 @@ def made_run(workshop, small_space, tmp_path):
             "sampler": "tpe",
             "workers": 1,
             "address": None,
-            "recipe": load_recipe("standard"),
+            "recipe": load_recipe("proxy"),
+            "final_recipe": load_recipe("final"),
         }
-        return create(tmp_path / "run", Config(**usual | settings), small_space, profile)
+        return create(tmp_path / "run", Config(**usual | settings), small_space, profile, teacher)
 
     return make
 

@@ -100,7 +100,9 @@ def test_a_budget_below_what_the_space_reaches_names_the_fastest_and_the_median(
         (["--address", "127.0.0.1:1"], "no Ray cluster answers at 127.0.0.1:1"),
         (["--anchor", "mobilenet_v9"], 'did you mean "mobilenet_v'),
         (["--sampler", "tpee"], 'did you mean "tpe"'),
-        (["--recipe", "standrd"], 'did you mean "standard"'),
+        (["--recipe", "prxy"], 'did you mean "proxy"'),
+        (["--final-recipe", "finl"], 'did you mean "final"'),
+        (["--distill", "mobilenet_v9"], 'did you mean "mobilenet_v'),
         (["--trials", "0"], "--trials"),
         (["--trials", "many"], "--trials"),
         (["--time", "soon"], "is not a number with a unit"),
@@ -167,7 +169,7 @@ def test_a_damaged_or_foreign_device_profile(refused, workshop, tmp_path):
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("run.yaml", "format: 1", "format: 99", "format 99, but this version reads format 1"),
+        ("run.yaml", "format: 2", "format: 1", "format 1, but this version reads format 2"),
         ("run.yaml", "budget_ms", "budgt_ms", "damaged"),
         ("run.yaml", "config:", "config: [", "line"),
         ("run.yaml", "epochs: 2", "epochs: four", "epochs must be int"),

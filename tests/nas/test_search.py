@@ -5,9 +5,9 @@ import pytest
 from made_up_search import Executor, Meter, Predictor, View
 
 from evaluators.data import Dataset, Split
-from nas import search as module
 from nas.result import result
 from nas.search import Search
+from nas.standing import ranking
 from nas.study import counts, read_journal
 from search_spaces.task import Task
 
@@ -35,7 +35,7 @@ def searched(run):
 
 
 def _ranked(run):
-    return [t.genotype.id for t in module.ranking(read_journal(run.journal).trials)]
+    return [t.genotype.id for t in ranking(read_journal(run.journal).trials)]
 
 
 def test_the_best_on_validation_wins_when_all_hold(run, searched):

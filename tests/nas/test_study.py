@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from nas.study import Estimate, Study, counts, training_seed
+from nas.estimate import Estimate, uncovered
+from nas.study import Study, counts, read_journal, training_seed
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space
@@ -24,8 +25,8 @@ def _cost_ms(genotype: Genotype) -> float:
     return sum((b.width or 0) for b in genotype.blocks) / 500
 
 
-def _estimate(genotype: Genotype) -> Estimate:
-    return Estimate(_cost_ms(genotype), 1.1 * _cost_ms(genotype), 1, 1)
+def _estimate(genotypes):
+    return [Estimate(_cost_ms(g), 1.1 * _cost_ms(g), 1000 + len(g.text), 1000 + len(g.blocks)) for g in genotypes]
 
 
 def _score(genotype: Genotype) -> float:
@@ -173,7 +174,38 @@ def test_training_seeds_follow_from_seed_genotype_and_stage():
 
 def test_what_the_profile_does_not_cover_is_rejected_with_its_reason(small, tmp_path, monkeypatch):
     monkeypatch.setattr("nas.study.MOST_REFUSALS", 3)
-    study = Study(tmp_path / "journal.log", small, lambda g: replace(_estimate(g), extrapolated=0.5), 1.5, "random", 0)
+    beyond = lambda gs: [replace(e, extrapolated=0.5) for e in _estimate(gs)]  # noqa: E731
+    study = Study(tmp_path / "journal.log", small, beyond, 1.5, "random", 0)
     assert study.ask() is None
     reasons = {(t.outcome, t.reason) for t in study.trials()}
     assert reasons == {("rejected", "beyond what the device profile was measured for")}
+
+
+def test_an_operation_that_the_profile_lacks_counts_as_rejected(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("nas.study.MOST_REFUSALS", 3)
+    study = Study(tmp_path / "journal.log", small, lambda gs: [uncovered(1, 1) for _ in gs], 1.5, "random", 0)
+    assert study.ask() is None and counts(study.trials())["rejected"] == 3
+    assert all(t.estimate == uncovered(1, 1) for t in read_journal(tmp_path / "journal.log").trials)
+
+
+def test_a_study_beside_shares_the_journal_and_nothing_else(tmp_path):
+    study = _study(tmp_path)
+    _train(study, study.ask())
+    beside = study.beside("random", "random")
+    assert beside.trials() == []
+    trained = [_train(beside, beside.ask()).genotype for _ in range(3)]
+    kept = read_journal(tmp_path / "journal.log", "random").trials
+    assert [t.genotype for t in kept if t.outcome in ("trained", "stopped")] == trained
+    assert len([t for t in read_journal(tmp_path / "journal.log").trials if t.outcome == "trained"]) == 1
+    assert read_journal(tmp_path / "journal.log", "nothing").trials == []
+
+
+def test_with_a_second_objective_only_those_that_cost_no_more_compete_in_halving(tmp_path):
+    study = Study(tmp_path / "journal.log", SPACE, _estimate, 1.5, "random", 0, "latency")
+    ended = [_train(study, study.ask()) for _ in range(24)]
+    fastest = min(ended, key=lambda t: t.estimate.predicted_ms)
+    assert fastest.outcome == "trained" and any(t.outcome == "stopped" for t in ended)
+    for trial in (t for t in ended if t.outcome == "stopped"):
+        rivals = [t for t in ended if t.number <= trial.number and t.estimate.predicted_ms <= trial.estimate.predicted_ms]
+        better = [t for t in rivals if t.accuracies[len(trial.accuracies) - 1] > trial.accuracy]
+        assert len(better) >= max(1, len(rivals) // 2)

@@ -29,7 +29,7 @@ def finished(workshop, tmp_path_factory):
     arguments = [
         *("search", "--space", workshop / "small.yaml", "--data", f"imagefolder:{workshop / 'pictures'}"),
         *("--latency-budget", "50ms", "--trials", 4, "--epochs", 2, "--final-epochs", 2, "--finalists", 2),
-        *("--recipe", workshop / "quick.yaml"),
+        *("--recipe", workshop / "quick.yaml", "--final-recipe", workshop / "quick.yaml"),
         *("--run", "run", "--workers", 2),  # a relative path, as in `runs/...`
     ]
     done = _nas(arguments, folder)
@@ -159,10 +159,10 @@ def test_two_runs_of_one_seed_ask_the_same_and_find_the_same(workshop, small_sea
 def test_a_loss_that_is_not_finite_fails_its_candidate_and_not_the_run(workshop, small_search, tmp_path):
     import evaluators.training.recipes as recipes
 
-    recipe = yaml.safe_load((Path(recipes.__file__).parent / "standard.yaml").read_text())
+    recipe = yaml.safe_load((Path(recipes.__file__).parent / "final.yaml").read_text())
     (tmp_path / "hot.yaml").write_text(yaml.safe_dump({**recipe, "learning_rate": 1e30}))
     run = tmp_path / "run"
-    done = _nas([*small_search, "--recipe", "hot.yaml", "--run", run], tmp_path)
+    done = _nas([*small_search, "--recipe", "hot.yaml", "--final-recipe", "hot.yaml", "--run", run], tmp_path)
     assert done.returncode == 2 and "no network held the budget" in done.stderr and "Traceback" not in done.stderr
     trials = [t for t in read_journal(run / "journal.log").trials if t.outcome == "failed"]
     assert len(trials) >= 4 and all("the loss was" in t.reason for t in trials)
@@ -174,7 +174,7 @@ def test_a_second_process_on_one_run_is_refused(finished):
     run, _ = finished
     from nas.run import Lock
 
-    lock = Lock(open_run(run))
+    lock = Lock(open_run(run).path)
     done = _nas(["resume", run], run.parent)
     lock.release()
     assert done.returncode == 2 and "another process is working on" in done.stderr

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluators.latency.runtime import Clock, installed_version, picture
+from evaluators.latency.runtime import Clock, Graph, installed_version, picture
 
 if TYPE_CHECKING:
     from torch import nn
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from search_spaces.task import Task
 
 CLOCK: Clock = "cpu"
+GRAPH: Graph = "fused"
 DTYPE = "float32"
 SUFFIX = ".tflite"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluators.latency.runtime import Clock, installed_version, picture
+from evaluators.latency.runtime import Clock, Graph, installed_version, picture
 from search_spaces.errors import InputError
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from search_spaces.task import Task
 
 CLOCK: Clock = "cpu"
+GRAPH: Graph = "fused"
 DTYPE = "float32"
 SUFFIX = ".param"
 _SIZE = "# input "  # the last line of the .param file, which ncnn does not read

@@ -5,7 +5,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluators.latency.runtime import Clock, picture
+from evaluators.latency.runtime import Clock, Graph, picture
 
 if TYPE_CHECKING:
     from torch import nn
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from search_spaces.task import Task
 
 CLOCK: Clock = "cpu"
+GRAPH: Graph = "fused"
 DTYPE = "float32"
 SUFFIX = ".onnx"
 

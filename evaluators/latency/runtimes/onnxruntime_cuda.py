@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from evaluators.latency.runtime import Clock, installed_version, picture
+from evaluators.latency.runtime import Clock, Graph, installed_version, picture
 from evaluators.latency.runtimes.onnxruntime_cpu import DTYPE, SUFFIX, prepare
 from evaluators.latency.runtimes.torch_cuda import processor, require_cuda
 from search_spaces.errors import InputError
 
-__all__ = ["CLOCK", "DTYPE", "SUFFIX", "load", "prepare", "processor", "version"]
+__all__ = ["CLOCK", "DTYPE", "GRAPH", "SUFFIX", "load", "prepare", "processor", "version"]
 
 CLOCK: Clock = "event"
+GRAPH: Graph = "fused"
 _PROVIDER = "CUDAExecutionProvider"
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from evaluators.latency.runtime import Clock, installed_version, picture
+from evaluators.latency.runtime import Clock, Graph, installed_version, picture
 from evaluators.latency.runtimes.onnxruntime_cpu import DTYPE, SUFFIX, prepare
 
-__all__ = ["CLOCK", "DTYPE", "SUFFIX", "load", "prepare", "version"]
+__all__ = ["CLOCK", "DTYPE", "GRAPH", "SUFFIX", "load", "prepare", "version"]
 
 CLOCK: Clock = "cpu"
+GRAPH: Graph = "fused"
 
 
 def version() -> str:

@@ -7,14 +7,15 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from evaluators.latency.runtime import Clock
+from evaluators.latency.runtime import Clock, Graph
 from evaluators.latency.runtimes.torch_eager import DTYPE, SUFFIX, prepare, read_network, with_threads
 from evaluators.latency.runtimes.torch_eager import version as torch_version
 from search_spaces.errors import InputError
 
-__all__ = ["CLOCK", "DTYPE", "SUFFIX", "load", "prepare", "version"]
+__all__ = ["CLOCK", "DTYPE", "GRAPH", "SUFFIX", "load", "prepare", "version"]
 
 CLOCK: Clock = "cpu"
+GRAPH: Graph = "fused"
 
 
 def version() -> str:

@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from evaluators.latency.runtime import Clock
+from evaluators.latency.runtime import Clock, Graph
 from evaluators.latency.runtimes.torch_eager import DTYPE, SUFFIX, prepare, read_network
 from evaluators.latency.runtimes.torch_eager import version as torch_version
 from search_spaces.errors import InputError
 
-__all__ = ["CLOCK", "DTYPE", "SUFFIX", "load", "prepare", "processor", "version"]
+__all__ = ["CLOCK", "DTYPE", "GRAPH", "SUFFIX", "load", "prepare", "processor", "version"]
 
 CLOCK: Clock = "event"
+GRAPH: Graph = "eager"
 
 
 def version() -> str:

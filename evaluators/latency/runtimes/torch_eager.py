@@ -4,15 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluators.latency.runtime import Clock, installed_version, picture
+from evaluators.latency.runtime import Clock, Graph, installed_version, picture
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from evaluators.latency.onnxruntime_profile import KernelTime
     from search_spaces.network import Network
     from search_spaces.task import Task
 
 CLOCK: Clock = "cpu"
+GRAPH: Graph = "eager"
 DTYPE = "float32"
 SUFFIX = ".safetensors"
 
@@ -42,6 +44,16 @@ def load(path: Path, threads: int = 1) -> Callable[[], object]:
     with torch.inference_mode():
         image = image.clone()
     return with_threads(torch.inference_mode()(lambda: network(image)), threads)
+
+
+def kernel_times(path: Path, runs: int = 24, threads: int = 1) -> "list[KernelTime]":
+    """The operations of the network and their times."""
+    from evaluators.latency.torch_profile import kernel_times as profiled
+
+    network, image = read_network(path)
+    found: list[KernelTime] = []
+    with_threads(lambda: found.extend(profiled(network, image, runs)), threads)()
+    return found
 
 
 def read_network(path: Path) -> "tuple[Network, Tensor]":

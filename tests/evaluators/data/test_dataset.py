@@ -73,7 +73,7 @@ def test_too_little_memory_names_the_option_that_helps(name: str, sample_spec: S
     spec = sample_spec(name)
     monkeypatch.setattr("evaluators.data._pictures.available_bytes", lambda: 40_000)
     with pytest.raises(InputError, match="--train-size"):
-        load(spec)
+        load(spec, stream=False)
 
 
 @pytest.mark.parametrize("name", names())

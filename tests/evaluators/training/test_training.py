@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from evaluators.training import loop
+from evaluators.training.average import averaged
 from evaluators.training.batches import Pictures
 from evaluators.training.loop import TrainingFailed, accuracy, epochs, seeded_network
 from evaluators.training.recipe import load_recipe
@@ -21,7 +22,8 @@ from search_spaces.genotype import Genotype
 from search_spaces.task import Task
 
 CPU = torch.device("cpu")
-RECIPE = load_recipe("standard")
+RECIPE = load_recipe("proxy")
+PLAIN = replace(RECIPE, least_pictures=0, crop_padding=0.0, flip=False)
 NETWORK = Genotype.parse("conv 8/1\nfe 16/2 units=2 expand=2\ninverted_residual 16/1 expand=2 act=relu\nhead")
 
 
@@ -37,7 +39,12 @@ def pictures(n: int = 96, size: int = 8, classes: int = 3) -> Pictures:
 @pytest.mark.parametrize("name", resources.names("evaluators.training.recipes"))
 def test_every_recipe_reads(name):
     recipe = load_recipe(name)
-    assert recipe.final_epochs >= recipe.epochs >= 1
+    assert recipe.epochs >= 1
+    assert load_recipe(name, epochs=7) == replace(recipe, epochs=7)
+
+
+def test_finalists_are_trained_as_candidates_are_but_on_all_pictures():
+    assert load_recipe("final") == replace(load_recipe("proxy"), share=1.0)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +56,10 @@ def test_every_recipe_reads(name):
         ({"epoch": 3}, 'unknown key "epoch"; did you mean "epochs"'),
         ({"momentum": "high"}, "momentum must be float, not 'high'"),
         ({"learning_rate": -1.0}, "learning_rate must be at least 0"),
-        ({"search_share": 0.0}, "search_share must be above 0"),
+        ({"share": 0.0}, "share must be above 0"),
+        ({"share": 1.5}, "share must be at most 1, not 1.5"),
+        ({"ema": 1.0}, "ema must be at most"),
+        ({"randaugment_magnitude": 31}, "randaugment_magnitude must be at most 30"),
         ({"flip": 1}, "flip must be bool"),
         ({"batch_size": None}, "batch_size must be int"),
     ],
@@ -86,7 +96,7 @@ def test_a_share_has_its_part_of_every_class_and_is_always_the_same(share):
 
 def test_an_epoch_shows_every_picture_once_in_channels_last():
     whole = pictures(50)
-    seen = list(whole.epoch(torch.arange(50), 0, 16, 0.0, False, torch.Generator().manual_seed(0)))
+    seen = list(whole.epoch(torch.arange(50), replace(PLAIN, batch_size=16), torch.Generator().manual_seed(0)))
     assert [len(labels) for _, labels in seen] == [16, 16, 16, 2]
     assert all(images.is_contiguous(memory_format=torch.channels_last) for images, _ in seen)
     shown = torch.cat([images for images, _ in seen])
@@ -97,32 +107,16 @@ def test_an_epoch_shows_every_picture_once_in_channels_last():
 @given(n=st.integers(2, 40), least=st.integers(0, 100))
 def test_a_small_set_is_shown_again_evenly(n, least):
     whole = pictures(n)
-    batches = whole.epoch(torch.arange(n), least, 8, 0.0, False, torch.Generator().manual_seed(0))
+    recipe = replace(PLAIN, least_pictures=least, batch_size=8)
+    batches = whole.epoch(torch.arange(n), recipe, torch.Generator().manual_seed(0))
     shown = torch.cat([images for images, _ in batches])
     assert max(n, least) - len(shown) in (0, 1)  # a last single picture is left out
     times = (shown[:, None] - whole.normalise(whole.images)[None]).abs().amax((2, 3, 4)).argmin(1).bincount(minlength=n)
     assert int(times.max() - times.min()) <= 2
 
 
-def test_crop_moves_and_flip_mirrors_each_picture_on_its_own():
-    whole = pictures(40)
-    original = whole.normalise(whole.images)
-    [(images, _)] = whole.epoch(torch.arange(40), 0, 40, 0.25, True, torch.Generator().manual_seed(1))
-    padded = torch.nn.functional.pad(original, (2, 2, 2, 2))
-    moves = {}
-    for image in images:
-        for flip in (False, True):
-            looked_for = image.flip(-1) if flip else image
-            for dy in range(5):
-                for dx in range(5):
-                    same = (padded[:, :, dy : dy + 8, dx : dx + 8] - looked_for).abs().amax((1, 2, 3)) < 1e-6
-                    if same.any():
-                        moves.setdefault(int(same.nonzero()[0]), (dy, dx, flip))
-    assert len(moves) == 40 and len(set(moves.values())) > 10
-
-
 def test_learning_rate_warms_up_and_falls_to_zero():
-    rates = [loop._rate(step, 100, 0.2) for step in range(100)]
+    rates = [loop.rate(step, 100, 0.2) for step in range(100)]
     assert rates[0] == pytest.approx(0.05) and max(rates) == rates[19] == 1.0
     assert rates[:20] == sorted(rates[:20]) and rates[20:] == sorted(rates[20:], reverse=True)
     assert rates[60] == pytest.approx(0.5) and 0 < rates[99] < 0.001
@@ -137,11 +131,11 @@ def test_weight_decay_spares_norms_biases_and_offsets():
     assert len(decayed["params"]) + len(spared["params"]) == len(names)
 
 
-def _trained(seed: int):
+def _trained(seed: int, **changes):
     train = pictures()
     network, generator = seeded_network(NETWORK, Task((3, 8, 8), 3), seed, CPU)
-    recipe = replace(RECIPE, least_pictures=0, batch_size=16, learning_rate=0.4)
-    return network, [(e.number, e.loss, e.accuracy) for e in epochs(network, train, train, recipe, 6, generator)]
+    recipe = replace(RECIPE, epochs=6, share=1.0, least_pictures=0, batch_size=16, **{"learning_rate": 0.4} | changes)
+    return network, [(e.number, e.loss, e.accuracy) for e in epochs(network, train, train, recipe, generator)]
 
 
 def test_it_learns():
@@ -154,12 +148,60 @@ def test_the_same_seed_trains_the_same_and_another_does_not():
     assert _trained(3)[1] == _trained(3)[1] != _trained(4)[1]
 
 
+EVERYTHING = {"cutout": 0.25, "mixup": 0.2, "randaugment_ops": 2, "randaugment_magnitude": 3, "ema": 0.9}
+
+
+def test_everything_on_learns_too_and_follows_from_the_seed_alone():
+    torch.manual_seed(1)
+    network, curve = _trained(5, **EVERYTHING)
+    torch.manual_seed(2)
+    assert curve == _trained(5, **EVERYTHING)[1] and accuracy(network, pictures()) > 0.8
+
+
+@pytest.mark.parametrize("change", [{"cutout": 0.25}, {"mixup": 0.2}, {"randaugment_ops": 1}, {"flip": False}])
+def test_each_part_of_a_recipe_has_an_effect(change):
+    assert _trained(3, **change)[1] != _trained(3)[1]
+
+
+def test_the_averaged_weights_are_the_ones_that_are_evaluated_and_kept(monkeypatch):
+    kept, curve = _trained(0, ema=0.8, learning_rate=0.05)
+    by_hand, step = [], loop.Training._step
+
+    def noted(self, images, labels):
+        loss = step(self, images, labels)
+        by_hand[:] = by_hand or [averaged(self.network, 0.8)]
+        by_hand[0].update_parameters(self.network)
+        return loss
+
+    monkeypatch.setattr(loop.Training, "_step", noted)
+    last, _ = _trained(0, learning_rate=0.05)
+    [expected], found = by_hand, kept.state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.module.state_dict().items())
+    assert not torch.equal(found["blocks.0.layers.0.weight"], last.state_dict()["blocks.0.layers.0.weight"])
+    assert curve[-1][2] == accuracy(expected.module, pictures())
+
+
+def test_a_share_trains_on_as_many_pictures():
+    seen = []
+
+    class Counted(Pictures):
+        def epoch(self, among, recipe, generator):
+            seen.append(len(among))
+            return super().epoch(among, recipe, generator)
+
+    whole = pictures(90)
+    part = Counted(whole.images.numpy(), whole.labels.numpy(), (0.4,) * 3, (0.25,) * 3, CPU)
+    network, generator = seeded_network(NETWORK, Task((3, 8, 8), 3), 0, CPU)
+    list(epochs(network, part, whole, replace(PLAIN, epochs=1, share=0.5), generator))
+    assert seen == [45]
+
+
 @pytest.mark.parametrize("rate", [1e30, math.nan])
 def test_a_loss_that_is_not_finite_is_a_failure_with_its_place(rate):
     network, generator = seeded_network(NETWORK, Task((3, 8, 8), 3), 0, CPU)
-    recipe = replace(RECIPE, least_pictures=0, batch_size=16, learning_rate=rate)
+    recipe = replace(RECIPE, epochs=3, least_pictures=0, batch_size=16, learning_rate=rate)
     with pytest.raises(TrainingFailed, match=r"the loss was (nan|inf) in epoch \d"):
-        list(epochs(network, pictures(), pictures(), recipe, 3, generator))
+        list(epochs(network, pictures(), pictures(), recipe, generator))
 
 
 def test_accuracy_counts_every_picture_in_eval_mode():

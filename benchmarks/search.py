@@ -1,0 +1,143 @@
+"""Which sampler finds the best network in a budget with the fewest trainings, on published tables, through the product's study.
+
+usage: python benchmarks/search.py TABLES [--table macro|cells] [--budgets B,...] [--samplers S,...] [--trainings T,...]
+                                          [--seeds N] [--error E] [--jobs J]
+
+TABLES is a folder with nas_bench_macro.npz and nas_bench_201.npz. Each (budget, sampler, seed) is a study on disk as a run
+keeps it: what the sampler asks passes the gate, repeats are answered from memory, only feasible new networks count as
+trainings. Regret is the best accuracy within the budget minus that of the network with the best accuracy as trained, both as
+the table's mean, in points. Seeds are paired over samplers. With --error predictions are off, and networks are measured in
+the end: from the best on, the first that truly holds the budget wins.
+"""
+
+import argparse
+import random
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from tables import Cells, Estimator, Macro, Table
+
+from nas.study import Study, training_seed
+
+_BUDGETS = {"macro": (35.0, 43.1, 50.0, 75.0), "cells": (8.0, 15.0)}
+_DEVICE = "raspi4"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One search: everything it depends on."""
+
+    folder: Path
+    table: str
+    budget: float
+    sampler: str
+    seed: int
+    trainings: int
+    error: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """After each training the row of the network that would have been chosen; seconds a proposal took on average."""
+
+    task: Task
+    chosen: tuple[int, ...]
+    over: bool
+    seconds: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", type=Path)
+    parser.add_argument("--table", choices=list(_BUDGETS), default="macro")
+    parser.add_argument("--budgets", type=_numbers)
+    parser.add_argument("--samplers", default="surrogate,tpe,nsga2,evolution,random")
+    parser.add_argument("--trainings", type=_numbers, default=(20, 50, 100, 200))
+    parser.add_argument("--seeds", type=int, default=50)
+    parser.add_argument("--error", type=float, default=0.0)
+    parser.add_argument("--jobs", type=int, default=2)
+    flags = parser.parse_args()
+    counts = [int(t) for t in flags.trainings]
+    budgets, samplers = flags.budgets or _BUDGETS[flags.table], flags.samplers.split(",")
+    tasks = [
+        Task(flags.tables, flags.table, b, s, seed, max(counts), flags.error)
+        for b in budgets
+        for s in samplers
+        for seed in range(flags.seeds)
+    ]
+    with ProcessPoolExecutor(flags.jobs) as pool:
+        outcomes = list(pool.map(searched, tasks, chunksize=1))
+    table = _table(flags.tables, flags.table)
+    for budget in budgets:
+        best = table.accuracies[table.costs <= budget].max()
+        print(f"\n{flags.table}, budget {budget:g} (best {best:.2f}), {flags.seeds} seeds: regret ± standard error")
+        print(f"{'':<12}" + "".join(f"{f'@{t}':>15}" for t in counts) + f"{'over':>7}{'ms/ask':>8}")
+        for sampler in samplers:
+            found = [o for o in outcomes if (o.task.budget, o.task.sampler) == (budget, sampler)]
+            print(f"{sampler:<12}" + "".join(_cell(found, table, best, t) for t in counts) + _tail(found))
+
+
+def searched(task: Task) -> Outcome:
+    """Carries one search out."""
+    table = _table(task.folder, task.table)
+    estimator = Estimator(table, task.error, seed=task.seed)
+    chosen: list[int] = []
+    asking = 0.0
+    with tempfile.TemporaryDirectory() as folder:
+        study = Study(Path(folder) / "journal.log", table, estimator, task.budget, task.sampler, task.seed)
+        for _ in range(task.trainings):
+            start = perf_counter()
+            proposal = study.ask()
+            asking += perf_counter() - start
+            if proposal is None:
+                break
+            rng = random.Random(training_seed(task.seed, proposal.genotype, "search"))
+            rungs = table.trained(table.row(proposal.genotype), rng)
+            for epoch, accuracy in enumerate(rungs, 1):
+                if study.report(proposal.number, epoch, accuracy, 0.0):
+                    break
+            study.complete(proposal.number, len(rungs))
+            chosen.append(_choose(study, table, task))
+    over = bool(table.costs[chosen[-1]] > task.budget)
+    return Outcome(task, tuple(chosen), over, asking / len(chosen))
+
+
+def _choose(study: Study, table: Table, task: Task) -> int:
+    """The row of the best as trained; when predictions are off, of the best that truly holds the budget, if any does."""
+    trained = [t for t in study.trials() if t.outcome == "trained"]
+    ranked = [table.row(t.genotype) for t in sorted(trained, key=lambda t: (-t.accuracy, t.number))]
+    held = [row for row in ranked if table.costs[row] <= task.budget] if task.error else ranked
+    return (held or ranked)[0]
+
+
+def _cell(found: Sequence[Outcome], table: Table, best: float, trainings: int) -> str:
+    regrets = np.array([best - table.accuracies[o.chosen[min(trainings, len(o.chosen)) - 1]] for o in found])
+    error = regrets.std(ddof=1) / np.sqrt(len(regrets)) if len(regrets) > 1 else np.nan
+    return f"{regrets.mean():>8.3f} ±{error:.3f}"
+
+
+def _tail(found: Sequence[Outcome]) -> str:
+    return f"{sum(o.over for o in found):>7}{1e3 * np.mean([o.seconds for o in found]):>8.0f}"
+
+
+@lru_cache
+def _table(folder: Path, name: str) -> Table:
+    return Macro(folder) if name == "macro" else Cells(folder, _DEVICE)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.split(","))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,254 @@
+"""How fast the training loop is beside a plain one, with which accuracy; and what lower precision and compiling bring.
+
+usage: python benchmarks/training.py speed|accuracy|precision [--networks A,B] [--data D] [--size S] [--rounds N] ...
+
+The plain loop is what torchvision's documentation shows: a Dataset that gives PIL pictures, transforms one picture at a time
+(random crop, flip, to tensor, normalise), a DataLoader without further processes, the network in torch's default memory
+format, the same SGD, learning rates and label smoothing. `plain, tensors` is the same on tensors by transforms.v2. All run in
+this process with the same threads, in turns, round by round; a ratio is of neighbouring rounds, so that other work on the
+machine meets both. Intervals are 95 %, bootstrapped over rounds or seeds.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
+
+from evaluators.data import Split, load
+from evaluators.training import loop
+from evaluators.training.batches import Pictures
+from evaluators.training.recipe import Recipe, load_recipe
+from search_spaces.genotype import Genotype
+from search_spaces.space import load_space
+from search_spaces.task import Task
+
+_CPU = torch.device("cpu")
+MeanStd = tuple[tuple[float, ...], tuple[float, ...]]
+Timed = tuple[float, float]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["speed", "accuracy", "precision"])
+    parser.add_argument("--networks", default="", help="Anchors of the space `tiny`, separated by commas.  [default: all]")
+    parser.add_argument("--data", default="fashion-mnist-small")
+    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--pictures", type=int, default=1280, help="In a round; of `accuracy`, to train on.")
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
+    flags = parser.parse_args()
+    torch.set_num_threads(flags.threads)
+    dataset = load(flags.data, size=flags.size)
+    task = Task((3, flags.size, flags.size), len(dataset.classes))
+    print(
+        f"torch {torch.__version__}, {platform.machine()}, {flags.threads} thread(s), load {os.getloadavg()[0]:.1f}; "
+        f"{dataset.name} at {flags.size}x{flags.size}"
+    )
+    wanted = flags.networks.split(",") if flags.networks else None
+    anchors = {a.name: a.genotype for a in load_space("tiny").reference_networks()}
+    for name in wanted or anchors:
+        {"speed": _speed, "accuracy": _accuracy, "precision": _precision}[flags.what](name, anchors[name], task, dataset, flags)
+
+
+# --- the plain loop ---
+
+
+class _Plain(Dataset[tuple[Any, int]]):
+    """Pictures one at a time, as torchvision's own data sets give them."""
+
+    def __init__(self, split: Split, transform: Callable[[Any], Tensor], pil: bool) -> None:
+        self._pixels = split.images.transpose(0, 2, 3, 1).copy() if pil else torch.from_numpy(split.images.copy())
+        self._labels, self._transform, self._pil = split.labels.tolist(), transform, pil
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, i: int) -> tuple[Tensor, int]:
+        picture = Image.fromarray(self._pixels[i]) if self._pil else self._pixels[i]
+        return self._transform(picture), self._labels[i]
+
+
+def _transform(recipe: Recipe, size: int, mean_std: MeanStd, pil: bool, train: bool) -> Callable[[Any], Tensor]:
+    """Crop and flip as the recipe says; outside of the picture is the mean, as in our own loop."""
+    mean, std = mean_std
+    fill = [round(255 * m) for m in mean]
+    random = [v2.RandomCrop(size, round(recipe.crop_padding * size), fill=fill), v2.RandomHorizontalFlip()]
+    first = [v2.ToImage()] if pil else []
+    normalise = [*first, v2.ToDtype(torch.float32, scale=True), v2.Normalize(list(mean), list(std))]
+    return v2.Compose([*(random if train else []), *normalise])
+
+
+class _PlainTraining:
+    """The loop that a tutorial has."""
+
+    def __init__(
+        self, genotype: Genotype, task: Task, train: Split, recipe: Recipe, mean_std: MeanStd, seed: int, pil: bool = True
+    ) -> None:
+        torch.manual_seed(seed)
+        self.network: nn.Module = loop.build(genotype, task)
+        transform = _transform(recipe, task.input[1], mean_std, pil, train=True)
+        self._loader = DataLoader(_Plain(train, transform, pil), recipe.batch_size, shuffle=True)
+        self._recipe = recipe
+        fused = loop._optimizer(self.network, recipe)
+        self._optimizer = torch.optim.SGD([{**group, "fused": None} for group in fused.param_groups])
+        steps = recipe.epochs * len(self._loader)
+        rate: Callable[[int], float] = lambda step: loop.rate(step, steps, recipe.warmup)  # noqa: E731
+        self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, rate)
+
+    def epoch(self) -> None:
+        self.network.train()
+        for images, labels in self._loader:
+            loss = F.cross_entropy(self.network(images), labels, label_smoothing=self._recipe.label_smoothing)
+            self._optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self._optimizer.step()
+            self._schedule.step()
+
+
+def _ours(
+    genotype: Genotype, task: Task, train: Split, validation: Split, recipe: Recipe, mean_std: MeanStd, seed: int
+) -> loop.Training:
+    network, generator = loop.seeded_network(genotype, task, seed, _CPU)
+    return loop.Training(
+        network,
+        Pictures(train.images, train.labels, *mean_std, _CPU),
+        Pictures(validation.images, validation.labels, *mean_std, _CPU),
+        recipe,
+        generator,
+    )
+
+
+# --- what is measured ---
+
+
+def _speed(name: str, genotype: Genotype, task: Task, dataset: Any, flags: argparse.Namespace) -> None:
+    """Pictures a second of whole loops; and of the parts: pictures alone, the network alone in both formats."""
+    recipe = replace(load_recipe("final"), epochs=flags.rounds + 1, least_pictures=0)
+    some, mean_std = _part(dataset.train, flags.pictures), dataset.mean_std()
+    ours = _ours(genotype, task, some, _part(dataset.validation, 2), recipe, mean_std, 0)
+    plain = _PlainTraining(genotype, task, some, recipe, mean_std, 0)
+    tensors = _PlainTraining(genotype, task, some, recipe, mean_std, 0, pil=False)
+    everything = ours._train
+    ways: dict[str, Callable[[], object]] = {
+        "ours": ours.epoch,
+        "plain": plain.epoch,
+        "plain, tensors": tensors.epoch,
+        "pictures, ours": lambda: sum(1 for _ in everything.epoch(torch.arange(len(some)), recipe, torch.Generator())),
+        "pictures, plain": lambda: sum(1 for _ in plain._loader),
+        "steps, channels_last": lambda: _steps(ours.network, task, flags.pictures, recipe, torch.channels_last),
+        "steps, default format": lambda: _steps(plain.network, task, flags.pictures, recipe, torch.contiguous_format),
+    }
+    print(f"\n{name}: {flags.rounds} rounds of {flags.pictures} pictures, batches of {recipe.batch_size}")
+    _compare(_rounds(ways, flags.rounds), flags.pictures, "ours", "steps, channels_last")
+
+
+def _precision(name: str, genotype: Genotype, task: Task, dataset: Any, flags: argparse.Namespace) -> None:
+    """The network alone, channels_last, in float32, in bfloat16 by autocast, and compiled; the compiling apart."""
+    recipe = load_recipe("final")
+    networks = {way: loop.seeded_network(genotype, task, 0, _CPU)[0] for way in ("float32", "bfloat16", "compiled")}
+    compiled = torch.compile(networks["compiled"])
+
+    def steps(network: Any, low: bool = False) -> Callable[[], None]:
+        return lambda: _steps(network, task, flags.pictures, recipe, torch.channels_last, low)
+
+    started = time.perf_counter()
+    _steps(compiled, task, recipe.batch_size, recipe, torch.channels_last)
+    print(f"\n{name}: {flags.rounds} rounds of {flags.pictures} pictures; compiling {time.perf_counter() - started:.0f} s")
+    ways = {
+        "float32": steps(networks["float32"]),
+        "bfloat16": steps(networks["bfloat16"], low=True),
+        "compiled": steps(compiled),
+    }
+    _compare(_rounds(ways, flags.rounds), flags.pictures, "float32", "float32")
+
+
+def _accuracy(name: str, genotype: Genotype, task: Task, dataset: Any, flags: argparse.Namespace) -> None:
+    """Both loops on the same pictures with the same seeds; accuracy on the test part."""
+    recipe = replace(load_recipe("final", epochs=flags.epochs), least_pictures=0)
+    mean_std, train = dataset.mean_std(), _part(dataset.train, flags.pictures)
+    test = Pictures(dataset.test.images, dataset.test.labels, *mean_std, _CPU)
+    pairs = []
+    for seed in range(flags.seeds):
+        ours = _ours(genotype, task, train, _part(dataset.validation, 2), recipe, mean_std, seed)
+        plain = _PlainTraining(genotype, task, train, recipe, mean_std, seed)
+        for training in (ours, plain):
+            for _ in range(flags.epochs):
+                training.epoch()
+        pairs.append([loop.accuracy(training.network, test) for training in (ours, plain)])
+    table = 100 * np.array(pairs)
+    print(f"\n{name}: {flags.epochs} epochs of {len(train):,} pictures, {flags.seeds} seeds, test accuracy %")
+    for column, way in enumerate(("ours", "plain")):
+        values = table[:, column]
+        print(f"{way:<8}{values.mean():7.2f}  deviation {values.std(ddof=1):.2f}   {' '.join(f'{v:.2f}' for v in values)}")
+    difference = table[:, 0] - table[:, 1]
+    error = difference.std(ddof=1) / len(difference) ** 0.5
+    print(f"ours - plain {difference.mean():+.2f}, standard error of the paired differences {error:.2f}")
+
+
+def _steps(network: Any, task: Task, pictures: int, recipe: Recipe, layout: torch.memory_format, low: bool = False) -> None:
+    """Forward and backward on noise, without an optimizer."""
+    network.train()
+    images = torch.randn(recipe.batch_size, *task.input).contiguous(memory_format=layout)
+    labels = torch.randint(0, task.classes, (recipe.batch_size,))
+    for _ in range(pictures // recipe.batch_size):
+        with torch.autocast("cpu", torch.bfloat16) if low else nullcontext():
+            loss = F.cross_entropy(network(images).float(), labels)
+        network.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+
+
+def _rounds(ways: dict[str, Callable[[], object]], count: int) -> dict[str, list[Timed]]:
+    """(wall, CPU) seconds of each way in each round, after one round that does not count; forwards and backwards in turn."""
+    found: dict[str, list[Timed]] = {name: [] for name in ways}
+    for number in range(count + 1):
+        names = list(ways) if number % 2 else list(ways)[::-1]
+        for name in names:
+            wall, cpu = time.perf_counter(), time.process_time()
+            ways[name]()
+            if number:
+                found[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    return found
+
+
+def _compare(found: dict[str, list[Timed]], pictures: int, whole: str, part: str) -> None:
+    """Medians, and how many times as fast the first way is as each of the others of its kind."""
+    print(f"{'':<24}{'pictures/s':>11}{'spread':>8}{'us each, CPU':>14}   times as fast (wall; CPU)")
+    for name, times in found.items():
+        rates = [pictures / wall for wall, _ in times]
+        low, high = np.quantile(rates, [0.25, 0.75])
+        each = statistics.median(cpu for _, cpu in times) / pictures * 1e6
+        base = {"steps": part, "pictures": "pictures, ours"}.get(name.split(",")[0], whole)
+        ratio = "" if name == base else "   ".join(_ratio(times, found[base], column) for column in (0, 1))
+        spread = (high - low) / statistics.median(rates)
+        print(f"{name:<24}{statistics.median(rates):>11.0f}{spread:>8.1%}{each:>14.0f}   {ratio}", flush=True)
+
+
+def _ratio(times: list[Timed], base: list[Timed], column: int) -> str:
+    ratios = np.array([a[column] / b[column] for a, b in zip(times, base, strict=True)])
+    rng = np.random.default_rng(0)
+    medians = np.median(rng.choice(ratios, (2000, len(ratios))), axis=1)
+    low, high = np.quantile(medians, [0.025, 0.975])
+    return f"{np.median(ratios):.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _part(split: Split, count: int) -> Split:
+    return Split(split.images[:count], split.labels[:count])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""Brings networks that were measured under an older lowering up to this one: their kernels' classes, sizes and sums."""
+
+from collections import defaultdict
+from dataclasses import replace
+
+from evaluators.latency.kernel_model import Timed
+from evaluators.latency.kernels import Size, lowered_blocks, total_kernels
+from evaluators.latency.profile import MeasuredNetwork
+from evaluators.latency.runtime import Graph
+from search_spaces.genotype import Genotype
+from search_spaces.task import Task
+
+_BEFORE = {"depthwise_plain": "conv_plain"}  # what a class was part of
+
+
+def relowered(network: MeasuredNetwork, input: tuple[int, int, int], kind: Graph) -> MeasuredNetwork:
+    """The same times of the same network, its kernels as evaluators.latency.kernels describes them now.
+
+    A timed kernel is found again by its size. One that the lowering does not have, as fusions across blocks, stays as it is.
+    """
+    genotype, task = Genotype.parse(network.genotype), Task(input, network.classes)
+    left: dict[tuple[str, Size], list[tuple[str, Size]]] = defaultdict(list)
+    for kernel in (kernel for block in lowered_blocks(genotype, task, kind) for kernel in block.kernels):
+        left[_old(kernel.kind, kernel.size)].append((kernel.kind, kernel.size))
+    for found in left.values():
+        found.reverse()
+    times: list[Timed] = []
+    for name, size, ms in network.kernel_times:
+        known = left[_old(name, size)]
+        times.append((*(known.pop() if known else (name, size)), ms))
+    return replace(network, kernels=total_kernels(genotype, task, kind), kernel_times=tuple(times))
+
+
+def _old(kind: str, size: Size) -> tuple[str, Size]:
+    return _BEFORE.get(kind, kind), size._replace(activation=0)

@@ -1,0 +1,181 @@
+"""Supernet: a single-path one-shot network over a search space, trained once; its weights score every genotype."""
+
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+from time import perf_counter
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.optim.sgd import sgd
+
+from evaluators.supernet.paths import Sampling, paths
+from evaluators.supernet.shared import initial, members, part, uses
+from evaluators.training.augment import mixup
+from evaluators.training.batches import Pictures
+from evaluators.training.loop import Epoch, accuracy, check_finite, rate
+from evaluators.training.recipe import Recipe
+from search_spaces.errors import InputError
+from search_spaces.genotype import Genotype
+from search_spaces.network import Network, build, build_block, with_inputs
+from search_spaces.space import SearchSpace
+from search_spaces.task import Task
+
+_RECALIBRATION = 1000  # pictures that a candidate's batch norms see before it is scored
+_PROBES = 2  # genotypes whose mean accuracy stands for the supernet's after an epoch
+
+
+class Supernet:
+    """Weights for every genotype of `space`, trained one genotype a batch (arXiv:1904.00420).
+
+    `trained` counts epochs. The state after each epoch can be saved, and training goes on from it as if it had not been
+    interrupted: everything random follows from `seed` and the number of the epoch.
+    """
+
+    def __init__(self, space: SearchSpace, task: Task, seed: int, device: torch.device | None = None) -> None:
+        self.space, self.task, self.trained = space, task, 0
+        self._seed, self._device = seed, device or torch.device("cpu")
+        tensors = initial(members(space, task), task.classes, seed)
+        self.weights = {key: tensor.to(self._device) for key, tensor in tensors.items()}
+        self._momentum = {key: torch.zeros_like(tensor) for key, tensor in self.weights.items()}
+
+    def train(self, train: Pictures, validation: Pictures, recipe: Recipe, sampling: Sampling = "fair") -> Iterator[Epoch]:
+        """Trains until `recipe.epochs` are done, yielding after each; an epoch's accuracy is the mean of two fixed genotypes.
+
+        Batch norms use the statistics of their batch. Raises TrainingFailed when the loss is not finite.
+        """
+        probes = [self.space.sample(random.Random(_seed_of("probe", self._seed, i))) for i in range(_PROBES)]
+        while self.trained < recipe.epochs:
+            start = perf_counter()
+            loss = self._epoch(self.trained + 1, train, recipe, sampling)
+            self.trained += 1
+            reached = mean(self.score(genotype, train, validation, recipe) for genotype in probes)
+            yield Epoch(self.trained, loss, reached, perf_counter() - start)
+
+    def score(self, genotype: Genotype, train: Pictures, validation: Pictures, recipe: Recipe) -> float:
+        """Top-1 accuracy (0..1) on the validation part of the genotype with the shared weights, which stay as they are.
+
+        Its batch norms are calibrated anew on training pictures, always the same ones. Raises InputError for a genotype that
+        is not of the space.
+        """
+        network = self.network(genotype)
+        recalibrate(network, train, recipe)
+        return accuracy(network, validation)
+
+    def network(self, genotype: Genotype) -> Network:
+        """The genotype's network with a copy of its part of the shared weights; raises InputError if it is not of the space."""
+        network = build(genotype, self.task)
+        with torch.no_grad():
+            for _, key, parameter in uses(self.space, genotype, network.blocks):
+                parameter.copy_(part(self.weights[key], parameter.shape))
+        return network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def save(self, path: Path) -> None:
+        """Writes weights, momentum and the number of epochs, in place at once when they are whole; raises OSError."""
+        from safetensors.torch import save
+
+        half = path.with_suffix(".part")
+        half.write_bytes(save(self._tensors(), {"epochs": str(self.trained)}))
+        half.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Goes back to what `save` wrote; raises InputError when the file is damaged or of another space or task."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, "pt") as file:
+                found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
+                trained = int(file.metadata()["epochs"])
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read as a supernet: {str(error).splitlines()[0]}") from None
+        mine = self._tensors()
+        if {key: tensor.shape for key, tensor in found.items()} != {key: tensor.shape for key, tensor in mine.items()}:
+            raise InputError(f"{path}: the supernet of another space or of other classes")
+        for key, tensor in mine.items():
+            tensor.copy_(found[key])
+        self.trained = trained
+
+    def _tensors(self) -> dict[str, Tensor]:
+        weights = {f"weights.{key}": tensor for key, tensor in self.weights.items()}
+        return weights | {f"momentum.{key}": tensor for key, tensor in self._momentum.items()}
+
+    def _epoch(self, number: int, train: Pictures, recipe: Recipe, sampling: Sampling) -> float:
+        """Trains for the epoch of this number; the mean loss."""
+        torch.manual_seed(_seed_of("dropout", self._seed, number))
+        generator = torch.Generator().manual_seed(_seed_of("pictures", self._seed, number))
+        genotypes = paths(self.space, sampling, random.Random(_seed_of("paths", self._seed, number)))
+        among = train.share(recipe.share)
+        batches = math.ceil(max(len(among), recipe.least_pictures) / recipe.batch_size)
+        total, done = torch.zeros((), device=self._device), 0
+        for images, labels in train.epoch(among, recipe, generator):
+            share = rate((number - 1) * batches + done, recipe.epochs * batches, recipe.warmup)
+            total += self._step(next(genotypes), images, labels, recipe, share, generator)
+            done += 1
+            if done % 16 == 0:
+                check_finite(total, number, done)
+        return check_finite(total, number, done) / done
+
+    def _step(
+        self, genotype: Genotype, images: Tensor, labels: Tensor, recipe: Recipe, share: float, generator: torch.Generator
+    ) -> Tensor:
+        """One step of SGD, at a share of the learning rate, on the genotype's part of the weights; the batch's loss."""
+        frame = self._frame(genotype)
+        used = {name: (key, parameter.shape) for name, key, parameter in uses(self.space, genotype, frame.blocks)}
+        parts: dict[str, Tensor] = {name: nn.Parameter(part(self.weights[key], shape)) for name, (key, shape) in used.items()}
+        momentum = {name: part(self._momentum[key], shape) for name, (key, shape) in used.items()}
+        images, shown = mixup(images, labels, recipe.mixup, generator)
+        logits = functional_call(frame, parts, images)
+        losses = [weight * F.cross_entropy(logits, of, label_smoothing=recipe.label_smoothing) for weight, of in shown]
+        loss = torch.stack(losses).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        decaying = {name for name, tensor in parts.items() if tensor.dim() > 1}
+        for names, decay in ((decaying, recipe.weight_decay), (parts.keys() - decaying, 0.0)):
+            _descend([(parts[n], momentum[n]) for n in sorted(names)], recipe, share, decay)
+        return loss.detach()
+
+    def _frame(self, genotype: Genotype) -> Network:
+        """The genotype's network in training mode, whose own weights do not count."""
+        blocks = [build_block(spec, c_in, self.task.classes) for spec, c_in in with_inputs(genotype, self.task)]
+        return Network(blocks, genotype).to(self._device)
+
+
+@torch.no_grad()
+def recalibrate(network: nn.Module, pictures: Pictures, recipe: Recipe) -> None:
+    """Gives batch norms the mean statistics of about a thousand of the pictures, augmented as in training, always the same."""
+    network.eval()
+    for norm in (module for module in network.modules() if isinstance(module, nn.BatchNorm2d)):
+        norm.reset_running_stats()
+        norm.momentum = None  # which makes them means over all batches
+        norm.train()
+    among = pictures.share(min(1.0, _RECALIBRATION / len(pictures)))
+    for images, _ in pictures.epoch(among, replace(recipe, least_pictures=0), torch.Generator().manual_seed(0)):
+        network(images)
+    network.eval()
+
+
+@torch.no_grad()
+def _descend(weights: list[tuple[Tensor, Tensor]], recipe: Recipe, share: float, decay: float) -> None:
+    """One step of SGD in place on weights that have gradients, each with its momentum."""
+    used = [(weight, weight.grad, momentum) for weight, momentum in weights if weight.grad is not None]
+    sgd(
+        [weight for weight, _, _ in used],
+        [gradient for _, gradient, _ in used],
+        [momentum for _, _, momentum in used],
+        foreach=False,  # the weights are parts of larger tensors
+        weight_decay=decay,
+        momentum=recipe.momentum,
+        lr=share * recipe.learning_rate * recipe.batch_size / 128,
+        dampening=0.0,
+        nesterov=recipe.momentum > 0,
+        maximize=False,
+    )
+
+
+def _seed_of(*parts: object) -> int:
+    """A seed that follows from its parts."""
+    return random.Random(repr(parts)).getrandbits(32)

@@ -1,0 +1,56 @@
+"""Weights of a network in a safetensors file, and the network in a folder of ours: genotype.txt beside its weights."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search_spaces.errors import InputError
+from search_spaces.genotype import Genotype
+from search_spaces.task import Task
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from search_spaces.network import Network
+
+GENOTYPE, WEIGHTS = "genotype.txt", "weights.safetensors"
+
+
+def packed(network: "nn.Module") -> bytes:
+    """Parameters and buffers as the content of a safetensors file."""
+    from safetensors.torch import save
+
+    return bytes(save({name: tensor.contiguous() for name, tensor in network.state_dict().items()}))
+
+
+def write_weights(weights: bytes, path: Path) -> None:
+    """Writes what `packed` returned, in place at once when it is whole; raises OSError."""
+    part = path.with_suffix(".part")
+    part.write_bytes(weights)
+    part.replace(path)
+
+
+def save_weights(network: "nn.Module", path: Path) -> None:
+    """Writes parameters and buffers, in place at once when they are whole; raises OSError."""
+    write_weights(packed(network), path)
+
+
+def load_weights(network: "nn.Module", path: Path) -> None:
+    """Fills the network from a file that `save_weights` wrote; raises InputError when it is damaged or of another network."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        network.load_state_dict(load_file(path))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
+        raise InputError(f"{path}: cannot be read as this network's weights: {reason}") from None
+
+
+def load_network(genotype: Genotype, task: Task, weights: Path | None) -> "Network":
+    """The network in eval mode, with the weights in a safetensors file if given; raises InputError if it is damaged."""
+    from search_spaces.network import build
+
+    network = build(genotype, task)
+    if weights:
+        load_weights(network, weights)
+    return network.eval()

@@ -1,0 +1,27 @@
+"""What scores do to networks: copies to work on, the weights that count."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+Module = TypeVar("Module", bound=nn.Module)
+
+
+def for_batch(network: Module) -> Module:
+    """A copy that computes as in training, batch norm by the batch's own statistics, but without dropout."""
+    copied = deepcopy(network).train()
+    copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for module in copied.modules():
+        if isinstance(module, nn.Dropout):
+            module.eval()
+    return copied
+
+
+def weights(network: nn.Module) -> Iterator[Tensor]:
+    """The weights of convolutions and linear layers, without biases."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            yield module.weight

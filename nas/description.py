@@ -1,0 +1,92 @@
+"""Description: candidates as rows of numbers, for a surrogate model: figures that cost nothing, make-up, genes."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search_spaces.genotype import BlockSpec, Genotype
+from search_spaces.registry import Value
+
+Row = NDArray[np.float64]
+
+
+class GeneCoder:
+    """A column from 0 to 1 for a gene whose values are in order, one for each value otherwise; silent genes are neutral."""
+
+    def __init__(self, genes: Mapping[str, tuple[Value, ...]]) -> None:
+        neutral: list[float] = []
+        self._places: dict[tuple[str, Value], tuple[int, float]] = {}
+        for name, values in genes.items():
+            ordered = len(values) == 2 or _in_order(values)
+            for i, value in enumerate(values):
+                column = len(neutral) + (0 if ordered else i)
+                self._places[name, value] = (column, i / (len(values) - 1) if ordered else 1.0)
+            neutral += [0.5] if ordered else [0.0] * len(values)
+        self._neutral = np.array(neutral)
+
+    def row(self, active: Mapping[str, Value]) -> Row:
+        """The row of a table of active genes; NaN when there are none, as for a network outside the space."""
+        if not active:
+            return np.full_like(self._neutral, math.nan)
+        row = self._neutral.copy()
+        for gene in active.items():
+            column, number = self._places[gene]
+            row[column] = number
+        return row
+
+
+class MakeUp:
+    """What a network's blocks are on average: the share of each kind, the mean of each knob that is a number, the share of
+    each value of the others. It can be told of any network, within a space or not; columns are added as they are met.
+    """
+
+    def __init__(self) -> None:
+        self._columns: dict[tuple[str, Value | None], int] = {}
+        self._blocks: dict[BlockSpec, list[tuple[int, float]]] = {}
+
+    def row(self, genotype: Genotype) -> Row:
+        entries = [entry for spec in genotype.blocks for entry in self._entries(spec)]
+        row = np.zeros(len(self._columns))
+        np.add.at(row, [column for column, _ in entries], [number for _, number in entries])
+        return row / len(genotype.blocks)
+
+    def _entries(self, spec: BlockSpec) -> list[tuple[int, float]]:
+        if spec not in self._blocks:
+            named: list[tuple[tuple[str, Value | None], float]] = [((spec.kind, None), 1.0)]
+            for knob, value in spec.arguments().items():
+                number = isinstance(value, int | float)
+                named.append(((knob, None if number else value), float(value) if number else 1.0))
+            self._blocks[spec] = [(self._columns.setdefault(key, len(self._columns)), x) for key, x in named]
+        return self._blocks[spec]
+
+
+def stacked(rows: Sequence[Row]) -> Row:
+    """Rows as a matrix; what was described before a column was met has 0 there."""
+    matrix = np.zeros((len(rows), max(map(len, rows))))
+    for place, row in zip(matrix, rows, strict=True):
+        place[: len(row)] = row
+    return matrix
+
+
+def figures_row(macs: int, params: int, blocks: int, predicted_ms: float) -> Row:
+    """Logs of what is known before training; a latency that is not known counts as 1 ms."""
+    sizes = (macs, params, blocks, predicted_ms if math.isfinite(predicted_ms) else 1.0)
+    return np.log(np.maximum(sizes, 1e-9))
+
+
+def standardised(rows: Row) -> Row:
+    """Columns of mean 0 and standard deviation 1; a constant one is 0."""
+    spread = rows.std(axis=0)
+    return np.asarray((rows - rows.mean(axis=0)) / np.where(spread > 0, spread, 1.0))
+
+
+def at_usual_distance(rows: Row) -> Row:
+    """Rows scaled so that the root mean square distance of two of them is 1."""
+    return np.asarray(rows / (math.sqrt(2 * float(np.nansum(np.nanvar(rows, axis=0)))) or 1.0))
+
+
+def _in_order(values: Sequence[Value]) -> bool:
+    numbers = [v for v in values if isinstance(v, int | float)]
+    return len(numbers) == len(values) and numbers == sorted(numbers)

@@ -1,0 +1,51 @@
+"""Estimate: what is known of a genotype before it is trained, and whether that lets it through."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from evaluators.latency.predictor import MOST_EXTRAPOLATED
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Predicted latency and its upper bound in milliseconds, trainable parameters, multiply-accumulates.
+
+    `extrapolated` is the share of the latency beyond the device profile. Where the profile lacks an operation altogether it
+    is 1, and both latencies are infinite.
+    """
+
+    predicted_ms: float
+    bound_ms: float
+    params: int
+    macs: int
+    extrapolated: float = 0.0
+
+    def fits(self, budget_ms: float) -> bool:
+        """Whether the bound holds the budget, and the profile covers enough of the network for the bound to mean it."""
+        return self.bound_ms <= budget_ms and self.extrapolated <= MOST_EXTRAPOLATED
+
+    def figure(self, cost: str) -> float:
+        """The figure that one of nas.pareto.COSTS names."""
+        return {"latency": self.predicted_ms, "params": float(self.params), "macs": float(self.macs)}[cost]
+
+    def as_json(self) -> dict[str, Any]:
+        """Six digits are kept of numbers with a fraction; infinite ones are null."""
+        return {k: _rounded(v) for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, known: Mapping[str, Any]) -> "Estimate":
+        ms, bound_ms = (math.inf if known[k] is None else known[k] for k in ("predicted_ms", "bound_ms"))
+        return cls(ms, bound_ms, known["params"], known["macs"], known.get("extrapolated", 0.0))
+
+
+def uncovered(params: int, macs: int) -> Estimate:
+    """The estimate of a network with an operation that the device profile lacks."""
+    return Estimate(math.inf, math.inf, params, macs, 1.0)
+
+
+def _rounded(value: float) -> float | None:
+    if isinstance(value, int):
+        return value
+    return None if math.isinf(value) else float(f"{value:.6g}")

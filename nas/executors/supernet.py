@@ -1,0 +1,71 @@
+"""Jobs scored by a supernet, in this process: it is trained once, then a candidate takes seconds."""
+
+import math
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from evaluators.supernet.supernet import Supernet
+from evaluators.training.batches import Pictures
+from evaluators.training.loop import TrainingFailed, training_device
+from evaluators.training.recipe import Recipe
+from nas.jobs import Progress, Setting, Source
+from search_spaces.errors import InputError
+from search_spaces.genotype import Genotype
+from search_spaces.space import SearchSpace
+
+if TYPE_CHECKING:
+    from nas.view import View
+
+
+class SupernetExecutor:
+    """Answers each job with one epoch whose accuracy is the supernet's; a genotype that is not of the space fails.
+
+    Making one trains the supernet by `recipe`; it is kept in the file `kept` after each epoch, and what is there is not
+    trained again.
+    """
+
+    def __init__(self, setting: Setting, space: SearchSpace, recipe: Recipe, seed: int, kept: Path, view: "View") -> None:
+        self._recipe, self._kept, self._view = recipe, kept, view
+        device = training_device()
+        mean, std = setting.dataset.mean_std()
+        self._train, self._validation = (
+            Pictures(split.images, split.labels, mean, std, device)
+            for split in (setting.dataset.train, setting.dataset.validation)
+        )
+        self._supernet = Supernet(space, setting.task, seed, device)
+        if kept.is_file():
+            self._supernet.load(kept)
+        self._train_supernet()
+
+    def run(self, source: Source) -> None:
+        """Scores jobs until there are no more."""
+        while job := source.next():
+            start = perf_counter()
+            try:
+                reached = self._supernet.score(Genotype.parse(job.genotype), self._train, self._validation, self._recipe)
+            except InputError as error:
+                source.failed(job, f"the supernet cannot score it: {error}")
+                continue
+            source.progress(job, Progress(1, math.nan, reached, perf_counter() - start))
+            source.done(job)
+
+    def close(self) -> None:
+        """Nothing outlives this object."""
+
+    def _train_supernet(self) -> None:
+        """What is still to be trained; each epoch is on disk before the next one starts."""
+        total, trained = self._recipe.epochs, self._supernet.trained
+        if trained == total:
+            return
+        self._view.phase("train the supernet", total, trained)
+        try:
+            for epoch in self._supernet.train(self._train, self._validation, self._recipe):
+                self._supernet.save(self._kept)
+                self._view.working(total - epoch.number)
+                self._view.step(f"supernet, epoch {epoch.number:>3}: loss {epoch.loss:.3f}, candidates at {epoch.accuracy:.2%}")
+        except TrainingFailed as error:
+            raise InputError(f"the supernet cannot be trained by this recipe, try a lower learning rate: {error}") from None
+        except OSError as error:
+            reason = f"{error.strerror or error}: {self._kept}"
+            raise InputError(f"{reason}; what was learnt until now is kept, `nas resume` goes on") from None

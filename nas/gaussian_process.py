@@ -1,0 +1,133 @@
+"""Gaussian process regression over several views of an item (its figures, its make-up, its genes), with few observations.
+
+The covariance is the sum of a Matern-5/2 kernel on each view and noise (Rasmussen and Williams, "Gaussian Processes for
+Machine Learning", 2006, chapters 2 and 5); its hyperparameters, a variance and a length for each view and the noise's
+variance, maximise the marginal likelihood times a weak prior. Where a view of an item is unknown, it shares nothing there.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.optimize import minimize
+
+Array = NDArray[np.float64]
+
+_MOST_FITTED = 100  # observations that hyperparameters are fitted to; all of them count in the prediction
+_FAR = 1e3  # distance to an item of which this view is unknown: no covariance
+# for targets of variance 1 and mean distances of 1: log of the variances together, of a length, of the noise's variance
+_VARIANCE, _LENGTH, _NOISE = np.log([1.0, 1.0, 0.1])
+_PRIOR_STD = {"variance": 1.0, "length": 0.7, "noise": 1.0}
+
+Views = tuple[Array, ...]  # of n items: one matrix [n, columns] for each view; a row that is NaN is unknown
+
+
+class GaussianProcess:
+    """Fitted to `targets` [n] of `items` on construction; `log_parameters` (variance, length of each view, noise) if known."""
+
+    def __init__(self, items: Views, targets: Array, log_parameters: Array | None = None) -> None:
+        self._items, self._targets = items, targets
+        self._mean, self._scale = float(np.mean(targets)), float(np.std(targets)) or 1.0
+        scaled = (targets - self._mean) / self._scale
+        if log_parameters is None:
+            log_parameters = _fitted(*_thinned(items, scaled))
+        self.log_parameters = log_parameters
+        covariance = _covariance(_distances(items, items, same=True), self.log_parameters)
+        self._factor = cho_factor(covariance + _noise(self.log_parameters) * np.eye(len(targets)), lower=True)
+        self._weights = cho_solve(self._factor, scaled)
+
+    def predict(self, items: Views) -> tuple[Array, Array]:
+        """Posterior mean and standard deviation [m] of the targets' noise-free values."""
+        cross = _covariance(_distances(items, self._items), self.log_parameters)
+        reduced = solve_triangular(self._factor[0], cross.T, lower=True, check_finite=False)
+        prior = np.exp(self.log_parameters[:-1:2]).sum()
+        variance = np.maximum(prior - np.sum(reduced**2, axis=0), 1e-12)
+        return self._mean + self._scale * (cross @ self._weights), self._scale * np.sqrt(variance)
+
+    def given(self, items: Views, targets: Array) -> "GaussianProcess":
+        """The same process after further observations; hyperparameters stay."""
+        both = tuple(np.vstack(pair) for pair in zip(self._items, items, strict=True))
+        return GaussianProcess(both, np.concatenate([self._targets, targets]), self.log_parameters)
+
+
+def _thinned(items: Views, targets: Array) -> tuple[Views, Array]:
+    """At most _MOST_FITTED of them: the better half of those, and others evenly."""
+    if len(targets) <= _MOST_FITTED:
+        return items, targets
+    order = np.argsort(-targets, kind="stable")
+    best, rest = order[: _MOST_FITTED // 2], order[_MOST_FITTED // 2 :]
+    others = rest[np.linspace(0, len(rest) - 1, _MOST_FITTED - len(best)).astype(np.int64)]
+    rows = np.concatenate([best, others])
+    return tuple(view[rows] for view in items), targets[rows]
+
+
+def _fitted(items: Views, targets: Array) -> Array:
+    distances = _distances(items, items, same=True)
+    start, _ = _prior(len(items))
+    found = minimize(
+        _loss, start, args=(distances, targets), jac=True, method="L-BFGS-B", options={"maxiter": 20, "maxfun": 30}
+    )
+    return np.asarray(found.x)
+
+
+def _prior(views: int) -> tuple[Array, Array]:
+    """Mean and standard deviation of the logs of the hyperparameters."""
+    means = [_VARIANCE - np.log(views), _LENGTH] * views + [_NOISE]
+    spreads = [_PRIOR_STD["variance"], _PRIOR_STD["length"]] * views + [_PRIOR_STD["noise"]]
+    return np.array(means), np.array(spreads)
+
+
+def _loss(logs: Array, distances: Sequence[Array], targets: Array) -> tuple[float, Array]:
+    """Negative log of marginal likelihood times prior, and its gradient."""
+    n = len(targets)
+    parts = [(_matern(r := d / np.exp(logs[2 * i + 1])), _matern_slope(r)) for i, d in enumerate(distances)]
+    covariance = sum(np.exp(logs[2 * i]) * value for i, (value, _) in enumerate(parts))
+    factor = cho_factor(covariance + _noise(logs) * np.eye(n), lower=True, check_finite=False)
+    inverse = cho_solve(factor, np.eye(n), check_finite=False)
+    weights = inverse @ targets
+    outer = inverse - np.outer(weights, weights)
+    slopes = [np.exp(logs[2 * i]) * part for i, pair in enumerate(parts) for part in pair] + [_noise(logs) * np.eye(n)]
+    gradient = np.array([0.5 * np.sum(outer * slope) for slope in slopes])
+    mean, spread = _prior(len(distances))
+    away = (logs - mean) / spread
+    loss = 0.5 * targets @ weights + np.sum(np.log(np.diag(factor[0]))) + 0.5 * away @ away
+    return float(loss), gradient + away / spread
+
+
+def _covariance(distances: Sequence[Array], logs: Array) -> Array:
+    parts = (np.exp(logs[2 * i]) * _matern(d / np.exp(logs[2 * i + 1])) for i, d in enumerate(distances))
+    return np.asarray(sum(parts))
+
+
+def _matern(r: Array) -> Array:
+    """The Matern-5/2 correlation at scaled distances."""
+    s = np.sqrt(5.0) * r
+    return np.asarray((1 + s + s**2 / 3) * np.exp(-s))
+
+
+def _matern_slope(r: Array) -> Array:
+    """Its derivative by the log of the length scale."""
+    s = np.sqrt(5.0) * r
+    return np.asarray(s**2 / 3 * (1 + s) * np.exp(-s))
+
+
+def _noise(logs: Array) -> float:
+    return float(np.exp(logs[-1])) + 1e-6
+
+
+def _distances(first: Views, second: Views, same: bool = False) -> list[Array]:
+    """Euclidean distances [n, m] in each view; `same` items are at distance 0 even where the view is unknown."""
+    found = []
+    for a, b in zip(first, second, strict=True):
+        unknown = np.isnan(a[:, :1]) | np.isnan(b[:, :1]).T
+        distances = np.where(unknown, _FAR, _euclidean(np.nan_to_num(a), np.nan_to_num(b)))
+        if same:
+            np.fill_diagonal(distances, 0.0)
+        found.append(distances)
+    return found
+
+
+def _euclidean(a: Array, b: Array) -> Array:
+    squares = np.sum(a**2, axis=1)[:, None] + np.sum(b**2, axis=1)[None, :] - 2 * a @ b.T
+    return np.sqrt(np.maximum(squares, 0.0))

@@ -1,0 +1,208 @@
+"""The pool: feasible genotypes that a sampler may propose, drawn at random, mutated and crossed, costed in bulk.
+
+What it holds follows from its seed and from what it is asked, not from when: a search that was interrupted finds it again.
+A block costs milliseconds when it is met for the first time, and microseconds afterwards. Random genotypes are therefore put
+together from a bank of random stages, which grows as more are drawn: thousands of genotypes share a few hundred blocks.
+"""
+
+import hashlib
+import random
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from nas.description import GeneCoder, MakeUp, Row, figures_row
+from nas.estimate import Estimate
+from search_spaces.genotype import Genotype
+from search_spaces.registry import Value
+
+_BATCH = 200  # genotypes costed at once
+_BANK, _DRAWS_A_STAGE = 12, 100  # random versions of each stage to begin with, and draws after which there is one more
+_MOST_DRAWS = 4000  # at random, before the feasible ones found so far are walked from instead
+_WALK_GENES = 3  # mutated in one step of the walk
+
+
+class Space(Protocol):
+    """What samplers must know of a search space: the genes that are choices, and what they decode to and come from."""
+
+    @property
+    def genes(self) -> Mapping[str, tuple[Value, ...]]: ...
+
+    def decode(self, genes: Callable[[str, Sequence[Value]], Value]) -> Genotype: ...
+
+    def encode(self, genotype: Genotype) -> Mapping[str, Value]: ...
+
+
+class Decoded(NamedTuple):
+    """A genotype and the active genes that decode to it."""
+
+    genes: Mapping[str, Value]
+    genotype: Genotype
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A genotype, the active genes that decode to it, its estimate, and rows of numbers that say so (nas.description)."""
+
+    genes: Mapping[str, Value]
+    genotype: Genotype
+    estimate: Estimate
+    figures: Row
+    make_up: Row
+    gene_row: Row
+
+    @property
+    def text(self) -> str:
+        return self.genotype.text
+
+
+class Pool:
+    """Candidates of a space that pass `fits`; `estimate` takes many genotypes at once."""
+
+    def __init__(
+        self,
+        space: Space,
+        estimate: Callable[[Sequence[Genotype]], Sequence[Estimate]],
+        fits: Callable[[Estimate], bool],
+        seed: int,
+    ) -> None:
+        self.space, self._estimate, self._fits, self._seed = space, estimate, fits, seed
+        self._coder, self._make_up = GeneCoder(space.genes), MakeUp()
+        self._streams: dict[tuple[Any, ...], _Stream] = {}
+        self._trials: dict[str, Candidate] = {}
+        self._bank: dict[tuple[str, int], dict[str, Value]] = {}
+        self._walks: dict[tuple[Any, ...], list[Candidate]] = {}
+
+    def trial(self, genes: Mapping[str, Value], genotype: Genotype, estimate: Estimate) -> Candidate:
+        """A candidate that is a trial already; `genes` are empty for a network outside the space."""
+        known = self._trials.get(genotype.text)
+        if known is None or known.estimate != estimate:
+            known = self._trials[genotype.text] = self._described(genes, genotype, estimate)
+        return known
+
+    def _described(self, genes: Mapping[str, Value], genotype: Genotype, estimate: Estimate) -> Candidate:
+        figures = figures_row(estimate.macs, estimate.params, len(genotype.blocks), estimate.predicted_ms)
+        return Candidate(genes, genotype, estimate, figures, self._make_up.row(genotype), self._coder.row(genes))
+
+    def forget(self) -> None:
+        """To be called when estimates have changed: all candidates are made again when they are asked for."""
+        self._streams.clear()
+        self._walks.clear()
+
+    def drawn(self, count: int, skip: int = 0) -> list[Candidate]:
+        """Up to `count` feasible candidates, after the first `skip` of an endless stream of random genotypes.
+
+        When few draws are feasible, the rest come from a walk: mutations of feasible ones that are feasible themselves.
+        """
+        found: list[Candidate] = []
+        for start in range(skip, skip + _MOST_DRAWS, _BATCH):
+            found += self._feasible(("random",), self._put_together, start, _BATCH)
+            if len(found) >= count:
+                return found[:count]
+        return found + self._walked(found, count - len(found), skip)
+
+    def mutated(self, parent: Mapping[str, Value], count: int) -> list[Candidate]:
+        """The feasible ones of the first `count` mutations of `parent` in one to three genes."""
+        return self._feasible(
+            ("mutated", _identity(parent)), lambda rng, _: self.mutate(parent, rng.choice((1, 1, 2, 3)), rng), 0, count
+        )
+
+    def crossed(self, first: Mapping[str, Value], second: Mapping[str, Value], count: int) -> list[Candidate]:
+        """The feasible ones of the first `count` crossings of two parents, stage by stage."""
+        key = ("crossed", _identity(first), _identity(second))
+        return self._feasible(key, lambda rng, _: self._cross(first, second, rng), 0, count)
+
+    def mutate(self, parent: Mapping[str, Value], genes: int, rng: random.Random) -> Decoded:
+        """The active genes of `parent` with up to `genes` of them changed; genes that this wakes are drawn at random."""
+        changed = dict(parent)
+        for name in rng.sample(sorted(parent), min(genes, len(parent))):
+            changed[name] = rng.choice([v for v in self.space.genes[name] if v != parent[name]])
+        return self._active(lambda gene, values: changed[gene] if gene in changed else rng.choice(values))
+
+    def _cross(self, first: Mapping[str, Value], second: Mapping[str, Value], rng: random.Random) -> Decoded:
+        chosen: dict[str, ChainMap[str, Value]] = {}
+
+        def choose(gene: str, values: Sequence[Value]) -> Value:
+            stage = gene.partition(".")[0]
+            if stage not in chosen:
+                parents = [dict(first), dict(second)]
+                rng.shuffle(parents)
+                chosen[stage] = ChainMap(*parents)
+            return chosen[stage][gene] if gene in chosen[stage] else rng.choice(values)
+
+        return self._active(choose)
+
+    def _put_together(self, rng: random.Random, index: int) -> Decoded:
+        """Draw `index` of the endless stream: each stage is one of those that the bank has by then."""
+        chosen: dict[str, Mapping[str, Value]] = {}
+
+        def choose(gene: str, _: Sequence[Value]) -> Value:
+            stage = gene.partition(".")[0]
+            if stage not in chosen:
+                chosen[stage] = self._stage(stage, rng.randrange(_BANK + index // _DRAWS_A_STAGE))
+            return chosen[stage][gene]
+
+        return self._active(choose)
+
+    def _stage(self, stage: str, number: int) -> Mapping[str, Value]:
+        """Values for all genes of a stage: the bank's version `number` of it."""
+        if (stage, number) not in self._bank:
+            rng = random.Random(_hash(self._seed, "stage", stage, number))
+            genes = {name: values for name, values in self.space.genes.items() if name.partition(".")[0] == stage}
+            self._bank[stage, number] = {name: rng.choice(values) for name, values in genes.items()}
+        return self._bank[stage, number]
+
+    def _active(self, choose: Callable[[str, Sequence[Value]], Value]) -> Decoded:
+        """The genes that decoding asks for, as `choose` gives them, and what they decode to."""
+        active: dict[str, Value] = {}
+
+        def kept(gene: str, values: Sequence[Value]) -> Value:
+            active[gene] = choose(gene, values)
+            return active[gene]
+
+        genotype = self.space.decode(kept)
+        return Decoded(active, genotype)
+
+    def _feasible(
+        self, key: tuple[Any, ...], make: Callable[[random.Random, int], Decoded], start: int, count: int
+    ) -> list[Candidate]:
+        """The feasible ones of items start .. start + count of the stream called `key`, which follows from it alone."""
+        if key not in self._streams:
+            self._streams[key] = _Stream(random.Random(_hash(self._seed, *key)), [])
+        rng, made = self._streams[key]
+        made += self._costed([make(rng, index) for index in range(len(made), start + count)])
+        return [c for c in made[start : start + count] if self._fits(c.estimate)]
+
+    def _costed(self, decoded: Sequence[Decoded]) -> list[Candidate]:
+        estimates = self._estimate([d.genotype for d in decoded])
+        return [self._described(d.genes, d.genotype, e) for d, e in zip(decoded, estimates, strict=True)]
+
+    def _walked(self, start: Sequence[Candidate], count: int, skip: int) -> list[Candidate]:
+        """Feasible candidates that a walk through the feasible ones comes by; none when there is nowhere to start."""
+        if (skip, count) not in self._walks:
+            self._walks[skip, count] = self._walk(list(start), count)
+        return self._walks[skip, count]
+
+    def _walk(self, at: list[Candidate], count: int) -> list[Candidate]:
+        rng, found = random.Random(_hash(self._seed, "walk")), list[Candidate]()
+        for _ in range(4 * count // _BATCH + 1):
+            if not at or len(found) >= count:
+                break
+            steps = self._costed([self.mutate(rng.choice(at).genes, _WALK_GENES, rng) for _ in range(_BATCH)])
+            reached = [c for c in steps if self._fits(c.estimate)]
+            found, at = found + reached, [*at, *reached][-_BATCH:]
+        return found[:count]
+
+
+class _Stream(NamedTuple):
+    rng: random.Random
+    made: list[Candidate]
+
+
+def _identity(genes: Mapping[str, Value]) -> tuple[tuple[str, Value], ...]:
+    return tuple(sorted(genes.items()))
+
+
+def _hash(*parts: object) -> int:
+    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8])

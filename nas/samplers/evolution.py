@@ -1,0 +1,28 @@
+"""Regularised evolution (Real et al., arXiv:1802.01548): the youngest live on, the best of a few of them is mutated."""
+
+from collections.abc import Mapping, Sequence
+
+import optuna
+
+from nas.pool import Pool
+from nas.samplers._genes import GeneSampler, Seen
+from search_spaces.registry import Value
+
+_POPULATION, _TOURNAMENT = 24, 8  # for tens to hundreds of trainings; the paper's 100 and 25 are for thousands
+_STARTUP = 12  # random proposals, the anchors that the space contains among them
+
+
+class Evolution(GeneSampler):
+    """One gene of the winner of a tournament among the last trained trials is changed."""
+
+    def propose(self, seen: Sequence[Seen], cost: str | None) -> Mapping[str, Value]:
+        alive = [s for s in seen if s.outcome in ("trained", "stopped") and s.genes][-_POPULATION:]
+        if len(alive) < _STARTUP:
+            return {}
+        rivals = self._rng.sample(alive, min(_TOURNAMENT, len(alive)))
+        parent = max(rivals, key=lambda s: (len(s.accuracies), s.accuracies[-1]))
+        return self._pool.mutate(parent.genes, 1, self._rng).genes
+
+
+def sampler(pool: Pool, seed: int) -> optuna.samplers.BaseSampler:
+    return Evolution(pool, seed)

@@ -1,0 +1,9 @@
+"""Uniform random search, the baseline of every comparison."""
+
+import optuna
+
+from nas.pool import Pool
+
+
+def sampler(pool: Pool, seed: int) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.RandomSampler(seed=seed)

@@ -1,0 +1,55 @@
+"""Teacher: the network that teaches in a distillation, found by the name that a person gave it."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from evaluators.training.weights import GENOTYPE, WEIGHTS, load_network
+from search_spaces.anchor import anchor, anchor_names
+from search_spaces.errors import InputError
+from search_spaces.genotype import Genotype, read_genotype
+from search_spaces.task import Task
+
+TEACHER = "teacher"
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """`name` as it was given; `weights` is None for an anchor, which is to be trained first."""
+
+    name: str
+    genotype: Genotype
+    weights: Path | None
+
+    def check(self, task: Task) -> None:
+        """Raises InputError unless its weights, if it has any, are of a network for as many classes."""
+        try:
+            load_network(self.genotype, task, self.weights)
+        except InputError as error:
+            raise InputError(f"{self.name} cannot teach {task.classes} classes here: {error}") from None
+
+    def place(self, folder: Path) -> None:
+        """Writes its files to a new folder; raises OSError."""
+        folder.mkdir()
+        (folder / GENOTYPE).write_text(self.genotype.text, encoding="utf-8")
+        if self.weights:
+            shutil.copyfile(self.weights, folder / WEIGHTS)
+
+
+def find_teacher(what: str, overall_stride: int | None = None) -> Teacher:
+    """The trained network in a folder (of `nas train`, `nas export`, a run) or file of weights, or else an anchor.
+
+    An anchor is brought to `overall_stride` where that is given. Raises InputError when there is none.
+    """
+    path = Path(what).expanduser()
+    places = [path] if path.is_file() else [path / WEIGHTS, path / "export" / WEIGHTS]
+    for weights in places:
+        if weights.is_file() and weights.with_name(GENOTYPE).is_file():
+            return Teacher(what, read_genotype(weights.with_name(GENOTYPE)), weights)
+    if what not in anchor_names() and (path.exists() or os.sep in what):
+        raise InputError(
+            f"{what} holds no trained network: {GENOTYPE} beside {WEIGHTS}, as `nas train` and `nas export` write them"
+        )
+    genotype = anchor(what).genotype
+    return Teacher(what, genotype.at_stride(overall_stride) if overall_stride else genotype, None)

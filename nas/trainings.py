@@ -1,0 +1,150 @@
+"""What a search wants trained, in turn: proposals of a study, and retrainings; what becomes of them goes to the journal."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from nas.jobs import Job, Progress
+from nas.run import Config
+from nas.standing import ranking
+from nas.study import MOST_REFUSALS, Proposal, Study, training_seed
+from nas.view import View
+
+
+class Proposals:
+    """Jobs of a search: what an interrupted session left running, `first` (its anchors), then what the study asks for.
+
+    `trials` candidates are asked for in all, none after the `deadline` (by time.monotonic). `stage` tells its seeds and
+    notes from those of another search in the run.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        config: Config,
+        trials: int,
+        first: Iterable[Proposal],
+        view: View,
+        keep_time: Callable[[], None],
+        check: Callable[[Proposal], None],
+        deadline: float | None,
+        stage: str = "search",
+    ) -> None:
+        self._study, self._config, self._view, self._keep_time = study, config, view, keep_time
+        self._check, self._deadline, self._stage = check, deadline, stage
+        known = study.trials()
+        self._waiting = [t for t in known if t.outcome == "running"] + list(first)
+        started = [t for t in known if t.anchor is None and t.outcome not in ("rejected", "repeated")]
+        self._left = trials - len(started)
+        self.done_before = sum(t.outcome in ("trained", "stopped", "failed") for t in known)
+        self.total = self.done_before + len(self._waiting) + max(0, self._left)
+        self._expected = self.total - self.done_before
+
+    def has_more(self) -> bool:
+        return bool(self._waiting) or self._may_ask()
+
+    def next(self) -> Job | None:
+        proposal = self._waiting.pop(0) if self._waiting else self._ask()
+        if proposal is None:
+            return None
+        self._check(proposal)
+        seed = training_seed(self._config.seed, proposal.genotype, self._stage)
+        return Job(str(proposal.number), proposal.origin, proposal.genotype.text, self._config.recipe, seed)
+
+    def progress(self, job: Job, progress: Progress) -> bool:
+        stop = self._study.report(int(job.id), progress.epoch, progress.accuracy, progress.seconds)
+        self._view.working(self._expected_epochs())
+        return stop
+
+    def done(self, job: Job) -> None:
+        trial = self._study.complete(int(job.id), self._config.recipe.epochs)
+        self._ended(trial, f"{trial.accuracy:6.2%} after {len(trial.accuracies)} epochs")
+
+    def failed(self, job: Job, reason: str) -> None:
+        self._ended(self._study.fail(int(job.id), reason), f"failed: {reason}")
+
+    def _ended(self, trial: Proposal, what: str) -> None:
+        self._expected -= 1
+        self._keep_time()
+        leaders = ranking(self._study.trials(), anchors=True)
+        if leaders:
+            lead = leaders[0]
+            self._view.best(
+                f"best {lead.accuracy:.2%} at {lead.estimate.predicted_ms:.1f} ms ({lead.anchor or lead.genotype.id})"
+            )
+        name, predicted = trial.anchor or trial.genotype.id, trial.estimate.predicted_ms
+        self._view.step(f"{trial.number:>4}  {name:<24} {predicted:6.2f} ms predicted  {what}")
+
+    def _ask(self) -> Proposal | None:
+        if not self._may_ask():
+            return None
+        proposal = self._study.ask()
+        if proposal is None:
+            self._end(f"no new network within the budget in {MOST_REFUSALS} proposals in a row")
+        else:
+            self._left -= 1
+        return proposal
+
+    def _may_ask(self) -> bool:
+        if self._left > 0 and self._deadline is not None and time.monotonic() >= self._deadline:
+            self._end("the time was over")
+        return self._left > 0
+
+    def _end(self, why: str) -> None:
+        """Asks for no more, before all trials were asked for."""
+        self._study.note(f"ended:{self._stage}", {"why": why})
+        self._view.say(f"The search ends {self._left} candidates early: {why}.")
+        self._left = 0
+
+    def _expected_epochs(self) -> float:
+        """Epochs still to be trained, judged by how long trials have lasted so far."""
+        ended = [len(t.accuracies) for t in self._study.trials() if t.outcome in ("trained", "stopped")]
+        return self._expected * (sum(ended) / len(ended) if ended else (1 + self._config.recipe.epochs) / 2)
+
+
+class Retrainings:
+    """A list of jobs whose results are kept as notes of a kind."""
+
+    def __init__(
+        self,
+        jobs: list[Job],
+        figures: dict[str, Any],
+        study: Study,
+        view: View,
+        keep_time: Callable[[], None],
+        kind: str = "final",
+    ) -> None:
+        self._jobs, self._figures, self._kind = list(jobs), figures, kind
+        self._study, self._view, self._keep_time = study, view, keep_time
+        self._curves: dict[str, list[Progress]] = {}
+        self._epochs = sum(job.recipe.epochs for job in jobs)
+
+    def next(self) -> Job | None:
+        return self._jobs.pop(0) if self._jobs else None
+
+    def progress(self, job: Job, progress: Progress) -> bool:
+        self._curves.setdefault(job.id, []).append(progress)
+        self._epochs -= 1
+        self._view.working(self._epochs)
+        return False
+
+    def done(self, job: Job) -> None:
+        curve = self._curves[job.id]
+        self._keep(job, {"accuracy": curve[-1].accuracy, "accuracies": [p.accuracy for p in curve]})
+        self._view.step(f"{job.label:<24} {job.id}  {curve[-1].accuracy:6.2%} after {len(curve)} epochs")
+
+    def failed(self, job: Job, reason: str) -> None:
+        self._keep(job, {"reason": reason})
+        self._view.step(f"{job.label:<24} {job.id}  failed: {reason}")
+
+    def _keep(self, job: Job, found: dict[str, Any]) -> None:
+        seconds = round(sum(p.seconds for p in self._curves.get(job.id, [])), 1)
+        common = {
+            "origin": job.label,
+            "genotype": job.genotype,
+            "seed": job.seed,
+            "seconds": seconds,
+            **self._figures[job.id],
+        }
+        self._study.note(f"{self._kind}:{job.id}", common | found)
+        self._keep_time()

@@ -1,0 +1,105 @@
+"""Augmentations against naive ones, picture by picture; and that all of them follow from the generator alone."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torchvision.transforms import v2
+
+from evaluators.training import augment
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(n=40, size=8):
+    return torch.randn(n, 3, size, size, generator=seeded(9))
+
+
+def test_crop_and_flip_move_and_mirror_each_picture_on_its_own():
+    original, generator = noise(), seeded(1)
+    images = augment.flip(augment.crop(original, 2, generator), generator)
+    padded = torch.nn.functional.pad(original, (2, 2, 2, 2))
+    moves = []
+    for i, image in enumerate(images):
+        for flipped in (False, True):
+            looked_for = image.flip(-1) if flipped else image
+            places = [(dy, dx) for dy in range(5) for dx in range(5)]
+            moves += [(*p, flipped) for p in places if torch.equal(padded[i, :, p[0] : p[0] + 8, p[1] : p[1] + 8], looked_for)]
+    assert len(moves) == 40 and len(set(moves)) > 15
+
+
+@given(side=st.integers(1, 10), size=st.integers(8, 12), seed=st.integers(0, 1000))
+def test_cutout_leaves_out_one_square_a_picture_whose_centre_is_in_it(side, size, seed):
+    images = augment.cutout(torch.ones(16, 3, size, size), side, seeded(seed))
+    for image in images:
+        gone = image == 0
+        assert torch.equal(gone[0], gone[1]) and torch.equal(gone[0], gone[2])
+        rows, columns = gone[0].any(1).nonzero().ravel(), gone[0].any(0).nonzero().ravel()
+        assert int(gone[0].sum()) == len(rows) * len(columns)  # a filled rectangle
+        for span in (rows, columns):
+            touches = int(span[0]) == 0 or int(span[-1]) == size - 1
+            assert len(span) == side or (touches and side // 2 <= len(span) <= min(side, size))
+
+
+def test_cutout_hits_every_pixel_about_equally_often_inside():
+    gone = (augment.cutout(torch.ones(20000, 1, 8, 8), 2, seeded()) == 0).float().mean(0)[0]
+    inside = gone[:7, :7]  # the last row and column are reached by one position less
+    assert float(inside.min()) > 0.055 and float(inside.max()) < 0.07  # 4 of 64
+
+
+def test_mixup_mixes_pictures_and_shares_of_labels_alike():
+    images, labels = noise(32), torch.arange(32)
+    mixed, [(share, own), (rest, others)] = augment.mixup(images, labels, 0.4, seeded(3))
+    assert share + rest == pytest.approx(1) and 0 < share < 1 and torch.equal(own, labels)
+    torch.testing.assert_close(mixed, share * images + rest * images[others])
+    assert sorted(others.tolist()) == labels.tolist() != others.tolist()
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0])
+def test_mixups_shares_have_the_moments_of_its_distribution(alpha):
+    generator, one = seeded(), torch.zeros(2, 1, 1, 1)
+    shares = np.array([augment.mixup(one, torch.arange(2), alpha, generator)[1][0][0] for _ in range(3000)])
+    deviation = 0.5 / (2 * alpha + 1) ** 0.5
+    assert abs(shares.mean() - 0.5) < 4 * deviation / 3000**0.5
+    assert shares.std() == pytest.approx(deviation, rel=0.06)
+
+
+def test_randaugment_is_torchvisions_with_operations_of_its_own_for_each_picture():
+    images = torch.randint(0, 256, (1, 3, 8, 8), generator=seeded(), dtype=torch.uint8).expand(64, -1, -1, -1)
+    altered = augment.randaugment(2, 9)(images, seeded(1))
+    assert altered.dtype == torch.uint8 and altered.shape == images.shape
+    assert len({tuple(image.ravel().tolist()) for image in altered}) > 30
+    with torch.random.fork_rng():
+        torch.manual_seed(int(torch.randint(2**62, (), generator=seeded(1))))
+        transform = v2.RandAugment(2, 9)
+        assert torch.equal(altered, torch.stack([transform(image) for image in images]))
+
+
+ALL = {
+    "crop": lambda images, generator: augment.crop(images, 2, generator),
+    "flip": augment.flip,
+    "cutout": lambda images, generator: augment.cutout(images, 3, generator),
+    "mixup": lambda images, generator: augment.mixup(images, torch.arange(len(images)), 0.5, generator)[0],
+    "randaugment": lambda images, generator: augment.randaugment(1, 9)((images * 50 + 128).to(torch.uint8), generator),
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_generator_decides_alone_and_the_global_one_is_left_as_it_was(name):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = ALL[name](noise(), seeded(4))
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(2)
+    assert torch.equal(first, ALL[name](noise(), seeded(4)))
+    assert not torch.equal(first, ALL[name](noise(), seeded(5)))
+
+
+def test_off_is_off():
+    images, labels = noise(), torch.arange(40)
+    assert augment.crop(images, 0, seeded()) is images and augment.cutout(images, 0, seeded()) is images
+    same, parts = augment.mixup(images, labels, 0.0, seeded())
+    assert same is images and parts == [(1.0, labels)]

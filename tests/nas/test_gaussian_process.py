@@ -1,0 +1,83 @@
+"""The Gaussian process against scikit-learn's, its gradient against finite differences, and items without genes."""
+
+import numpy as np
+import pytest
+from scipy.optimize import check_grad
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+from nas import gaussian_process as module
+from nas.gaussian_process import GaussianProcess
+
+LOGS = np.log([0.7, 1.3, 0.4, 0.9, 0.05])
+
+
+def _items(n, seed=0, genes=4):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, 3)), rng.random((n, genes))
+
+
+def _targets(items):
+    return np.sin(items[0][:, 0]) + items[1][:, 1] + 5.0
+
+
+def test_prediction_is_that_of_scikit_learn():
+    items, new = _items(30), _items(12, 1)
+    flat, flat_new = ((v[0], np.zeros_like(v[1])) for v in (items, new))  # equal genes: a constant kernel
+    targets = _targets(items)
+    mean, deviation = GaussianProcess(flat, targets, LOGS).predict(flat_new)
+    kernel = ConstantKernel(0.7) * Matern(1.3, nu=2.5) + ConstantKernel(0.4) + WhiteKernel(0.05 + 1e-6)
+    known = GaussianProcessRegressor(kernel, optimizer=None, normalize_y=True).fit(flat[0], targets)
+    expected, noisy = known.predict(flat_new[0], return_std=True)
+    scale = targets.std()
+    assert mean == pytest.approx(expected, rel=1e-6)
+    assert deviation**2 + (0.05 + 1e-6) * scale**2 == pytest.approx(noisy**2, rel=1e-5)
+
+
+def test_the_gradient_is_that_of_the_loss():
+    items = _items(15)
+    distances = module._distances(items, items, same=True)
+    scaled = _targets(items) - _targets(items).mean()
+    for logs in (LOGS, module._prior(2)[0], LOGS + 0.5):
+        error = check_grad(
+            lambda x: module._loss(x, distances, scaled)[0], lambda x: module._loss(x, distances, scaled)[1], logs
+        )
+        assert error < 1e-3 * np.linalg.norm(module._loss(logs, distances, scaled)[1])
+
+
+def test_fitting_raises_the_likelihood_and_learns_a_smooth_function():
+    items, new = _items(60), _items(200, 1)
+    process = GaussianProcess(items, _targets(items))
+    distances = module._distances(items, items, same=True)
+    scaled = (_targets(items) - _targets(items).mean()) / _targets(items).std()
+    assert module._loss(process.log_parameters, distances, scaled)[0] < module._loss(module._prior(2)[0], distances, scaled)[0]
+    mean, deviation = process.predict(new)
+    errors = mean - _targets(new)
+    assert np.sqrt(np.mean(errors**2)) < 0.5 * _targets(new).std()
+    assert 0.85 < np.mean(np.abs(errors) < 2 * deviation) <= 1.0
+
+
+def test_an_item_without_genes_shares_its_figures_only():
+    items = _items(10)
+    unknown = items[0][:1], np.full((1, 4), np.nan)
+    covariance = module._covariance(module._distances(unknown, items), LOGS)
+    r = np.sqrt(5) * np.linalg.norm(items[0][0] - items[0], axis=1) / 1.3
+    assert covariance[0] == pytest.approx(0.7 * (1 + r + r**2 / 3) * np.exp(-r), rel=1e-9)
+    both = tuple(map(np.vstack, zip(items, unknown, strict=True)))
+    mean, deviation = GaussianProcess(both, np.append(_targets(items), 6.0)).predict(_items(5, 2))
+    assert np.isfinite(mean).all() and (deviation > 0).all()
+
+
+def test_what_is_given_later_counts_as_if_it_had_been_there():
+    items, later, new = _items(20), _items(5, 3), _items(7, 4)
+    parts = GaussianProcess(items, _targets(items), LOGS).given(later, _targets(later))
+    both = tuple(map(np.vstack, zip(items, later, strict=True)))
+    whole = GaussianProcess(both, np.concatenate([_targets(items), _targets(later)]), LOGS)
+    assert parts.predict(new)[0] == pytest.approx(whole.predict(new)[0])
+
+
+def test_many_observations_are_thinned_for_the_fit_only():
+    items = _items(150)
+    kept, targets = module._thinned(items, _targets(items))
+    assert len(kept[0]) == len(kept[1]) == len(targets) == 100
+    assert set(np.sort(_targets(items))[-50:]) <= set(targets)

@@ -1,0 +1,140 @@
+"""Every sampler, by being in the folder: behind the gate, reproducible, resumable; and the surrogate's own arithmetic."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+
+from nas import samplers
+from nas.estimate import Estimate
+from nas.pareto import COSTS
+from nas.samplers import surrogate as module
+from nas.study import Study
+from search_spaces.errors import InputError
+from search_spaces.space import load_space
+
+SPACE = load_space("tiny")
+BUDGET = 3.0
+
+
+def _estimate(genotypes):
+    return [_one(g) for g in genotypes]
+
+
+def _one(genotype):
+    ms = sum((b.width or 0) for b in genotype.blocks) / 300
+    return Estimate(ms, 1.1 * ms, 1000 * len(genotype.text), 1000 * sum((b.width or 1) ** 2 for b in genotype.blocks))
+
+
+def _accuracy(genotype):
+    """Made up: wider is better with falling returns, one kind of block is best, and a little of everything else."""
+    kinds = sum(b.kind == "fe" for b in genotype.blocks) / len(genotype.blocks)
+    size = math.log(sum((b.width or 1) for b in genotype.blocks))
+    return 0.3 + 0.05 * size + 0.2 * kinds + 0.01 * random.Random(genotype.id).random()
+
+
+def _study(folder, sampler, seed=0, cost=None):
+    folder.mkdir(exist_ok=True)
+    return Study(folder / "journal.log", SPACE, _estimate, BUDGET, sampler, seed, cost)
+
+
+def _go_on(study, trials):
+    found = []
+    for _ in range(trials):
+        proposal = study.ask()
+        for epoch in (1, 2):
+            if study.report(proposal.number, epoch, _accuracy(proposal.genotype) - 0.1 / epoch, 1.0):
+                break
+        found.append(study.complete(proposal.number, 2))
+    return found
+
+
+@pytest.fixture(params=samplers.names())
+def sampler(request):
+    return request.param
+
+
+def test_the_default_is_there():
+    assert samplers.DEFAULT in samplers.names() and {"tpe", "nsga2", "evolution", "random"} <= set(samplers.names())
+
+
+def test_an_unknown_one_is_refused_with_the_near_miss():
+    with pytest.raises(InputError, match=r'no sampler "surogate".*surrogate'):
+        samplers.check("surogate")
+
+
+@pytest.mark.parametrize("cost", [None, *COSTS])
+def test_every_proposal_is_feasible_and_new_and_the_same_seed_asks_the_same(tmp_path, sampler, cost):
+    first = _go_on(_study(tmp_path / "a", sampler, 0, cost), 18)
+    assert all(t.estimate.bound_ms <= BUDGET for t in first)
+    assert len({t.genotype.text for t in first}) == 18
+    again = _go_on(_study(tmp_path / "b", sampler, 0, cost), 18)
+    other = _go_on(_study(tmp_path / "c", sampler, 1, cost), 18)
+    texts = [[t.genotype.text for t in found] for found in (first, again, other)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+@pytest.mark.parametrize("cost", [None, "latency"])
+def test_a_reopened_study_goes_on_as_if_it_had_not_been_closed(tmp_path, sampler, cost):
+    whole = [t.genotype.text for t in _go_on(_study(tmp_path / "whole", sampler, 3, cost), 16)]
+    parts = [t.genotype.text for _ in range(4) for t in _go_on(_study(tmp_path / "parts", sampler, 3, cost), 4)]
+    assert parts == whole
+
+
+def test_several_workers_are_given_different_candidates(tmp_path, sampler):
+    study = _study(tmp_path / "a", sampler)
+    _go_on(study, 8)
+    asked = [study.ask().genotype.text for _ in range(6)]
+    assert len(set(asked)) == 6
+
+
+@pytest.mark.slow
+def test_the_surrogate_finds_better_networks_than_random_in_as_many_trainings(tmp_path):
+    def best(sampler, seed):
+        return max(t.accuracy for t in _go_on(_study(tmp_path / f"{sampler}{seed}", sampler, seed), 24))
+
+    leads = [best("surrogate", seed) - best("random", seed) for seed in range(6)]
+    assert np.mean(leads) > 0.02 and sum(lead > 0 for lead in leads) >= 5
+
+
+@pytest.mark.slow
+def test_with_two_objectives_the_surrogate_covers_more_area_than_random(tmp_path):
+    def area(sampler, seed):
+        found = _go_on(_study(tmp_path / f"{sampler}{seed}", sampler, seed, "latency"), 24)
+        points = sorted((t.estimate.predicted_ms, t.accuracy) for t in found if t.outcome == "trained")
+        steps = np.geomspace(min(_one(c.genotype).predicted_ms for c in found), BUDGET, 200)
+        return np.mean([max((a for ms, a in points if ms <= step), default=0.3) for step in steps])
+
+    assert np.mean([area("surrogate", seed) - area("random", seed) for seed in range(5)]) > 0.005
+
+
+def test_expected_improvement_is_the_mean_over_draws():
+    rng = np.random.default_rng(0)
+    mean, deviation = np.array([0.0, 1.0, -2.0]), np.array([1.0, 0.5, 2.0])
+    draws = mean + deviation * rng.standard_normal((400_000, 3))
+    expected = np.maximum(draws - 0.7, 0).mean(axis=0)
+    assert module._improvement(mean, deviation, 0.7) == pytest.approx(expected, rel=0.03)
+
+
+def test_the_gained_area_is_the_mean_over_draws_of_the_area_itself():
+    rng = np.random.default_rng(1)
+    known_costs, known = np.array([1.0, 2.0, 4.0, 3.0]), np.array([0.5, 0.7, 0.9, 0.6])
+    costs, mean, deviation = np.array([1.5, 0.8, 5.0]), np.array([0.6, 0.4, 0.9]), np.array([0.2, 0.3, 0.1])
+    steps = np.linspace(np.log(0.8), np.log(5.0), 2001)[:-1] + (np.log(5.0) - np.log(0.8)) / 4000
+    level = np.array([max((a for c, a in zip(known_costs, known, strict=True) if np.log(c) <= s), default=0.5) for s in steps])
+    for i, cost in enumerate(costs):
+        draws = mean[i] + deviation[i] * rng.standard_normal(4000)
+        gains = [np.maximum(d - level[steps >= np.log(cost)], 0).sum() * (steps[1] - steps[0]) for d in draws]
+        found = module._area_gained(mean, deviation, costs, known_costs, known)[i]
+        assert found == pytest.approx(np.mean(gains), rel=0.08, abs=1e-6)
+
+
+def test_a_trial_stopped_early_is_credited_with_what_the_others_gained(tmp_path):
+    study = _study(tmp_path / "a", "random")
+    _go_on(study, 12)
+    seen = [module.Seen({}, t.genotype, t.estimate, t.outcome, t.accuracies) for t in study.trials()]
+    evidence = module._evidence(seen)
+    for trial, accuracy in zip(evidence.trials, evidence.accuracies, strict=True):
+        credit = 0.05 if trial.outcome == "stopped" else 0.0
+        assert accuracy >= trial.accuracies[-1] + credit - 1e-9

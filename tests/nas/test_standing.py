@@ -1,0 +1,92 @@
+"""Who stands where: fronts, means over seeds, contenders; and the ladder's rank correlations against SciPy's."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
+from nas.estimate import Estimate
+from nas.ladder import ladder
+from nas.pareto import front
+from nas.promise import Promise
+from nas.standing import along_front, best_found, contenders, over_seeds, ranking
+from nas.study import Memory, Proposal
+from search_spaces.genotype import Genotype
+
+PROMISE = Promise(10.0)
+HELD, OVER = {"p50_ms": 5.0, "held": True, "retrained": True}, {"p50_ms": 12.0, "held": False, "retrained": True}
+
+
+def _trial(number, ms, accuracies, outcome="trained"):
+    genotype = Genotype.parse(f"conv {number + 1}/1\nhead")
+    return Proposal(number, "search", genotype, Estimate(ms, ms, 1, 10 + number), outcome, "", tuple(accuracies), 1.0)
+
+
+points = st.lists(st.tuples(st.floats(0.5, 50), st.floats(0, 1)), min_size=1, max_size=20)
+
+
+@given(points)
+def test_the_front_comes_first_the_best_before_all_and_nobody_is_lost(found):
+    ranked = ranking([_trial(i, ms, (accuracy,)) for i, (ms, accuracy) in enumerate(found)])
+    ordered = along_front(ranked, "latency")
+    assert sorted(t.number for t in ordered) == list(range(len(found)))
+    assert ordered[0].accuracy == max(t.accuracy for t in ranked)
+    best: list[tuple[float, float]] = []
+    for trial in ordered:
+        point = (trial.estimate.predicted_ms, trial.accuracy)
+        covered = any(ms <= point[0] and accuracy >= point[1] for ms, accuracy in best)
+        assert not covered or len(best) == len(front([(t.estimate.predicted_ms, t.accuracy) for t in ranked]))
+        best += [] if covered else [point]
+
+
+def test_the_second_of_the_front_fills_the_widest_gap():
+    trials = [_trial(i, ms, (accuracy,)) for i, (ms, accuracy) in enumerate([(1, 0.5), (8, 0.8), (9, 0.85), (10, 0.9)])]
+    assert [t.number for t in along_front(ranking(trials), "latency")][:2] == [3, 0]
+
+
+def test_means_are_over_the_seeds_that_could_be_trained():
+    finals = {"a": {"origin": "search", "accuracy": 0.8}, "b": {"origin": "search", "reason": "nan"}}
+    again = {"a/2": {"accuracy": 0.6}, "a/3": {"reason": "nan"}}
+    found = over_seeds(finals, again)
+    assert found["a"]["accuracy"] == pytest.approx(0.7) and found["a"]["by_seed"] == [0.8, 0.6]
+    assert found["b"]["by_seed"] == [] and "accuracy" not in found["b"]
+
+
+def test_more_seeds_come_before_a_single_lucky_one():
+    finals = {i: {"origin": "search", "accuracy": a} for i, a in (("a", 0.80), ("b", 0.79), ("c", 0.78))}
+    measured = dict.fromkeys("abc", HELD)
+    assert contenders(finals, measured, PROMISE, 2) == ["a", "b"]
+    means = over_seeds(finals, {"a/2": {"accuracy": 0.70}, "b/2": {"accuracy": 0.77}})
+    assert best_found(means, measured, PROMISE) == "b"
+
+
+def test_contenders_hold_the_budget_and_the_best_of_each_origin_is_among_them():
+    finals = {
+        "over": {"origin": "search", "accuracy": 0.99},
+        "a": {"origin": "search", "accuracy": 0.9},
+        "b": {"origin": "search", "accuracy": 0.8},
+        "low": {"origin": "anchor:x", "accuracy": 0.1},
+        "lower": {"origin": "anchor:y", "accuracy": 0.05},
+        "r": {"origin": "random", "accuracy": 0.2},
+    }
+    measured = dict.fromkeys(finals, HELD) | {"over": OVER}
+    assert contenders(finals, measured, PROMISE, 2) == ["a", "b", "low", "r"]
+
+
+def test_the_ladder_says_how_each_rung_ranks_the_next():
+    values = [(3, 0.2, 0.4), (5, 0.5, 0.45), (6, 0.1, 0.3), (7, 0.6, 0.9), (8, 0.3, 0.35), (9, 0.55, 0.6), (2, 0.4, 0.5)]
+    trials = [_trial(ms, ms, (first, last)) for ms, first, last in values]
+    trials.append(_trial(99, 99, (0.05,), "stopped"))
+    facts = {f"final:{t.genotype.id}": {"accuracy": t.accuracies[-1] ** 2, "origin": "search"} for t in trials[:3]}
+    first, second, third = ladder(Memory(trials, facts))
+    assert (first["lower"], first["upper"], first["n"]) == ("MACs", "1 epoch of the search", 8)
+    by_macs = spearmanr([t.estimate.macs for t in trials], [t.accuracies[0] for t in trials])[0]
+    assert first["spearman"] == pytest.approx(by_macs)
+    expected = spearmanr([v[1] for v in values], [v[2] for v in values])[0]
+    assert second["n"] == 7 and second["spearman"] == pytest.approx(expected)
+    assert second["low"] <= second["spearman"] <= second["high"]
+    assert (third["n"], third["spearman"]) == (3, None)  # too few to say anything
+
+
+def test_an_empty_journal_has_no_ladder():
+    assert ladder(Memory([], {})) == []

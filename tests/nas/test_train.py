@@ -1,0 +1,226 @@
+"""`nas train`: its files and result, kill and resume to the same weights, teachers, and one message for what is wrong."""
+
+import json
+
+import numpy as np
+import onnxruntime
+import pytest
+from made_up_search import Executor, Meter, Predictor, View
+from safetensors.numpy import load_file
+
+from evaluators.data import load
+from evaluators.training.loop import Training
+from nas.search import Search
+from search_spaces.genotype import Genotype
+
+GENOTYPE = "conv 8/1 act=relu\ninverted_residual 16/2 expand=2\nhead dropout=0.2\n"
+
+
+@pytest.fixture
+def asked(workshop, tmp_path):
+    """The arguments of a training that takes seconds; it ends with dropout, so that every generator counts."""
+    (tmp_path / "net.txt").write_text(GENOTYPE)
+    return [
+        *("train", "net.txt", "--data", f"imagefolder:{workshop / 'pictures'}", "--space", workshop / "small.yaml"),
+        *("--recipe", workshop / "quick.yaml", "--epochs", 3),
+    ]
+
+
+@pytest.fixture
+def train(nas_here, asked, tmp_path):
+    """Trains into a folder; returns (result, what was printed)."""
+
+    def run(folder, *more):
+        code, out, err = nas_here(*asked, "--to", folder, *more)
+        assert code == 0, err
+        return json.loads((tmp_path / folder / "result.json").read_text()), out
+
+    return run
+
+
+def _stop_after(monkeypatch, epochs):
+    """Ctrl-C in the epoch after that many."""
+    whole = Training.epoch
+
+    def epoch(self):
+        if len(self.history) == epochs:
+            raise KeyboardInterrupt
+        return whole(self)
+
+    monkeypatch.setattr(Training, "epoch", epoch)
+
+
+def test_the_result_and_the_files(train, workshop, tmp_path):
+    found, printed = train("out", "--seed", 3)
+    assert found["training_input"] == found["deployment_input"] == [3, 16, 16]
+    assert [e["number"] for e in found["epochs"]] == [1, 2, 3] and found["recipe"]["epochs"] == 3 and found["seed"] == 3
+    assert found["validation_accuracy"] == found["epochs"][-1]["accuracy"] > 0.5
+    assert found["genotype"] == Genotype.parse(GENOTYPE).text and found["distilled_from"] is None
+    assert f"test {found['test_accuracy']:.2%}" in printed and "Ready to deploy: out/export" in printed
+    files = {p.name for p in (tmp_path / "out").iterdir()}
+    assert files == {".lock", *("train.yaml", "genotype.txt", "curve.json", "weights.safetensors", "result.json", "export")}
+    assert _accuracy(tmp_path / "out" / "export", workshop) == pytest.approx(found["test_accuracy"], abs=1e-9)
+
+
+def _accuracy(export, workshop):
+    """Of the exported file on the test part, by ONNX Runtime and the preprocessing that model.json states."""
+    card = json.loads((export / "model.json").read_text())
+    mean, std = (np.array(card["preprocessing"][k]).reshape(1, 3, 1, 1) for k in ("mean", "std"))
+    test = load(f"imagefolder:{workshop / 'pictures'}", size=16).test
+    session = onnxruntime.InferenceSession(str(export / "model.onnx"))
+    images = ((test.images / 255 - mean) / std).astype(np.float32)
+    answers = [session.run(["logits"], {"image": image[None]})[0].argmax() for image in images]
+    return float(np.mean(np.array(answers) == test.labels))
+
+
+def test_training_and_deployment_size_are_told_apart(train, tmp_path):
+    found, printed = train("out", "--train-size", 8, "--epochs", 1)
+    assert (found["training_input"], found["deployment_input"]) == ([3, 8, 8], [3, 16, 16])
+    assert "Trained and tested at 3x8x8; deployment input 3x16x16" in printed
+    shapes = {}
+    for name in ("model.onnx", "model_8.onnx"):
+        session = onnxruntime.InferenceSession(str(tmp_path / "out" / "export" / name))
+        shapes[name] = session.get_inputs()[0].shape
+    assert shapes == {"model.onnx": [1, 3, 16, 16], "model_8.onnx": [1, 3, 8, 8]}
+
+
+def test_interrupted_and_resumed_it_ends_with_the_same_weights(train, nas_here, asked, tmp_path, monkeypatch):
+    whole, _ = train("whole")
+    with monkeypatch.context() as patch:
+        _stop_after(patch, 1)
+        code, out, err = nas_here(*asked, "--to", "part")
+    assert code == 130 and "nas resume part" in out and "Traceback" not in err
+    assert [p.name for p in (tmp_path / "part").glob("checkpoint-*")] == ["checkpoint-00001"]
+    code, out, _ = nas_here("status", "part")
+    assert code == 0 and "interrupted; `nas resume part`" in out and "1 of 3 epochs" in out
+    code, _, err = nas_here("resume", "part")
+    assert code == 0, err
+    resumed = json.loads((tmp_path / "part" / "result.json").read_text())
+    a, b = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "part"))
+    assert a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+    assert resumed["test_accuracy"] == whole["test_accuracy"]
+    assert [e["loss"] for e in resumed["epochs"]] == [e["loss"] for e in whole["epochs"]]
+    assert not list((tmp_path / "part").glob("checkpoint-*"))
+
+
+def test_what_is_over_is_shown_again_and_not_trained(train, nas_here, monkeypatch):
+    found, _ = train("out", "--epochs", 1)
+    _stop_after(monkeypatch, 0)
+    code, out, err = nas_here("resume", "out")
+    assert code == 0, err
+    assert f"test {found['test_accuracy']:.2%}" in out
+
+
+def test_a_trained_folder_teaches(train, tmp_path):
+    train("teacher", "--epochs", 2)
+    alone, _ = train("alone", "--epochs", 1)
+    for number, teacher in enumerate(("teacher", "teacher/export", "teacher/weights.safetensors")):
+        taught, printed = train(f"taught{number}", "--epochs", 1, "--distill", teacher)
+        assert taught["distilled_from"] == teacher and f"taught by {teacher}" in printed
+        assert taught["teacher_epochs"] == []
+        assert taught["epochs"][0]["loss"] != alone["epochs"][0]["loss"]
+    original = (tmp_path / "teacher" / "weights.safetensors").read_bytes()
+    assert (tmp_path / "taught0" / "teacher" / "weights.safetensors").read_bytes() == original
+
+
+def test_an_anchor_that_teaches_is_trained_first_and_once(train, nas_here, asked, tmp_path, monkeypatch):
+    more = ["--distill", "shufflenet_v2:0.5", "--epochs", 1]
+    with monkeypatch.context() as patch:
+        whole, seen = Training.epoch, []
+
+        def epoch(self):
+            seen.append(self)
+            if len(seen) == 2:
+                raise KeyboardInterrupt
+            return whole(self)
+
+        patch.setattr(Training, "epoch", epoch)
+        code, _, _ = nas_here(*asked, "--to", "out", *more)
+    assert code == 130
+    first = (tmp_path / "out" / "teacher" / "weights.safetensors").read_bytes()
+    assert nas_here("resume", "out")[0] == 0
+    assert (tmp_path / "out" / "teacher" / "weights.safetensors").read_bytes() == first
+    found = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert found["distilled_from"] == "shufflenet_v2:0.5" and len(found["teacher_epochs"]) == 1
+
+
+def test_a_runs_best_network_is_trained_on_its_data(made_run, nas_here, workshop, tmp_path):
+    run = made_run(trials=2, sampler="random")
+    dataset = load(run.config.data, size=16)
+    Search(run, dataset, Predictor(), Executor, View(), Meter(lambda _: 5.0)).run()
+    code, _, err = nas_here("train", run.path, "--recipe", workshop / "quick.yaml", "--epochs", 1, "--to", "out")
+    assert code == 0, err
+    found = json.loads((tmp_path / "out" / "result.json").read_text())
+    from nas.result import result
+
+    assert found["genotype"] == result(run)["best"]["genotype"] and found["data"] == run.config.data
+    assert found["deployment_input"] == [3, 16, 16]
+
+
+@pytest.fixture
+def refused(nas_here, asked, tmp_path):
+    def run(*more):
+        code, _, err = nas_here(*asked, "--to", "out", *more)
+        assert code == 2 and "Traceback" not in err, err
+        assert not (tmp_path / "out").exists()
+        return err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--recipe", "ful"], 'did you mean "full"'),
+        (["--data", "imagefolder:nowhere"], "nowhere"),
+        (["--distill", "mobilenet_v9"], 'did you mean "mobilenet_v'),
+        (["--distill", "no/where"], "no/where holds no trained network"),
+        (["--distill", "net.txt"], "net.txt holds no trained network"),
+        (["--epochs", "0"], "--epochs"),
+        (["--train-size", "4"], "4"),
+        (["--space", "mobil"], 'did you mean "mobile"'),
+    ],
+)
+def test_wrong_flags(refused, flags, message):
+    assert message in refused(*flags)
+
+
+def test_a_wrong_network_and_a_folder_that_is_taken(nas_here, asked, tmp_path):
+    for what, message in (("mobilenet_v9", 'did you mean "mobilenet_v'), ("no/net.txt", "neither a genotype file")):
+        code, _, err = nas_here("train", what, "--to", "out")
+        assert code == 2 and message in err
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("do not delete")
+    code, _, err = nas_here(*asked, "--to", "mine")
+    assert code == 2 and "mine exists already" in err and (tmp_path / "mine" / "thesis.txt").is_file()
+
+
+def test_a_teacher_of_other_classes_is_refused(train, refused, nas_here):
+    train("teacher", "--epochs", 1)
+    assert "cannot teach 10 classes" in refused("--distill", "teacher", "--data", "fashion-mnist-small")
+
+
+def test_a_loss_that_is_not_finite_ends_in_one_message(nas_here, asked, workshop, tmp_path):
+    text = (workshop / "quick.yaml").read_text()
+    (tmp_path / "hot.yaml").write_text(text.replace("learning_rate: 0.1", "learning_rate: 1.0e+30"))
+    code, _, err = nas_here(*asked, "--recipe", "hot.yaml", "--to", "out")
+    assert code == 2 and "the loss was" in err and "learning_rate" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("format: 1", "format: 99", "format 99, but this version reads format 1"),
+        ("train_size", "train_sise", "damaged"),
+        ("epochs: 3", "epochs: four", "epochs must be int"),
+    ],
+)
+def test_a_damaged_folder_is_named(nas_here, asked, tmp_path, monkeypatch, old, new, message):
+    with monkeypatch.context() as patch:
+        _stop_after(patch, 0)
+        nas_here(*asked, "--to", "out")
+    plan = tmp_path / "out" / "train.yaml"
+    assert old in plan.read_text()
+    plan.write_text(plan.read_text().replace(old, new, 1))
+    code, _, err = nas_here("resume", "out")
+    assert code == 2 and message in err and "Traceback" not in err
