@@ -11,26 +11,30 @@ above the table. Figures to quote come from the default seed; whoever works on t
 
 import argparse
 import json
+import math
 import random
 import statistics
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from sklearn.ensemble import RandomForestRegressor
 
-from evaluators.cost import cost
-from evaluators.latency.kernels import total_kernels
+from evaluators.cost import BlockCost, block_costs, cost
+from evaluators.latency.kernels import LOWERING, Size, lowered_blocks, total_kernels
 from evaluators.latency.measure import Measurement
 from evaluators.latency.predictor import Predictor
-from evaluators.latency.profile import FIT, VERIFY, Chosen, Profile, load_profile, write_network
+from evaluators.latency.profile import FIT, VERIFY, Chosen, MeasuredNetwork, Profile, load_profile, write_network
+from evaluators.latency.relower import relowered
 from evaluators.latency.remeasure import Bench, measure_here
-from evaluators.latency.runtime import load_runtime
+from evaluators.latency.runtime import Graph, load_runtime
 from search_spaces.genotype import Genotype
 from search_spaces.space import SearchSpace, load_space
 from search_spaces.task import Task
@@ -143,7 +147,10 @@ def _measure(networks: Sequence[Network], profile: Profile, space: SearchSpace, 
 
 def _predictors(predictor: Predictor, profile: Profile, space: SearchSpace) -> dict[str, Predict]:
     """The product's predictor, and what a user might do instead, fitted to the same networks."""
-    fit = profile.spaces[space.name].split(FIT)
+    calibration, graph = profile.calibration(space.name), load_runtime(profile.device.runtime).GRAPH
+    fit = calibration.split(FIT)
+    if calibration.lowering != LOWERING:
+        fit = tuple(relowered(network, space.input, graph) for network in fit)
     networks = [(Genotype.parse(n.genotype), Task(space.input, n.classes)) for n in fit]
     ms = np.array([n.ms for n in fit])
 
@@ -153,12 +160,60 @@ def _predictors(predictor: Predictor, profile: Profile, space: SearchSpace) -> d
         return lambda wanted: np.asarray(_features(wanted)[:, columns] @ weights)
 
     forest = RandomForestRegressor(300, random_state=0).fit(_features(networks), np.log(ms))
+    table = _Table(fit, space, graph) if fit[0].kernel_times else None
     return {
         "this predictor": lambda wanted: np.array([predictor.predict(g, t).ms for g, t in wanted]),
         "five figures, random forest": lambda wanted: np.exp(forest.predict(_features(wanted))),
         "five figures, linear": linear(slice(None)),
         "MACs, linear": linear(slice(2)),
-    }
+    } | ({"table of blocks": table.predict} if table else {})
+
+
+class _Table:
+    """A look-up table of blocks, where the runtime tells kernels' times: each block's mean time in the fit networks.
+
+    A block that was not met, as most are where widths are free, takes the mean time per MAC of its kind at its resolution,
+    else of its kind, else of all.
+    """
+
+    def __init__(self, networks: Sequence[MeasuredNetwork], space: SearchSpace, graph: Graph) -> None:
+        self._sums: dict[tuple[Any, ...], Array] = defaultdict(lambda: np.zeros(3))
+        for network in networks:
+            genotype, task = Genotype.parse(network.genotype), Task(space.input, network.classes)
+            for block, ms in zip(block_costs(genotype, task), _block_ms(network, genotype, task, graph), strict=True):
+                for key in _keys(block, task):
+                    self._sums[key] += (1, ms, _work(block))
+
+    def predict(self, wanted: Sequence[Network]) -> Array:
+        found = []
+        for genotype, task in wanted:
+            found.append(sum(self._ms(block, _keys(block, task)) for block in block_costs(genotype, task)))
+        return np.array(found)
+
+    def _ms(self, block: BlockCost, keys: Sequence[tuple[Any, ...]]) -> float:
+        known = next(key for key in keys if key in self._sums)
+        count, ms, work = self._sums[known]
+        return float(ms / count if known == keys[0] else ms / work * _work(block))
+
+
+def _keys(block: BlockCost, task: Task) -> list[tuple[Any, ...]]:
+    """The block itself, and what it is like, from near to far."""
+    spec, shape = block.spec, block.in_shape
+    return [(spec.line, shape, task.classes * (spec.kind == "head")), (spec.kind, shape[1], spec.stride), (spec.kind,), ()]
+
+
+def _work(block: BlockCost) -> float:
+    return float(block.cost.macs + math.prod(block.in_shape))
+
+
+def _block_ms(network: MeasuredNetwork, genotype: Genotype, task: Task, graph: Graph) -> list[float]:
+    """The kernels' times given to the blocks that they come from, in order, and scaled to the network's own."""
+    left: dict[tuple[str, Size], list[float]] = defaultdict(list)
+    for kind, size, ms in reversed(network.kernel_times):
+        left[kind, size].append(ms)
+    blocks = lowered_blocks(genotype, task, graph)
+    times = [sum(left[k.kind, k.size].pop() for k in block.kernels if left[k.kind, k.size]) for block in blocks]
+    return [ms * network.ms / sum(times) for ms in times]
 
 
 def _features(networks: Sequence[Network]) -> Array:

@@ -3,12 +3,12 @@
 usage: python benchmarks/parallel.py [--candidates N] [--pictures P] [--rounds R] [--workers W] [--seed S]
 
 Candidates are drawn from the space `tiny`, the costliest first, and trained for one epoch of P of the pictures that ship with
-the package, with one thread each: in a plain loop in this process, then by the executor of `nas search`. Efficiency is the
-loop's seconds by W times the executor's. A worker's span is from the start of its first training to the end of its last;
-what of it was not spent in epochs is overhead (building the network, handing over results and jobs), which the plain loop has
-too. `idle` is a worker's share of the time from the first start to the last end that it spent in no epoch. Processor seconds do
-not depend on what else the machine does: the loop's, the workers' from their first training on, and those of everything else
-that the executor runs on the same cores meanwhile.
+the package and validated on as many, with one thread each: in a plain loop in this process, then by the executor of `nas
+search`. Efficiency is the loop's seconds by W times the executor's. A worker's span is from the start of its first training to
+the end of its last; what of it was not spent in epochs is overhead (building the network, handing over results and jobs), which
+the plain loop has too. `idle` is a worker's share of the time from the first start to the last end that it spent in no epoch.
+Processor seconds do not depend on what else the machine does: the loop's, the workers' from the first training on, and those of
+everything else that the executor runs on the same cores meanwhile.
 """
 
 import argparse
@@ -25,7 +25,7 @@ import psutil
 import torch
 
 from evaluators.cost import cost
-from evaluators.data import Dataset, load
+from evaluators.data import Dataset, Split, load
 from evaluators.training.batches import Pictures
 from evaluators.training.loop import epochs, seeded_network
 from evaluators.training.recipe import load_recipe
@@ -55,13 +55,14 @@ class Measured:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--candidates", type=int, default=16)
-    parser.add_argument("--pictures", type=int, default=3000)
+    parser.add_argument("--pictures", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args()
     torch.set_num_threads(1)
     dataset = load("fashion-mnist-small")
+    dataset = replace(dataset, validation=_first(dataset.validation, flags.pictures))
     space = load_space("tiny")
     task = space.task(len(dataset.classes)).at(dataset.size)
     setting = Setting(task, dataset, 1)
@@ -76,6 +77,10 @@ def main() -> None:
     )
     rounds = [_round(jobs, setting, flags.workers, number) for number in range(1, flags.rounds + 1)]
     _summary(rounds, len(jobs), flags.workers)
+
+
+def _first(split: Split, count: int) -> Split:
+    return Split(split.images[:count], split.labels[:count])
 
 
 def _round(jobs: list[Job], setting: Setting, workers: int, number: int) -> tuple[Measured, Measured]:

@@ -1,4 +1,4 @@
-"""How zero-cost scores rank the networks of NAS-Bench-Macro; prints benchmarks/zero_cost.md.
+"""How zero-cost scores rank the networks of NAS-Bench-Macro; prints the table of benchmarks/zero_cost.md.
 
 usage: python benchmarks/zero_cost.py TABLE.npz DATA [--networks N] [--batch B] [--seed S]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from nas import samplers
 from nas.pareto import COSTS
 from search_spaces.errors import InputError
 
@@ -76,9 +77,9 @@ def cli() -> None:
 @click.option("--seed", type=int, default=0, show_default=True, help="Everything random follows from it.")
 @click.option(
     "--sampler",
-    default="surrogate",
+    default=samplers.DEFAULT,
     show_default=True,
-    help="Who proposes candidates: surrogate, tpe, nsga2, evolution or random.",
+    help=f"Who proposes candidates: {', '.join(samplers.names())}.",
 )
 @click.option(
     "--objectives",

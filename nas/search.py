@@ -1,5 +1,6 @@
 """The search from its first question to the measured winner; every step is kept in the journal and taken once."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -24,6 +25,8 @@ from nas.trainings import Proposals, Retrainings
 from nas.view import View
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype, read_genotype
+
+_SCORED_ON = 64  # pictures, for the zero-cost scores
 
 
 class Search:
@@ -92,6 +95,7 @@ class Search:
                 tried |= {g.id for g in finalists}
             self._retrain_contenders()
             self._test()
+            self._score()
             self._study.note("finished:run", {"at": _now()})
         finally:
             self._note_time()
@@ -379,6 +383,22 @@ class Search:
         if self._executor is None:
             self._executor = self._make_executor(self._setting())
         return self._executor
+
+    def _score(self) -> None:
+        """Zero-cost scores of what the search trained: the report says whether they would have ranked it."""
+        from evaluators.training.batches import Pictures
+        from evaluators.training.loop import training_device
+        from evaluators.zero_cost import scores
+
+        trials, done = ranking(self._study.trials(), anchors=True), self._study.notes("score")
+        todo = {t.genotype.id: t.genotype for t in trials if t.genotype.id not in done}
+        self._view.phase("score what was trained, untrained", len(todo))
+        train = self._dataset.train
+        batch = Pictures(train.images, train.labels, *self._dataset.mean_std(), training_device()).few(_SCORED_ON)
+        for i, genotype in todo.items():
+            found = scores(genotype, self._train, *batch, training_seed(self._config.seed, genotype, "score"))
+            self._study.note(f"score:{i}", {name: value if math.isfinite(value) else None for name, value in found.items()})
+            self._view.step()
 
     def _train_jobs(self, source: Any) -> None:
         self._for_training().run(source)

@@ -91,8 +91,9 @@ class Study:
         self._known = {t.genotype.text: t.number for t in self.trials() if t.outcome not in ("rejected", "repeated")}
 
     def beside(self, name: str, sampler: str) -> "Study":
-        """Another study in the same journal, with the same gate."""
-        settings = (self._space, self._estimate, self._budget_ms, sampler, self._seed, self._cost, self._reduction, name)
+        """Another study in the same journal, with the same gate and a seed of its own."""
+        seed = _hash(self._seed, name)
+        settings = (self._space, self._estimate, self._budget_ms, sampler, seed, self._cost, self._reduction, name)
         return Study(self._storage, *settings)
 
     def trials(self) -> list[Proposal]:

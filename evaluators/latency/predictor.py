@@ -1,12 +1,13 @@
 """Predictor: milliseconds of any genotype on a measured device, with an upper bound.
 
-A block's traced graph is lowered to the kernels that the runtime runs (evaluators.latency.kernels, or .eager). Two estimators work on
-them. One sums a model of single kernels (evaluators.latency.kernel_model), where the runtime tells kernels' times. The other
-needs end-to-end times only: it is linear in each kernel class's count, padded MACs, elements moved and weights, a roofline
-whose slopes, none negative, are fitted to the profile's fit networks; relative errors are minimised, and the slopes are
-drawn towards a rough common machine, scaled to the device's speed, as strongly as cross-validation on the fit networks
-allows. The verify networks choose between the two and their mean, and give `quality` and the bound: one-sided split
-conformal prediction (Vovk et al., "Algorithmic Learning in a Random World", 2005).
+A block's traced graph is lowered to the kernels that the runtime runs (evaluators.latency.kernels and .eager). Two estimators
+work on them. One sums a model of single kernels (evaluators.latency.kernel_model), where the runtime tells kernels' times.
+The other needs end-to-end times only: it is linear in each kernel class's count, padded MACs, elements moved and weights, a
+roofline whose slopes, none negative, are fitted to the profile's fit networks; relative errors are minimised, and the slopes
+are drawn towards a rough common machine, scaled to the device's speed, as strongly as cross-validation on the fit networks
+allows. The verify networks choose between the two and their mean: the model of kernels, which is better on networks unlike
+those measured, unless another is clearly better here. They also give `quality` and the bound: one-sided split conformal
+prediction (Vovk et al., "Algorithmic Learning in a Random World", 2005).
 """
 
 import math
@@ -35,7 +36,7 @@ _SHARES = (0.0, 0.5, 1.0)  # of the kernel model in the prediction: the verify n
 _OVERHEAD = "network"  # the class of what is paid once a run
 _FOLDS = 9
 _STRENGTHS = tuple(float(s) for s in np.geomspace(1e-4, 1.0, 13))
-_TOLERANCE = 1.1  # the strongest prior is taken whose cross-validated error is within this factor of the least
+_TOLERANCE = 1.1  # the strongest prior, and the most of the kernel model, whose error is within this factor of the least
 
 # The prior: milliseconds a kernel, a padded MAC, an element moved, a weight, on a 3 GHz core with AVX-512, from memory.
 _MS_COUNT, _MS_MOVED, _MS_WEIGHT, _MS_OVERHEAD = 3e-3, 2e-7, 1e-7, 2e-2
@@ -124,7 +125,8 @@ class Predictor:
         for share in _SHARES if self._kernels else (0.0,):
             self._share = share
             ratios[share] = np.array([n.ms / self.of_measured(n) for n in self._usable])
-        self._share = min(ratios, key=lambda share: float(np.mean((1 / ratios[share] - 1) ** 2)))
+        errors = {share: float(np.sqrt(np.mean((1 / found - 1) ** 2))) for share, found in ratios.items()}
+        self._share = max(s for s, error in errors.items() if error <= _TOLERANCE * min(errors.values()))
         return ratios[self._share]
 
     def of_measured(self, network: MeasuredNetwork) -> float:

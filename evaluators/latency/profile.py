@@ -53,7 +53,7 @@ class Effort(NamedTuple):
     seconds: float
 
 
-EFFORTS = {"quick": Effort(20, 20, 20.0), "normal": Effort(42, 22, 60.0), "full": Effort(120, 60, 240.0)}
+EFFORTS = {"quick": Effort(20, 20, 20.0), "normal": Effort(36, 40, 72.0), "full": Effort(120, 60, 240.0)}
 _NORMAL = EFFORTS["normal"]
 
 
@@ -335,9 +335,7 @@ def measure_profile(
     code = load_runtime(runtime)
     _measure(chosen, journal, space, code, threads, seconds, random.Random(seed), progress or _silent)
     seconds = time.monotonic() - start
-    calibration = calibrated(
-        space.input, chosen, journal.samples, seed, seconds, kernels=journal.kernels, graph=code.GRAPH
-    )
+    calibration = calibrated(space.input, chosen, journal.samples, seed, seconds, kernels=journal.kernels, graph=code.GRAPH)
     profile = with_space(device, name, space.name, calibration)
     save_profile(profile)
     journal.path.unlink(missing_ok=True)

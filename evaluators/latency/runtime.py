@@ -27,11 +27,15 @@ class Runtime(Protocol):
     """A module in `runtimes/`: how a network is prepared, loaded with a number of threads, and run once.
 
     CLOCK: the honest clock with one thread. "cpu": runs are synchronous and stay in the calling thread; "wall": they do
-    not; "event": they return their seconds by the device's own clock. GRAPH: which lowering gives the kernels that it runs.
-    "eager": torch's own operations one by one; "fused": what ONNX Runtime makes of them, taken for every runtime that folds
-    batch norm and fuses activations in its own way, which is then told by sums over classes of kernels. `version` raises InputError naming what is not
-    installed. `prepare` writes one file, and others beside it with the same stem where the format has several. A module
-    whose device is not the processor has a function `processor` that names it.
+    not; "event": they return their seconds by the device's own clock.
+
+    GRAPH: which lowering gives the kernels that it runs. "eager": torch's operations one by one (evaluators.latency.eager);
+    "fused": ONNX Runtime's optimised graph (evaluators.latency.kernels). The latter stands in for every runtime that folds
+    batch norm and fuses activations in its own way; its kernels are then summed by class, and their times not told.
+
+    `version` raises InputError naming what is not installed. `prepare` writes one file, and others beside it with the same
+    stem where the format has several. A module whose device is not the processor has a function `processor` that names it.
+    A module whose runtime tells the times of kernels has a function `kernel_times`.
     """
 
     CLOCK: Clock

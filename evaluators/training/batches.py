@@ -64,6 +64,11 @@ class Pictures:
         for images, labels in self._read(torch.arange(len(self)).split(batch_size)):
             yield self.normalise(images).contiguous(memory_format=torch.channels_last), labels
 
+    def few(self, count: int) -> tuple[Tensor, Tensor]:
+        """(images, labels) of about `count` pictures, as many of each class as it has a share of all; always the same ones."""
+        images, labels = next(iter(self._read([self.share(count / len(self))])))
+        return self.normalise(images).contiguous(memory_format=torch.channels_last), labels
+
     def _read(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """(images uint8, labels) of `batches`, indices [B] each; as many processes read files as torch has threads."""
         if isinstance(self.images, Files):

@@ -41,12 +41,13 @@ class SupernetExecutor:
     def run(self, source: Source) -> None:
         """Scores jobs until there are no more."""
         while job := source.next():
-            start = perf_counter()
+            start, genotype = perf_counter(), Genotype.parse(job.genotype)
             try:
-                reached = self._supernet.score(Genotype.parse(job.genotype), self._train, self._validation, self._recipe)
+                self._supernet.space.encode(genotype)
             except InputError as error:
                 source.failed(job, f"the supernet cannot score it: {error}")
                 continue
+            reached = self._supernet.score(genotype, self._train, self._validation, self._recipe)
             source.progress(job, Progress(1, math.nan, reached, perf_counter() - start))
             source.done(job)
 

@@ -19,11 +19,12 @@ from search_spaces.registry import Value
 
 @dataclass(frozen=True)
 class Seen:
-    """A trial: its active genes (none for an anchor outside the space), genotype, estimate, accuracy after each epoch.
+    """Trial `number`: its active genes (none for an anchor outside the space), genotype, estimate, accuracy after each epoch.
 
     `outcome` is that of the study: running, trained, stopped, failed, rejected or repeated.
     """
 
+    number: int
     genes: Mapping[str, Value]
     genotype: Genotype
     estimate: Estimate
@@ -62,7 +63,8 @@ class GeneSampler(optuna.samplers.BaseSampler):
 def _seen(trial: FrozenTrial) -> Seen:
     known = trial.user_attrs
     accuracies = tuple(value for _, value in sorted(trial.intermediate_values.items()))
-    return Seen(trial.params, _genotype(known["genotype"]), Estimate.from_json(known), known["outcome"], accuracies)
+    genotype, estimate = _genotype(known["genotype"]), Estimate.from_json(known)
+    return Seen(trial.number, trial.params, genotype, estimate, known["outcome"], accuracies)
 
 
 @lru_cache(maxsize=10_000)

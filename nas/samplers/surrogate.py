@@ -56,7 +56,7 @@ class Surrogate(GeneSampler):
         found = self._pool.drawn(min(_MOST_DRAWN, _DRAWN + _DRAWN_A_TRIAL * len(evidence.trials)))
         parents = _parents(evidence, cost)
         for parent in parents:
-            age = len(seen) - seen.index(parent)
+            age = seen[-1].number - parent.number
             found += self._pool.mutated(parent.genes, min(_MOST_CHILDREN, _CHILDREN + _CHILDREN_A_TRIAL * age))
         for other in parents[1:]:
             found += self._pool.crossed(parents[0].genes, other.genes, _CROSSINGS)

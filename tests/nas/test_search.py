@@ -100,3 +100,42 @@ def test_counts_follow_from_the_journal(run, searched):
     assert found["counts"] == counts(read_journal(run.journal).trials)
     assert found["counts"]["trained"] == 6 and found["counts"]["anchors_trained"] == 1
     assert found["deployment_input"] == list(Task((3, 16, 16), 2).input)
+
+
+def test_those_that_may_win_are_retrained_with_another_seed_and_the_mean_decides(run, searched):
+    found, lines = searched(lambda _: 5.0)
+    assert "retrain with another seed" in lines
+    entries = found["finalists"] + found["anchors"]
+    again = read_journal(run.journal).notes("again")
+    assert {key.partition("/")[0] for key in again} == {e["id"] for e in entries if len(e["validation_by_seed"]) == 2}
+    assert len(found["found"]["validation_by_seed"]) == len(found["found"]["test_by_seed"]) == 2
+    for entry in entries:
+        assert entry["validation_accuracy"] == pytest.approx(np.mean(entry["validation_by_seed"]))
+    seeds = {note["seed"] for note in again.values()} | {n["seed"] for n in read_journal(run.journal).notes("final").values()}
+    assert len(seeds) == len(again) + len(entries)
+    assert all(run.weights(key.replace("/", "-")).is_file() for key in again)
+
+
+def test_one_seed_is_enough_when_so_asked(made_run, searched, run):
+    object.__setattr__(run.config, "final_seeds", 1)
+    found, lines = searched(lambda _: 5.0)
+    assert "retrain with another seed" not in lines and len(found["found"]["validation_by_seed"]) == 1
+
+
+def test_random_search_of_as_many_trainings_stands_beside_the_search(run, searched):
+    object.__setattr__(run.config, "baseline", True)
+    found, lines = searched(lambda _: 5.0)
+    kept = read_journal(run.journal, "random").trials
+    counted = found["baseline"]["counts"]
+    assert counted == counts(kept)
+    assert counted["trained"] == found["counts"]["trained"] + found["counts"]["anchors_trained"]
+    best = found["baseline"]["best"]
+    assert best["test_accuracy"] is not None and best["id"] in {t.genotype.id for t in kept}
+    assert best["id"] not in {e["id"] for e in found["finalists"]}
+    assert "random search, to compare" in lines
+
+
+def test_the_ladder_stands_in_the_result(run, searched):
+    steps = searched(lambda _: 5.0)[0]["ladder"]
+    assert [s["lower"] for s in steps] == ["MACs", "zero-cost vote", "1 epoch of the search", "2 epochs of the search"]
+    assert steps[0]["n"] == steps[1]["n"] == 7 and -1 <= steps[1]["low"] <= steps[1]["spearman"] <= steps[1]["high"] <= 1
