@@ -8,7 +8,7 @@ search`. Efficiency is the loop's seconds by W times the executor's. A worker's 
 the end of its last; what of it was not spent in epochs is overhead (building the network, handing over results and jobs), which
 the plain loop has too. `idle` is a worker's share of the time from the first start to the last end that it spent in no epoch.
 Processor seconds do not depend on what else the machine does: the loop's, the workers' from the first training on, and those of
-everything else that the executor runs on the same cores meanwhile.
+everything else that the executor runs on the same cores meanwhile. The last row is the efficiency that these amount to.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import psutil
@@ -176,10 +177,12 @@ def _by_worker(trainings: list[Span], workers: int) -> list[list[Span]]:
 
 
 class _Processors:
-    """Processor seconds of this process and all below it, noted every quarter of a second."""
+    """Processor seconds of this process and all below it, noted four times a second; new processes are seen within one."""
 
     def __enter__(self) -> "_Processors":
-        self._notes: list[tuple[float, dict[int, tuple[bool, float]]]] = []
+        self._notes: list[tuple[float, dict[int, float]]] = []
+        self._known: list[psutil.Process] = []
+        self._workers: set[int] = set()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
@@ -191,26 +194,41 @@ class _Processors:
 
     def between(self, first: float, last: float) -> tuple[float, float]:
         """Seconds of the workers, and of all other processes."""
-        before = max(note for note in self._notes if note[0] <= first)[1]
-        after = min(note for note in self._notes if note[0] >= last)[1]
-        spent = {pid: (worker, seconds - before.get(pid, (worker, 0.0))[1]) for pid, (worker, seconds) in after.items()}
-        sums = [sum(seconds for worker, seconds in spent.values() if worker is wanted) for wanted in (True, False)]
-        return sums[0], sums[1]
+        before = [note for at, note in self._notes if at <= first][-1]
+        after = next(note for at, note in self._notes if at >= last)
+        spent = {pid: seconds - before.get(pid, 0.0) for pid, seconds in after.items()}
+        workers = sum(seconds for pid, seconds in spent.items() if pid in self._workers)
+        return workers, sum(spent.values()) - workers
 
     def _watch(self) -> None:
         while not self._over.wait(0.25):
-            self._notes.append((time.monotonic(), self._note()))
-        self._notes.append((time.monotonic(), self._note()))
+            if len(self._notes) % 4 == 0:
+                self._look()
+            self._note()
+        self._note()
 
-    def _note(self) -> dict[int, tuple[bool, float]]:
-        me, found = psutil.Process(), {}
-        for process in [me, *me.children(recursive=True)]:
-            try:
+    def _look(self) -> None:
+        me = psutil.Process()
+        self._known = [me, *me.children(recursive=True)]
+        for process in self._known:
+            with suppress(psutil.NoSuchProcess, IndexError):  # it ends just now
+                if process.cmdline()[0].startswith(_WORKER):
+                    self._workers.add(process.pid)
+
+    def _note(self) -> None:
+        note = dict(self._notes[-1][1]) if self._notes else {}  # what has ended keeps what it spent
+        for process in self._known:
+            with suppress(psutil.NoSuchProcess):
                 times = process.cpu_times()
-                found[process.pid] = (process.cmdline()[0].startswith(_WORKER), times.user + times.system)
-            except (psutil.NoSuchProcess, IndexError):  # it ends just now
-                continue
-        return found
+                note[process.pid] = times.user + times.system
+        self._notes.append((time.monotonic(), note))
+
+
+def _undisturbed(loop: Measured, ray: Measured, workers: int) -> float:
+    """Efficiency on as many processors as workers if nothing else ran there: work done by a processor second, times the share
+    of the time that workers train, less the share that other processes of ours take from them.
+    """
+    return loop.cpu / ray.cpu * (1 - statistics.mean(ray.idle)) - ray.cpu_beside / (workers * ray.wall)
 
 
 def _summary(rounds: list[tuple[Measured, Measured]], candidates: int, workers: int) -> None:
@@ -224,7 +242,8 @@ def _summary(rounds: list[tuple[Measured, Measured]], candidates: int, workers: 
     show("overhead a candidate, s, loop", [loop.overhead / candidates for loop, _ in rounds])
     show("idle share of a worker", [statistics.mean(ray.idle) for _, ray in rounds])
     show("processor seconds, workers by loop", [ray.cpu / loop.cpu for loop, ray in rounds])
-    show("processor seconds beside the workers, by loop", [ray.cpu_beside / loop.cpu for loop, ray in rounds])
+    show("processors taken beside the workers", [ray.cpu_beside / ray.wall for _, ray in rounds])
+    show("efficiency by processor seconds", [_undisturbed(loop, ray, workers) for loop, ray in rounds])
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class Bench:
         print(f"truth: {seconds:.0f} s, {_percent([found['accuracy'] for found in truth])}")
         supernet = self.supernet()
         pictures = round(supernet["training_seconds"] / seconds * shown)
-        short, shorter = (self.short_trainings(count) for count in (pictures, pictures // 4))
+        shorter, short = (self.short_trainings(count) for count in (pictures // 4, pictures))
         costs = [cost(g, self.task) for g in self.genotypes]
         compare(
             [found["accuracy"] for found in truth],

@@ -89,4 +89,4 @@ def _show(console: Console, run: Run, solid: list[Known], rough: list[Known]) ->
     if solid:
         console.print(f"Write its files: nas export {run.path} --network {solid[-1].name}", highlight=False)
     if rough and not any(k.genotype_id == rough[-1].genotype_id for k in solid):
-        console.print(f"Train it further: nas train {run.path} --network {rough[-1].name}", highlight=False)
+        console.print(f"Train it further: nas train {run.path}:{rough[-1].name}", highlight=False)

@@ -145,7 +145,7 @@ def search(**flags: Any) -> None:
 
 
 @cli.command()
-@click.argument("what", metavar="ANCHOR|FILE|RUN")
+@click.argument("what", metavar="ANCHOR|FILE|RUN[:NETWORK]")
 @click.option("--data", help="NAME or NAME:PATH; see `nas list datasets`.  [default: the run's, else fashion-mnist-small]")
 @click.option("--recipe", default="full", show_default=True, help="How it is trained: a name or a .yaml file.")
 @click.option("--epochs", type=_AT_LEAST_1, help="For how many epochs.  [default: the recipe's]")

@@ -8,7 +8,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from nas.console import make_console
-from nas.run import is_running, open_run
+from nas.run import Run, is_running, open_run
 from nas.session import known_profile, predictor_of
 from search_spaces.anchor import Anchor, anchor, anchor_names
 from search_spaces.anchor import anchors as all_anchors
@@ -174,8 +174,16 @@ def _chosen(names: Sequence[str]) -> list[Anchor]:
 
 
 def find_network(what: str, space_name: str, classes: int | None) -> tuple[str, Genotype, str, Task]:
-    """(title, genotype, space that predicts it, task) of an anchor, a run folder or a genotype file."""
+    """(title, genotype, space that predicts it, task) of an anchor, a genotype file, a run, or RUN:NETWORK.
+
+    A run's NETWORK is named by its id or as an anchor; without it the best is meant.
+    """
     path, space = Path(what), load_space(space_name)
+    folder, _, name = what.partition(":")
+    if name and (Path(folder) / "run.yaml").is_file():
+        run = open_run(Path(folder))
+        task = run.space().task(classes or len(run.config.classes))
+        return f"{name} of {run.name}", _network_of(run, name), run.config.space, task
     if (path / "run.yaml").is_file():
         from nas.result import result
 
@@ -192,6 +200,18 @@ def find_network(what: str, space_name: str, classes: int | None) -> tuple[str, 
     found_anchor = anchor(what)
     task = Task(found_anchor.task.input, classes or found_anchor.task.classes)
     return f"{found_anchor.name} ({found_anchor.paper})", found_anchor.genotype, space.name, task
+
+
+def _network_of(run: Run, name: str) -> Genotype:
+    """The network of a run that was trained, by its id, or as an anchor by its name."""
+    from nas.study import read_journal
+
+    memory = read_journal(run.journal)
+    known = {t.anchor or t.genotype.id: t.genotype for t in memory.trials if t.accuracies}
+    known |= {i: Genotype.parse(final["genotype"]) for i, final in memory.notes("final").items()}
+    if name not in known:
+        raise InputError(f'{run.path} has trained no network "{name}"{near_miss(name, known)}; `nas best {run.path}` lists its front')
+    return known[name]
 
 
 def _predicted_parts(genotype: Genotype, task: Task, device: str, space_name: str) -> tuple["Predicted | None", str]:

@@ -30,7 +30,6 @@ _KINDS = {
     "Concat": "cat",
     "LeakyRelu": "leaky_relu",
 }
-_ACTIVATIONS = {"LeakyRelu": "leaky_relu"}
 Shape = Sequence[int]
 
 
@@ -124,9 +123,14 @@ def _convolution(blocked: bool, inputs: Sequence[Shape], out: Shape, attributes:
         kernel=kernel[0],
         stride=_first(attributes.get("strides")),
         dilation=dilation,
-        activation=ACTIVATIONS.index(_ACTIVATIONS.get(about := attributes.get("activation") or "none", about.lower())),
+        activation=_activation(attributes.get("activation") or "none"),
     )
     return _convolution_kind(blocked, c_in, c_out, per_group, groups, size), size
+
+
+def _activation(name: str) -> int:
+    """The place in ACTIVATIONS of what the runtime calls Relu, Clip, HardSigmoid, HardSwish, Sigmoid, LeakyRelu, Tanh."""
+    return ACTIVATIONS.index("leaky_relu" if name == "LeakyRelu" else name.lower())
 
 
 def _convolution_kind(blocked: bool, c_in: int, c_out: int, per_group: int, groups: int, size: Size) -> str:

@@ -5,9 +5,9 @@ work on them. One sums a model of single kernels (evaluators.latency.kernel_mode
 The other needs end-to-end times only: it is linear in each kernel class's count, padded MACs, elements moved and weights, a
 roofline whose slopes, none negative, are fitted to the profile's fit networks; relative errors are minimised, and the slopes
 are drawn towards a rough common machine, scaled to the device's speed, as strongly as cross-validation on the fit networks
-allows. The verify networks choose between the two and their mean: the model of kernels, which is better on networks unlike
-those measured, unless another is clearly better here. They also give `quality` and the bound: one-sided split conformal
-prediction (Vovk et al., "Algorithmic Learning in a Random World", 2005).
+allows. The verify networks choose between the two and their mean: the model of kernels, plain before bent, as it is better on
+networks unlike those measured, unless another is clearly better here. They also give `quality` and the bound: one-sided
+split conformal prediction (Vovk et al., "Algorithmic Learning in a Random World", 2005).
 """
 
 import math
@@ -32,11 +32,12 @@ Array = NDArray[np.float64]
 Totals = Mapping[str, tuple[int, ...]]
 
 MOST_EXTRAPOLATED = 0.1
-_SHARES = (0.0, 0.5, 1.0)  # of the kernel model in the prediction: the verify networks choose
+# The share of the kernel model in the prediction, and whether its sum is bent: the verify networks choose, the first that does.
+_CHOICES = ((1.0, False), (1.0, True), (0.5, False), (0.5, True), (0.0, False))
 _OVERHEAD = "network"  # the class of what is paid once a run
 _FOLDS = 9
 _STRENGTHS = tuple(float(s) for s in np.geomspace(1e-4, 1.0, 13))
-_TOLERANCE = 1.1  # the strongest prior, and the most of the kernel model, whose error is within this factor of the least
+_TOLERANCE = 1.1  # the strongest prior, and the first choice, is taken whose error is within this factor of the least
 
 # The prior: milliseconds a kernel, a padded MAC, an element moved, a weight, on a 3 GHz core with AVX-512, from memory.
 _MS_COUNT, _MS_MOVED, _MS_WEIGHT, _MS_OVERHEAD = 3e-3, 2e-7, 1e-7, 2e-2
@@ -74,10 +75,11 @@ class UncoveredError(InputError):
 
 
 class _Block(NamedTuple):
-    """Milliseconds of a block, and those of them in kernels beyond the range of the timed ones."""
+    """Milliseconds of a block by the model of kernels, those of them in kernels beyond the timed ones, and by class sums."""
 
-    ms: float
+    by_kernel: float
     extrapolated: float
+    sums: float
 
 
 _Key = tuple[BlockSpec, Any, int, Layout]
@@ -104,7 +106,7 @@ class Predictor:
         self._weights = _fit(np.stack([self._row(t) for t in totals]), np.array([n.ms for n in fit]), prior)
         self._overhead = self._ms({_OVERHEAD: _ONCE})
         self._kernels = _kernel_model(fit) if all(n.kernel_times for n in self._verify) else None
-        self._share = 0.0
+        self._share, self._bent = 0.0, False
         self._usable = tuple(n for n in self._verify if self._covers(n))
         _check_enough(len(self._usable), confidence, self._where)
         self._ratios = self._chosen_ratios()
@@ -120,22 +122,23 @@ class Predictor:
         return set(self._totals(network)) <= set(self._kinds) and (not self._kernels or timed <= self._kernels.kinds)
 
     def _chosen_ratios(self) -> Array:
-        """Measured / predicted of the verify networks, after the share of the kernel model that suits them best is set."""
-        ratios: dict[float, Array] = {}
-        for share in _SHARES if self._kernels else (0.0,):
-            self._share = share
-            ratios[share] = np.array([n.ms / self.of_measured(n) for n in self._usable])
-        errors = {share: float(np.sqrt(np.mean((1 / found - 1) ** 2))) for share, found in ratios.items()}
-        self._share = max(s for s, error in errors.items() if error <= _TOLERANCE * min(errors.values()))
-        return ratios[self._share]
+        """Measured / predicted of the verify networks, after the choice that suits them is made."""
+        ratios: dict[tuple[float, bool], Array] = {}
+        for choice in _CHOICES if self._kernels else _CHOICES[-1:]:
+            self._share, self._bent = choice
+            ratios[choice] = np.array([n.ms / self.of_measured(n) for n in self._usable])
+        errors = {choice: float(np.sqrt(np.mean((1 / found - 1) ** 2))) for choice, found in ratios.items()}
+        chosen = next(choice for choice, error in errors.items() if error <= _TOLERANCE * min(errors.values()))
+        self._share, self._bent = chosen
+        return ratios[chosen]
 
     def of_measured(self, network: MeasuredNetwork) -> float:
         """What is predicted for a measured network, from its stored kernels: nothing is traced again."""
         sums = self._ms(self._totals(network))
         if not self._share or self._kernels is None:
             return sums
-        by_kernel = self._kernels.ms([(kind, size) for kind, size, _ in network.kernel_times])
-        return self._share * float(by_kernel.sum()) + (1 - self._share) * sums
+        by_kernel = float(self._kernels.ms([(kind, size) for kind, size, _ in network.kernel_times]).sum())
+        return by_kernel * self._together(by_kernel) + (1 - self._share) * sums
 
     def predict(self, genotype: Genotype, task: Task) -> Prediction:
         """Milliseconds of `genotype` built for `task`.
@@ -170,8 +173,10 @@ class Predictor:
         found = {kind: (1 - self._share) * self._ms({kind: row}) for kind, row in totals.items()}
         if self._kernels and self._share:
             sizes = [size for block in lowered_blocks(genotype, task, self._graph) for size in sizes_of(block.kernels)]
-            for (kind, _), ms in zip(sizes, self._kernels.ms(sizes), strict=True):
-                found[kind] += self._share * float(ms)
+            times = self._kernels.ms(sizes)
+            together = self._together(float(times.sum()))
+            for (kind, _), ms in zip(sizes, times, strict=True):
+                found[kind] += together * float(ms)
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
     @cached_property
@@ -209,11 +214,18 @@ class Predictor:
         found = []
         for row in rows:
             blocks = [self._blocks[key] for key in row]
-            times = [block.ms for block in blocks]
-            times[0] += (1 - self._share) * self._overhead
+            scale, rest = self._together(sum(block.by_kernel for block in blocks)), 1 - self._share
+            times = [scale * block.by_kernel + rest * block.sums for block in blocks]
+            times[0] += rest * self._overhead
             total = sum(times)
-            found.append((total, sum(block.extrapolated for block in blocks) / total, tuple(times)))
+            found.append((total, scale * sum(block.extrapolated for block in blocks) / total, tuple(times)))
         return found
+
+    def _together(self, by_kernel: float) -> float:
+        """What each millisecond by the model of kernels counts for in a network that has so many."""
+        if not self._share or self._kernels is None:
+            return 0.0
+        return self._share * self._kernels.together(by_kernel, self._bent)
 
     def _keys(self, genotype: Genotype, task: Task) -> Iterator[_Key]:
         shape: tuple[int, ...] = task.input
@@ -234,9 +246,8 @@ class Predictor:
         for key, lowered in new.items():
             part = slice(start, start + len(lowered.kernels))
             start = part.stop
-            sums = self._ms(lowered.totals)
-            ms = self._share * float(by_kernel[part].sum()) + (1 - self._share) * sums
-            self._blocks[key] = _Block(ms, float(by_kernel[part][beyond[part]].sum()))
+            extrapolated = float(by_kernel[part][beyond[part]].sum())
+            self._blocks[key] = _Block(float(by_kernel[part].sum()), extrapolated, self._ms(lowered.totals))
 
     def _by_kernel(self, sizes: list[tuple[str, Size]]) -> tuple[Array, NDArray[np.bool_]]:
         """Milliseconds of each kernel by the kernel model, and whether it is beyond those timed; nothing without a model."""

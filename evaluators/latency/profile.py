@@ -53,7 +53,7 @@ class Effort(NamedTuple):
     seconds: float
 
 
-EFFORTS = {"quick": Effort(20, 20, 20.0), "normal": Effort(36, 40, 72.0), "full": Effort(120, 60, 240.0)}
+EFFORTS = {"quick": Effort(20, 20, 20.0), "normal": Effort(42, 22, 60.0), "full": Effort(120, 60, 240.0)}
 _NORMAL = EFFORTS["normal"]
 
 

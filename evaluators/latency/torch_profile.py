@@ -43,7 +43,8 @@ class Dispatched(TorchDispatchMode):
 def kernel_times(network: Network, image: Tensor, runs: int) -> list[KernelTime]:
     """The kernels that evaluators.latency.eager gives for a built network in eval mode, each timed over `runs` runs.
 
-    Calling an operation from Python adds some microseconds to each. Operations on constants alone are left out.
+    Calling an operation from Python adds some microseconds to each. Operations on constants alone are left out. Nothing is
+    told of a network that skips operations, as gates do.
     """
     seen = [_run(network, image) for _ in range(_WARM_UP + runs)][_WARM_UP:]
     channels, height, width = image.shape[1:]
@@ -52,15 +53,17 @@ def kernel_times(network: Network, image: Tensor, runs: int) -> list[KernelTime]
     kernels = [kernel for block in lowered_blocks(network.genotype, task, "eager") for kernel in block.kernels]
     places = located([(node["op"], node["shape"]) for node in nodes], seen[0].names)
     times = [lowest([run.ms[place] for run in seen]) for place in places]
-    return [KernelTime(k.kind, k.size, ms) for k, ms in zip(kernels, times, strict=True)]
+    return [KernelTime(k.kind, k.size, ms) for k, ms in zip(kernels, times, strict=True)] if places else []
 
 
 def located(wanted: list[tuple[str, tuple[int, ...]]], names: list[tuple[str, tuple[int, ...]]]) -> list[int]:
-    """Where the operations `wanted` are among those that were run, in the same order."""
-    places, place = [], -1
+    """Where the operations `wanted` are among those that were run, in the same order; empty where one was not run."""
+    places: list[int] = []
     for name in wanted:
-        place = names.index(name, place + 1)
-        places.append(place)
+        start = places[-1] + 1 if places else 0
+        if name not in names[start:]:
+            return []
+        places.append(names.index(name, start))
     return places
 
 

@@ -216,11 +216,20 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
 
 
 class _Stopper(_Unsaved, FIFOScheduler):  # type: ignore[misc]
-    """Early stopping: after each epoch the source decides, so that its decisions outlive this process."""
+    """Early stopping: after each epoch the source decides, so that its decisions outlive this process.
 
-    def __init__(self, asker: _Asker) -> None:
+    Raises InputError when the nodes that are left are too small for a worker: Tune would wait for others for ever.
+    """
+
+    def __init__(self, asker: _Asker, threads: int) -> None:
         super().__init__()
-        self._asker = asker
+        self._asker, self._threads = asker, threads
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        idle = not any(trial.status == "RUNNING" for trial in tune_controller.get_live_trials())
+        if idle and not any(node.cpus >= self._threads for node in _nodes()):
+            raise _unfinished(f"no node with {self._threads} processors is left in the Ray cluster")
+        return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         # Tune skips the scheduler for the result that ends a trial by itself; _Reporter sees that one.
@@ -254,7 +263,7 @@ class RayTuneExecutor:
     def __init__(self, setting: Setting, workers: int | None, address: str | None = None) -> None:
         _start(workers, address, _size(setting))
         each = share(_nodes(), workers)
-        self._workers = each.workers
+        self._workers, self._cpus = each.workers, each.threads
         self._folder = Path(tempfile.mkdtemp(prefix="nas-ray-"))
         setting = replace(setting, threads=each.threads) if address else setting
         resources = {"cpu": each.threads, **({"gpu": each.gpu} if each.gpu else {})}
@@ -266,7 +275,7 @@ class RayTuneExecutor:
             self._trainable,
             tune_config=tune.TuneConfig(
                 search_alg=asker,
-                scheduler=_Stopper(asker),
+                scheduler=_Stopper(asker, self._cpus),
                 num_samples=-1,
                 max_concurrent_trials=self._workers,
                 reuse_actors=True,

@@ -72,3 +72,11 @@ def test_the_finalists_of_two_objectives_lie_along_the_front(done):
     assert found["objectives"] == ["accuracy", "latency"] and len(found["finalists"]) == 3
     spread = [e["predicted_ms"] for e in found["finalists"]]
     assert max(spread) > 1.2 * min(spread)
+
+
+def test_any_trained_network_of_a_run_can_be_shown_by_its_id(done, nas_here):
+    entry = result(done)["finalists"][-1]
+    code, out, _ = nas_here("show", f"{done.path}:{entry['id']}")
+    assert code == 0 and f"{entry['id']} of run" in out
+    code, _, err = nas_here("show", f"{done.path}:nothing")
+    assert code == 2 and 'has trained no network "nothing"' in err

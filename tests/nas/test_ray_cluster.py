@@ -24,7 +24,7 @@ PATIENCE = 300  # seconds; a limit against hanging, wide enough for a machine th
 
 
 class Cluster:
-    """Ray nodes of one processor each, started by Ray's own command; only their own processes are ever killed.
+    """Ray nodes, started by Ray's own command; only their own processes are ever killed.
 
     Each has an address of its own on the loopback; 127.0.0.1 would be replaced by that of a network card.
     """
@@ -38,11 +38,11 @@ class Cluster:
     def address(self) -> str:
         return f"127.0.0.2:{self.port}"
 
-    def add_node(self) -> psutil.Process:
+    def add_node(self, cpus: int = 1) -> psutil.Process:
         """Starts the head, or another node; returns its process once it has joined."""
         ports = ["--port", self.port, "--include-dashboard", "false"]
         role = ["--address", self.address] if self.nodes else ["--head", *ports, "--temp-dir", self.folder]
-        common = ["--block", "--num-cpus", 1, "--object-store-memory", 150 * 2**20]
+        common = ["--block", "--num-cpus", cpus, "--object-store-memory", 150 * 2**20]
         own = ["--node-ip-address", f"127.0.0.{2 + len(self.nodes)}"]
         command = [Path(sys.executable).with_name("ray"), "start", *role, *common, *own]
         log = self.folder / f"node{len(self.nodes)}.log"
@@ -158,6 +158,16 @@ def test_a_node_that_dies_costs_only_the_trainings_in_flight(cluster, start):
     assert sum(t.anchor is None for t in trials) == 4, log.read_text()
     assert all(t.outcome in ("trained", "stopped") and t.accuracies for t in trials), trials
     assert all("accuracy" in found and run.weights(name).is_file() for name, found in journal.notes("final").items())
+
+
+def test_a_cluster_whose_last_node_that_is_large_enough_dies_ends_the_session(cluster, start):
+    second = cluster.add_node(cpus=2)
+    process, _, log = start("--workers", 1)
+    _wait(lambda: _trains(second), process, log)
+    cluster.kill(second)
+    assert process.wait(timeout=PATIENCE) == 2, log.read_text()
+    assert "nas: no node with 2 processors is left in the Ray cluster; what was learnt until now is kept" in log.read_text()
+    assert "Traceback" not in log.read_text()
 
 
 def test_more_workers_than_processors_are_refused(cluster, start):

@@ -46,7 +46,7 @@ def load(path: Path, threads: int = 1) -> Callable[[], object]:
     return with_threads(torch.inference_mode()(lambda: network(image)), threads)
 
 
-def kernel_times(path: Path, runs: int = 24, threads: int = 1) -> "list[KernelTime]":
+def kernel_times(path: Path, runs: int = 16, threads: int = 1) -> "list[KernelTime]":
     """The operations of the network and their times."""
     from evaluators.latency.torch_profile import kernel_times as profiled
 

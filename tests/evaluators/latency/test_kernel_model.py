@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evaluators.latency.kernel_model import KernelModel
-from evaluators.latency.kernels import Size
+from evaluators.latency.kernels import ACTIVATIONS, Size
 
 PROFILER_MS = 0.004
 KINDS = ("pointwise", "depthwise")
@@ -34,6 +34,11 @@ def timed(kernels: list[tuple[str, Size]], slowdown: float) -> list[tuple[str, S
     return [(kind, size, slowdown * true_ms(kind, size) + PROFILER_MS) for kind, size in kernels]
 
 
+def whole_ms(model: KernelModel, kernels: list[tuple[str, Size]], bent: bool = False) -> float:
+    total = float(model.ms(kernels).sum())
+    return total * model.together(total, bent)
+
+
 @pytest.fixture(scope="module")
 def model() -> KernelModel:
     rng = random.Random(0)
@@ -45,7 +50,7 @@ def model() -> KernelModel:
 def test_unseen_networks_are_predicted(model: KernelModel) -> None:
     rng = random.Random(1)
     networks = [network(rng) for _ in range(50)]
-    errors = [model.ms(kernels).sum() / sum(true_ms(*k) for k in kernels) - 1 for kernels in networks]
+    errors = [whole_ms(model, kernels) / sum(true_ms(*k) for k in kernels) - 1 for kernels in networks]
     assert np.sqrt(np.mean(np.square(errors))) < 0.05
 
 
@@ -74,3 +79,39 @@ def test_order_and_batch_do_not_matter(model: KernelModel) -> None:
     one_by_one = [float(model.ms([k])[0]) for k in kernels]
     assert model.ms(kernels) == pytest.approx(one_by_one)
     assert model.ms([]).sum() == 0 and model.kinds == set(KINDS)
+
+
+def test_a_dear_activation_is_told_from_a_cheap_one() -> None:
+    """Half as much again where hard swish is applied; nothing for the others."""
+    rng = random.Random(4)
+    dear = ACTIVATIONS.index("hardswish")
+
+    def activated() -> tuple[str, Size]:
+        kind, size = kernel(rng)
+        return kind, size._replace(activation=rng.choice([0, ACTIVATIONS.index("relu"), dear]))
+
+    def ms(kind: str, size: Size) -> float:
+        return true_ms(kind, size) * (1.5 if size.activation == dear else 1.0)
+
+    networks = [[(*k, ms(*k)) for k in (activated() for _ in range(30))] for _ in range(30)]
+    model = KernelModel(networks, [sum(t[2] for t in network) for network in networks])
+    unseen = [activated() for _ in range(500)]
+    off = np.log(model.ms(unseen) / np.array([ms(*k) for k in unseen]))
+    for code in (0, ACTIVATIONS.index("relu"), dear):  # 0.41 apart if activations were not told from each other
+        assert abs(np.mean(off[[size.activation == code for _, size in unseen]])) < 0.03
+    kind, size = unseen[0]
+    other = size._replace(activation=ACTIVATIONS.index("tanh"))
+    assert model.beyond([(kind, other), *unseen]).tolist() == [True, *[False] * 500]
+
+
+def test_large_networks_that_take_more_than_their_kernels_are_told() -> None:
+    """A machine on which a network takes its sum to the power of 1.1; level beyond the networks that were timed."""
+    rng = random.Random(5)
+    kernels = network(rng)
+    told = [(*k, true_ms(*k)) for k in kernels]
+    once = sum(ms for *_, ms in told)
+    model = KernelModel([told * repeats for repeats in range(1, 31)], [(repeats * once) ** 1.1 for repeats in range(1, 31)])
+    for repeats in (2, 10, 25):
+        assert whole_ms(model, kernels * repeats, bent=True) == pytest.approx((repeats * once) ** 1.1, rel=0.01)
+    assert whole_ms(model, kernels * 2) > 1.05 * (2 * once) ** 1.1 and whole_ms(model, kernels * 29) < (29 * once) ** 1.1
+    assert model.together(1e6, True) == model.together(1e9, True) and model.together(1e6, False) == model.together(1, False)

@@ -95,6 +95,16 @@ def test_kernels_of_another_lowering_are_made_again() -> None:
     assert Predictor(old, "tiny").quality == Predictor(profile, "tiny").quality
 
 
+def test_each_runtime_has_the_kernels_of_its_own_graph(predictor: Predictor) -> None:
+    profile = synthetic()
+    calibration = replace(profile.spaces["tiny"], lowering=LOWERING - 1)
+    device = replace(profile.device, runtime="torch_eager")
+    eager = Predictor(replace(profile, device=device, spaces={"tiny": calibration}), "tiny")
+    genotype, task = unseen(1)[0], SPACE.task(10)
+    assert set(eager.class_ms(genotype, task)) == {"network", *total_kernels(genotype, task, "eager")}
+    assert set(predictor.class_ms(genotype, task)) == {"network", *total_kernels(genotype, task)}
+
+
 def test_too_few_verify_networks_are_refused() -> None:
     profile = synthetic()
     networks = profile.spaces["tiny"].networks

@@ -97,3 +97,9 @@ def test_naming_runtimes_and_versions_imports_no_torch() -> None:
 def test_an_extra_is_named() -> None:
     with pytest.raises(InputError, match=r"tvm needs the package no-such-package.*compact-nas\[tvm\]"):
         installed_version("no-such-package", "tvm", "tvm")
+
+
+def test_every_runtime_says_which_graph_it_runs() -> None:
+    eager = {name for name in runtime_names() if load_runtime(name).GRAPH == "eager"}
+    assert eager == {"torch_eager", "torch_cuda"}
+    assert {load_runtime(name).GRAPH for name in runtime_names()} == {"eager", "fused"}
