@@ -210,7 +210,8 @@ def _network_of(run: Run, name: str) -> Genotype:
     known = {t.anchor or t.genotype.id: t.genotype for t in memory.trials if t.accuracies}
     known |= {i: Genotype.parse(final["genotype"]) for i, final in memory.notes("final").items()}
     if name not in known:
-        raise InputError(f'{run.path} has trained no network "{name}"{near_miss(name, known)}; `nas best {run.path}` lists its front')
+        hint = f"`nas best {run.path}` lists its front"
+        raise InputError(f'{run.path} has trained no network "{name}"{near_miss(name, known)}; {hint}')
     return known[name]
 
 

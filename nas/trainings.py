@@ -58,7 +58,7 @@ class Proposals:
 
     def done(self, job: Job) -> None:
         trial = self._study.complete(int(job.id), self._config.recipe.epochs)
-        self._ended(trial, f"{trial.accuracy:6.2%} after {len(trial.accuracies)} epochs")
+        self._ended(trial, f"{trial.accuracy:6.2%} after {epochs_text(len(trial.accuracies))}")
 
     def failed(self, job: Job, reason: str) -> None:
         self._ended(self._study.fail(int(job.id), reason), f"failed: {reason}")
@@ -131,7 +131,7 @@ class Retrainings:
     def done(self, job: Job) -> None:
         curve = self._curves[job.id]
         self._keep(job, {"accuracy": curve[-1].accuracy, "accuracies": [p.accuracy for p in curve]})
-        self._view.step(f"{job.label:<24} {job.id}  {curve[-1].accuracy:6.2%} after {len(curve)} epochs")
+        self._view.step(f"{job.label:<24} {job.id}  {curve[-1].accuracy:6.2%} after {epochs_text(len(curve))}")
 
     def failed(self, job: Job, reason: str) -> None:
         self._keep(job, {"reason": reason})
@@ -148,3 +148,7 @@ class Retrainings:
         }
         self._study.note(f"{self._kind}:{job.id}", common | found)
         self._keep_time()
+
+
+def epochs_text(count: int) -> str:
+    return f"{count} epoch" + ("" if count == 1 else "s")
