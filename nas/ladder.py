@@ -12,7 +12,6 @@ from scipy.stats import rankdata
 
 from evaluators.zero_cost import vote
 from nas.study import Memory, Proposal
-from nas.trainings import epochs_text
 
 _RESAMPLES = 1000
 _FEWEST = 5  # networks, below which a rank correlation says nothing

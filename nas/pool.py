@@ -21,6 +21,8 @@ _BATCH = 200  # genotypes costed at once
 _BANK, _DRAWS_A_STAGE = 12, 100  # random versions of each stage to begin with, and draws after which there is one more
 _MOST_DRAWS = 4000  # at random, before the feasible ones found so far are walked from instead
 _WALK_GENES = 3  # mutated in one step of the walk
+_ROUNDS = 20  # of steps that a walk may take at least
+_LOWEST = 20  # candidates that it goes down from where nothing is feasible
 
 
 class Space(Protocol):
@@ -72,7 +74,7 @@ class Pool:
         self._streams: dict[tuple[Any, ...], _Stream] = {}
         self._trials: dict[str, Candidate] = {}
         self._bank: dict[tuple[str, int], dict[str, Value]] = {}
-        self._walks: dict[tuple[Any, ...], list[Candidate]] = {}
+        self._walk: _Walk | None = None
 
     def trial(self, genes: Mapping[str, Value], genotype: Genotype, estimate: Estimate) -> Candidate:
         """A candidate that is a trial already; `genes` are empty for a network outside the space."""
@@ -88,19 +90,19 @@ class Pool:
     def forget(self) -> None:
         """To be called when estimates have changed: all candidates are made again when they are asked for."""
         self._streams.clear()
-        self._walks.clear()
+        self._walk = None
 
-    def drawn(self, count: int, skip: int = 0) -> list[Candidate]:
-        """Up to `count` feasible candidates, after the first `skip` of an endless stream of random genotypes.
+    def drawn(self, count: int) -> list[Candidate]:
+        """Up to `count` feasible candidates, the first of an endless stream of random genotypes.
 
         When few draws are feasible, the rest come from a walk: mutations of feasible ones that are feasible themselves.
         """
         found: list[Candidate] = []
-        for start in range(skip, skip + _MOST_DRAWS, _BATCH):
+        for start in range(0, _MOST_DRAWS, _BATCH):
             found += self._feasible(("random",), self._put_together, start, _BATCH)
             if len(found) >= count:
                 return found[:count]
-        return found + self._walked(found, count - len(found), skip)
+        return found + self._walked(found, count - len(found))
 
     def mutated(self, parent: Mapping[str, Value], count: int) -> list[Candidate]:
         """The feasible ones of the first `count` mutations of `parent` in one to three genes."""
@@ -178,21 +180,35 @@ class Pool:
         estimates = self._estimate([d.genotype for d in decoded])
         return [self._described(d.genes, d.genotype, e) for d, e in zip(decoded, estimates, strict=True)]
 
-    def _walked(self, start: Sequence[Candidate], count: int, skip: int) -> list[Candidate]:
-        """Feasible candidates that a walk through the feasible ones comes by; none when there is nowhere to start."""
-        if (skip, count) not in self._walks:
-            self._walks[skip, count] = self._walk(list(start), count)
-        return self._walks[skip, count]
+    def _walked(self, start: Sequence[Candidate], count: int) -> list[Candidate]:
+        """Feasible candidates that a walk comes by, which goes on where it stopped when more are wanted.
 
-    def _walk(self, at: list[Candidate], count: int) -> list[Candidate]:
-        rng, found = random.Random(_hash(self._seed, "walk")), list[Candidate]()
-        for _ in range(4 * count // _BATCH + 1):
-            if not at or len(found) >= count:
-                break
-            steps = self._costed([self.mutate(rng.choice(at).genes, _WALK_GENES, rng) for _ in range(_BATCH)])
+        It starts from the feasible ones; where there are none, it goes down to lower bounds until one is.
+        """
+        if self._walk is None:
+            lowest = sorted(self._streams["random",].made, key=lambda c: c.estimate.bound_ms)[:_LOWEST]
+            self._walk = _Walk(random.Random(_hash(self._seed, "walk")), list(start) or lowest, [], 0)
+        walk = self._walk
+        while len(walk.found) < count and walk.rounds < _ROUNDS + 4 * count // _BATCH:
+            steps = self._costed([self.mutate(walk.rng.choice(walk.at).genes, _WALK_GENES, walk.rng) for _ in range(_BATCH)])
             reached = [c for c in steps if self._fits(c.estimate)]
-            found, at = found + reached, [*at, *reached][-_BATCH:]
-        return found[:count]
+            if reached or walk.found or start:
+                walk.at = [*(c for c in walk.at if self._fits(c.estimate)), *reached][-_BATCH:]
+            else:
+                walk.at = sorted([*walk.at, *steps], key=lambda c: c.estimate.bound_ms)[:_LOWEST]
+            walk.found += reached
+            walk.rounds += 1
+        return walk.found[:count]
+
+
+@dataclass
+class _Walk:
+    """Where a walk is: candidates it steps from, feasible ones it has found, in how many rounds."""
+
+    rng: random.Random
+    at: list[Candidate]
+    found: list[Candidate]
+    rounds: int
 
 
 class _Stream(NamedTuple):

@@ -49,10 +49,10 @@ def test_every_candidate_is_feasible_and_of_the_space(space):
 def test_what_is_in_it_follows_from_the_seed_and_not_from_the_order_of_questions(space):
     first, second, other = _pool(space), _pool(space), _pool(space, seed=1)
     parent = first.drawn(5)[3].genes
-    a = [c.text for c in first.drawn(50, 20)] + [c.text for c in first.mutated(parent, 20)]
+    a = [c.text for c in first.drawn(50)] + [c.text for c in first.mutated(parent, 20)]
     second.mutated(parent, 7)
-    b = [c.text for c in second.drawn(50, 20)] + [c.text for c in second.mutated(parent, 20)]
-    assert a == b != [c.text for c in other.drawn(50, 20)] + [c.text for c in other.mutated(parent, 20)]
+    b = [c.text for c in second.drawn(50)] + [c.text for c in second.mutated(parent, 20)]
+    assert a == b != [c.text for c in other.drawn(50)] + [c.text for c in other.mutated(parent, 20)]
 
 
 def test_a_mutation_changes_one_to_three_genes_of_its_parent(space):
@@ -83,6 +83,16 @@ def test_a_tight_budget_is_walked_into():
     found = pool.drawn(300)
     assert len(found) == 300 and len({c.text for c in found}) > 150
     _check(space, found, bounds[40])
+
+
+def test_where_no_draw_is_feasible_the_walk_goes_down_until_one_is():
+    space = load_space("tiny")
+    least = min(c.estimate.bound_ms for c in _pool(space).drawn(4000))
+    pool = _pool(space, 0.9 * least)
+    found = pool.drawn(50)
+    assert len(found) == 50
+    _check(space, found, 0.9 * least)
+    assert [c.text for c in pool.drawn(80)][:50] == [c.text for c in found]
 
 
 def test_nothing_feasible_gives_nothing_and_what_is_not_covered_is_left_out():
