@@ -20,6 +20,7 @@ from nas.study import read_journal
 
 pytestmark = pytest.mark.slow
 
+_ONE_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # set to 0 by searches without a cluster, in this process too
 PATIENCE = 300  # seconds; a limit against hanging, wide enough for a machine that is busy with other work
 
 
@@ -31,7 +32,8 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.nodes, self.port = folder, [], _free_port()
-        self.environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        outside = {k: v for k, v in os.environ.items() if k != _ONE_MACHINE}
+        self.environment = {**outside, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         self.environment |= {"RAY_USAGE_STATS_ENABLED": "0", "COLUMNS": "160"}
 
     @property
