@@ -8,7 +8,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from nas.console import make_console
-from nas.run import Run, is_running, open_run
+from nas.run import RUN, Run, is_running, open_run
 from nas.session import known_profile, predictor_of
 from search_spaces.anchor import Anchor, anchor, anchor_names
 from search_spaces.anchor import anchors as all_anchors
@@ -179,20 +179,10 @@ def find_network(what: str, space_name: str, classes: int | None) -> tuple[str, 
     A run's NETWORK is named by its id or as an anchor; without it the best is meant.
     """
     path, space = Path(what), load_space(space_name)
-    folder, _, name = what.partition(":")
-    if name and (Path(folder) / "run.yaml").is_file():
-        run = open_run(Path(folder))
+    run, name = find_run(what)
+    if run:
         task = run.space().task(classes or len(run.config.classes))
-        return f"{name} of {run.name}", _network_of(run, name), run.config.space, task
-    if (path / "run.yaml").is_file():
-        from nas.result import result
-
-        run = open_run(path)
-        found = result(run)
-        if not found["best"]:
-            raise InputError(f"{path} has no best network yet; `nas status {path}` tells how far it is")
-        task = run.space().task(classes or len(run.config.classes))
-        return f"best of {run.name}", Genotype.parse(found["best"]["genotype"]), run.config.space, task
+        return f"{name or 'best'} of {run.name}", _network_of(run, name) if name else _best_of(run), run.config.space, task
     if path.is_file():
         return str(path), read_genotype(path), space.name, space.task(classes or 1000)
     if what not in anchor_names() and (path.is_dir() or "/" in what or path.suffix):
@@ -200,6 +190,23 @@ def find_network(what: str, space_name: str, classes: int | None) -> tuple[str, 
     found_anchor = anchor(what)
     task = Task(found_anchor.task.input, classes or found_anchor.task.classes)
     return f"{found_anchor.name} ({found_anchor.paper})", found_anchor.genotype, space.name, task
+
+
+def find_run(what: str) -> tuple[Run | None, str]:
+    """The run that RUN or RUN:NETWORK names, if it is one, and the name of its network, which may be empty."""
+    if (Path(what) / RUN).is_file():
+        return open_run(Path(what)), ""
+    folder, _, name = what.rpartition(":")
+    return (open_run(Path(folder)), name) if name and (Path(folder) / RUN).is_file() else (None, "")
+
+
+def _best_of(run: Run) -> Genotype:
+    from nas.result import result
+
+    found = result(run)
+    if not found["best"]:
+        raise InputError(f"{run.path} has no best network yet; `nas status {run.path}` tells how far it is")
+    return Genotype.parse(found["best"]["genotype"])
 
 
 def _network_of(run: Run, name: str) -> Genotype:

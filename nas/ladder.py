@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from evaluators.zero_cost import vote
-from nas.study import Memory, Proposal
+from nas.proposal import Proposal
+from nas.study import Memory
 
 _RESAMPLES = 1000
 _FEWEST = 5  # networks, below which a rank correlation says nothing

@@ -5,7 +5,6 @@ A block costs milliseconds when it is met for the first time, and microseconds a
 together from a bank of random stages, which grows as more are drawn: thousands of genotypes share a few hundred blocks.
 """
 
-import hashlib
 import random
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from nas.description import GeneCoder, MakeUp, Row, figures_row
 from nas.estimate import Estimate
+from nas.seeds import seed_from
 from search_spaces.genotype import Genotype
 from search_spaces.registry import Value
 
@@ -150,7 +150,7 @@ class Pool:
     def _stage(self, stage: str, number: int) -> Mapping[str, Value]:
         """Values for all genes of a stage: the bank's version `number` of it."""
         if (stage, number) not in self._bank:
-            rng = random.Random(_hash(self._seed, "stage", stage, number))
+            rng = random.Random(seed_from(self._seed, "stage", stage, number))
             genes = {name: values for name, values in self.space.genes.items() if name.partition(".")[0] == stage}
             self._bank[stage, number] = {name: rng.choice(values) for name, values in genes.items()}
         return self._bank[stage, number]
@@ -171,7 +171,7 @@ class Pool:
     ) -> list[Candidate]:
         """The feasible ones of items start .. start + count of the stream called `key`, which follows from it alone."""
         if key not in self._streams:
-            self._streams[key] = _Stream(random.Random(_hash(self._seed, *key)), [])
+            self._streams[key] = _Stream(random.Random(seed_from(self._seed, *key)), [])
         rng, made = self._streams[key]
         made += self._costed([make(rng, index) for index in range(len(made), start + count)])
         return [c for c in made[start : start + count] if self._fits(c.estimate)]
@@ -187,7 +187,7 @@ class Pool:
         """
         if self._walk is None:
             lowest = sorted(self._streams["random",].made, key=lambda c: c.estimate.bound_ms)[:_LOWEST]
-            self._walk = _Walk(random.Random(_hash(self._seed, "walk")), list(start) or lowest, [], 0)
+            self._walk = _Walk(random.Random(seed_from(self._seed, "walk")), list(start) or lowest, [], 0)
         walk = self._walk
         while len(walk.found) < count and walk.rounds < _ROUNDS + 4 * count // _BATCH:
             steps = self._costed([self.mutate(walk.rng.choice(walk.at).genes, _WALK_GENES, walk.rng) for _ in range(_BATCH)])
@@ -218,7 +218,3 @@ class _Stream(NamedTuple):
 
 def _identity(genes: Mapping[str, Value]) -> tuple[tuple[str, Value], ...]:
     return tuple(sorted(genes.items()))
-
-
-def _hash(*parts: object) -> int:
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8])

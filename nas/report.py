@@ -128,7 +128,7 @@ def _latency(found: dict[str, Any]) -> list[str]:
     ]
     if found["busy"]:
         lines.append(
-            f"The machine was busy: up to {found['busy']['contention']:.0%} slower than quiet, its times too high by as much."
+            f"While this was measured the machine was up to {found['busy']['contention']:.0%} slower than at its quietest."
         )
     if checked := found["bound"]["checked"]:
         over = found["bound"]["over_their_bound"]

@@ -8,9 +8,10 @@ from typing import Any
 from nas.ladder import ladder
 from nas.pareto import front
 from nas.promise import BUSY, Promise
+from nas.proposal import Proposal
 from nas.run import Run
 from nas.standing import best_found, over_seeds, ranking
-from nas.study import Proposal, counts, read_journal
+from nas.study import counts, read_journal
 from search_spaces.anchor import anchor as anchor_named
 
 _MEASURED = (
@@ -55,7 +56,7 @@ def result(run: Run) -> dict[str, Any]:
         "over_budget_when_measured": [
             {"id": i, **{k: m.get(k) for k in ("p50_ms", "p90_ms", "contention", "sessions")}}
             for i, m in measured.items()
-            if not promise.held(m) and not any(e["id"] == i for e in reference)
+            if not promise.held(m) and facts.proposed(i)
         ],
         "reach": memory.notes("reach").get("space"),
         "bound": _bound(memory.notes("checked")),
@@ -173,6 +174,11 @@ class _Facts:
     ) -> None:
         self._trials = {t.genotype.id: t for t in reversed(trials) if t.outcome not in ("rejected", "repeated")}
         self._finals, self._measured, self._tests = finals, measured, tests
+
+    def proposed(self, genotype_id: str) -> bool:
+        """Whether the search proposed it: no anchor, nor what random search found beside it."""
+        trial = self._trials.get(genotype_id)
+        return trial is not None and trial.anchor is None
 
     def network(self, genotype_id: str) -> dict[str, Any]:
         final, measured = self._finals[genotype_id], self._measured.get(genotype_id, {})

@@ -14,6 +14,8 @@ import fcntl
 import os
 import platform
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -30,6 +32,7 @@ from search_spaces.errors import InputError
 from search_spaces.space import SearchSpace, load_space
 
 FORMAT = 2
+RUN = "run.yaml"
 
 
 @dataclass(frozen=True)
@@ -119,27 +122,36 @@ def create(path: Path, config: Config, space_text: str, profile: Path, teacher: 
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{path} exists already; `nas resume {path}` goes on with it, `--run` names another folder")
     run = Run(path, config, datetime.now(UTC).isoformat(timespec="seconds"), versions(), machine())
-    part = path.with_name(f".{path.name}.part")
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        (part / "weights").mkdir(parents=True)
+    with made_whole(path, "run folder") as part:
+        (part / "weights").mkdir()
         (part / "space.yaml").write_text(space_text, encoding="utf-8")
         shutil.copyfile(profile, part / "device.json")
         if teacher:
             teacher.place(part / TEACHER)
-        (part / "run.yaml").write_text(_dump(run), encoding="utf-8")
+        (part / RUN).write_text(_dump(run), encoding="utf-8")
+    return run
+
+
+@contextmanager
+def made_whole(path: Path, what: str) -> Iterator[Path]:
+    """A folder to be filled, which then becomes `path`: whole, or not there. Raises InputError when it cannot be written."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
+        yield part
         if path.exists():
             path.rmdir()
         part.rename(path)
     except OSError as error:
+        raise InputError(f"cannot make the {what} {path}: {error.strerror}") from None
+    finally:
         shutil.rmtree(part, ignore_errors=True)
-        raise InputError(f"cannot make the run folder {path}: {error.strerror}") from None
-    return run
 
 
 def open_run(path: Path) -> Run:
     """The run in a folder; raises InputError when there is none, it is damaged, or another version made it."""
-    file = path / "run.yaml"
+    file = path / RUN
     if not file.is_file():
         raise InputError(f"{path} is not a run folder: it has no run.yaml{_runs_beside(path)}")
     data = resources.parse_yaml(file.read_text(encoding="utf-8", errors="replace"), str(file))

@@ -18,9 +18,11 @@ from nas.estimate import Estimate, uncovered
 from nas.jobs import Executor, Job, Setting
 from nas.meter import LocalMeter, Meter
 from nas.promise import BUSY, CHECK_EVERY, SESSIONS, Promise, growth, tail
+from nas.proposal import Proposal
 from nas.run import Run
+from nas.seeds import training_seed
 from nas.standing import along_front, best_found, contenders, over_seeds, ranking
-from nas.study import Proposal, Study, training_seed
+from nas.study import Study
 from nas.trainings import Proposals, Retrainings
 from nas.view import View
 from search_spaces.errors import InputError
@@ -177,14 +179,18 @@ class Search:
 
     def _corrected(self) -> float:
         """The correction of the bound, from the journal alone: what was checked, and what was over the budget at the end."""
-        measured = self._study.notes("measured").items()
         scored = [*self._study.notes("checked").values()]
-        scored += [m for i, m in measured if i not in self._anchors and not self._promise.held(m) and "score" in m]
+        scored += [m for m in self._measured() if not self._promise.held(m) and "score" in m]
         return growth((s["score"] for s in scored), self._config.confidence)
+
+    def _measured(self) -> list[dict[str, Any]]:
+        """The records of networks that the search proposed: neither anchors nor what random search found beside it."""
+        proposed = {t.genotype.id for t in self._study.trials() if t.anchor is None}
+        return [m for i, m in self._study.notes("measured").items() if i in proposed - self._anchors.keys()]
 
     def _search_further(self) -> bool:
         """Once, when all that was found is over the budget as measured: as many further trials as finalists are wanted."""
-        over = [m for i, m in self._study.notes("measured").items() if i not in self._anchors]
+        over = self._measured()
         late = self._deadline is not None and time.monotonic() >= self._deadline
         if self._study.notes("further") or self._study.notes("ended") or not over or late:
             return False
@@ -310,7 +316,7 @@ class Search:
         found = {g.id: self._judged(g, stage, wanted) for g in genotypes}
         busy = max((m["contention"] for m in found.values()), default=0.0)
         if busy > BUSY:
-            self._view.say(f"The machine was busy while this was measured: up to {busy:.0%} slower than when it is quiet.")
+            self._view.say(f"While this was measured the machine was up to {busy:.0%} slower than at its quietest.")
         self._set_growth(self._corrected())
         return found
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from nas.pareto import front
 from nas.promise import Promise
-from nas.study import Proposal
+from nas.proposal import Proposal
 
 Record = Mapping[str, Any]
 

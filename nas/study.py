@@ -1,23 +1,15 @@
 """The study: asks Optuna for genotypes, lets only feasible and new ones through, and keeps all that is learnt.
 
-Beside the samplers the only module that knows Optuna. Every proposal is a trial in the journal, with its genotype, figures
-and outcome:
-
-    rejected   its predicted upper bound is over the budget, or the device profile does not cover it; it was never trained
-    repeated   the same network came up before; answered from memory
-    running    being trained
-    trained    trained to the end, or `stopped` early by successive halving
-    failed     could not be trained; the reason is kept
+Beside the samplers and nas.proposal the only module that knows Optuna. Every proposal is a trial in the journal, with its
+genotype, figures and outcome.
 
 Each proposal comes from a sampler made anew with a seed of its own, so that what is asked depends on the journal alone
 and a resumed search goes on as if it had not been interrupted.
 """
 
-import hashlib
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,36 +21,14 @@ from nas import samplers
 from nas.estimate import Estimate
 from nas.journal import Journal
 from nas.pool import Pool, Space
+from nas.proposal import Proposal, proposals, read
+from nas.seeds import seed_from
 from search_spaces.anchor import Anchor
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 
 MAIN = "nas"  # the name of the search in its journal
 MOST_REFUSALS = 1000  # asks in a row without a feasible new genotype: the space is exhausted within the budget
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A proposal and what became of it. `accuracies` are validation accuracies after each epoch, 0..1."""
-
-    number: int
-    origin: str
-    genotype: Genotype
-    estimate: Estimate
-    outcome: str
-    reason: str
-    accuracies: tuple[float, ...]
-    seconds: float
-
-    @property
-    def accuracy(self) -> float:
-        """The last validation accuracy."""
-        return self.accuracies[-1]
-
-    @property
-    def anchor(self) -> str | None:
-        """The anchor's name, or None for a genotype that the search proposed."""
-        return self.origin.removeprefix("anchor:") if self.origin.startswith("anchor:") else None
 
 
 class Study:
@@ -92,13 +62,13 @@ class Study:
 
     def beside(self, name: str, sampler: str) -> "Study":
         """Another study in the same journal, with the same gate and a seed of its own."""
-        seed = _hash(self._seed, name)
+        seed = seed_from(self._seed, name)
         settings = (self._space, self._estimate, self._budget_ms, sampler, seed, self._cost, self._reduction, name)
         return Study(self._storage, *settings)
 
     def trials(self) -> list[Proposal]:
         """Every proposal so far, in order."""
-        return _memory(self._study).trials
+        return proposals(self._study)
 
     def seed_anchor(self, anchor: Anchor) -> Proposal | None:
         """Enters an anchor as a trial, with its genes when the space contains it; None if it was entered before."""
@@ -127,7 +97,7 @@ class Study:
         """The next feasible new genotype to train, or None when none turned up in a thousand proposals."""
         for _ in range(MOST_REFUSALS):
             number = len(self._study.get_trials(deepcopy=False))
-            self._study.sampler = samplers.make(self._sampler, self._pool, _hash(self._seed, number))
+            self._study.sampler = samplers.make(self._sampler, self._pool, seed_from(self._seed, number))
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 trial = self._study.ask()
@@ -230,7 +200,7 @@ class Study:
         return self._study.get_trials(deepcopy=False)[number]
 
     def _trial(self, number: int) -> Proposal:
-        return _read(self._frozen(number))
+        return read(self._frozen(number))
 
 
 @dataclass(frozen=True)
@@ -254,7 +224,7 @@ def read_journal(path: Path, name: str = MAIN) -> Memory:
 
 
 def _memory(study: optuna.Study) -> Memory:
-    return Memory([_read(t) for t in study.get_trials(deepcopy=False) if "outcome" in t.user_attrs], study.user_attrs)
+    return Memory(proposals(study), study.user_attrs)
 
 
 def counts(trials: Iterable[Proposal]) -> dict[str, int]:
@@ -292,32 +262,3 @@ def _attributes(origin: str, genotype: Genotype, estimate: Estimate, outcome: st
         "reason": reason,
         "outcome": outcome,
     }
-
-
-def _read(trial: FrozenTrial) -> Proposal:
-    known = trial.user_attrs
-    return Proposal(
-        number=trial.number,
-        origin=known["origin"],
-        genotype=_genotype(known["genotype"], trial.number),
-        estimate=Estimate.from_json(known),
-        outcome=known["outcome"],
-        reason=known["reason"],
-        accuracies=tuple(value for _, value in sorted(trial.intermediate_values.items())),
-        seconds=known.get("seconds", 0.0),
-    )
-
-
-@lru_cache(maxsize=10_000)
-def _genotype(text: str, number: int) -> Genotype:
-    return Genotype.parse(text, f"journal, trial {number}")
-
-
-def _hash(*parts: object) -> int:
-    """A seed that follows from its parts."""
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4])
-
-
-def training_seed(seed: int, genotype: Genotype, stage: str) -> int:
-    """The seed of one training: it follows from the run's seed, the genotype and the stage, not from order or worker."""
-    return _hash(seed, genotype.text, stage)

@@ -10,7 +10,6 @@ result.json export/   the result, and the files to deploy
 """
 
 import json
-import shutil
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,8 +21,9 @@ from rich.console import Console
 from evaluators.training.recipe import Recipe, load_recipe, recipe_of
 from evaluators.training.weights import GENOTYPE, WEIGHTS, load_network, save_weights
 from nas.console import make_console
+from nas.describe import find_run
 from nas.export import Trained, export_trained
-from nas.run import Lock, is_running, machine, open_run, versions
+from nas.run import Lock, is_running, machine, made_whole, versions
 from nas.teacher import TEACHER, Teacher, find_teacher
 from nas.view import ConsoleView
 from search_spaces import resources
@@ -153,9 +153,9 @@ def open_plan(folder: Path) -> Plan:
 
 def _data(what: str, data: str | None, train_size: int | None) -> tuple[str, int | None]:
     """Data set and size, as given, or those of the run whose network is trained."""
-    if data is None and (Path(what) / "run.yaml").is_file():
-        config = open_run(Path(what)).config
-        return config.data, train_size or config.train_size
+    run, _ = find_run(what) if data is None else (None, "")
+    if run:
+        return run.config.data, train_size or run.config.train_size
     return data or "fashion-mnist-small", train_size
 
 
@@ -168,21 +168,12 @@ def _check_free(folder: Path) -> None:
 
 def _create(folder: Path, plan: Plan, genotype: Genotype, teacher: Teacher | None) -> None:
     """The folder, with all that a resumption needs, whole or not there."""
-    part = folder.with_name(f".{folder.name}.part")
     facts = {"format": FORMAT, "machine": machine(), "versions": versions(), "plan": asdict(plan)}
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+    with made_whole(folder, "folder") as part:
         (part / GENOTYPE).write_text(genotype.text, encoding="utf-8")
         (part / PLAN).write_text(yaml.safe_dump(facts, sort_keys=False), encoding="utf-8")
         if teacher:
             teacher.place(part / TEACHER)
-        if folder.exists():
-            folder.rmdir()
-        part.rename(folder)
-    except OSError as error:
-        shutil.rmtree(part, ignore_errors=True)
-        raise InputError(f"cannot make the folder {folder}: {error.strerror}") from None
 
 
 def _work(console: Console, folder: Path, plan: Plan, dataset: "Dataset") -> None:

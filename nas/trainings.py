@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from nas.jobs import Job, Progress
+from nas.proposal import Proposal
 from nas.run import Config
+from nas.seeds import training_seed
 from nas.standing import ranking
-from nas.study import MOST_REFUSALS, Proposal, Study, training_seed
+from nas.study import MOST_REFUSALS, Study
 from nas.view import View
 
 

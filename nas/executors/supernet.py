@@ -5,7 +5,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from evaluators.data.dataset import UnreadablePicture
 from evaluators.supernet.supernet import Supernet
 from evaluators.training.batches import Pictures
 from evaluators.training.loop import TrainingFailed, training_device
@@ -45,8 +44,6 @@ class SupernetExecutor:
             start, genotype = perf_counter(), Genotype.parse(job.genotype)
             try:
                 self._supernet.space.encode(genotype)
-            except UnreadablePicture:
-                raise  # no fault of the candidate
             except InputError as error:
                 source.failed(job, f"the supernet cannot score it: {error}")
                 continue

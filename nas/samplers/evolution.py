@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import optuna
 
 from nas.pool import Pool
-from nas.samplers._genes import GeneSampler, Seen
+from nas.proposal import Proposal
+from nas.samplers._genes import GeneSampler
 from search_spaces.registry import Value
 
 _POPULATION, _TOURNAMENT = 24, 8  # for tens to hundreds of trainings; the paper's 100 and 25 are for thousands
@@ -15,7 +16,7 @@ _STARTUP = 12  # random proposals, the anchors that the space contains among the
 class Evolution(GeneSampler):
     """One gene of the winner of a tournament among the last trained trials is changed."""
 
-    def propose(self, seen: Sequence[Seen], cost: str | None) -> Mapping[str, Value]:
+    def propose(self, seen: Sequence[Proposal], cost: str | None) -> Mapping[str, Value]:
         alive = [s for s in seen if s.outcome in ("trained", "stopped") and s.genes][-_POPULATION:]
         if len(alive) < _STARTUP:
             return {}

@@ -18,7 +18,8 @@ from nas.description import at_usual_distance, stacked, standardised
 from nas.gaussian_process import GaussianProcess
 from nas.pareto import front
 from nas.pool import Candidate, Pool
-from nas.samplers._genes import GeneSampler, Seen
+from nas.proposal import Proposal
+from nas.samplers._genes import GeneSampler
 from search_spaces.registry import Value
 
 Array = NDArray[np.float64]
@@ -35,12 +36,12 @@ _STARTUP_DRAWS = 16  # of which the largest is proposed
 class _Evidence:
     """Trials that were trained, and what accuracy each is taken to have when trained to the end."""
 
-    trials: list[Seen]
+    trials: list[Proposal]
     accuracies: Array
 
 
 class Surrogate(GeneSampler):
-    def propose(self, seen: Sequence[Seen], cost: str | None) -> Mapping[str, Value]:
+    def propose(self, seen: Sequence[Proposal], cost: str | None) -> Mapping[str, Value]:
         known = {s.genotype.text for s in seen if s.outcome != "rejected"}
         evidence = _evidence(seen)
         if len(evidence.trials) < _STARTUP:
@@ -51,7 +52,7 @@ class Surrogate(GeneSampler):
             return {}
         return pool[int(np.argmax(self._gains(pool, seen, evidence, cost)))].genes
 
-    def _candidates(self, seen: Sequence[Seen], evidence: _Evidence, cost: str | None) -> list[Candidate]:
+    def _candidates(self, seen: Sequence[Proposal], evidence: _Evidence, cost: str | None) -> list[Candidate]:
         """At random, mutations of the best, and crossings of the best with the next best; every genotype once."""
         found = self._pool.drawn(min(_MOST_DRAWN, _DRAWN + _DRAWN_A_TRIAL * len(evidence.trials)))
         parents = _parents(evidence, cost)
@@ -62,7 +63,7 @@ class Surrogate(GeneSampler):
             found += self._pool.crossed(parents[0].genes, other.genes, _CROSSINGS)
         return list({c.text: c for c in found}.values())
 
-    def _gains(self, pool: Sequence[Candidate], seen: Sequence[Seen], evidence: _Evidence, cost: str | None) -> Array:
+    def _gains(self, pool: Sequence[Candidate], seen: Sequence[Proposal], evidence: _Evidence, cost: str | None) -> Array:
         running = [s for s in seen if s.outcome == "running"]
         items = [*pool, *(self._pool.trial(s.genes, s.genotype, s.estimate) for s in [*evidence.trials, *running])]
         views = (
@@ -84,7 +85,7 @@ class Surrogate(GeneSampler):
         return _area_gained(mean, deviation, costs, np.array(points), levels)
 
 
-def _evidence(seen: Sequence[Seen]) -> _Evidence:
+def _evidence(seen: Sequence[Proposal]) -> _Evidence:
     """Trials with an accuracy: one that was stopped early is credited with what the others gained from there on.
 
     Outliers far below the rest are raised to the lower fence (Tukey): how bad a bad network is says nothing of the good.
@@ -102,11 +103,11 @@ def _evidence(seen: Sequence[Seen]) -> _Evidence:
     return _Evidence(usable + failed, accuracies)
 
 
-def _later_gain(trained: Sequence[Seen], epochs: int) -> float:
+def _later_gain(trained: Sequence[Proposal], epochs: int) -> float:
     return statistics.median([s.accuracies[-1] - s.accuracies[min(epochs, len(s.accuracies)) - 1] for s in trained] or [0.0])
 
 
-def _parents(evidence: _Evidence, cost: str | None) -> list[Seen]:
+def _parents(evidence: _Evidence, cost: str | None) -> list[Proposal]:
     """The best that have genes; with a second objective those of the Pareto front come first."""
     order = list(np.argsort(-evidence.accuracies, kind="stable"))
     if cost is not None:

@@ -132,8 +132,7 @@ def test_the_gained_area_is_the_mean_over_draws_of_the_area_itself():
 def test_a_trial_stopped_early_is_credited_with_what_the_others_gained(tmp_path):
     study = _study(tmp_path / "a", "random")
     _go_on(study, 12)
-    seen = [module.Seen(t.number, {}, t.genotype, t.estimate, t.outcome, t.accuracies) for t in study.trials()]
-    evidence = module._evidence(seen)
+    evidence = module._evidence(study.trials())
     for trial, accuracy in zip(evidence.trials, evidence.accuracies, strict=True):
         credit = 0.05 if trial.outcome == "stopped" else 0.0
         assert accuracy >= trial.accuracies[-1] + credit - 1e-9

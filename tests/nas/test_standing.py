@@ -9,8 +9,9 @@ from nas.estimate import Estimate
 from nas.ladder import ladder
 from nas.pareto import front
 from nas.promise import Promise
+from nas.proposal import Proposal
 from nas.standing import along_front, best_found, contenders, over_seeds, ranking
-from nas.study import Memory, Proposal
+from nas.study import Memory
 from search_spaces.genotype import Genotype
 
 PROMISE = Promise(10.0)
@@ -19,7 +20,7 @@ HELD, OVER = {"p50_ms": 5.0, "held": True, "retrained": True}, {"p50_ms": 12.0, 
 
 def _trial(number, ms, accuracies, outcome="trained"):
     genotype = Genotype.parse(f"conv {number + 1}/1\nhead")
-    return Proposal(number, "search", genotype, Estimate(ms, ms, 1, 10 + number), outcome, "", tuple(accuracies), 1.0)
+    return Proposal(number, "search", {}, genotype, Estimate(ms, ms, 1, 10 + number), outcome, "", tuple(accuracies), 1.0)
 
 
 points = st.lists(st.tuples(st.floats(0.5, 50), st.floats(0, 1)), min_size=1, max_size=20)

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from nas.estimate import Estimate, uncovered
-from nas.study import Study, counts, read_journal, training_seed
+from nas.seeds import training_seed
+from nas.study import Study, counts, read_journal
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space

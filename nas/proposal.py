@@ -1,0 +1,72 @@
+"""A proposal of the search and what became of it, as Optuna's journal keeps it.
+
+rejected   its predicted upper bound is over the budget, or the device profile does not cover it; it was never trained
+repeated   the same network came up before; answered from memory
+running    being trained
+trained    trained to the end, or `stopped` early by successive halving
+failed     could not be trained; the reason is kept
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from nas.estimate import Estimate
+from search_spaces.genotype import Genotype
+from search_spaces.registry import Value
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Trial `number`: `genes` are the active ones, none for an anchor outside the space; `accuracies` are validation
+    accuracies after each epoch, 0..1.
+    """
+
+    number: int
+    origin: str
+    genes: Mapping[str, Value]
+    genotype: Genotype
+    estimate: Estimate
+    outcome: str
+    reason: str
+    accuracies: tuple[float, ...]
+    seconds: float
+
+    @property
+    def accuracy(self) -> float:
+        """The last validation accuracy."""
+        return self.accuracies[-1]
+
+    @property
+    def anchor(self) -> str | None:
+        """The anchor's name, or None for a genotype that the search proposed."""
+        return self.origin.removeprefix("anchor:") if self.origin.startswith("anchor:") else None
+
+
+def proposals(study: optuna.Study) -> list[Proposal]:
+    """Every proposal of a study, in order, but for those that were cut off while being written."""
+    return [read(trial) for trial in study.get_trials(deepcopy=False) if "outcome" in trial.user_attrs]
+
+
+def read(trial: FrozenTrial) -> Proposal:
+    """A trial that was written whole."""
+    known = trial.user_attrs
+    return Proposal(
+        number=trial.number,
+        origin=known["origin"],
+        genes=trial.params,
+        genotype=_genotype(known["genotype"], trial.number),
+        estimate=Estimate.from_json(known),
+        outcome=known["outcome"],
+        reason=known["reason"],
+        accuracies=tuple(value for _, value in sorted(trial.intermediate_values.items())),
+        seconds=known.get("seconds", 0.0),
+    )
+
+
+@lru_cache(maxsize=10_000)
+def _genotype(text: str, number: int) -> Genotype:
+    return Genotype.parse(text, f"journal, trial {number}")
