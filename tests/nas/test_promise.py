@@ -238,6 +238,22 @@ def test_a_further_search_is_made_once(searched):
     assert found["counts"]["trained"] <= 4
 
 
+def test_what_random_search_found_beside_it_does_not_count_as_over(search):
+    runs = []
+
+    def proposed(name):
+        return any(t.genotype.id == name for t in read_journal(runs[0].journal).trials)
+
+    meter = Meter(lambda name: 5.0 if proposed(name) else BUDGET + 1, lambda _: 1.0)
+    made, run, _ = search(meter, baseline=True, trials=3)
+    runs.append(run)
+    made.run()
+    found, measured = result(run), read_journal(run.journal).notes("measured")
+    assert any(m["p50_ms"] > BUDGET for i, m in measured.items() if not proposed(i))
+    assert found["over_budget_when_measured"] == [] and found["further_search"] is None
+    assert made._corrected() == 1.0
+
+
 def test_no_further_search_when_the_time_is_over(searched):
     found, _, _ = searched(Meter(lambda _: BUDGET + 1), trials=2, seconds=1e-9)
     assert found["further_search"] is None and found["ended"] == "the time was over"

@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 
 from evaluators.data import load
 from evaluators.training.loop import Training
+from nas.result import result
 from nas.search import Search
 from search_spaces.genotype import Genotype
 
@@ -144,16 +145,17 @@ def test_an_anchor_that_teaches_is_trained_first_and_once(train, nas_here, asked
     assert found["distilled_from"] == "shufflenet_v2:0.5" and len(found["teacher_epochs"]) == 1
 
 
-def test_a_runs_best_network_is_trained_on_its_data(made_run, nas_here, workshop, tmp_path):
+@pytest.mark.parametrize("named", [False, True])
+def test_a_runs_network_is_trained_on_its_data(named, made_run, nas_here, workshop, tmp_path):
     run = made_run(trials=2, sampler="random")
     dataset = load(run.config.data, size=16)
     Search(run, dataset, Predictor(), Executor, View(), Meter(lambda _: 5.0)).run()
-    code, _, err = nas_here("train", run.path, "--recipe", workshop / "quick.yaml", "--epochs", 1, "--to", "out")
+    best = result(run)["best"]
+    what = f"{run.path}:{best['anchor'] or best['id']}" if named else run.path
+    code, _, err = nas_here("train", what, "--recipe", workshop / "quick.yaml", "--epochs", 1, "--to", "out")
     assert code == 0, err
     found = json.loads((tmp_path / "out" / "result.json").read_text())
-    from nas.result import result
-
-    assert found["genotype"] == result(run)["best"]["genotype"] and found["data"] == run.config.data
+    assert found["genotype"] == best["genotype"] and found["data"] == run.config.data
     assert found["deployment_input"] == [3, 16, 16]
 
 

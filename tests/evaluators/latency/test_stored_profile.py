@@ -11,8 +11,8 @@ from search_spaces.space import load_space
 from search_spaces.task import Task
 
 PROFILE = Path(__file__).parents[2] / "data" / "profile_mobile.json"
-# 5.6 % and 19 of these 22 networks, which were measured at a load of 19; without the times of single kernels 8 % and 17.
-MOST_ERROR, LEAST_WITHIN_10 = 0.058, 0.86
+# 5.6 % and 20 of these 22 networks, which were measured at a load of 19; without the times of single kernels 8 % and 17.
+MOST_ERROR, LEAST_WITHIN_10 = 0.058, 0.9
 
 
 @pytest.fixture(scope="module")
