@@ -28,10 +28,11 @@ from scipy.stats import spearmanr
 from sklearn.ensemble import RandomForestRegressor
 
 from evaluators.cost import BlockCost, block_costs, cost
+from evaluators.latency.exporting import Order, writers
 from evaluators.latency.kernels import LOWERING, Size, lowered_blocks, total_kernels
 from evaluators.latency.measure import Measurement
 from evaluators.latency.predictor import Predictor
-from evaluators.latency.profile import FIT, VERIFY, Chosen, MeasuredNetwork, Profile, load_profile, write_network
+from evaluators.latency.profile import FIT, MeasuredNetwork, Profile, load_profile
 from evaluators.latency.relower import relowered
 from evaluators.latency.remeasure import Bench, measure_here
 from evaluators.latency.runtime import Graph, load_runtime
@@ -134,14 +135,13 @@ def _unseen(space: SearchSpace, profile: Profile, count: int, seed: int) -> list
 def _measure(networks: Sequence[Network], profile: Profile, space: SearchSpace, seconds: float) -> list[Measurement]:
     code, bench, found = load_runtime(profile.device.runtime), Bench.of(profile, space.name), []
     order = random.Random(0).sample(range(len(networks)), len(networks))
-    for start in range(0, len(order), _GROUP):
-        group = order[start : start + _GROUP]
-        with tempfile.TemporaryDirectory() as folder:
-            paths = [Path(folder) / f"{i}{code.SUFFIX}" for i in group]
-            for i, path in zip(group, paths, strict=True):
-                write_network(Chosen(networks[i][0], networks[i][1].classes, VERIFY), networks[i][1].input, code, path)
-            found += list(zip(group, measure_here(paths, seconds * len(group) / len(order), bench), strict=True))
-        print(f"measured {len(found)} of {len(order)}", flush=True)
+    with writers(bench.runtime, len(networks)) as write:
+        for start in range(0, len(order), _GROUP):
+            group = order[start : start + _GROUP]
+            with tempfile.TemporaryDirectory() as folder:
+                paths = list(write([Order(*networks[i], Path(folder) / f"{i}{code.SUFFIX}") for i in group]))
+                found += list(zip(group, measure_here(paths, seconds * len(group) / len(order), bench), strict=True))
+            print(f"measured {len(found)} of {len(order)}", flush=True)
     return [measurement for _, measurement in sorted(found, key=lambda entry: entry[0])]
 
 

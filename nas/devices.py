@@ -206,19 +206,18 @@ def _timed_again(
     """Milliseconds and spread of each network now, and the reference's quiet milliseconds."""
     import random
 
+    from evaluators.latency.exporting import write_network
     from evaluators.latency.measure import load_reference, quietest, sample_rounds, summarise
-    from evaluators.latency.profile import Chosen, write_network
     from evaluators.latency.runtime import load_runtime
     from search_spaces.genotype import Genotype
+    from search_spaces.task import Task
 
     code, threads, runs = load_runtime(profile.device.runtime), profile.device.threads, []
     with tempfile.TemporaryDirectory() as folder:
         for i, network in enumerate(chosen):
             report(0.3 * i / len(chosen), "exporting networks")
             path = Path(folder) / f"{i}{code.SUFFIX}"
-            write_network(
-                Chosen(Genotype.parse(network.genotype), network.classes, network.split), calibration.input, code, path
-            )
+            write_network(Genotype.parse(network.genotype), Task(calibration.input, network.classes), code, path)
             runs.append(code.load(path, threads))
     reference = load_reference(code, threads)
     samples = sample_rounds(runs, reference, _CHECK_S, random.Random(0), lambda part, what: report(0.3 + 0.7 * part, what))

@@ -13,6 +13,7 @@ from evaluators.data import Dataset
 from evaluators.latency.predictor import Prediction, Predictor
 from evaluators.latency.profile import load_profile
 from evaluators.latency.remeasure import Bench
+from evaluators.processors import processors
 from evaluators.training.weights import GENOTYPE, WEIGHTS, load_network
 from nas.estimate import Estimate, uncovered
 from nas.jobs import Executor, Job, Setting
@@ -410,7 +411,7 @@ class Search:
         self._for_training().run(source)
 
     def _setting(self) -> Setting:
-        return Setting(self._train, self._dataset, max(1, _cpus() // (self._config.workers or 1)))
+        return Setting(self._train, self._dataset, max(1, processors() // (self._config.workers or 1)))
 
     def _note_time(self) -> None:
         self._study.note(f"session:{self._session}", {"seconds": round(time.monotonic() - self._started, 1)})
@@ -418,9 +419,3 @@ class Search:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _cpus() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from evaluators.processors import processors
 from nas import samplers
 from nas.console import make_console
 from nas.promise import Promise, tail
@@ -97,7 +98,7 @@ def start(
         cost=cost,
         final_seeds=final_seeds,
         baseline=baseline,
-        workers=workers or (None if address else _cpus()),
+        workers=workers or (None if address else processors()),
         address=address,
         anchors=[name for name in space.anchors if name in {anchor(a).name for a in anchors}],
         recipe=chosen,
@@ -329,15 +330,25 @@ def load_data(console: Console, data: str, size: int | None, largest: int, downl
 
 
 def _check_address(address: str) -> None:
-    """Raises InputError unless something listens at HOST:PORT: Ray itself would try for minutes."""
+    """Raises InputError unless something at HOST:PORT greets as a head of Ray does: Ray itself would try for minutes."""
     match = re.fullmatch(r"(.+):([0-9]{1,5})", address)
     if not match or "/" in address:
         raise InputError(f'"{address}" is not HOST:PORT of a Ray cluster, such as 10.0.0.1:6379')
     try:
-        socket.create_connection((match[1], int(match[2])), timeout=5).close()
-    except (OSError, OverflowError) as error:
+        with socket.create_connection((match[1], int(match[2])), timeout=5) as connection:
+            greets = os.environ.get("RAY_USE_TLS") == "1" or _greets(connection)
+        error = None if greets else "what listens there is no head of a Ray cluster"
+    except (OSError, OverflowError) as problem:
+        error = str(problem)
+    if error:
         hint = "`ray start --head` on that machine starts one and prints its address"
-        raise InputError(f"no Ray cluster answers at {address} ({error}); {hint}") from None
+        raise InputError(f"no Ray cluster answers at {address} ({error}); {hint}")
+
+
+def _greets(connection: socket.socket) -> bool:
+    """Whether the other side opens an HTTP/2 connection, as gRPC does: its first frame is of type SETTINGS (RFC 9113, 3.4)."""
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+    return connection.recv(9)[3:4] == b"\x04"
 
 
 def space_text(name_or_path: str) -> str:
@@ -350,7 +361,3 @@ def absolute(data: str) -> str:
     """The data's spec with its path absolute, so that a run can be resumed from anywhere."""
     name, colon, path = data.partition(":")
     return f"{name}:{Path(path).expanduser().resolve()}" if colon else name
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

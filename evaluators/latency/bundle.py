@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from evaluators.latency.bench import FORMAT
+from evaluators.latency.exporting import Order, writers
 from evaluators.latency.measure import REFERENCE, Sample, write_reference
 from evaluators.latency.profile import (
     FIT,
@@ -22,12 +23,12 @@ from evaluators.latency.profile import (
     calibrated,
     choose_networks,
     with_space,
-    write_network,
 )
 from evaluators.latency.runtime import Clock, load_runtime
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.space import SearchSpace
+from search_spaces.task import Task
 
 RUNTIME = "onnxruntime_cpu"
 MANIFEST, SCRIPT = "manifest.json", "bench.py"
@@ -47,12 +48,15 @@ def write_bundle(
     reference = folder / f"reference{code.SUFFIX}"
     write_reference(code, reference)
     entries = []
-    for i, network in enumerate(chosen):
-        progress(i / len(chosen), "exporting networks")
-        path = folder / "networks" / f"{i:03d}{code.SUFFIX}"
-        write_network(network, space.input, code, path)
-        about = {"genotype": network.genotype.text, "classes": network.classes, "split": network.split}
-        entries.append(_file(path, folder) | about)
+    orders = [
+        Order(network.genotype, Task(space.input, network.classes), folder / "networks" / f"{i:03d}{code.SUFFIX}")
+        for i, network in enumerate(chosen)
+    ]
+    with writers(RUNTIME, len(orders)) as write:
+        for network, path in zip(chosen, write(orders), strict=True):
+            about = {"genotype": network.genotype.text, "classes": network.classes, "split": network.split}
+            entries.append(_file(path, folder) | about)
+            progress(len(entries) / len(chosen), "exporting networks")
     manifest = {
         "format": FORMAT,
         "space": space.name,

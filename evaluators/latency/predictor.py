@@ -6,8 +6,11 @@ The other needs end-to-end times only: it is linear in each kernel class's count
 roofline whose slopes, none negative, are fitted to the profile's fit networks; relative errors are minimised, and the slopes
 are drawn towards a rough common machine, scaled to the device's speed, as strongly as cross-validation on the fit networks
 allows. The verify networks choose between the two and their mean: the model of kernels, plain before bent, as it is better on
-networks unlike those measured, unless another is clearly better here. They also give `quality` and the bound: one-sided
-split conformal prediction (Vovk et al., "Algorithmic Learning in a Random World", 2005).
+networks unlike those measured, unless another is clearly better here. They also give `quality`.
+
+The bound is one-sided conformal prediction, its scores those of the verify networks and, out of fold, of the fit networks
+(Vovk, "Cross-conformal predictors", 2015; CV+ of Barber et al., arXiv:1905.02928): with the two dozen verify networks alone
+it is the largest of their scores, which another draw of networks would put far off.
 """
 
 import math
@@ -32,11 +35,9 @@ Array = NDArray[np.float64]
 Totals = Mapping[str, tuple[int, ...]]
 
 MOST_EXTRAPOLATED = 0.1
-# The share of the kernel model in the prediction (the class sums have the rest), and whether its sum is bent: the verify
-# networks choose, the first that does.
-_CHOICES = ((0.9, False), (0.9, True), (0.5, False), (0.5, True), (0.0, False))
 _OVERHEAD = "network"  # the class of what is paid once a run
 _FOLDS = 9
+_BOUND_FOLDS = 6
 _STRENGTHS = tuple(float(s) for s in np.geomspace(1e-4, 1.0, 13))
 _TOLERANCE = 1.1  # the strongest prior, and the first choice, is taken whose error is within this factor of the least
 
@@ -75,6 +76,17 @@ class UncoveredError(InputError):
     """A network has an operation that no network had which the predictor was fitted to."""
 
 
+class _Choice(NamedTuple):
+    """The share of the kernel model in the prediction, the class sums have the rest, and whether its sum is bent."""
+
+    share: float
+    bent: bool
+
+
+# The verify networks choose, the first that does.
+_CHOICES = (_Choice(0.9, False), _Choice(0.9, True), _Choice(0.5, False), _Choice(0.5, True), _Choice(0.0, False))
+
+
 class _Block(NamedTuple):
     """Milliseconds of a block by the model of kernels, those of them in kernels beyond the timed ones, and by class sums."""
 
@@ -98,19 +110,13 @@ class Predictor:
         self._calibration = profile.calibration(space_name)
         self._task = Task(self._calibration.input, 0)
         self._graph = load_runtime(profile.device.runtime).GRAPH
-        fit, self._verify = self._measured(FIT), self._measured(VERIFY)
+        self._fit, self._verify = self._measured(FIT), self._measured(VERIFY)
         _check_enough(len(self._verify), confidence, self._where)
-        totals = [self._totals(n) for n in fit]
-        self._kinds = (_OVERHEAD, *sorted({kind for t in totals for kind in t} - {_OVERHEAD}))
+        self._models = _Models(self._fit, timed=all(n.kernel_times for n in self._verify))
         self._blocks: dict[tuple[Any, ...], _Block] = {}
-        prior = np.concatenate([_prior(kind) for kind in self._kinds])
-        self._weights = _fit(np.stack([self._row(t) for t in totals]), np.array([n.ms for n in fit]), prior)
-        self._overhead = self._ms({_OVERHEAD: _ONCE})
-        self._kernels = _kernel_model(fit) if all(n.kernel_times for n in self._verify) else None
-        self._share, self._bent = 0.0, False
-        self._usable = tuple(n for n in self._verify if self._covers(n))
+        self._usable = tuple(n for n in self._verify if self._models.cover(n))
         _check_enough(len(self._usable), confidence, self._where)
-        self._ratios = self._chosen_ratios()
+        self._choice, self._ratios = self._chosen()
 
     def _measured(self, split: str) -> tuple[MeasuredNetwork, ...]:
         networks = self._calibration.split(split)
@@ -118,28 +124,19 @@ class Predictor:
             return networks
         return tuple(relowered(network, self._calibration.input, self._graph) for network in networks)
 
-    def _covers(self, network: MeasuredNetwork) -> bool:
-        timed = {kind for kind, _, _ in network.kernel_times}
-        return set(self._totals(network)) <= set(self._kinds) and (not self._kernels or timed <= self._kernels.kinds)
-
-    def _chosen_ratios(self) -> Array:
-        """Measured / predicted of the verify networks, after the choice that suits them is made."""
-        ratios: dict[tuple[float, bool], Array] = {}
-        for choice in _CHOICES if self._kernels else _CHOICES[-1:]:
-            self._share, self._bent = choice
-            ratios[choice] = np.array([n.ms / self.of_measured(n) for n in self._usable])
+    def _chosen(self) -> tuple[_Choice, Array]:
+        """The choice that suits the verify networks, and measured / predicted of them with it."""
+        ratios = {
+            choice: np.array([n.ms / self._models.of_measured(n, choice) for n in self._usable])
+            for choice in (_CHOICES if self._models.kernels else _CHOICES[-1:])
+        }
         errors = {choice: float(np.sqrt(np.mean((1 / found - 1) ** 2))) for choice, found in ratios.items()}
         chosen = next(choice for choice, error in errors.items() if error <= _TOLERANCE * min(errors.values()))
-        self._share, self._bent = chosen
-        return ratios[chosen]
+        return chosen, ratios[chosen]
 
     def of_measured(self, network: MeasuredNetwork) -> float:
         """What is predicted for a measured network, from its stored kernels: nothing is traced again."""
-        sums = self._ms(self._totals(network))
-        if not self._share or self._kernels is None:
-            return sums
-        by_kernel = float(self._kernels.ms([(kind, size) for kind, size, _ in network.kernel_times]).sum())
-        return by_kernel * self._together(by_kernel) + (1 - self._share) * sums
+        return self._models.of_measured(network, self._choice)
 
     def predict(self, genotype: Genotype, task: Task) -> Prediction:
         """Milliseconds of `genotype` built for `task`.
@@ -171,11 +168,11 @@ class Predictor:
         """Predicted milliseconds by kernel class, the slowest first, and what is paid once a run as `network`."""
         self.predict(genotype, task)  # refuses what the profile does not cover
         totals = {**total_kernels(genotype, task, self._graph), _OVERHEAD: _ONCE}
-        found = {kind: (1 - self._share) * self._ms({kind: row}) for kind, row in totals.items()}
-        if self._kernels and self._share:
+        found = {kind: (1 - self._choice.share) * self._models.sums({kind: row}) for kind, row in totals.items()}
+        if self._models.kernels and self._choice.share:
             sizes = [size for block in lowered_blocks(genotype, task, self._graph) for size in sizes_of(block.kernels)]
-            times = self._kernels.ms(sizes)
-            together = self._together(float(times.sum()))
+            times = self._models.kernels.ms(sizes)
+            together = self._models.together(float(times.sum()), self._choice)
             for (kind, _), ms in zip(sizes, times, strict=True):
                 found[kind] += together * float(ms)
         return dict(sorted(found.items(), key=lambda item: -item[1]))
@@ -206,7 +203,15 @@ class Predictor:
     @cached_property
     def factor(self) -> float:
         """bound_ms / ms."""
-        return max(1.0, conformal_factor(self._ratios, self._confidence))
+        return max(1.0, conformal_factor([*self._ratios, *self._out_of_fold()], self._confidence))
+
+    def _out_of_fold(self) -> Iterator[float]:
+        """Measured / predicted of the fit networks by models that were fitted to the others, where those cover them."""
+        for fold in range(_BOUND_FOLDS):
+            rest = [n for i, n in enumerate(self._fit) if i % _BOUND_FOLDS != fold]
+            models = _Models(rest, self._models.kernels is not None, self._models.strength)
+            held_out = (n for n in self._fit[fold::_BOUND_FOLDS] if models.cover(n))
+            yield from (n.ms / models.of_measured(n, self._choice) for n in held_out)
 
     def _predicted(self, genotypes: Sequence[Genotype], task: Task) -> list[tuple[float, float, tuple[float, ...]]]:
         """(milliseconds, extrapolated share, milliseconds of each block) of each genotype, new blocks timed in one go."""
@@ -215,18 +220,13 @@ class Predictor:
         found = []
         for row in rows:
             blocks = [self._blocks[key] for key in row]
-            scale, rest = self._together(sum(block.by_kernel for block in blocks)), 1 - self._share
+            scale = self._models.together(sum(block.by_kernel for block in blocks), self._choice)
+            rest = 1 - self._choice.share
             times = [scale * block.by_kernel + rest * block.sums for block in blocks]
-            times[0] += rest * self._overhead
+            times[0] += rest * self._models.overhead
             total = sum(times)
             found.append((total, scale * sum(block.extrapolated for block in blocks) / total, tuple(times)))
         return found
-
-    def _together(self, by_kernel: float) -> float:
-        """What each millisecond by the model of kernels counts for in a network that has so many."""
-        if not self._share or self._kernels is None:
-            return 0.0
-        return self._share * self._kernels.together(by_kernel, self._bent)
 
     def _keys(self, genotype: Genotype, task: Task) -> Iterator[_Key]:
         shape: tuple[int, ...] = task.input
@@ -248,34 +248,73 @@ class Predictor:
             part = slice(start, start + len(lowered.kernels))
             start = part.stop
             extrapolated = float(by_kernel[part][beyond[part]].sum())
-            self._blocks[key] = _Block(float(by_kernel[part].sum()), extrapolated, self._ms(lowered.totals))
+            self._blocks[key] = _Block(float(by_kernel[part].sum()), extrapolated, self._models.sums(lowered.totals))
 
     def _by_kernel(self, sizes: list[tuple[str, Size]]) -> tuple[Array, NDArray[np.bool_]]:
         """Milliseconds of each kernel by the kernel model, and whether it is beyond those timed; nothing without a model."""
-        if self._kernels is None or not self._share or not sizes:
+        kernels = self._models.kernels if self._choice.share else None
+        if kernels is None or not sizes:
             return np.zeros(len(sizes)), np.zeros(len(sizes), dtype=bool)
-        return self._kernels.ms(sizes), self._kernels.beyond(sizes)
+        return kernels.ms(sizes), kernels.beyond(sizes)
 
     def _check_covered(self, spec: BlockSpec, kinds: set[str]) -> None:
-        known = set(self._kinds)
-        if self._kernels and self._share:
-            known &= self._kernels.kinds
+        known = set(self._models.kinds)
+        if self._models.kernels and self._choice.share:
+            known &= self._models.kernels.kinds
         if unseen := sorted(kinds - known):
             raise UncoveredError(
                 f'block "{spec.line}" runs {", ".join(unseen)}, which no network had that {self._where} was fitted to; '
                 "measure a space that has this block"
             )
 
-    def _totals(self, network: MeasuredNetwork) -> Totals:
-        """A measured network's kernels, summed by class, and what is paid once."""
-        return {**network.kernels, _OVERHEAD: _ONCE}
 
-    def _ms(self, totals: Totals) -> float:
+class _Models:
+    """Both estimators, fitted to measured networks; that of single kernels (`kernels`) where all are `timed`.
+
+    `strength` is that of the prior of the class sums, chosen by cross-validation if None.
+    """
+
+    def __init__(self, fit: Sequence[MeasuredNetwork], timed: bool, strength: float | None = None) -> None:
+        totals = [_totals(n) for n in fit]
+        self.kinds = (_OVERHEAD, *sorted({kind for t in totals for kind in t} - {_OVERHEAD}))
+        rows, ms = np.stack([self._row(t) for t in totals]), np.array([n.ms for n in fit])
+        prior = np.concatenate([_prior(kind) for kind in self.kinds])
+        self.strength = _strength(rows, ms, prior) if strength is None else strength
+        self._weights = _regularised_nnls(rows, ms, prior, self.strength)
+        self.overhead = self.sums({_OVERHEAD: _ONCE})
+        self.kernels = _kernel_model(fit) if timed else None
+
+    def cover(self, network: MeasuredNetwork) -> bool:
+        """Whether all operations of a measured network were met."""
+        timed = {kind for kind, _, _ in network.kernel_times}
+        return set(_totals(network)) <= set(self.kinds) and (not self.kernels or timed <= self.kernels.kinds)
+
+    def sums(self, totals: Totals) -> float:
+        """Milliseconds by class sums."""
         return float(self._row(totals) @ self._weights)
+
+    def together(self, by_kernel: float, choice: _Choice) -> float:
+        """What each millisecond by the model of kernels counts for in a network that has so many."""
+        if not choice.share or self.kernels is None:
+            return 0.0
+        return choice.share * self.kernels.together(by_kernel, choice.bent)
+
+    def of_measured(self, network: MeasuredNetwork, choice: _Choice) -> float:
+        """Milliseconds of a measured network from its stored kernels."""
+        sums = self.sums(_totals(network))
+        if not choice.share or self.kernels is None:
+            return sums
+        by_kernel = float(self.kernels.ms([(kind, size) for kind, size, _ in network.kernel_times]).sum())
+        return by_kernel * self.together(by_kernel, choice) + (1 - choice.share) * sums
 
     def _row(self, totals: Totals) -> Array:
         """The features of a network or block, one per class and FEATURE, as one vector."""
-        return np.concatenate([np.array(totals.get(k, _NONE), np.float64) for k in self._kinds])
+        return np.concatenate([np.array(totals.get(k, _NONE), np.float64) for k in self.kinds])
+
+
+def _totals(network: MeasuredNetwork) -> Totals:
+    """A measured network's kernels, summed by class, and what is paid once."""
+    return {**network.kernels, _OVERHEAD: _ONCE}
 
 
 def conformal_factor(ratios: Iterable[float], confidence: float) -> float:
@@ -319,12 +358,11 @@ def _prior(kind: str) -> Array:
     return np.array([rough.get(feature, 0.0) for feature in FEATURES])
 
 
-def _fit(rows: Array, measured: Array, prior: Array) -> Array:
-    """Weights per feature, with the strength of the prior chosen by cross-validation."""
+def _strength(rows: Array, measured: Array, prior: Array) -> float:
+    """Of the prior: the strongest by which cross-validation hardly loses."""
     folds = np.arange(len(measured)) % min(_FOLDS, len(measured))
     errors = {s: _cross_validated(rows, measured, prior, s, folds) for s in _STRENGTHS}
-    strongest = max(s for s, error in errors.items() if error <= _TOLERANCE * min(errors.values()))
-    return _regularised_nnls(rows, measured, prior, strongest)
+    return max(s for s, error in errors.items() if error <= _TOLERANCE * min(errors.values()))
 
 
 def _cross_validated(rows: Array, measured: Array, prior: Array, strength: float, folds: NDArray[np.int64]) -> float:

@@ -13,7 +13,7 @@ import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 from evaluators.latency.bench import cpu_model, load_average
 from evaluators.latency.bench import machine as this_machine
+from evaluators.latency.exporting import Order, Write, writers
 from evaluators.latency.kernel_model import Timed
 from evaluators.latency.kernels import FEATURES, LOWERING, Size, total_kernels
 from evaluators.latency.measure import Measurement, Progress, Run, Sample, load_reference, quietest, sample_rounds, summarise
@@ -333,7 +334,7 @@ def measure_profile(
     chosen = choose_networks(space, fit, verify, seed)
     journal = _Journal(user_folder() / f"{device.name}.{space.name}.partial", chosen)
     code = load_runtime(runtime)
-    _measure(chosen, journal, space, code, threads, seconds, random.Random(seed), progress or _silent)
+    _measure(chosen, journal, space, device, seconds, random.Random(seed), progress or _silent)
     seconds = time.monotonic() - start
     calibration = calibrated(space.input, chosen, journal.samples, seed, seconds, kernels=journal.kernels, graph=code.GRAPH)
     profile = with_space(device, name, space.name, calibration)
@@ -417,8 +418,7 @@ def _measure(
     chosen: Sequence[Chosen],
     journal: _Journal,
     space: SearchSpace,
-    runtime: Runtime,
-    threads: int,
+    device: Device,
     seconds: float,
     rng: random.Random,
     progress: Progress,
@@ -426,19 +426,21 @@ def _measure(
     """Exports and times what the journal lacks, a shuffled group at a time."""
     todo = [i for i in range(len(chosen)) if i not in journal.samples]
     rng.shuffle(todo)
-    reference = load_reference(runtime, threads)
-    for start in range(0, len(todo), _GROUP):
-        group = todo[start : start + _GROUP]
-        report = partial(_report, progress, len(chosen) - len(todo) + start, len(group), len(chosen))
-        runs: list[Run] = []
-        for i in group:
-            report(0.5 * len(runs) / len(group), "exporting networks")
-            run, journal.kernels[i] = _exported(chosen[i], space, runtime, threads)
-            runs.append(run)
-        share = seconds * len(group) / len(chosen)
-        timed = sample_rounds(runs, reference, share, rng, partial(_second_half, report))
-        for i, visits in zip(group, timed, strict=True):
-            journal.add(i, visits)
+    runtime = load_runtime(device.runtime)
+    reference = load_reference(runtime, device.threads)
+    with writers(device.runtime, len(todo)) as write:
+        for start in range(0, len(todo), _GROUP):
+            group = {i: chosen[i] for i in todo[start : start + _GROUP]}
+            report = partial(_report, progress, len(chosen) - len(todo) + start, len(group), len(chosen))
+            runs: list[Run] = []
+            for i, (run, kernels) in zip(group, _exported(group.values(), space, runtime, device.threads, write), strict=True):
+                runs.append(run)
+                journal.kernels[i] = kernels
+                report(0.5 * len(runs) / len(group), "exporting networks")
+            share = seconds * len(group) / len(chosen)
+            timed = sample_rounds(runs, reference, share, rng, partial(_second_half, report))
+            for i, visits in zip(group, timed, strict=True):
+                journal.add(i, visits)
     progress(1.0, "measured")
 
 
@@ -451,26 +453,17 @@ def _second_half(report: Progress, part: float, _: str) -> None:
     report(0.5 + 0.5 * part, "timing networks")
 
 
-def _exported(chosen: Chosen, space: SearchSpace, runtime: Runtime, threads: int) -> tuple[Run, tuple[Timed, ...]]:
-    """The network, exported to a temporary file, loaded, the file gone; and its kernels' times where the runtime tells."""
+def _exported(
+    group: Iterable[Chosen], space: SearchSpace, runtime: Runtime, threads: int, write: Write
+) -> Iterator[tuple[Run, tuple[Timed, ...]]]:
+    """The networks, exported to temporary files, loaded, the files gone; and their kernels' times where the runtime tells."""
+    tell = getattr(runtime, "kernel_times", None)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"network{runtime.SUFFIX}"
-        write_network(chosen, space.input, runtime, path)
-        tell = getattr(runtime, "kernel_times", None)
-        kernels = tuple((k.kind, k.size, round(k.ms, 6)) for k in tell(path, threads=threads)) if tell else ()
-        return runtime.load(path, threads), kernels
-
-
-def write_network(chosen: Chosen, input: tuple[int, int, int], runtime: Runtime, path: Path) -> None:
-    """Writes a network, with the same weights every time, as the runtime's file."""
-    import torch
-
-    from search_spaces.network import build
-
-    task = Task(input, chosen.classes)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        runtime.prepare(build(chosen.genotype, task), task, path)
+        files = ((chosen, Path(folder) / f"{i}{runtime.SUFFIX}") for i, chosen in enumerate(group))
+        orders = [Order(chosen.genotype, Task(space.input, chosen.classes), path) for chosen, path in files]
+        for path in list(write(orders)):
+            kernels = tuple((k.kind, k.size, round(k.ms, 6)) for k in tell(path, threads=threads)) if tell else ()
+            yield runtime.load(path, threads), kernels
 
 
 def calibrated(

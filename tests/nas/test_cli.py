@@ -5,7 +5,9 @@ import os
 import shutil
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -113,6 +115,14 @@ def test_a_budget_below_what_the_space_reaches_names_the_fastest_and_the_median(
 def test_wrong_flags(refused, workshop, flags, message):
     assert message in refused(*_search(workshop, "--run", "run"), *flags)
     assert not Path("run").exists()
+
+
+def test_an_address_where_something_else_listens(refused, workshop, tmp_path):
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        message = refused(*_search(workshop, "--run", "run"), "--address", f"127.0.0.1:{server.server_port}")
+        server.shutdown()
+    assert "no head of a Ray cluster" in message and not (tmp_path / "run").exists()
 
 
 def test_an_unreadable_picture_and_an_empty_class_are_named(refused, workshop, tmp_path):

@@ -15,6 +15,7 @@ from evaluators.latency.kernels import LOWERING
 from evaluators.latency.predictor import Predictor
 from evaluators.latency.profile import (
     Calibration,
+    Chosen,
     MeasuredNetwork,
     Profile,
     choose_networks,
@@ -135,8 +136,8 @@ def test_really_measured_and_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         measure_profile(space, interrupt, seconds=0.5, fit=6, verify=2)
-    exported: list[str] = []
-    monkeypatch.setattr(profiles, "_exported", lambda c, *more, real=profiles._exported: exported.append(c) or real(c, *more))
+    exported: list[Chosen] = []
+    monkeypatch.setattr(profiles, "_exported", lambda g, *more, real=profiles._exported: exported.extend(g) or real(g, *more))
     measured = measure_profile(space, lambda fraction, what: seen.append(fraction), seconds=0.5, fit=6, verify=2)
     assert len(exported) == 4 and seen[-1] == 1.0
     assert load_profile("local") == measured

@@ -1,5 +1,6 @@
 """The predictor on a stored profile: measured once on a busy machine, so that its error is the same on every run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,15 @@ def test_shares_of_kernel_classes_add_up(predictor: Predictor) -> None:
     found = predictor.predict(genotype, space.task(1000))
     assert sum(predictor.class_ms(genotype, space.task(1000)).values()) == pytest.approx(found.ms, rel=1e-6)
     assert sum(found.block_ms) == pytest.approx(found.ms, rel=1e-9)
+
+
+def test_fit_networks_that_the_others_do_not_explain_raise_the_bound() -> None:
+    """Every fifth runs half as long again as it did: the verify networks know nothing of that."""
+    profile = load_profile(str(PROFILE), anywhere=True)
+    calibration = profile.spaces["mobile"]
+    fit = calibration.split("fit")
+    slowed = tuple(replace(n, ms=1.5 * n.ms) if i % 5 == 0 else n for i, n in enumerate(fit))
+    changed = replace(calibration, networks=slowed + calibration.split("verify"))
+    found = Predictor(replace(profile, spaces={"mobile": changed}), "mobile")
+    of_verify = max(n.ms / found.of_measured(n) for n in calibration.split("verify"))
+    assert found.factor > 1.25 > of_verify
