@@ -1,10 +1,11 @@
 """How far predicted latency is from measured, on networks that the profile has not seen, beside simpler predictors.
 
-usage: python benchmarks/latency.py [--space S] [--networks N] [--seconds S] [--profile FILE.json] [--seed N]
+usage: python benchmarks/latency.py [--space S] [--networks N] [--seconds S] [--sessions N] [--profile FILE.json] [--seed N]
                                     [--keep TIMES.json | --from TIMES.json]
 
 Networks are drawn with another seed than calibration's, and the space's anchors are added; all are exported and timed now,
-in another process than calibration was, or, with --from, taken from what an earlier call kept. The baselines are fitted to
+in several fresh processes, whose median is the truth: where a process's memory happens to lie moves a network's time by some
+per cent. With --from they are taken from what an earlier call kept. The baselines are fitted to
 the same profile's fit networks. Every figure is of one run: n, the noise of measuring and how busy the machine was stand
 above the table. Figures to quote come from the default seed; whoever works on the predictor draws with another one.
 """
@@ -34,7 +35,7 @@ from evaluators.latency.measure import Measurement
 from evaluators.latency.predictor import Predictor
 from evaluators.latency.profile import FIT, MeasuredNetwork, Profile, load_profile
 from evaluators.latency.relower import relowered
-from evaluators.latency.remeasure import Bench, measure_here
+from evaluators.latency.remeasure import Bench, measure_apart
 from evaluators.latency.runtime import Graph, load_runtime
 from search_spaces.genotype import Genotype
 from search_spaces.space import SearchSpace, load_space
@@ -44,12 +45,15 @@ Array = NDArray[np.float64]
 Network = tuple[Genotype, Task]
 Predict = Callable[[Sequence[Network]], Array]
 
-_GROUP = 10
+_GROUP = 20  # networks timed in one process
 
 
 @dataclass(frozen=True)
 class Timed:
-    """A network as it was measured: evaluators.latency.measure says what the figures are."""
+    """A network as it was measured: medians over sessions of figures that evaluators.latency.measure explains.
+
+    between: the largest robust_ms of a session over the smallest, minus 1.
+    """
 
     genotype: str
     classes: int
@@ -58,6 +62,7 @@ class Timed:
     p50_ms: float
     spread: float
     contention: float
+    between: float = 0.0
 
 
 def main() -> None:
@@ -75,6 +80,7 @@ def _flags() -> argparse.Namespace:
     parser.add_argument("--space", default="mobile")
     parser.add_argument("--networks", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=240.0)
+    parser.add_argument("--sessions", type=int, default=3)
     parser.add_argument("--profile", default="local")
     parser.add_argument("--seed", type=int, default=20_000)
     files = parser.add_mutually_exclusive_group()
@@ -85,9 +91,13 @@ def _flags() -> argparse.Namespace:
 
 def _report(predictor: Predictor, profile: Profile, space: SearchSpace, timed: Sequence[Timed]) -> None:
     sampled, anchors = [t for t in timed if not t.anchor], [t for t in timed if t.anchor]
-    spread, contention = (statistics.median(getattr(t, name) for t in timed) for name in ("spread", "contention"))
+    names = ("spread", "between", "contention")
+    spread, between, contention = (statistics.median(getattr(t, name) for t in timed) for name in names)
     print(f"{profile.device}; {len(sampled)} sampled networks of {space.name} and {len(anchors)} anchors")
-    print(f"noise of one figure {spread:.1%}, the machine {contention:.0%} slower than when it was quietest (medians)")
+    print(
+        f"standard error within a session {spread:.1%}, between sessions {between:.1%} from the least to the largest, the "
+        f"machine {contention:.0%} slower than when it was quietest (medians)"
+    )
     predictors = _predictors(predictor, profile, space)
     for title, part in (("sampled", sampled), ("anchors", anchors)):
         print(f"\n{title:<34}{'rmspe':>8}{'bias':>8}{'in 5 %':>8}{'in 10 %':>9}{'worst':>8}{'rank':>7}")
@@ -115,10 +125,18 @@ def _measured(profile: Profile, space: SearchSpace, flags: argparse.Namespace) -
     """Unseen networks and the space's anchors, exported and timed now."""
     sampled = _unseen(space, profile, flags.networks, flags.seed)
     networks = [*sampled, *((a.genotype, space.task(1000)) for a in space.reference_networks())]
+    sessions = _measure(networks, profile, space, flags.seconds, flags.sessions)
     return [
-        Timed(genotype.text, task.classes, i >= len(sampled), m.robust_ms, m.p50_ms, m.spread, m.contention)
-        for i, ((genotype, task), m) in enumerate(zip(networks, _measure(networks, profile, space, flags.seconds), strict=True))
+        _timed(genotype, task, i >= len(sampled), found)
+        for i, ((genotype, task), found) in enumerate(zip(networks, sessions, strict=True))
     ]
+
+
+def _timed(genotype: Genotype, task: Task, anchor: bool, sessions: Sequence[Measurement]) -> Timed:
+    times = [m.robust_ms for m in sessions]
+    medians = (statistics.median(getattr(m, name) for m in sessions) for name in ("p50_ms", "spread", "contention"))
+    between = max(times) / min(times) - 1
+    return Timed(genotype.text, task.classes, anchor, statistics.median(times), *medians, between)
 
 
 def _unseen(space: SearchSpace, profile: Profile, count: int, seed: int) -> list[Network]:
@@ -132,7 +150,10 @@ def _unseen(space: SearchSpace, profile: Profile, count: int, seed: int) -> list
     return list(found.items())
 
 
-def _measure(networks: Sequence[Network], profile: Profile, space: SearchSpace, seconds: float) -> list[Measurement]:
+def _measure(
+    networks: Sequence[Network], profile: Profile, space: SearchSpace, seconds: float, sessions: int
+) -> list[tuple[Measurement, ...]]:
+    """Each network's sessions, for about `seconds` of timing in all."""
     code, bench, found = load_runtime(profile.device.runtime), Bench.of(profile, space.name), []
     order = random.Random(0).sample(range(len(networks)), len(networks))
     with writers(bench.runtime, len(networks)) as write:
@@ -140,9 +161,11 @@ def _measure(networks: Sequence[Network], profile: Profile, space: SearchSpace, 
             group = order[start : start + _GROUP]
             with tempfile.TemporaryDirectory() as folder:
                 paths = list(write([Order(*networks[i], Path(folder) / f"{i}{code.SUFFIX}") for i in group]))
-                found += list(zip(group, measure_here(paths, seconds * len(group) / len(order), bench), strict=True))
+                share = seconds * len(group) / len(order) / sessions
+                by_session = [measure_apart(paths, share, bench, seed) for seed in range(sessions)]
+                found += list(zip(group, zip(*by_session, strict=True), strict=True))
             print(f"measured {len(found)} of {len(order)}", flush=True)
-    return [measurement for _, measurement in sorted(found, key=lambda entry: entry[0])]
+    return [measurements for _, measurements in sorted(found, key=lambda entry: entry[0])]
 
 
 def _predictors(predictor: Predictor, profile: Profile, space: SearchSpace) -> dict[str, Predict]:
