@@ -196,7 +196,7 @@ def find_run(what: str) -> tuple[Run | None, str]:
     """The run that RUN or RUN:NETWORK names, if it is one, and the name of its network, which may be empty."""
     if (Path(what) / RUN).is_file():
         return open_run(Path(what)), ""
-    folder, _, name = what.rpartition(":")
+    folder, _, name = what.partition(":")  # names have colons too: mobilenet_v3:small
     return (open_run(Path(folder)), name) if name and (Path(folder) / RUN).is_file() else (None, "")
 
 

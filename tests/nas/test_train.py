@@ -10,7 +10,9 @@ from safetensors.numpy import load_file
 
 from evaluators.data import load
 from evaluators.training.loop import Training
+from nas.describe import find_run
 from nas.result import result
+from nas.run import open_run
 from nas.search import Search
 from search_spaces.genotype import Genotype
 
@@ -157,6 +159,12 @@ def test_a_runs_network_is_trained_on_its_data(named, made_run, nas_here, worksh
     found = json.loads((tmp_path / "out" / "result.json").read_text())
     assert found["genotype"] == best["genotype"] and found["data"] == run.config.data
     assert found["deployment_input"] == [3, 16, 16]
+
+
+def test_a_network_of_a_run_may_have_a_colon_in_its_name(made_run):
+    run = made_run()
+    assert find_run(f"{run.path}:mobilenet_v3:small") == (open_run(run.path), "mobilenet_v3:small")
+    assert find_run(str(run.path)) == (open_run(run.path), "") and find_run("mobilenet_v3:small") == (None, "")
 
 
 @pytest.fixture
