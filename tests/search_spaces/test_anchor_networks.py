@@ -54,4 +54,6 @@ def test_learns_four_pictures(each: Anchor) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         losses.append(loss.item())
-    assert min(losses[1:]) < losses[0]
+        if losses[-1] < losses[0]:
+            return
+    pytest.fail(f"the loss has not fallen in {len(losses)} steps: {losses}")
