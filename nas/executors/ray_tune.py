@@ -303,7 +303,7 @@ def _start(workers: int | None, address: str | None, store_bytes: int) -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     if not address:
-        ray.init(num_cpus=workers, include_dashboard=False, object_store_memory=store_bytes, **quiet)
+        ray.init("local", num_cpus=workers, include_dashboard=False, object_store_memory=store_bytes, **quiet)
         return
     try:
         ray.init(address=address, **quiet)

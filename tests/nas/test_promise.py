@@ -201,11 +201,11 @@ def test_a_busy_moment_is_waited_for_and_set_aside(searched):
 def test_a_machine_that_stays_busy_is_said_and_nothing_is_promised(searched):
     found, lines, _ = searched(Meter(lambda _: BUSY_OVER), trials=2)
     assert found["best"] is None and found["busy"] == {"contention": 0.4}
-    assert "The machine was busy while this was measured: up to 40% slower" in lines
+    assert "While this was measured the machine was up to 40% slower" in lines
     assert all(o["sessions"] == 1 + REPEATS for o in found["over_budget_when_measured"])
     console = Console(record=True, width=200, file=open("/dev/null", "w"))  # noqa: SIM115
     report.show(console, found)
-    assert "The machine was busy: up to 40%" in console.export_text()
+    assert "While this was measured the machine was up to 40% slower" in console.export_text()
 
 
 def test_percentile_90_must_hold_where_it_is_promised(searched):

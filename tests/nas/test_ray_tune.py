@@ -1,5 +1,6 @@
 """The executor on its own: what a source hears and may raise, what is written, lost workers, and where Ray listens."""
 
+import os
 import subprocess
 import sys
 
@@ -183,7 +184,8 @@ def run_program(tmp_path):
 
     def run(text):
         command = [sys.executable, "-c", COMMON + text]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=600)
+        other = {**os.environ, "RAY_ADDRESS": "127.0.0.1:1"}  # a cluster that nobody asked to join
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=other, timeout=600)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 
