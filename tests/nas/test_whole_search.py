@@ -37,10 +37,20 @@ def finished(workshop, tmp_path_factory):
     return folder / "run", done.stdout
 
 
-def _nas(arguments, folder):
+def _nas(arguments, folder, prepare=None):
     command = [sys.executable, "-m", "nas", *map(str, arguments)]
     environment = {**os.environ, "COLUMNS": "160"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, preexec_fn=prepare)
+
+
+def _alone():
+    """Makes the process to be one with a processor of its own, and with Ctrl-C, which a shell in the background takes away.
+
+    A single worker trains with all processors, whose threads would wait for those that other tests keep busy.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 def _result(run: Path):
@@ -148,7 +158,7 @@ def test_killed_in_the_middle_it_resumes_and_trains_nothing_twice(workshop, smal
 def test_two_runs_of_one_seed_ask_the_same_and_find_the_same(workshop, small_search, tmp_path):
     runs = [tmp_path / "a", tmp_path / "b"]
     for run in runs:
-        done = _nas([*small_search, "--seed", 5, "--workers", 1, "--run", run], tmp_path)
+        done = _nas([*small_search, "--seed", 5, "--workers", 1, "--run", run], tmp_path, _alone)
         assert done.returncode == 0, done.stderr
     a, b = ([(t.genotype.text, t.outcome, t.accuracies) for t in read_journal(r / "journal.log").trials] for r in runs)
     assert a == b
@@ -208,7 +218,8 @@ def _kill_with_workers(process: subprocess.Popen) -> None:
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(workshop, small_search, tmp_path):
     run = tmp_path / "run"
     command = [sys.executable, "-m", "nas", *map(str, small_search), "--run", str(run), "--workers", "1"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, cwd=tmp_path, preexec_fn=_alone, **pipes)
     _wait_for_trained(run, 1, process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=600)
