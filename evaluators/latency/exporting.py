@@ -1,7 +1,9 @@
 """Writing networks as files of a runtime, to be timed: one, or many on all processors."""
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -52,13 +54,25 @@ def writers(runtime: str, count: int) -> Iterator[Write]:
         yield partial(map, write)
         return
     spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-    pool = ProcessPoolExecutor(workers, spawn, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
+    pool = ProcessPoolExecutor(workers, spawn, initializer=_begin)
     try:
         yield partial(pool.map, write)
     except BrokenProcessPool:
         raise InputError("a process that exports networks was killed; is there too little memory?") from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    """Leaves Ctrl-C to the process that asked, and ends with it, however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+    os._exit(1)
 
 
 def _carry_out(runtime: str, order: Order) -> Path:

@@ -1,5 +1,7 @@
 """Networks written by several processes are those that one writes, and a process that is killed is said."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -13,6 +15,23 @@ from search_spaces.genotype import Genotype
 from search_spaces.task import Task
 
 TASK = Task((3, 16, 16), 3)
+
+
+ASKING = """
+import sys
+from pathlib import Path
+from evaluators.latency import exporting
+from evaluators.latency.runtime import DEFAULT
+from search_spaces.genotype import Genotype
+from search_spaces.task import Task
+
+if __name__ == "__main__":
+    exporting._LEAST, exporting.processors = 1, lambda: 2
+    asked = [exporting.Order(Genotype.parse("conv 8/2\\nhead\\n"), Task((3, 16, 16), 3), Path(f"{i}.onnx")) for i in range(2)]
+    with exporting.writers(DEFAULT, 2) as write:
+        print(len(list(write(asked))), flush=True)
+        sys.stdin.read()
+"""
 
 
 def orders(folder: Path, count: int) -> list[Order]:
@@ -57,3 +76,15 @@ def test_a_killed_process_is_said(tmp_path: Path) -> None:
         for process in helpers():
             process.kill()
         list(write(asked[2:]))
+
+
+def test_the_processes_end_with_the_one_that_asked_however_it_ends(tmp_path: Path) -> None:
+    (tmp_path / "asking.py").write_text(ASKING)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    asking = psutil.Popen([sys.executable, "asking.py"], cwd=tmp_path, **pipes)
+    assert asking.stdout.readline() == "2\n"
+    started = [p for p in asking.children() if "spawn_main" in " ".join(p.cmdline())]
+    asking.kill()
+    asking.wait()
+    _, alive = psutil.wait_procs(started, timeout=60)
+    assert len(started) == 2 and not alive
