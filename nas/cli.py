@@ -294,13 +294,14 @@ def device_check(name: str, space_name: str | None) -> None:
 @device.command("bundle")
 @click.option("--space", "space_name", default="mobile", show_default=True, help="The space to calibrate for.")
 @click.option("--to", "folder", type=click.Path(path_type=Path), help="Where to write.  [default: SPACE-bundle]")
+@click.option("--runtime", default="", help="onnxruntime_cpu or litert_cpu (TFLite files).  [default: onnxruntime_cpu]")
 @click.option("--seed", type=int, default=0, show_default=True, help="The choice of networks follows from it.")
 @_EFFORT
-def device_bundle(space_name: str, folder: Path | None, seed: int, effort: str) -> None:
+def device_bundle(space_name: str, folder: Path | None, runtime: str, seed: int, effort: str) -> None:
     """Write networks and a script to time them on another machine, without torch and this project."""
     from nas import devices
 
-    devices.bundle(space_name, folder, effort, seed)
+    devices.bundle(space_name, folder, effort, seed, runtime)
 
 
 @device.command("import")

@@ -121,17 +121,20 @@ def verdict(ratios: Sequence[float], spreads: Sequence[float], noise: float, slo
     return False, f"it does not hold; {figures}, and {limit:.0%} is allowed. `nas device measure` measures anew."
 
 
-def bundle(space_name: str, folder: Path | None, effort: str, seed: int) -> None:
+def bundle(space_name: str, folder: Path | None, effort: str, seed: int, runtime: str = "") -> None:
     """Writes networks and a script that times them on a machine without torch and this project."""
+    from evaluators.latency.bench import PACKAGES
     from evaluators.latency.bundle import SCRIPT, write_bundle
     from evaluators.latency.profile import EFFORTS
+    from evaluators.latency.runtime import DEFAULT
 
     console, space, (fit, verify, seconds) = make_console(), load_space(space_name), EFFORTS[effort]
     folder = folder or Path(f"{space.name}-bundle")
     with _bar(console, "exporting networks") as report:
-        write_bundle(space, folder, fit, verify, seconds, seed, report)
+        write_bundle(space, folder, fit, verify, seconds, seed, report, runtime or DEFAULT)
     console.print(
-        f"{folder}: {fit + verify} networks. Copy it to the device, which needs Python with numpy and onnxruntime, and run\n"
+        f"{folder}: {fit + verify} networks. Copy it to the device, which needs Python with numpy and "
+        f"{PACKAGES[runtime or DEFAULT]}, and run\n"
         f"    python {SCRIPT}\n"
         f"then bring results.json back and run\n    nas device import results.json --bundle {folder}",
         highlight=False,

@@ -1,34 +1,42 @@
-"""Times the networks of a bundle on the machine that it runs on, and writes results.json; needs numpy and onnxruntime.
+"""Times the networks of a bundle on the machine that it runs on, and writes results.json; needs numpy and the runtime.
 
 usage: python bench.py [--threads N] [--seconds S] [--to results.json]
 
 Copied into each bundle by `nas device bundle`; `nas device import` makes a device profile of the results. Each visit to
 a network times the reference network, a few runs of the network, and the reference again; visits go in rounds, each in
 a new random order. With one thread the clock is CPU time of the calling thread, which is kept on one processor.
+ONNX Runtime also tells what each kernel takes.
 Ctrl-C loses nothing but the group of networks at hand: the next call goes on.
 """
 
 import argparse
+import base64
 import hashlib
 import json
 import os
 import platform
 import random
+import statistics
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
+PACKAGES = {"onnxruntime_cpu": "onnxruntime", "litert_cpu": "ai-edge-litert"}  # by the runtimes that bundles are made for
 _GROUP = 8  # networks in memory at once
 _LEAST_VISITS, _TURNS, _MOST_RUNS, _TURN_S = 4, 3, 20, 0.004
+_PROFILED, _WARM_UP, _LOWEST = 36, 3, 0.3
 Run = Callable[[], object]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Times the networks beside this script.")
-    parser.add_argument("--threads", type=int, default=1, help="threads of ONNX Runtime (default: 1)")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the runtime (default: 1)")
     parser.add_argument("--seconds", type=float, help="time spent timing (default: the bundle's)")
     parser.add_argument("--to", type=Path, default=Path("results.json"), help="the file to write (default: results.json)")
     flags = parser.parse_args()
@@ -40,7 +48,7 @@ def main() -> None:
     device = {
         "cpu": cpu_model(),
         "runtime": manifest["runtime"],
-        "runtime_version": onnxruntime_version(),
+        "runtime_version": installed(manifest["runtime"]),
         "threads": flags.threads,
         "dtype": manifest["dtype"],
     }
@@ -73,10 +81,10 @@ def resumed(partial: Path, head: dict[str, Any]) -> dict[str, Any]:
     try:
         known = json.loads(partial.read_text(encoding="utf-8"))
         if {key: known[key] for key in head} == head:
-            return {"samples": dict(known["samples"]), "seconds": float(known["seconds"])}
+            return {"samples": dict(known["samples"]), "kernels": dict(known["kernels"]), "seconds": float(known["seconds"])}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
-    return {"samples": {}, "seconds": 0.0}
+    return {"samples": {}, "kernels": {}, "seconds": 0.0}
 
 
 def measure(folder: Path, manifest: dict[str, Any], results: dict[str, Any], partial: Path, seconds: float) -> None:
@@ -91,6 +99,7 @@ def measure(folder: Path, manifest: dict[str, Any], results: dict[str, Any], par
     for first in range(0, len(todo), _GROUP):
         group = todo[first : first + _GROUP]
         print(f"\r{len(names) - len(todo) + first} of {len(names)} networks timed ", end="", flush=True)
+        results["kernels"] |= {name: told(folder / name, threads) for name in group if name.endswith(".onnx")}
         runs = {name: load(folder / name, threads) for name in group}
         samples |= sample_rounds(runs, reference, results["clock"], seconds * len(group) / len(names), rng)
         results["seconds"] = round(before + time.monotonic() - start, 1)
@@ -147,16 +156,96 @@ def timed(run: Run, times: int) -> tuple[list[float], list[float]]:
 
 def load(path: Path, threads: int) -> Run:
     """A function that runs the network once on a fixed picture."""
-    import numpy as np
+    if path.suffix == ".tflite":
+        return _load_litert(path, threads)
+    import onnxruntime
+
+    return _once(onnxruntime.InferenceSession(str(path), session_options(threads), providers=["CPUExecutionProvider"]))
+
+
+def _load_litert(path: Path, threads: int) -> Run:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(path), num_threads=threads)
+    interpreter.allocate_tensors()
+    source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]["index"]
+    image = picture(source["shape"])
+
+    def run() -> object:
+        interpreter.set_tensor(source["index"], image)
+        interpreter.invoke()
+        return interpreter.get_tensor(target)
+
+    return run
+
+
+def session_options(threads: int) -> Any:
+    """ONNX Runtime's options: so many threads, nothing said below an error."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return options
+
+
+def _once(session: Any) -> Run:
     source = session.get_inputs()[0]
-    image = np.random.default_rng(0).standard_normal(source.shape, np.float32)
-    return lambda: session.run(None, {source.name: image})
+    image = picture(source.shape)
+    return lambda: session.run(None, {source.name: image})[0]
+
+
+def picture(shape: Sequence[int]) -> Any:
+    """The picture that every runtime runs on: standard normal, float32, the same for the same shape."""
+    import numpy as np
+
+    return np.random.default_rng(0).standard_normal(tuple(shape), np.float32)
+
+
+def told(path: Path, threads: int) -> dict[str, Any]:
+    """What `profiled` finds, as JSON can hold it."""
+    graph, kernels = profiled(path, threads)
+    return {"graph": base64.b64encode(zlib.compress(graph)).decode(), "times": kernels}
+
+
+def profiled(path: Path, threads: int, runs: int = _PROFILED) -> tuple[bytes, list[list[Any]]]:
+    """The graph that ONNX Runtime makes of a file, without weights, and its kernels as the runtime's profiler tells them.
+
+    Of each kernel its name in the graph, operator, shapes read, shapes written, and milliseconds: the mean of the quickest
+    three tenths of `runs` runs. The profiler adds some microseconds to each: their sum is above the network's own time.
+    """
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        optimised, options = Path(folder) / "optimised.onnx", session_options(threads)
+        options.log_severity_level = 4
+        options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
+        options.optimized_model_filepath = str(optimised)
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        timed(_once(session), _WARM_UP + runs)
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        graph = optimised.read_bytes()
+    return graph, _kernels(events)
+
+
+def _kernels(events: Sequence[dict[str, Any]]) -> list[list[Any]]:
+    suffix, found = "_kernel_time", {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith(suffix):
+            found.setdefault(event["name"].removesuffix(suffix), []).append(event)
+    return [[name, *_kernel(of_name)] for name, of_name in found.items()]
+
+
+def _kernel(events: Sequence[dict[str, Any]]) -> list[Any]:
+    about = events[0]["args"]
+    read, written = ([list(shape) for e in about[f"{side}_type_shape"] for shape in e.values()] for side in ("input", "output"))
+    return [about["op_name"], read, written, round(lowest([event["dur"] * 1e-3 for event in events[_WARM_UP:]]), 6)]
+
+
+def lowest(times: Sequence[float]) -> float:
+    """The mean of the quickest three tenths of a kernel's runs: other work on the machine only adds time."""
+    return statistics.fmean(sorted(times)[: max(1, int(_LOWEST * len(times)))])
 
 
 def pin() -> set[int] | None:
@@ -169,12 +258,13 @@ def pin() -> set[int] | None:
     return allowed
 
 
-def onnxruntime_version() -> str:
+def installed(runtime: str) -> str:
+    """The version of a runtime's package; ends with a message where it is not installed."""
+    package = PACKAGES[runtime]
     try:
-        import onnxruntime
-    except ImportError:
-        sys.exit("bench.py: onnxruntime is not installed: pip install onnxruntime numpy")
-    return str(onnxruntime.__version__)
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        sys.exit(f"bench.py: {package} is not installed: pip install {package} numpy")
 
 
 def cpu_model() -> str:

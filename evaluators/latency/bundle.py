@@ -1,18 +1,22 @@
 """Bundles: networks to be timed on a machine that has neither torch nor this project, and the profile of their results."""
 
+import base64
 import hashlib
 import json
 import math
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from evaluators.latency.bench import FORMAT
+from evaluators.latency.bench import FORMAT, PACKAGES
 from evaluators.latency.exporting import Order, writers
+from evaluators.latency.kernel_model import Timed
 from evaluators.latency.measure import REFERENCE, Sample, write_reference
+from evaluators.latency.onnxruntime_profile import kernels_told
 from evaluators.latency.profile import (
     FIT,
     LOCAL,
@@ -22,15 +26,15 @@ from evaluators.latency.profile import (
     Profile,
     calibrated,
     choose_networks,
+    stored_kernels,
     with_space,
 )
-from evaluators.latency.runtime import Clock, load_runtime
-from search_spaces.errors import InputError
+from evaluators.latency.runtime import DEFAULT, Clock, load_runtime
+from search_spaces.errors import InputError, near_miss
 from search_spaces.genotype import Genotype
 from search_spaces.space import SearchSpace
 from search_spaces.task import Task
 
-RUNTIME = "onnxruntime_cpu"
 MANIFEST, SCRIPT = "manifest.json", "bench.py"
 _LEAST_VISITS = 4
 Progress = Callable[[float, str], None]
@@ -38,12 +42,24 @@ T = TypeVar("T")
 
 
 def write_bundle(
-    space: SearchSpace, folder: Path, fit: int, verify: int, seconds: float, seed: int, progress: Progress
+    space: SearchSpace,
+    folder: Path,
+    fit: int,
+    verify: int,
+    seconds: float,
+    seed: int,
+    progress: Progress,
+    runtime: str = DEFAULT,
 ) -> Path:
-    """Writes networks and the reference as ONNX, manifest.json and bench.py; raises InputError when `folder` is not empty."""
+    """Writes networks and the reference as the runtime's files, manifest.json and bench.py.
+
+    Raises InputError when `folder` is not empty, and for a runtime that bench.py cannot run or whose converter is missing.
+    """
+    if runtime not in PACKAGES:
+        raise InputError(f'bundles are for {" and ".join(PACKAGES)}, not "{runtime}"{near_miss(runtime, PACKAGES)}')
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists already; --to names another folder")
-    code, chosen = load_runtime(RUNTIME), choose_networks(space, fit, verify, seed)
+    code, chosen = load_runtime(runtime), choose_networks(space, fit, verify, seed)
     (folder / "networks").mkdir(parents=True)
     reference = folder / f"reference{code.SUFFIX}"
     write_reference(code, reference)
@@ -52,7 +68,7 @@ def write_bundle(
         Order(network.genotype, Task(space.input, network.classes), folder / "networks" / f"{i:03d}{code.SUFFIX}")
         for i, network in enumerate(chosen)
     ]
-    with writers(RUNTIME, len(orders)) as write:
+    with writers(runtime, len(orders)) as write:
         for network, path in zip(chosen, write(orders), strict=True):
             about = {"genotype": network.genotype.text, "classes": network.classes, "split": network.split}
             entries.append(_file(path, folder) | about)
@@ -63,7 +79,7 @@ def write_bundle(
         "input": list(space.input),
         "seed": seed,
         "seconds": seconds,
-        "runtime": RUNTIME,
+        "runtime": runtime,
         "dtype": code.DTYPE,
         "reference": _file(reference, folder) | {"genotype": REFERENCE.strip()},
         "networks": entries,
@@ -91,7 +107,9 @@ def import_results(results: Path, bundle: Path, name: str = LOCAL) -> tuple[Prof
         left = f"{missing} of {len(chosen)} networks are not timed"
         raise InputError(f"{results} is incomplete ({left}); run {SCRIPT} again there: it goes on")
     seconds, load, created, machine = _checked(results, lambda: _conditions(found))
-    calibration = calibrated(size, chosen, dict(enumerate(samples)), int(manifest["seed"]), seconds, load)
+    kernels, graph = _checked(results, lambda: _kernels(found, manifest)), load_runtime(device.runtime).GRAPH
+    seed, timed = int(manifest["seed"]), dict(enumerate(samples))
+    calibration = calibrated(size, chosen, timed, seed, seconds, load, kernels, graph)
     return with_space(device, name, space, replace(calibration, created=created), machine), space
 
 
@@ -122,6 +140,21 @@ def _samples(found: Any, manifest: Any) -> list[list[Sample]]:
     timed = found["samples"]
     known = [timed[n["file"]] for n in manifest["networks"] if n["file"] in timed]
     return [[_sample(visit, cast(Clock, clock)) for visit in _enough(visits)] for visits in known]
+
+
+def _kernels(found: Any, manifest: Any) -> dict[int, tuple[Timed, ...]]:
+    """The kernels' times of each network of which the runtime told them, by its place in the manifest."""
+    told = found["kernels"]
+    files = (network["file"] for network in manifest["networks"])
+    return {i: _kernels_of(told[file]) for i, file in enumerate(files) if file in told}
+
+
+def _kernels_of(told: Mapping[str, Any]) -> tuple[Timed, ...]:
+    try:
+        graph = zlib.decompress(base64.b64decode(told["graph"], validate=True))
+    except zlib.error:
+        raise ValueError("a graph is not whole") from None
+    return stored_kernels((k.kind, k.size, k.ms) for k in kernels_told(graph, told["times"]))
 
 
 def _enough(visits: Any) -> Any:
@@ -162,7 +195,7 @@ def _checked(path: Path, read: Callable[[], T]) -> T:
     """What `read` makes of a file's content; raises InputError naming the file when that is not as it should be."""
     try:
         return read()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         why = f"{error} is missing" if isinstance(error, KeyError) else error
         raise InputError(f"{path} is damaged ({why}); copy it again, or make it anew") from None
 

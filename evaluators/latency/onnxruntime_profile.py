@@ -1,19 +1,14 @@
 """What ONNX Runtime itself says of a network: the kernels of its optimised graph, with their sizes, and their times."""
 
-import json
 import math
-import statistics
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evaluators.latency.bench import profiled
 from evaluators.latency.kernels import ACTIVATIONS, Size
 
-_KERNEL = "_kernel_time"
-_WARM_UP = 3
-_LOWEST = 0.3
 _FREE = frozenset(["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Constant", "Shape", "Cast"])
 _KINDS = {
     "Gemm": "linear",
@@ -45,56 +40,27 @@ class KernelTime:
 def kernel_times(path: Path, runs: int = 36, threads: int = 1) -> list[KernelTime]:
     """The kernels of an ONNX file on the CPU, timed by the runtime's profiler over `runs` runs, in order of execution.
 
-    A kernel's time is the mean of its quickest three tenths of runs. The profiler adds some microseconds to each kernel:
-    their sum is above the network's own time. Changes of shape, which move no data, are left out.
+    Changes of shape, which move no data, are left out.
     """
+    return kernels_told(*profiled(path, threads, runs))
+
+
+def kernels_told(graph: bytes, told: Sequence[Sequence[Any]]) -> list[KernelTime]:
+    """What evaluators.latency.bench.profiled found, in our words; raises ValueError for a graph that is none."""
     import onnx
+    from google.protobuf.message import DecodeError
 
-    with tempfile.TemporaryDirectory() as folder:
-        optimised = Path(folder) / "optimised.onnx"
-        events = _profiled(path, optimised, Path(folder), runs, threads)
-        nodes = {node.name: node for node in onnx.load(optimised, load_external_data=False).graph.node}
-    found: dict[str, list[dict[str, Any]]] = {}
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
-            found.setdefault(event["name"].removesuffix(_KERNEL), []).append(event)
-    return [_timed(nodes.get(name), runs_of) for name, runs_of in found.items() if runs_of[0]["args"]["op_name"] not in _FREE]
+    try:
+        nodes = {node.name: node for node in onnx.load_from_string(graph).graph.node}
+    except DecodeError:
+        raise ValueError("a graph is not ONNX") from None
+    return [_timed(nodes.get(name), op, read, written, ms) for name, op, read, written, ms in told if op not in _FREE]
 
 
-def _profiled(path: Path, optimised: Path, folder: Path, runs: int, threads: int) -> list[dict[str, Any]]:
-    import numpy as np
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 4
-    options.enable_profiling, options.profile_file_prefix = True, str(folder / "profile")
-    options.optimized_model_filepath = str(optimised)
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    source = session.get_inputs()[0]
-    image = np.random.default_rng(0).standard_normal(source.shape, np.float32)
-    for _ in range(_WARM_UP + runs):
-        session.run(None, {source.name: image})
-    return json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-
-
-def _timed(node: Any, events: Sequence[Mapping[str, Any]]) -> KernelTime:
-    times = [event["dur"] * 1e-3 for event in events[_WARM_UP:] or events]
-    about = events[0]["args"]
-    inputs, outputs = (_shapes(about[f"{side}_type_shape"]) for side in ("input", "output"))
+def _timed(node: Any, op: str, read: Sequence[Shape], written: Sequence[Shape], ms: float) -> KernelTime:
     attributes = {a.name: a.s.decode() or list(a.ints) or a.i for a in node.attribute} if node is not None else {}
     domain = node.domain if node is not None else ""
-    kind, size = _described(about["op_name"], domain.endswith("nchwc"), inputs, outputs, attributes)
-    return KernelTime(kind, size, lowest(times))
-
-
-def lowest(times: Sequence[float]) -> float:
-    """The mean of the quickest three tenths of a kernel's runs: other work on the machine only adds time."""
-    return statistics.fmean(sorted(times)[: max(1, int(_LOWEST * len(times)))])
-
-
-def _shapes(described: Sequence[Mapping[str, Shape]]) -> list[Shape]:
-    return [shape for entry in described for shape in entry.values()]
+    return KernelTime(*_described(op, domain.endswith("nchwc"), read, written, attributes), float(ms))
 
 
 def _described(

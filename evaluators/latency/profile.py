@@ -278,11 +278,11 @@ def _measured(network: MeasuredNetwork) -> MeasuredNetwork:
     raw = tuple((float(wall), float(cpu), float(reference)) for wall, cpu, reference in network.raw)
     if any(len(totals) != len(FEATURES) for totals in kernels.values()):
         raise ValueError("a kernel class has the wrong number of totals")
-    return replace(network, kernels=kernels, raw=raw, kernel_times=_kernel_times(network.kernel_times))
+    return replace(network, kernels=kernels, raw=raw, kernel_times=stored_kernels(network.kernel_times))
 
 
-def _kernel_times(rows: Any) -> tuple[Timed, ...]:
-    """Classes, sizes and milliseconds of kernels, as JSON has them."""
+def stored_kernels(rows: Any) -> tuple[Timed, ...]:
+    """Classes, sizes and milliseconds of kernels, as JSON has them; raises ValueError or TypeError for what is none."""
     found = tuple((str(kind), Size(*map(int, size)), float(ms)) for kind, size, ms in rows)
     if any(not 0 <= ms < float("inf") for _, _, ms in found):
         raise ValueError("a kernel's time is not a positive number")
@@ -411,7 +411,7 @@ def _read_lines(path: Path) -> Iterator[tuple[str, list[Sample], tuple[Timed, ..
         for line in path.read_text(encoding="utf-8").splitlines():
             key, visits, kernels = json.loads(line)
             samples = [Sample(tuple(v["wall"]), tuple(v["cpu"]), float(v["reference"]), v["clock"]) for v in visits]
-            yield key, samples, _kernel_times(kernels)
+            yield key, samples, stored_kernels(kernels)
 
 
 def _measure(

@@ -1,7 +1,7 @@
 """Runtime: what a file in `runtimes/` must have; looking one up by name."""
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Literal, Protocol, cast
 from search_spaces.errors import InputError, near_miss
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from torch import nn
 
     from search_spaces.task import Task
@@ -53,13 +51,6 @@ class Runtime(Protocol):
 def clock_of(runtime: Runtime, threads: int) -> Clock:
     """By which clock so many threads are timed: CPU time of the calling thread sees no other."""
     return "wall" if runtime.CLOCK == "cpu" and threads > 1 else runtime.CLOCK
-
-
-def picture(shape: Sequence[int]) -> "NDArray[np.float32]":
-    """The picture that every runtime runs on: standard normal, float32, the same for the same shape."""
-    import numpy as np
-
-    return np.random.default_rng(0).standard_normal(tuple(shape), np.float32)
 
 
 def installed_version(package: str, what: str, extra: str = "") -> str:

@@ -8,9 +8,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from evaluators.graph import traced_blocks
+from evaluators.latency.bench import lowest
 from evaluators.latency.eager import operations
 from evaluators.latency.kernels import lowered_blocks
-from evaluators.latency.onnxruntime_profile import KernelTime, lowest
+from evaluators.latency.onnxruntime_profile import KernelTime
 from search_spaces.network import Network
 from search_spaces.task import Task
 

@@ -1,10 +1,14 @@
 """`nas device`: measuring with another runtime, checking, and bundles timed without torch and this project."""
 
+import base64
 import json
 import os
 import shutil
 import subprocess
 import sys
+import zlib
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,11 +16,14 @@ import pytest
 from evaluators.latency import profile as profiles
 from evaluators.latency.bundle import import_results, write_bundle
 from evaluators.latency.measure import Sample
+from evaluators.latency.onnxruntime_profile import kernel_times
 from evaluators.latency.predictor import Predictor
 from evaluators.latency.profile import calibrated, choose_networks, load_profile
 from nas.devices import verdict
 from search_spaces.errors import InputError
+from search_spaces.genotype import Genotype
 from search_spaces.space import load_space
+from search_spaces.task import Task
 
 NO_TORCH = """
 import sys
@@ -83,13 +90,38 @@ def test_imported_results_predict_as_if_measured_here(bundle, results, space, ow
     found = json.loads(results.read_text())
     chosen = choose_networks(space, 20, 20, 0)
     samples = [[Sample(tuple(w), tuple(c), r) for w, c, r in visits] for visits in in_order(found, bundle)]
-    here = calibrated(space.input, chosen, dict(enumerate(samples)), 0, found["seconds"], found["load"])
+    kernels = {i: network.kernel_times for i, network in enumerate(imported.spaces["small"].networks)}
+    here = calibrated(space.input, chosen, dict(enumerate(samples)), 0, found["seconds"], found["load"], kernels)
     measured = profiles.Profile("here", imported.device, "", {}, {"small": here})
     genotypes = [c.genotype for c in choose_networks(space, 10, 10, 5)]
     expected, actual = (Predictor(p, name).predict_many(genotypes, space.task(10)) for p in (measured, imported))
     assert name == "small" and actual == expected
     assert imported.device == profiles.local_device()
     assert imported.spaces["small"].networks == here.networks
+
+
+def test_imported_kernels_are_those_that_run_here(bundle, results, own_folder):
+    found, (imported, _) = json.loads(results.read_text())["kernels"], import_results(results, bundle)
+    for i, network in enumerate(imported.spaces["small"].networks[:4]):
+        here = kernel_times(bundle / "networks" / f"{i:03d}.onnx", runs=1)
+        assert Counter((k.kind, k.size) for k in here) == Counter((kind, size) for kind, size, _ in network.kernel_times)
+        told = [ms for _, op, *_, ms in found[f"networks/{i:03d}.onnx"]["times"] if op not in ("Reshape", "Flatten")]
+        assert [ms for *_, ms in network.kernel_times] == told and min(told) > 0
+
+
+def test_kernels_that_the_lowering_does_not_know_are_not_reckoned_with(bundle, results, own_folder):
+    imported, name = import_results(results, bundle)
+    assert Predictor(imported, name)._models.kernels is not None
+    calibration = imported.spaces[name]
+    other = tuple(
+        replace(n, kernel_times=tuple(("conv_plain", size, ms) for _, size, ms in n.kernel_times)) for n in calibration.networks
+    )
+    elsewhere = replace(imported, spaces={name: replace(calibration, networks=other)})
+    assert Predictor(elsewhere, name)._models.kernels is None
+    untold = replace(calibration, networks=tuple(replace(n, kernel_times=()) for n in calibration.networks))
+    genotype, task = Genotype.parse(calibration.networks[0].genotype), Task(calibration.input, 10)
+    sums = Predictor(replace(imported, spaces={name: untold}), name).predict(genotype, task)
+    assert Predictor(elsewhere, name).predict(genotype, task) == sums
 
 
 def in_order(found, bundle):
@@ -125,10 +157,14 @@ def first(found):
     return next(iter(found["samples"].values()))
 
 
+def kernels(found):
+    return next(iter(found["kernels"].values()))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(format=9), "not a results file of format 1"),
+        (lambda d: d.update(format=9), "not a results file of format 2"),
         (lambda d: d.update(bundle="0" * 64), "was not measured with the bundle"),
         (lambda d: d.pop("device"), "'device' is missing"),
         (lambda d: d["device"].update(cpu=""), "device is not well described"),
@@ -142,6 +178,13 @@ def first(found):
         (lambda d: first(d)[0].__setitem__(2, -1.0), "not a positive number"),
         (lambda d: first(d)[0][1].__setitem__(0, float("nan")), "not a positive number"),
         (lambda d: first(d)[0].pop(), "damaged"),
+        (lambda d: d.pop("kernels"), "'kernels' is missing"),
+        (lambda d: kernels(d).update(graph="=="), "damaged"),
+        (lambda d: kernels(d).update(graph="QUJD"), "a graph is not whole"),
+        (lambda d: kernels(d).update(graph=base64.b64encode(zlib.compress(b"ABC")).decode()), "a graph is not ONNX"),
+        (lambda d: kernels(d)["times"][0].pop(), "damaged"),
+        (lambda d: kernels(d)["times"][0].__setitem__(4, float("inf")), "not a positive number"),
+        (lambda d: kernels(d)["times"][0].__setitem__(2, [[]]), "damaged"),
     ],
 )
 def test_damaged_or_foreign_results_get_one_message(nas, bundle, results, tmp_path, change, message):

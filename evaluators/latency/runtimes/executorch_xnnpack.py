@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluators.latency.runtime import Clock, Graph, installed_version, picture
+from evaluators.latency.bench import picture
+from evaluators.latency.runtime import Clock, Graph, installed_version
 
 if TYPE_CHECKING:
     from torch import nn

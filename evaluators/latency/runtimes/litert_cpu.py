@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluators.latency.runtime import Clock, Graph, installed_version, picture
+from evaluators.latency.runtime import Clock, Graph, installed_version
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,16 +37,6 @@ def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
 def load(path: Path, threads: int = 1) -> Callable[[], object]:
     """A function that runs the network once on a fixed picture; with one thread, in the calling one."""
     version()
-    from ai_edge_litert.interpreter import Interpreter
+    from evaluators.latency.bench import load as loaded
 
-    interpreter = Interpreter(str(path), num_threads=threads)
-    interpreter.allocate_tensors()
-    source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]["index"]
-    image = picture(source["shape"])
-
-    def run() -> object:
-        interpreter.set_tensor(source["index"], image)
-        interpreter.invoke()
-        return interpreter.get_tensor(target)
-
-    return run
+    return loaded(path, threads)

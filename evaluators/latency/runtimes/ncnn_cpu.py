@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluators.latency.runtime import Clock, Graph, installed_version, picture
+from evaluators.latency.bench import picture
+from evaluators.latency.runtime import Clock, Graph, installed_version
 from search_spaces.errors import InputError
 
 if TYPE_CHECKING:

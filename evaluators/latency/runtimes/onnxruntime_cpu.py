@@ -5,7 +5,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluators.latency.runtime import Clock, Graph, picture
+from evaluators.latency.runtime import Clock, Graph
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,15 +33,9 @@ def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
 
 def load(path: Path, threads: int = 1) -> Callable[[], object]:
     """A function that runs the network once on a fixed picture; with one thread, in the calling one."""
-    import onnxruntime
+    from evaluators.latency.bench import load as loaded
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    source = session.get_inputs()[0]
-    image = picture(source.shape)
-    return lambda: session.run(None, {source.name: image})[0]
+    return loaded(path, threads)
 
 
 def kernel_times(path: Path, runs: int = 36, threads: int = 1) -> "list[KernelTime]":

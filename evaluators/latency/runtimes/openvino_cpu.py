@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from evaluators.latency.runtime import Clock, Graph, installed_version, picture
+from evaluators.latency.bench import picture
+from evaluators.latency.runtime import Clock, Graph, installed_version
 from evaluators.latency.runtimes.onnxruntime_cpu import DTYPE, SUFFIX, prepare
 
 __all__ = ["CLOCK", "DTYPE", "GRAPH", "SUFFIX", "load", "prepare", "version"]
