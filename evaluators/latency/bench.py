@@ -230,7 +230,8 @@ def profiled(path: Path, threads: int, runs: int = _PROFILED) -> tuple[bytes, li
 
 
 def _kernels(events: Sequence[dict[str, Any]]) -> list[list[Any]]:
-    suffix, found = "_kernel_time", {}
+    suffix = "_kernel_time"
+    found: dict[str, list[dict[str, Any]]] = {}
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith(suffix):
             found.setdefault(event["name"].removesuffix(suffix), []).append(event)
