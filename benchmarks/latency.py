@@ -3,10 +3,11 @@
 usage: python benchmarks/latency.py [--space S] [--networks N] [--seconds S] [--sessions N] [--profile FILE.json] [--seed N]
                                     [--keep TIMES.json | --from TIMES.json]
 
-Networks are drawn with another seed than calibration's, and the space's anchors are added; all are exported and timed now,
-in several fresh processes, whose median is the truth: where a process's memory happens to lie moves a network's time by some
-per cent. With --from they are taken from what an earlier call kept. The baselines are fitted to
-the same profile's fit networks. Every figure is of one run: n, the noise of measuring and how busy the machine was stand
+Networks are drawn with another seed than calibration's, and the space's anchors are added, and where the runtime reads ONNX
+torchvision's own compact networks, exported as they are and predicted by the anchor that computes the same; all are timed
+now, in several fresh processes, whose median is the truth: where a process's memory happens to lie moves a network's time by
+some per cent. With --from they are taken from what an earlier call kept. The baselines are fitted to the same profile's fit
+networks. Every figure is of one run: n, the noise of measuring and how busy the machine was stand
 above the table. Figures to quote come from the default seed; whoever works on the predictor draws with another one.
 """
 
@@ -19,7 +20,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +28,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from sklearn.ensemble import RandomForestRegressor
+from torchvision.models import get_model
 
 from evaluators.cost import BlockCost, block_costs, cost
 from evaluators.latency.exporting import Order, writers
 from evaluators.latency.kernels import LOWERING, Size, lowered_blocks, total_kernels
 from evaluators.latency.measure import Measurement
-from evaluators.latency.predictor import Predictor
+from evaluators.latency.predictor import Prediction, Predictor
 from evaluators.latency.profile import FIT, MeasuredNetwork, Profile, load_profile
 from evaluators.latency.relower import relowered
 from evaluators.latency.remeasure import Bench, measure_apart
 from evaluators.latency.runtime import Graph, load_runtime
+from search_spaces.anchor import anchors
 from search_spaces.genotype import Genotype
 from search_spaces.space import SearchSpace, load_space
 from search_spaces.task import Task
@@ -46,13 +49,14 @@ Network = tuple[Genotype, Task]
 Predict = Callable[[Sequence[Network]], Array]
 
 _GROUP = 20  # networks timed in one process
+_COMPACT = 1e9  # MACs
 
 
 @dataclass(frozen=True)
 class Timed:
     """A network as it was measured: medians over sessions of figures that evaluators.latency.measure explains.
 
-    between: the largest robust_ms of a session over the smallest, minus 1.
+    torchvision: the name of its network that was timed. between: the largest robust_ms of a session over the smallest, minus 1.
     """
 
     genotype: str
@@ -63,6 +67,7 @@ class Timed:
     spread: float
     contention: float
     between: float = 0.0
+    torchvision: str = ""
 
 
 def main() -> None:
@@ -90,22 +95,41 @@ def _flags() -> argparse.Namespace:
 
 
 def _report(predictor: Predictor, profile: Profile, space: SearchSpace, timed: Sequence[Timed]) -> None:
-    sampled, anchors = [t for t in timed if not t.anchor], [t for t in timed if t.anchor]
+    sampled, anchored = [t for t in timed if not t.anchor and not t.torchvision], [t for t in timed if t.anchor]
+    theirs = [t for t in timed if t.torchvision]
     names = ("spread", "between", "contention")
     spread, between, contention = (statistics.median(getattr(t, name) for t in timed) for name in names)
-    print(f"{profile.device}; {len(sampled)} sampled networks of {space.name} and {len(anchors)} anchors")
+    print(
+        f"{profile.device}; {len(sampled)} sampled networks of {space.name}, {len(anchored)} anchors, "
+        f"{len(theirs)} networks of torchvision"
+    )
     print(
         f"standard error within a session {spread:.1%}, between sessions {between:.1%} from the least to the largest, the "
         f"machine {contention:.0%} slower than when it was quietest (medians)"
     )
     predictors = _predictors(predictor, profile, space)
-    for title, part in (("sampled", sampled), ("anchors", anchors)):
+    covered = {t.torchvision: predictor.covered(*_apart(t, space))[0] for t in theirs}
+    for name, prediction in covered.items():
+        print(f"{name}: refused, an operation was not measured" if prediction is None else _line(name, prediction, theirs))
+    theirs = [t for t in theirs if covered[t.torchvision]]
+    for title, part in (("sampled", sampled), ("anchors", anchored), ("torchvision", theirs)):
+        if not part:
+            continue
         print(f"\n{title:<34}{'rmspe':>8}{'bias':>8}{'in 5 %':>8}{'in 10 %':>9}{'worst':>8}{'rank':>7}")
         for name, predict in predictors.items():
             _row(name, predict(_networks(part, space)), np.array([t.robust_ms for t in part]))
     bounds = np.array([predictor.predict(genotype, task).bound_ms for genotype, task in _networks(sampled, space)])
     over = bounds / np.array([t.robust_ms for t in sampled]) - 1
     print(f"\nupper bound at 95 %: holds for {np.mean(over >= 0):.1%} of {len(over)}, {over.mean():.1%} above on average")
+
+
+def _apart(timed: Timed, space: SearchSpace) -> tuple[list[Genotype], Task]:
+    return [Genotype.parse(timed.genotype)], space.task(timed.classes)
+
+
+def _line(name: str, prediction: Prediction, timed: Sequence[Timed]) -> str:
+    ms = next(t.robust_ms for t in timed if t.torchvision == name)
+    return f"{name}: measured {ms:.2f} ms, predicted {prediction.ms:.2f} ({prediction.ms / ms - 1:+.1%})"
 
 
 def _networks(timed: Sequence[Timed], space: SearchSpace) -> list[Network]:
@@ -125,10 +149,29 @@ def _measured(profile: Profile, space: SearchSpace, flags: argparse.Namespace) -
     """Unseen networks and the space's anchors, exported and timed now."""
     sampled = _unseen(space, profile, flags.networks, flags.seed)
     networks = [*sampled, *((a.genotype, space.task(1000)) for a in space.reference_networks())]
+    share = flags.seconds / len(networks)  # seconds a network
     sessions = _measure(networks, profile, space, flags.seconds, flags.sessions)
     return [
         _timed(genotype, task, i >= len(sampled), found)
         for i, ((genotype, task), found) in enumerate(zip(networks, sessions, strict=True))
+    ] + _measured_theirs(profile, space, share, flags.sessions)
+
+
+def _measured_theirs(profile: Profile, space: SearchSpace, seconds: float, sessions: int) -> list[Timed]:
+    """torchvision's networks below _COMPACT that an anchor reproduces, about `seconds` each; none for other files than ONNX."""
+    code, bench = load_runtime(profile.device.runtime), Bench.of(profile, space.name)
+    if code.SUFFIX != ".onnx":
+        return []
+    known = {a.reference.removeprefix("torchvision/"): a for a in anchors() if a.reference.startswith("torchvision/")}
+    compact = {n: a for n, a in known.items() if a.task.input == space.input and cost(a.genotype, a.task).macs < _COMPACT}
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{name}{code.SUFFIX}" for name in compact]
+        for path, (name, known_as) in zip(paths, compact.items(), strict=True):
+            code.prepare(get_model(name, weights=None), known_as.task, path)
+        by_session = [measure_apart(paths, seconds * len(paths) / sessions, bench, seed) for seed in range(sessions)]
+    return [
+        replace(_timed(a.genotype, a.task, False, found), torchvision=name)
+        for (name, a), found in zip(compact.items(), zip(*by_session, strict=True), strict=True)
     ]
 
 

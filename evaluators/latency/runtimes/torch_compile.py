@@ -8,7 +8,7 @@ from types import FunctionType
 from typing import Any
 
 from evaluators.latency.runtime import Clock, Graph
-from evaluators.latency.runtimes.torch_eager import DTYPE, SUFFIX, prepare, read_network, with_threads
+from evaluators.latency.runtimes.torch_eager import DTYPE, SUFFIX, keep_heap, prepare, read_network, with_threads
 from evaluators.latency.runtimes.torch_eager import version as torch_version
 from search_spaces.errors import InputError
 
@@ -30,6 +30,7 @@ def load(path: Path, threads: int = 1) -> Callable[[], object]:
     """A function that runs the network once on a fixed picture; compiling takes up to a minute."""
     import torch
 
+    keep_heap()
     network, image = read_network(path)
 
     def forward(x: torch.Tensor) -> object:

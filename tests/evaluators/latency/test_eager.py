@@ -1,6 +1,9 @@
 """The eager lowering has one kernel for each operation that torch runs, and torch's own profile is told kernel by kernel."""
 
 import math
+import platform
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -100,3 +103,43 @@ def test_operations_on_constants_are_passed_over() -> None:
     names = [("empty", (0,)), ("relu", (1, 2)), ("view", (2,)), ("relu", (1, 2)), ("cat", (1, 4))]
     assert located([("relu", (1, 2)), ("relu", (1, 2)), ("cat", (1, 4))], names) == [1, 3, 4]
     assert located([("cat", (1, 4)), ("relu", (1, 2))], names) == []
+
+
+FAULTS = """
+import resource, sys
+from pathlib import Path
+import torch
+from evaluators.latency.runtimes import torch_eager
+from search_spaces.genotype import Genotype
+from search_spaces.network import build
+from search_spaces.task import Task
+
+if sys.argv[2] == "given back":
+    torch_eager.keep_heap = lambda: None
+torch.set_num_threads(1)
+task, path = Task((3, 224, 224), 10), Path(sys.argv[1])
+torch_eager.prepare(build(Genotype.parse(sys.argv[3]), task), task, path)
+run = torch_eager.load(path)
+faults = []
+for _ in range(9):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    run()
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(sorted(faults)[4])
+"""
+
+
+@pytest.mark.skipif(not platform.libc_ver()[0].startswith("glibc"), reason="the heap of glibc")
+def test_a_run_faults_no_pages_in(tmp_path: Path) -> None:
+    genotype = (
+        "conv 32/2\ninverted_residual 32/1 expand=6\ninverted_residual 64/2 expand=6\ninverted_residual 64/1 expand=6 x3\nhead"
+    )
+    faults = {
+        heap: int(subprocess.run([*command(tmp_path / "n"), heap, genotype], check=True, capture_output=True, text=True).stdout)
+        for heap in ("kept", "given back")
+    }
+    assert faults["kept"] < 20 < 200 < faults["given back"]
+
+
+def command(path: Path) -> list[str]:
+    return [sys.executable, "-c", FAULTS, str(path)]
