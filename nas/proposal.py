@@ -10,6 +10,7 @@ failed     could not be trained; the reason is kept
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from weakref import WeakKeyDictionary
 
 import optuna
 from optuna.trial import FrozenTrial
@@ -46,9 +47,20 @@ class Proposal:
         return self.origin.removeprefix("anchor:") if self.origin.startswith("anchor:") else None
 
 
+_ended: WeakKeyDictionary[optuna.Study, dict[int, Proposal]] = WeakKeyDictionary()  # what cannot change any more is read once
+
+
 def proposals(study: optuna.Study) -> list[Proposal]:
     """Every proposal of a study, in order, but for those that were cut off while being written."""
-    return [read(trial) for trial in study.get_trials(deepcopy=False) if "outcome" in trial.user_attrs]
+    known, found = _ended.setdefault(study, {}), []
+    for trial in study.get_trials(deepcopy=False):
+        if trial.number in known:
+            found.append(known[trial.number])
+        elif "outcome" in trial.user_attrs:
+            found.append(read(trial))
+            if trial.state.is_finished():
+                known[trial.number] = found[-1]
+    return found
 
 
 def read(trial: FrozenTrial) -> Proposal:

@@ -4,6 +4,8 @@ import base64
 import hashlib
 import json
 import math
+import shutil
+import tempfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -56,14 +58,17 @@ def write_bundle(
     Raises InputError when `folder` is not empty, and for a runtime that bench.py cannot run or whose converter is missing.
     """
     if runtime not in PACKAGES:
-        raise InputError(f'bundles are for {" and ".join(PACKAGES)}, not "{runtime}"{near_miss(runtime, PACKAGES)}')
+        raise InputError(f'no bundle can be made for the runtime "{runtime}"{near_miss(runtime, PACKAGES)}')
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists already; --to names another folder")
-    code, chosen = load_runtime(runtime), choose_networks(space, fit, verify, seed)
-    (folder / "networks").mkdir(parents=True)
+    code, entries = load_runtime(runtime), []
     reference = folder / f"reference{code.SUFFIX}"
-    write_reference(code, reference)
-    entries = []
+    with tempfile.TemporaryDirectory() as scratch:
+        written = Path(scratch) / reference.name
+        write_reference(code, written)  # refused before there is a folder
+        (folder / "networks").mkdir(parents=True)
+        shutil.move(written, reference)
+    chosen = choose_networks(space, fit, verify, seed)
     orders = [
         Order(network.genotype, Task(space.input, network.classes), folder / "networks" / f"{i:03d}{code.SUFFIX}")
         for i, network in enumerate(chosen)

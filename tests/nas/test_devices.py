@@ -9,6 +9,7 @@ import sys
 import zlib
 from collections import Counter
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,22 @@ def test_damaged_or_foreign_results_get_one_message(nas, bundle, results, tmp_pa
     path.write_text(json.dumps(found))
     code, out, err = nas("device", "import", path, "--bundle", bundle, "--device", "other")
     assert code == 2 and out == "" and message in err and len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("runtime", "message"),
+    [
+        ("torch_eager", 'runtime "torch_eager"; known: litert_cpu, onnxruntime_cpu'),
+        ("litert", 'did you mean "litert_cpu"'),
+        ("litert_cpu", "converting to LiteRT needs the package litert-torch, which is not installed"),
+    ],
+)
+def test_bundles_that_cannot_be_made(nas, tmp_path, runtime, message):
+    if runtime == "litert_cpu" and find_spec("litert_torch"):
+        pytest.skip("the converter is installed")
+    code, _, err = nas("device", "bundle", "--runtime", runtime, "--space", "tiny", "--to", tmp_path / "bundle")
+    assert code == 2 and message in err and len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_files_that_are_none(nas, bundle, results, tmp_path):
