@@ -10,8 +10,8 @@ from nas.run import Config
 
 BUSY = 0.10  # contention above which a session says more about the machine than about the network
 CLEARLY = 1.1  # so far over the budget, corrected for other work, that a quieter moment would not help
-REPEATS = 3  # further sessions that look for a quieter moment before a network is declared over the budget
-SESSIONS = 2  # that must hold the budget before a network is exported
+REPEATS = 5  # further sessions at most, that look for quieter moments before a network is declared over the budget
+SESSIONS = 2  # that must at least hold the budget before a network is exported
 CHECK_EVERY = 4  # accepted candidates, of which the first is timed untrained
 
 Record = Mapping[str, Any]
@@ -53,24 +53,27 @@ class Promise:
         return bound_ms is not None and bound_ms <= self.budget_ms
 
     def undecided(self, sessions: Sequence[Record], wanted: int) -> bool:
-        """Whether a further session is needed: not once `wanted` of them held the budget, nor once it is surely over.
+        """Whether a further session is needed: not once the budget was held, nor once it is surely over.
 
-        Surely over is a session over the budget on a quiet machine, one that is clearly over even when corrected for the
-        other work, or the last of REPEATS that looked for a quieter moment.
+        It was held when at least `wanted` sessions held it, and more of them than did not: of a busy machine's sessions the
+        luckiest say nothing of the next. It is over once REPEATS further ones could not show otherwise; surely over with one
+        session over the budget on a quiet machine, or clearly over even when corrected for the other work.
         """
-        if self._surely_over(sessions):
+        left = wanted + REPEATS - len(sessions)
+        inside = len(self._inside(sessions))
+        if self._surely_over(sessions) or _enough(inside, len(sessions), wanted):
             return False
-        return len(self._inside(sessions)) < wanted and len(sessions) < wanted + REPEATS
+        return _enough(inside + left, len(sessions) + left, wanted)
 
     def record(self, sessions: Sequence[Record], wanted: int) -> dict[str, Any]:
-        """The figures of a network from its sessions, and whether it held the budget in `wanted` of them.
+        """The figures of a network from its sessions, and whether it held the budget in `wanted` of them, and in most.
 
         Milliseconds are those of the worst session that counts; busy sessions over the budget do not count when quieter
         ones held it. spread is within a session (standard error of robust_ms, relative), between the range of the
         promised percentile over sessions, relative to the least; contention is the largest.
         """
         inside = self._inside(sessions)
-        held = len(inside) >= wanted and not self._surely_over(sessions)
+        held = _enough(len(inside), len(sessions), wanted) and not self._surely_over(sessions)
         counted = inside if held else list(sessions)
         figures = [self.figure_ms(s) for s in counted]
         worst = counted[figures.index(max(figures))]
@@ -92,6 +95,10 @@ class Promise:
     def _surely_over(self, sessions: Sequence[Record]) -> bool:
         over = (s for s in sessions if self.figure_ms(s) > self.budget_ms)
         return any(s["contention"] <= BUSY or s["robust_ms"] > CLEARLY * self.budget_ms for s in over)
+
+
+def _enough(inside: int, sessions: int, wanted: int) -> bool:
+    return inside >= wanted and 2 * inside > sessions
 
 
 def growth(scores: Iterable[float], confidence: float) -> float:

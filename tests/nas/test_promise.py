@@ -154,12 +154,30 @@ BUSY_OVER = measurement(12.0, robust_ms=9.0, contention=0.4)
         ([OVER], False, False),
         ([QUIET, BUSY_OVER], True, False),
         ([QUIET, BUSY_OVER, QUIET], False, True),
-        ([BUSY_OVER] * (2 + REPEATS - 1), True, False),
-        ([BUSY_OVER] * (2 + REPEATS), False, False),
+        ([QUIET, BUSY_OVER, BUSY_OVER, QUIET], True, False),
+        ([QUIET, BUSY_OVER, BUSY_OVER, QUIET, QUIET], False, True),
+        ([QUIET, BUSY_OVER] * 3, True, False),
+        ([QUIET, BUSY_OVER] * 3 + [BUSY_OVER], False, False),
+        ([BUSY_OVER] * 3, True, False),
+        ([BUSY_OVER] * 4, False, False),
         ([measurement(12.0, robust_ms=10.5, contention=0.4)], True, False),
         ([measurement(12.0, robust_ms=11.5, contention=0.4)], False, False),
     ],
-    ids=["one", "two", "one over", "over", "busy", "busy, then quiet", "always busy", "given up", "nearly", "clearly over"],
+    ids=[
+        *(
+            "one",
+            "two",
+            "one over",
+            "over",
+            "busy",
+            "busy, then quiet",
+            "as often as not",
+            "more often",
+            "as often",
+            "less often",
+        ),
+        *("always busy", "given up", "nearly", "clearly over"),
+    ],
 )
 def test_when_a_network_holds_the_budget(sessions, undecided, held):
     promise, sessions = Promise(BUDGET), _sessions(*sessions)
@@ -202,7 +220,7 @@ def test_a_machine_that_stays_busy_is_said_and_nothing_is_promised(searched):
     found, lines, _ = searched(Meter(lambda _: BUSY_OVER), trials=2)
     assert found["best"] is None and found["busy"] == {"contention": 0.4}
     assert "While this was measured the machine was up to 40% slower" in lines
-    assert all(o["sessions"] == 1 + REPEATS for o in found["over_budget_when_measured"])
+    assert all(o["sessions"] == (1 + REPEATS) / 2 for o in found["over_budget_when_measured"])  # no majority any more
     console = Console(record=True, width=200, file=open("/dev/null", "w"))  # noqa: SIM115
     report.show(console, found)
     assert "While this was measured the machine was up to 40% slower" in console.export_text()
