@@ -123,8 +123,8 @@ def _latency(found: dict[str, Any]) -> list[str]:
     if not found["measured"]:
         return [f"Latency: predicted {where}, NOT measured; fits: {bound} within the budget."]
     lines = [
-        f"Latency: measured on the device {where}, in fresh processes; fits: p{found['percentile']} within the budget in at least "
-        "two of them, and in most. spread: within a session / between sessions."
+        f"Latency: measured on the device {where}, in fresh processes; fits: p{found['percentile']} within the budget in at "
+        "least two of them, and in most. spread: within a session / between sessions."
     ]
     if found["busy"]:
         lines.append(
