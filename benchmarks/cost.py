@@ -1,32 +1,46 @@
-"""How fast genotypes are costed and predicted, against torch's own FLOP counter on the same networks; ratios of one run.
+"""How fast genotypes are costed, against torch's own FLOP counter, and costed and predicted by the thousand.
 
-usage: python benchmarks/cost.py [--networks N]
+usage: python benchmarks/cost.py [--networks N] [--profile FILE.json] [--genotypes N]
+
+Sampled genotypes of `mobile`, one thread, one process; drawing them is not counted. Batches of new genotypes follow each other,
+so that it is seen how the rate grows as more of their blocks have been met. The profile may be of another machine.
 """
 
 import argparse
 import random
 import time
 from collections.abc import Callable
+from itertools import islice
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from evaluators.cost import cost
+from evaluators.latency.predictor import Predictor
+from evaluators.latency.profile import LOCAL, load_profile
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
-from search_spaces.space import load_space
+from search_spaces.space import SearchSpace, load_space
+from search_spaces.task import Task
+
+_BATCHES = 8
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", type=int, default=40)
-    count = parser.parse_args().networks
+    parser.add_argument("--profile", default=LOCAL)
+    parser.add_argument("--genotypes", type=int, default=10_000, help="in a batch")
+    flags = parser.parse_args()
     torch.set_num_threads(1)
     space = load_space("mobile")
     task, rng = space.task(10), random.Random(0)
     cost(space.sample(rng), task)  # torch's first meta operations take two seconds, once
-    networks = [space.sample(rng) for _ in range(count)]
+    _beside_torch([space.sample(rng) for _ in range(flags.networks)], task)
+    _by_the_thousand(Predictor(load_profile(flags.profile, anywhere=True), space.name), space, task, flags.genotypes)
 
+
+def _beside_torch(networks: list[Genotype], task: Task) -> None:
     def counted(genotype: Genotype) -> int:
         with torch.device("meta"), FlopCounterMode(display=False) as counter:
             build(genotype, task).eval()(torch.empty(1, *task.input))
@@ -36,10 +50,24 @@ def main() -> None:
     again, _ = _seconds(lambda g: cost(g, task).macs, networks)
     torchs, theirs = _seconds(counted, networks)
     differing = sum(a != b for a, b in zip(ours, theirs, strict=True))
-    print(f"{count} networks of {space.name}, one thread; {differing} differ in MACs from torch's counter")
+    print(f"{len(networks)} networks, one thread; {differing} differ in MACs from torch's counter")
     print(f"new blocks      {1e3 * first:8.2f} ms a network, {torchs / first:8.1f} times torch's speed")
     print(f"known blocks    {1e3 * again:8.2f} ms a network, {torchs / again:8.1f} times torch's speed")
     print(f"FlopCounterMode {1e3 * torchs:8.2f} ms a network")
+
+
+def _by_the_thousand(predictor: Predictor, space: SearchSpace, task: Task, count: int) -> None:
+    rng, known = random.Random(1), set[Genotype]()
+    for batch in range(1, _BATCHES + 1):
+        new = (g for g in iter(lambda: space.sample(rng), None) if g not in known)
+        genotypes = list(dict.fromkeys(islice(new, count)))
+        known.update(genotypes)
+        start = time.perf_counter()
+        for genotype in genotypes:
+            cost(genotype, task)
+        predictor.covered(genotypes, task)
+        seconds = time.perf_counter() - start
+        print(f"batch {batch}: {len(genotypes)} new genotypes costed and predicted, {len(genotypes) / seconds:,.0f} a second")
 
 
 def _seconds(work: Callable[[Genotype], int], networks: list[Genotype]) -> tuple[float, list[int]]:

@@ -260,11 +260,15 @@ def pin() -> set[int] | None:
 
 
 def installed(runtime: str) -> str:
-    """The version of a runtime's package; ends with a message where it is not installed."""
+    """The version of a runtime; ends with a message where it is not installed."""
     package = PACKAGES[runtime]
     try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
+        if runtime != "onnxruntime_cpu":
+            return metadata.version(package)
+        import onnxruntime  # several packages bring it
+
+        return str(onnxruntime.__version__)
+    except ImportError:
         sys.exit(f"bench.py: {package} is not installed: pip install {package} numpy")
 
 
