@@ -7,8 +7,8 @@ Networks are drawn with another seed than calibration's, and the space's anchors
 torchvision's own compact networks, exported as they are and predicted by the anchor that computes the same; all are timed
 now, in several fresh processes, whose median is the truth: where a process's memory happens to lie moves a network's time by
 some per cent. With --from they are taken from what an earlier call kept. The baselines are fitted to the same profile's fit
-networks. Every figure is of one run: n, the noise of measuring and how busy the machine was stand
-above the table. Figures to quote come from the default seed; whoever works on the predictor draws with another one.
+networks. Every figure is of one run: n, the noise of measuring and how busy the machine was stand above the table. Figures to
+quote come from a seed whose networks nobody has looked at.
 """
 
 import argparse
