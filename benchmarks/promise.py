@@ -31,7 +31,7 @@ from evaluators.latency.remeasure import Bench, measure_apart
 from evaluators.latency.runtime import load_runtime
 from evaluators.training.recipe import load_recipe
 from evaluators.training.weights import load_network
-from nas import report
+from nas import report, samplers
 from nas.console import make_console
 from nas.jobs import Progress, Setting, Source
 from nas.run import Config, Run, create
@@ -167,7 +167,7 @@ def _config(space: str, budget_ms: float, seed: int, flags: argparse.Namespace) 
         seconds=None,
         finalists=3,
         seed=seed,
-        sampler="tpe",
+        sampler=samplers.DEFAULT,
         workers=1,
         address=None,
         recipe=load_recipe("proxy", epochs=1),

@@ -12,6 +12,7 @@ BUSY = 0.10  # contention above which a session says more about the machine than
 CLEARLY = 1.1  # so far over the budget, corrected for other work, that a quieter moment would not help
 REPEATS = 5  # further sessions at most, that look for quieter moments before a network is declared over the budget
 SESSIONS = 2  # that must at least hold the budget before a network is exported
+SPARE = 0.03  # of the budget that a session must leave: as much does a network's time move from process to process
 CHECK_EVERY = 4  # accepted candidates, of which the first is timed untrained
 
 Record = Mapping[str, Any]
@@ -21,7 +22,9 @@ Record = Mapping[str, Any]
 class Promise:
     """`percentile` (50 or 90) of the measured wall-clock times is within `budget_ms`; the bound holds at `confidence`.
 
-    Where nothing is `measured`, because the device is elsewhere, the predicted upper bound must do.
+    A session of measuring holds the budget when it leaves SPARE of it, so that the next process, whose memory lies elsewhere,
+    holds it too (benchmarks/latency.md has the scatter between processes). Where nothing is `measured`, because the device
+    is elsewhere, the predicted upper bound must do.
     """
 
     budget_ms: float
@@ -90,10 +93,13 @@ class Promise:
         }
 
     def _inside(self, sessions: Sequence[Record]) -> list[Record]:
-        return [s for s in sessions if self.figure_ms(s) <= self.budget_ms]
+        return [s for s in sessions if self._holds(s)]
+
+    def _holds(self, session: Record) -> bool:
+        return self.figure_ms(session) <= (1 - SPARE) * self.budget_ms
 
     def _surely_over(self, sessions: Sequence[Record]) -> bool:
-        over = (s for s in sessions if self.figure_ms(s) > self.budget_ms)
+        over = (s for s in sessions if not self._holds(s))
         return any(s["contention"] <= BUSY or s["robust_ms"] > CLEARLY * self.budget_ms for s in over)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from nas.promise import SESSIONS, SPARE
 from nas.result import points, result
 from nas.run import Run
 from search_spaces.errors import InputError
@@ -123,8 +124,8 @@ def _latency(found: dict[str, Any]) -> list[str]:
     if not found["measured"]:
         return [f"Latency: predicted {where}, NOT measured; fits: {bound} within the budget."]
     lines = [
-        f"Latency: measured on the device {where}, in fresh processes; fits: p{found['percentile']} within the budget in at "
-        "least two of them, and in most. spread: within a session / between sessions."
+        f"Latency: measured on the device {where}, in fresh processes; fits: p{found['percentile']} within the budget, "
+        f"{SPARE:.0%} of it to spare, in at least {SESSIONS} of them, and in most. spread: within a session / between sessions."
     ]
     if found["busy"]:
         lines.append(
@@ -134,10 +135,12 @@ def _latency(found: dict[str, Any]) -> list[str]:
         over = found["bound"]["over_their_bound"]
         lines.append(f"{checked} candidates were timed before training: {over} above their {bound}.")
     if found["over_budget_when_measured"]:
-        lines.append(f"{len(found['over_budget_when_measured'])} of the best were over the budget when measured, and left out.")
+        lines.append(
+            f"{len(found['over_budget_when_measured'])} of the best did not hold the budget when measured, and were left out."
+        )
     if further := found["further_search"]:
         lines.append(
-            f"All were over it at first: {further['trials']} further trials, the bound {further['growth']:.3f} times as high."
+            f"None held it at first: {further['trials']} further trials, the bound {further['growth']:.3f} times as high."
         )
     return lines
 

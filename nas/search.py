@@ -18,7 +18,7 @@ from evaluators.training.weights import GENOTYPE, WEIGHTS, load_network
 from nas.estimate import Estimate, uncovered
 from nas.jobs import Executor, Job, Setting
 from nas.meter import LocalMeter, Meter
-from nas.promise import BUSY, CHECK_EVERY, SESSIONS, Promise, growth, tail
+from nas.promise import BUSY, CHECK_EVERY, SESSIONS, SPARE, Promise, growth, tail
 from nas.proposal import Proposal
 from nas.run import Run
 from nas.seeds import training_seed
@@ -197,7 +197,7 @@ class Search:
             return False
         self._study.note("further:search", {"trials": self._config.finalists, "growth": self._growth})
         self._view.say(
-            f"All {len(over)} networks that were measured are over the budget: {self._config.finalists} further trials, "
+            f"None of the {len(over)} networks that were measured holds the budget: {self._config.finalists} further trials, "
             f"with the bound {self._growth:.3f} times as high."
         )
         self._propose_and_train()
@@ -340,7 +340,7 @@ class Search:
             record["score"] = self._promise.figure_ms(record) / self._own_bound_ms(genotype)
         self._study.note(f"measured:{genotype.id}", record)
         name = self._anchors[genotype.id].name if genotype.id in self._anchors else genotype.id
-        over = "" if record["held"] else "  over the budget"
+        over = "" if record["held"] else f"  over the budget, of which {SPARE:.0%} must be left"
         self._view.step(f"{name:<24} measured {record['p50_ms']:6.2f} ms, p90 {record['p90_ms']:6.2f} ms{over}")
         return record
 

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from evaluators.data import Dataset, Split
 from nas import report, session
-from nas.promise import CHECK_EVERY, REPEATS, Promise, growth
+from nas.promise import CHECK_EVERY, REPEATS, SPARE, Promise, growth
 from nas.reach import Predicted, survey
 from nas.result import result
 from nas.run import open_run
@@ -160,12 +160,23 @@ BUSY_OVER = measurement(12.0, robust_ms=9.0, contention=0.4)
         ([QUIET, BUSY_OVER] * 3 + [BUSY_OVER], False, False),
         ([BUSY_OVER] * 3, True, False),
         ([BUSY_OVER] * 4, False, False),
+        ([measurement((1 - SPARE) * BUDGET)] * 2, False, True),
+        ([QUIET, measurement((1 - SPARE / 2) * BUDGET)], False, False),
         ([measurement(12.0, robust_ms=10.5, contention=0.4)], True, False),
         ([measurement(12.0, robust_ms=11.5, contention=0.4)], False, False),
     ],
     ids=[
         *("one", "two", "one over", "over", "busy", "busy, then quiet", "as often as not", "more often than not"),
-        *("as often", "less often", "always busy", "given up", "nearly", "clearly over"),
+        *(
+            "as often",
+            "less often",
+            "always busy",
+            "given up",
+            "just enough to spare",
+            "too little to spare",
+            "nearly",
+            "clearly over",
+        ),
     ],
 )
 def test_when_a_network_holds_the_budget(sessions, undecided, held):
@@ -175,9 +186,9 @@ def test_when_a_network_holds_the_budget(sessions, undecided, held):
 
 
 def test_the_record_has_the_worst_session_the_spread_and_what_was_set_aside():
-    record = Promise(BUDGET).record(_sessions(measurement(9.0), BUSY_OVER, measurement(9.9, 10.5)), 2)
-    assert (record["p50_ms"], record["p90_ms"], record["n"]) == (9.9, 10.5, 100)
-    assert record["between"] == pytest.approx(0.1) and record["spread"] == 0.01
+    record = Promise(BUDGET).record(_sessions(measurement(9.0), BUSY_OVER, measurement(9.5, 10.5)), 2)
+    assert (record["p50_ms"], record["p90_ms"], record["n"]) == (9.5, 10.5, 100)
+    assert record["between"] == pytest.approx(9.5 / 9 - 1) and record["spread"] == 0.01
     assert record["sessions"] == 3 and record["set_aside"] == 1 and record["contention"] == 0.0
 
 
