@@ -1,7 +1,7 @@
 """What a network costs before it is trained: parameters, MACs, activations, peak memory; read off its traced graph."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -42,13 +42,11 @@ class Cost:
     """Cost of a network or of one of its blocks.
 
     params: trainable parameters, the affine pair of batch norm included.
-    macs: multiply-accumulates of convolutions (Cout Hout Wout Cin/groups k k) and linear layers (in out), biases and
-    all
-        else zero, for one picture.
+    macs: multiply-accumulates of convolutions (Cout Hout Wout Cin/groups k k) and linear layers (in out), biases and all else
+        zero, for one picture.
     activations: elements that convolutions and linear layers write (arXiv:2003.13678, section 3.3), for one picture.
-    peak_mib: largest sum of float32 feature maps alive at once, batch 1, operations in the order of the code, batch
-    norm
-        and elementwise operations in place where nothing else reads their input; weights and workspaces not counted.
+    peak_mib: largest sum of float32 feature maps alive at once, batch 1, operations in the order of the code, batch norm and
+        elementwise operations in place where nothing else reads their input; weights and workspaces not counted.
     """
 
     params: int
@@ -72,28 +70,24 @@ def cost(genotype: Genotype, task: Task) -> Cost:
 
     Raises InputError that quotes the block when its knobs do not go together.
     """
-    parts = [block.cost for block in block_costs(genotype, task)]
+    found = _all_traced(genotype, task)
+    last_reader = _last_reader(found)
     return Cost(
-        params=sum(c.params for c in parts),
-        macs=sum(c.macs for c in parts),
-        activations=sum(c.activations for c in parts),
-        peak_mib=max(c.peak_mib for c in parts),
+        params=sum([traced.params for traced in found]),
+        macs=sum([traced.macs for traced in found]),
+        activations=sum([traced.activations for traced in found]),
+        peak_mib=max([traced.peak_mib(task, index, last_reader) for index, traced in enumerate(found)]),
     )
 
 
 def block_costs(genotype: Genotype, task: Task) -> list[BlockCost]:
     """The cost of every block in its place; a picture that a later block reads counts as memory until then."""
-    found: list[tuple[BlockSpec, Image, _Traced]] = []
-    shape: tuple[int, ...] = task.input
-    for spec in genotype.blocks:
-        assert len(shape) == 3
-        traced = _traced(spec, shape, task.input, task.classes)
-        found.append((spec, shape, traced))
-        shape = traced.out_shape
-    last_reader = max((i for i, (_, _, traced) in enumerate(found) if traced.reads_image), default=-1)
+    found = _all_traced(genotype, task)
+    last_reader = _last_reader(found)
+    in_shapes = [task.input, *(traced.out_shape for traced in found)]
     return [
-        BlockCost(spec, in_shape, traced.out_shape, traced.cost(task, index, last_reader))
-        for index, (spec, in_shape, traced) in enumerate(found)
+        BlockCost(spec, in_shape, traced.out_shape, traced.cost(task, index, last_reader))  # type: ignore[arg-type]
+        for index, (spec, in_shape, traced) in enumerate(zip(genotype.blocks, in_shapes, found, strict=False))
     ]
 
 
@@ -120,10 +114,27 @@ class _Traced:
     peak_kept: int
 
     def cost(self, task: Task, index: int, last_reader: int) -> Cost:
+        return Cost(self.params, self.macs, self.activations, self.peak_mib(task, index, last_reader))
+
+    def peak_mib(self, task: Task, index: int, last_reader: int) -> float:
+        """The peak of the block at place `index`, when the block at `last_reader` is the last that reads the picture."""
         peak = self.peak
         if index < last_reader:
             peak = self.peak_kept if index == 0 else self.peak + math.prod(task.input) * (not self.reads_image)
-        return Cost(self.params, self.macs, self.activations, peak * _FLOAT32_BYTES / _MIB)
+        return peak * _FLOAT32_BYTES / _MIB
+
+
+def _all_traced(genotype: Genotype, task: Task) -> list[_Traced]:
+    found: list[_Traced] = []
+    shape: tuple[int, ...] = task.input
+    for spec in genotype.blocks:
+        found.append(_traced(spec, shape, task.input, task.classes))  # type: ignore[arg-type]
+        shape = found[-1].out_shape
+    return found
+
+
+def _last_reader(found: Sequence[_Traced]) -> int:
+    return max((i for i, traced in enumerate(found) if traced.reads_image), default=-1)
 
 
 @lru_cache(maxsize=2**17)

@@ -27,7 +27,6 @@ import networkx as nx
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from search_spaces.genotype import BlockSpec, Genotype
 from search_spaces.network import build_block, run_block
@@ -123,8 +122,8 @@ class _Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = _run(func, args, kwargs or {})
-        read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        written = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        read = [*_tensors(args), *_tensors(tuple((kwargs or {}).values()))]
+        written = list(_tensors(result))
         for tensor in (*read, *written):
             self._remember(tensor)
         data = [t for t in read if self.writer(t) is not None]
@@ -188,6 +187,15 @@ def _run(func: Any, args: Any, kwargs: Any) -> Any:
         return args[0]
     result = torch.empty_like(args[0])
     return (result, *(result.new_empty(0) for _ in range(2))) if name == "native_batch_norm" else result
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    """Every tensor among arguments or results, in order."""
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, (list, tuple)):
+        for value in values:
+            yield from _tensors(value)
 
 
 def _storage(tensor: Tensor) -> int:

@@ -26,7 +26,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from search_spaces import resources
@@ -67,8 +67,8 @@ class Stage:
         kind = block_kind(str(_pick(choose, f"{self.name}.block", tuple(self.kinds))))
         width = int(_pick(choose, f"{self.name}.width", self.widths)) if kind.has_width else None
         for layer in range(depth if kind.has_width else 1):
-            knobs = {n: self._knob(choose, kind.name, n, c, layer) for n, c in self.kinds[kind.name].items()}
-            yield BlockSpec.make(kind.name, width, self.stride if layer == 0 else 1, knobs)
+            knobs = tuple([(n, self._knob(choose, kind.name, n, c, layer)) for n, c in self.kinds[kind.name].items()])
+            yield _spec(kind.name, width, self.stride if layer == 0 else 1, knobs)
 
     def _knob(self, choose: Chooser, kind: str, knob: str, choice: Choice, layer: int) -> Value:
         return _pick(choose, self._gene(kind, knob, choice, layer), choice.values)
@@ -241,6 +241,12 @@ def load_space(name_or_path: str) -> SearchSpace:
 def _depths(stage: Stage, left: int) -> list[int]:
     depths = set(stage.depths) | ({1} if any(not block_kind(k).has_width for k in stage.kinds) else set())
     return sorted((d for d in depths if d <= left), reverse=True) or [min(1, left)]
+
+
+@lru_cache(maxsize=2**17)
+def _spec(kind: str, width: int | None, stride: int, knobs: tuple[tuple[str, Value], ...]) -> BlockSpec:
+    """A block of a space, checked once; one object for equal ones, so that telling them apart is fast."""
+    return BlockSpec.make(kind, width, stride, dict(knobs))
 
 
 def _pick(choose: Chooser, gene: str, values: Sequence[Value]) -> Value:

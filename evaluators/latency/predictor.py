@@ -18,13 +18,22 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.latency.kernel_model import KernelModel, sizes_of
-from evaluators.latency.kernels import FEATURES, LOWERING, Layout, Size, lower_block, lowered_blocks, total_kernels
+from evaluators.latency.kernels import (
+    FEATURES,
+    LOWERING,
+    Layout,
+    Lowered,
+    Size,
+    lower_block,
+    lowered_blocks,
+    total_kernels,
+)
 from evaluators.latency.profile import FIT, VERIFY, MeasuredNetwork, Profile
 from evaluators.latency.relower import relowered
 from evaluators.latency.runtime import load_runtime
@@ -36,6 +45,7 @@ Array = NDArray[np.float64]
 Totals = Mapping[str, tuple[int, ...]]
 
 MOST_EXTRAPOLATED = 0.1
+_FIRST_LAYOUT: Layout = "plain"  # of the picture
 _OVERHEAD = "network"  # the class of what is paid once a run
 _FOLDS = 9
 _BOUND_FOLDS = 6
@@ -90,14 +100,18 @@ _CHOICES = (_Choice(0.9, False), _Choice(0.9, True), _Choice(0.5, False), _Choic
 
 
 class _Block(NamedTuple):
-    """Milliseconds of a block by the model of kernels, those of them in kernels beyond the timed ones, and by class sums."""
+    """Milliseconds of a block by the model of kernels, those of them in kernels beyond the timed ones, and by class sums; the
+    shape and layout of what it hands on.
+    """
 
     by_kernel: float
     extrapolated: float
     sums: float
+    out_shape: tuple[int, ...]
+    out_layout: Layout
 
 
-_Key = tuple[BlockSpec, Any, int, Layout]
+_Key = tuple[BlockSpec, tuple[int, ...], int, Layout]
 
 
 class Predictor:
@@ -115,7 +129,7 @@ class Predictor:
         self._fit, self._verify = self._measured(FIT), self._measured(VERIFY)
         _check_enough(len(self._verify), confidence, self._where)
         self._models = _Models(self._fit, timed=_told((*self._fit, *self._verify)))
-        self._blocks: dict[tuple[Any, ...], _Block] = {}
+        self._blocks: dict[_Key, _Block] = {}
         self._usable = tuple(n for n in self._verify if self._models.cover(n))
         _check_enough(len(self._usable), confidence, self._where)
         self._choice, self._ratios = self._chosen()
@@ -217,30 +231,51 @@ class Predictor:
 
     def _predicted(self, genotypes: Sequence[Genotype], task: Task) -> list[tuple[float, float, tuple[float, ...]]]:
         """(milliseconds, extrapolated share, milliseconds of each block) of each genotype, new blocks timed in one go."""
-        rows = [list(self._keys(genotype, task)) for genotype in genotypes]
-        self._add_blocks(dict.fromkeys(key for row in rows for key in row if key not in self._blocks))
+        rows = [self._known(genotype, task) for genotype in genotypes]
+        if new := [genotype for genotype, row in zip(genotypes, rows, strict=True) if row is None]:
+            self._add_blocks(new, task)
+            rows = [row or self._known(genotype, task) for genotype, row in zip(genotypes, rows, strict=True)]
+        rest = 1 - self._choice.share
         found = []
-        for row in rows:
-            blocks = [self._blocks[key] for key in row]
-            scale = self._models.together(sum(block.by_kernel for block in blocks), self._choice)
-            rest = 1 - self._choice.share
+        for blocks in rows:
+            assert blocks, "its blocks were timed just now"
+            scale = self._models.together(sum([block.by_kernel for block in blocks]), self._choice)
             times = [scale * block.by_kernel + rest * block.sums for block in blocks]
             times[0] += rest * self._models.overhead
             total = sum(times)
-            found.append((total, scale * sum(block.extrapolated for block in blocks) / total, tuple(times)))
+            found.append((total, scale * sum([block.extrapolated for block in blocks]) / total, tuple(times)))
         return found
 
-    def _keys(self, genotype: Genotype, task: Task) -> Iterator[_Key]:
+    def _known(self, genotype: Genotype, task: Task) -> list[_Block] | None:
+        """The blocks of a genotype; None if one of them was not met before."""
+        found: list[_Block] = []
         shape: tuple[int, ...] = task.input
-        layout: Layout = "plain"
+        layout = _FIRST_LAYOUT
         for spec in genotype.blocks:
-            yield (spec, shape, task.classes, layout)
-            lowered = lower_block(spec, shape, self._task.input, task.classes, layout, self._graph)  # type: ignore[arg-type]
-            shape, layout = lowered.out_shape, lowered.out_layout
+            block = self._blocks.get((spec, shape, task.classes, layout))
+            if block is None:
+                return None
+            found.append(block)
+            shape, layout = block.out_shape, block.out_layout
+        return found
 
-    def _add_blocks(self, keys: Iterable[_Key]) -> None:
+    def _lowered(self, genotypes: Iterable[Genotype], task: Task) -> dict[_Key, Lowered]:
+        """The kernels of the blocks that were not met before."""
+        found: dict[_Key, Lowered] = {}
+        for genotype in genotypes:
+            shape: tuple[int, ...] = task.input
+            layout = _FIRST_LAYOUT
+            for spec in genotype.blocks:
+                lowered = lower_block(spec, shape, self._task.input, task.classes, layout, self._graph)  # type: ignore[arg-type]
+                key = (spec, shape, task.classes, layout)
+                if key not in self._blocks:
+                    found[key] = lowered
+                shape, layout = lowered.out_shape, lowered.out_layout
+        return found
+
+    def _add_blocks(self, genotypes: Iterable[Genotype], task: Task) -> None:
         """Times blocks that were not met before; raises InputError for an operation that no fit network had."""
-        new = {key: lower_block(key[0], key[1], self._task.input, key[2], key[3], self._graph) for key in keys}
+        new = self._lowered(genotypes, task)
         for (spec, *_), lowered in new.items():
             self._check_covered(spec, set(lowered.totals))
         sizes = [size for lowered in new.values() for size in sizes_of(lowered.kernels)]
@@ -250,7 +285,8 @@ class Predictor:
             part = slice(start, start + len(lowered.kernels))
             start = part.stop
             extrapolated = float(by_kernel[part][beyond[part]].sum())
-            self._blocks[key] = _Block(float(by_kernel[part].sum()), extrapolated, self._models.sums(lowered.totals))
+            sums = self._models.sums(lowered.totals)
+            self._blocks[key] = _Block(float(by_kernel[part].sum()), extrapolated, sums, lowered.out_shape, lowered.out_layout)
 
     def _by_kernel(self, sizes: list[tuple[str, Size]]) -> tuple[Array, NDArray[np.bool_]]:
         """Milliseconds of each kernel by the kernel model, and whether it is beyond those timed; nothing without a model."""
