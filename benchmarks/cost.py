@@ -3,8 +3,8 @@
 usage: python benchmarks/cost.py [--networks N] [--profile FILE.json] [--genotypes N]
 
 Sampled genotypes of `mobile`, one thread, one process; drawing them is not counted. Batches of new genotypes follow each other,
-so that it is seen how the rate grows as more of their blocks have been met; at last all of them come again. The profile may be
-of another machine.
+so that it is seen how the rate grows as more of their blocks have been met; at last all of them come again. A search meets most
+blocks often: the same is timed for the random part of its pool, and for crossings of it. The profile may be of another machine.
 """
 
 import argparse
@@ -19,12 +19,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from evaluators.cost import cost
 from evaluators.latency.predictor import Predictor
 from evaluators.latency.profile import LOCAL, load_profile
+from nas.estimate import uncovered
+from nas.pool import Pool
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
 from search_spaces.space import SearchSpace, load_space
 from search_spaces.task import Task
 
 _BATCHES = 8
+_POOL = 2000
 
 
 def main() -> None:
@@ -38,7 +41,9 @@ def main() -> None:
     task, rng = space.task(10), random.Random(0)
     cost(space.sample(rng), task)  # torch's first meta operations take two seconds, once
     _beside_torch([space.sample(rng) for _ in range(flags.networks)], task)
-    _by_the_thousand(Predictor(load_profile(flags.profile, anywhere=True), space.name), space, task, flags.genotypes)
+    profile = load_profile(flags.profile, anywhere=True)
+    _as_a_search(Predictor(profile, space.name), space, task, _POOL)
+    _by_the_thousand(Predictor(profile, space.name), space, task, flags.genotypes)
 
 
 def _beside_torch(networks: list[Genotype], task: Task) -> None:
@@ -65,6 +70,18 @@ def _by_the_thousand(predictor: Predictor, space: SearchSpace, task: Task, count
         known.update(genotypes)
         print(f"batch {batch}: new genotypes costed and predicted, {_rate(predictor, genotypes, task):,.0f} a second")
     print(f"all again: {_rate(predictor, list(known), task):,.0f} a second")
+
+
+def _as_a_search(predictor: Predictor, space: SearchSpace, task: Task, count: int) -> None:
+    pool = Pool(space, lambda genotypes: [uncovered(1, 1)] * len(genotypes), lambda _: True, 0)
+    drawn = pool.drawn(2 * count)
+    first, second = drawn[:count], drawn[count:]
+    rng, known = random.Random(2), {c.genotype for c in drawn}
+    pairs = [(rng.choice(drawn), rng.choice(drawn)) for _ in range(count)]
+    children = {c.genotype for a, b in pairs for c in pool.crossed(a.genes, b.genes, 4)} - known
+    print(f"a search's pool, {count} random genotypes: {_rate(predictor, [c.genotype for c in first], task):,.0f} a second")
+    print(f"as many more: {_rate(predictor, [c.genotype for c in second], task):,.0f} a second")
+    print(f"{len(children)} new crossings of these: {_rate(predictor, list(children), task):,.0f} a second")
 
 
 def _rate(predictor: Predictor, genotypes: list[Genotype], task: Task) -> float:

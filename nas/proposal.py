@@ -47,20 +47,32 @@ class Proposal:
         return self.origin.removeprefix("anchor:") if self.origin.startswith("anchor:") else None
 
 
-_ended: WeakKeyDictionary[optuna.Study, dict[int, Proposal]] = WeakKeyDictionary()  # what cannot change any more is read once
+class _Ended:
+    """What cannot change any more and so is read once: the first `count` trials of a study, and others by number."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: list[Proposal] = []
+        self.others: dict[int, Proposal] = {}
+
+
+_ended: WeakKeyDictionary[optuna.Study, _Ended] = WeakKeyDictionary()
 
 
 def proposals(study: optuna.Study) -> list[Proposal]:
     """Every proposal of a study, in order, but for those that were cut off while being written."""
-    known, found = _ended.setdefault(study, {}), []
-    for trial in study.get_trials(deepcopy=False):
-        if trial.number in known:
-            found.append(known[trial.number])
-        elif "outcome" in trial.user_attrs:
-            found.append(read(trial))
+    known, found = _ended.setdefault(study, _Ended()), []
+    for number, trial in enumerate(study.get_trials(deepcopy=False)[known.count :], known.count):
+        proposal = known.others.get(number) or (read(trial) if "outcome" in trial.user_attrs else None)
+        if trial.state.is_finished() and number == known.count:
+            known.count += 1
+            known.others.pop(number, None)
+            known.first += [proposal] if proposal else []
+        elif proposal:
+            found.append(proposal)
             if trial.state.is_finished():
-                known[trial.number] = found[-1]
-    return found
+                known.others[number] = proposal
+    return [*known.first, *found]
 
 
 def read(trial: FrozenTrial) -> Proposal:

@@ -8,8 +8,10 @@ and a resumed search goes on as if it had not been interrupted.
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +22,17 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from nas import samplers
 from nas.estimate import Estimate
 from nas.journal import Journal
-from nas.pool import Pool, Space
+from nas.pool import Candidate, Pool, Space
 from nas.proposal import Proposal, proposals, read
+from nas.samplers._genes import Given
 from nas.seeds import seed_from
 from search_spaces.anchor import Anchor
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 
 MAIN = "nas"  # the name of the search in its journal
-MOST_REFUSALS = 1000  # asks in a row without a feasible new genotype: the space is exhausted within the budget
+PATIENCE = {"repeated": 10, "rejected": 500}  # since the last that was accepted; then one is drawn that is feasible and new
+_FIRST_DRAWN, _MOST_DRAWN = 64, 4096  # candidates that are looked through for it; without one the space is exhausted
 
 
 class Study:
@@ -58,7 +62,10 @@ class Study:
         self._study = _open(self._storage, name, cost)
         self._live: dict[int, Trial] = {}
         self._discard_half_written()
-        self._known = {t.genotype.text: t.number for t in self.trials() if t.outcome not in ("rejected", "repeated")}
+        self._ids = [t._trial_id for t in self._study.get_trials(deepcopy=False)]
+        trials = self.trials()
+        self._known = {t.genotype.text: t.number for t in trials if t.outcome not in PATIENCE}
+        self._refused = Counter(t.outcome for t in takewhile(lambda t: t.outcome in PATIENCE, reversed(trials)))
 
     def beside(self, name: str, sampler: str) -> "Study":
         """Another study in the same journal, with the same gate and a seed of its own."""
@@ -89,18 +96,23 @@ class Study:
             user_attrs=_attributes(f"anchor:{anchor.name}", anchor.genotype, estimate, "running"),
         )
         self._study.add_trial(frozen)
-        number = len(self._study.get_trials(deepcopy=False)) - 1
+        self._ids.append(self._study.get_trials(deepcopy=False)[-1]._trial_id)
+        number = len(self._ids) - 1
         self._known[anchor.genotype.text] = number
         return self._trial(number)
 
     def ask(self) -> Proposal | None:
-        """The next feasible new genotype to train, or None when none turned up in a thousand proposals."""
-        for _ in range(MOST_REFUSALS):
-            number = len(self._study.get_trials(deepcopy=False))
-            self._study.sampler = samplers.make(self._sampler, self._pool, seed_from(self._seed, number))
+        """The next feasible new genotype to train, or None when there is none any more.
+
+        Where PATIENCE is at its end (evolution and TPE come to repeat themselves, random search misses a tight budget), the
+        next is drawn from the pool.
+        """
+        while (sampler := self._next_sampler()) is not None:
+            self._study.sampler = sampler
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 trial = self._study.ask()
+            self._ids.append(trial._trial_id)
             genotype = self._space.decode(lambda gene, values, t=trial: t.suggest_categorical(gene, values))  # type: ignore[misc]
             [estimate] = self._estimate([genotype])
             if genotype.text in self._known:
@@ -113,7 +125,27 @@ class Study:
                 self._write(trial, _attributes("search", genotype, estimate, "running"))
                 self._known[genotype.text] = trial.number
                 self._live[trial.number] = trial
+                self._refused.clear()
                 return self._trial(trial.number)
+            self._refused[self._trial(trial.number).outcome] += 1
+        return None
+
+    def _next_sampler(self) -> optuna.samplers.BaseSampler | None:
+        seed = seed_from(self._seed, len(self._ids))
+        if all(self._refused[outcome] < most for outcome, most in PATIENCE.items()):
+            return samplers.make(self._sampler, self._pool, seed)
+        fresh = self._drawn()
+        return Given(self._pool, seed, fresh.genes) if fresh else None
+
+    def _drawn(self) -> Candidate | None:
+        """The first candidate of the pool's random ones that is new; None when there is none among thousands."""
+        count = _FIRST_DRAWN
+        while count <= _MOST_DRAWN:
+            found = self._pool.drawn(count)
+            fresh = next((c for c in found if c.text not in self._known), None)
+            if fresh or len(found) < count:
+                return fresh
+            count *= 2
         return None
 
     def estimates_changed(self) -> None:
@@ -197,7 +229,7 @@ class Study:
         return self._live[number]
 
     def _frozen(self, number: int) -> FrozenTrial:
-        return self._study.get_trials(deepcopy=False)[number]
+        return self._storage.get_trial(self._ids[number])
 
     def _trial(self, number: int) -> Proposal:
         return read(self._frozen(number))

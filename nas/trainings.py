@@ -9,7 +9,7 @@ from nas.proposal import Proposal
 from nas.run import Config
 from nas.seeds import training_seed
 from nas.standing import ranking
-from nas.study import MOST_REFUSALS, Study
+from nas.study import Study
 from nas.view import View
 
 
@@ -82,7 +82,7 @@ class Proposals:
             return None
         proposal = self._study.ask()
         if proposal is None:
-            self._end(f"no new network within the budget in {MOST_REFUSALS} proposals in a row")
+            self._end("no further network of the space is within the budget")
         else:
             self._left -= 1
         return proposal

@@ -1,17 +1,29 @@
-"""What our own samplers share: proposals of all active genes at once."""
+"""What our own samplers share: proposals of all active genes at once; and the sampler that proposes what it is given."""
 
 import random
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
+from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial
 
 from nas.pool import Pool
 from nas.proposal import Proposal, proposals
 from search_spaces.registry import Value
+
+_common: WeakKeyDictionary[Pool, IntersectionSearchSpace] = WeakKeyDictionary()
+
+
+def common_genes(pool: Pool, study: optuna.Study, stopped: bool) -> dict[str, BaseDistribution]:
+    """The genes that all trained trials share, for Optuna's samplers; with those that were `stopped` early, or without.
+
+    A sampler is made anew for each proposal, and Optuna's would look through all trials again each time.
+    """
+    return _common.setdefault(pool, IntersectionSearchSpace(include_pruned=stopped)).calculate(study)
 
 
 class GeneSampler(optuna.samplers.BaseSampler):
@@ -39,3 +51,14 @@ class GeneSampler(optuna.samplers.BaseSampler):
 
     def sample_independent(self, study: optuna.Study, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
         return self._others.sample_independent(study, trial, name, distribution)
+
+
+class Given(GeneSampler):
+    """Proposes a known table of active genes."""
+
+    def __init__(self, pool: Pool, seed: int, genes: Mapping[str, Value]) -> None:
+        super().__init__(pool, seed)
+        self._genes = genes
+
+    def propose(self, seen: Sequence[Proposal], cost: str | None) -> Mapping[str, Value]:
+        return self._genes

@@ -1,6 +1,7 @@
 """Regularised evolution (Real et al., arXiv:1802.01548): the youngest live on, the best of a few of them is mutated."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 import optuna
 
@@ -17,7 +18,8 @@ class Evolution(GeneSampler):
     """One gene of the winner of a tournament among the last trained trials is changed."""
 
     def propose(self, seen: Sequence[Proposal], cost: str | None) -> Mapping[str, Value]:
-        alive = [s for s in seen if s.outcome in ("trained", "stopped") and s.genes][-_POPULATION:]
+        usable = (s for s in reversed(seen) if s.outcome in ("trained", "stopped") and s.genes)
+        alive = list(islice(usable, _POPULATION))[::-1]
         if len(alive) < _STARTUP:
             return {}
         rivals = self._rng.sample(alive, min(_TOURNAMENT, len(alive)))

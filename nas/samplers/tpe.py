@@ -1,11 +1,25 @@
 """Optuna's tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), proposals in flight counted as bad ones."""
 
 import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial
 
 from nas.pool import Pool
+from nas.samplers._genes import common_genes
 
 _STARTUP = 12  # random proposals, the anchors that the space contains among them
 
 
+class Tpe(optuna.samplers.TPESampler):
+    """Genes are sampled jointly, but one by one where there is a second objective (Optuna's own choice)."""
+
+    def __init__(self, pool: Pool, seed: int) -> None:
+        super().__init__(seed=seed, n_startup_trials=_STARTUP, constant_liar=True)
+        self._pool = pool
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return {} if len(study.directions) > 1 else common_genes(self._pool, study, stopped=True)
+
+
 def sampler(pool: Pool, seed: int) -> optuna.samplers.BaseSampler:
-    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=_STARTUP, constant_liar=True)
+    return Tpe(pool, seed)

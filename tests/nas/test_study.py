@@ -1,13 +1,16 @@
 """The study: the gate, the memory, early stopping, and going on from the journal."""
 
+import json
 import random
 from dataclasses import replace
+from itertools import groupby
 
 import pytest
+from optuna.storages.journal._storage import JournalOperation
 
 from nas.estimate import Estimate, uncovered
 from nas.seeds import training_seed
-from nas.study import Study, counts, read_journal
+from nas.study import PATIENCE, Study, counts, read_journal
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space
@@ -24,6 +27,9 @@ stages:
 
 def _cost_ms(genotype: Genotype) -> float:
     return sum((b.width or 0) for b in genotype.blocks) / 500
+
+
+TIGHT = 1.1 * min(_cost_ms(SPACE.sample(random.Random(i))) for i in range(100))
 
 
 def _estimate(genotypes):
@@ -174,7 +180,7 @@ def test_training_seeds_follow_from_seed_genotype_and_stage():
 
 
 def test_what_the_profile_does_not_cover_is_rejected_with_its_reason(small, tmp_path, monkeypatch):
-    monkeypatch.setattr("nas.study.MOST_REFUSALS", 3)
+    monkeypatch.setitem(PATIENCE, "rejected", 3)
     beyond = lambda gs: [replace(e, extrapolated=0.5) for e in _estimate(gs)]  # noqa: E731
     study = Study(tmp_path / "journal.log", small, beyond, 1.5, "random", 0)
     assert study.ask() is None
@@ -183,10 +189,40 @@ def test_what_the_profile_does_not_cover_is_rejected_with_its_reason(small, tmp_
 
 
 def test_an_operation_that_the_profile_lacks_counts_as_rejected(small, tmp_path, monkeypatch):
-    monkeypatch.setattr("nas.study.MOST_REFUSALS", 3)
+    monkeypatch.setitem(PATIENCE, "rejected", 3)
     study = Study(tmp_path / "journal.log", small, lambda gs: [uncovered(1, 1) for _ in gs], 1.5, "random", 0)
     assert study.ask() is None and counts(study.trials())["rejected"] == 3
     assert all(t.estimate == uncovered(1, 1) for t in read_journal(tmp_path / "journal.log").trials)
+
+
+def test_a_sampler_that_is_refused_again_and_again_is_helped_out(tmp_path, monkeypatch):
+    monkeypatch.setitem(PATIENCE, "rejected", 4)
+    study = _study(tmp_path, budget=TIGHT, sampler="random")
+    trained = [_train(study, study.ask()) for _ in range(6)]
+    runs = [len(list(run)) for refused, run in groupby(study.trials(), lambda t: t.outcome == "rejected") if refused]
+    assert max(runs) == 4 and all(t.estimate.fits(TIGHT) for t in trained)
+
+
+def test_a_sampler_that_repeats_itself_is_helped_out(tmp_path, small):
+    study = _study(tmp_path, space=small, sampler="evolution")
+    trained = [_train(study, study.ask()).genotype for _ in range(4)]
+    assert len(set(trained)) == 4 and study.ask() is None
+    repeated = [sum(1 for _ in run) for word, run in groupby(t.outcome for t in study.trials()) if word == "repeated"]
+    assert max(repeated, default=0) <= PATIENCE["repeated"]
+
+
+def test_a_study_reopened_amid_refusals_asks_what_an_uninterrupted_one_would(tmp_path, monkeypatch):
+    monkeypatch.setitem(PATIENCE, "rejected", 4)
+    whole = _study(tmp_path, budget=TIGHT, sampler="random")
+    first = _train(whole, whole.ask())
+    expected = whole.ask()
+    lines = (tmp_path / "journal.log").read_bytes().splitlines(keepends=True)
+    ended = [i for i, line in enumerate(lines, 1) if json.loads(line)["op_code"] == JournalOperation.SET_TRIAL_STATE_VALUES]
+    refused = ended[1 + sum(t.number < first.number for t in whole.trials()) :]
+    assert refused, "the second ask was let through at once: another seed is needed"
+    for count in refused:
+        (tmp_path / "journal.log").write_bytes(b"".join(lines[:count]))
+        assert _study(tmp_path, budget=TIGHT, sampler="random").ask() == expected
 
 
 def test_a_study_beside_shares_the_journal_and_nothing_else(tmp_path):
