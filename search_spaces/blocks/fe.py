@@ -9,7 +9,7 @@ from torch.func import functional_call
 from search_spaces.errors import InputError
 from search_spaces.ops.activation import Act
 from search_spaces.ops.conv import conv_bn_act
-from search_spaces.ops.shift import SparseShift
+from search_spaces.ops.shift import SparseShift, split
 from search_spaces.registry import block
 
 
@@ -47,7 +47,7 @@ class Fe(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, c_in, H, W] to [N, c_out, H/stride, W/stride], sizes rounded up."""
-        *earlier, y = torch.split(x, self.parts, 1)
+        *earlier, y = split(x, self.parts, 1)
         for unit, part in zip(self.units, reversed(earlier), strict=True):
             y = torch.cat([part, unit(y)], 1)
         return self.last(y)  # type: ignore[no-any-return]

@@ -63,6 +63,11 @@ def pixels(x: Tensor) -> tuple[int, int]:
     return int(x.shape[-2]), int(x.shape[-1])
 
 
+def split(x: Tensor, widths: list[int], dim: int) -> Sequence[Tensor]:
+    """torch.split, but a single part is x itself: ONNX Runtime would copy it, and LiteRT's converter fails on it."""
+    return torch.split(x, widths, dim) if len(widths) > 1 else (x,)
+
+
 def _shift_part(x: Tensor, rows: int, cols: int, height: int, width: int) -> Tensor:
     h, w = pixels(x)
     if rows >= h or cols >= w or -rows >= height or -cols >= width:
@@ -263,7 +268,7 @@ def _zeros(x: Tensor, size: Sequence[int]) -> Tensor:
 
 def _by_run(runs: Sequence[Run], *tensors: Tensor) -> Any:
     counts = [run.channels for run in runs]
-    return zip(runs, *(torch.split(t, counts, -3) for t in tensors), strict=True)
+    return zip(runs, *(split(t, counts, -3) for t in tensors), strict=True)
 
 
 def _overlap(n_out: int, n_in: int, step: int) -> tuple[slice, slice]:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.functional import avg_pool2d
 
 from search_spaces.blocks.csc import Csc
@@ -46,6 +47,16 @@ def test_fe_units_see_growing_shares_of_the_channels() -> None:
 def test_fe_pools_at_stride_2_and_shifts_at_stride_1() -> None:
     shifts = [sum(isinstance(m, SparseShift) for m in Fe(16, 16, stride).modules()) for stride in (1, 2)]
     assert shifts == [3, 2]
+
+
+def test_a_single_part_is_not_split() -> None:
+    """ONNX Runtime copies it, and LiteRT's converter fails on it."""
+    aligned = SparseShift(8).eval()
+    with torch.no_grad():
+        aligned.row_offsets.fill_(1.0), aligned.col_offsets.fill_(0.0)
+    for block, splits in ((Fe(8, 16, 2, units=1), False), (Fe(8, 16, 2, units=2), True), (aligned, False)):
+        graph = make_fx(block.eval())(torch.randn(1, 8, 5, 5)).graph
+        assert any("split" in str(node.target) for node in graph.nodes) == splits
 
 
 def test_fe_units_add_the_identity_but_for_the_last() -> None:
