@@ -1,5 +1,6 @@
 """LiteRT (TensorFlow Lite) on the CPU with its XNNPACK delegate: batch 1, float32."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,12 +26,13 @@ def version() -> str:
 def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
     """Writes the file that `load` reads; raises InputError where the converter is not installed."""
     installed_version("litert-torch", "converting to LiteRT", "litert")
-    import litert_torch
-
     from evaluators.onnx import deployable, quiet
     from search_spaces.network import example_input
 
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # else its C++ code tells of each network how much it computes
     with quiet():
+        import litert_torch
+
         litert_torch.convert(deployable(network), (example_input(task),)).export(str(path))
 
 
