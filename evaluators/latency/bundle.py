@@ -4,10 +4,9 @@ import base64
 import hashlib
 import json
 import math
-import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from importlib.resources import files
@@ -53,7 +52,7 @@ def write_bundle(
     progress: Progress,
     runtime: str = DEFAULT,
 ) -> Path:
-    """Writes networks and the reference as the runtime's files, manifest.json and bench.py.
+    """Writes networks and the reference as the runtime's files, manifest.json and bench.py; the whole folder, or nothing.
 
     Raises InputError when `folder` is not empty, and for a runtime that bench.py cannot run or whose converter is missing.
     """
@@ -61,39 +60,50 @@ def write_bundle(
         raise InputError(f'no bundle can be made for the runtime "{runtime}"{near_miss(runtime, PACKAGES)}')
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists already; --to names another folder")
-    code, entries = load_runtime(runtime), []
-    reference = folder / f"reference{code.SUFFIX}"
-    with tempfile.TemporaryDirectory() as scratch:
-        written = Path(scratch) / reference.name
-        write_reference(code, written)  # refused before there is a folder
-        (folder / "networks").mkdir(parents=True)
-        shutil.move(written, reference)
+    code = load_runtime(runtime)
     chosen = choose_networks(space, fit, verify, seed)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
+        part = Path(scratch) / folder.name
+        (part / "networks").mkdir(parents=True)
+        reference = part / f"reference{code.SUFFIX}"
+        write_reference(code, reference)
+        manifest = {
+            "format": FORMAT,
+            "space": space.name,
+            "input": list(space.input),
+            "seed": seed,
+            "seconds": seconds,
+            "runtime": runtime,
+            "dtype": code.DTYPE,
+            "reference": _file(reference, part) | {"genotype": REFERENCE.strip()},
+            "networks": _networks_written(space, chosen, runtime, part, progress),
+        }
+        (part / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        script = (files("evaluators.latency") / SCRIPT).read_text(encoding="utf-8")
+        (part / SCRIPT).write_text(script, encoding="utf-8")
+        if folder.exists():
+            folder.rmdir()
+        part.rename(folder)
+    progress(1.0, "exported")
+    return folder
+
+
+def _networks_written(
+    space: SearchSpace, chosen: Sequence[Chosen], runtime: str, folder: Path, progress: Progress
+) -> list[dict[str, Any]]:
+    """The networks' entries in the manifest."""
+    suffix, found = load_runtime(runtime).SUFFIX, list[dict[str, Any]]()
     orders = [
-        Order(network.genotype, Task(space.input, network.classes), folder / "networks" / f"{i:03d}{code.SUFFIX}")
+        Order(network.genotype, Task(space.input, network.classes), folder / "networks" / f"{i:03d}{suffix}")
         for i, network in enumerate(chosen)
     ]
     with writers(runtime, len(orders)) as write:
         for network, path in zip(chosen, write(orders), strict=True):
             about = {"genotype": network.genotype.text, "classes": network.classes, "split": network.split}
-            entries.append(_file(path, folder) | about)
-            progress(len(entries) / len(chosen), "exporting networks")
-    manifest = {
-        "format": FORMAT,
-        "space": space.name,
-        "input": list(space.input),
-        "seed": seed,
-        "seconds": seconds,
-        "runtime": runtime,
-        "dtype": code.DTYPE,
-        "reference": _file(reference, folder) | {"genotype": REFERENCE.strip()},
-        "networks": entries,
-    }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    script = (files("evaluators.latency") / SCRIPT).read_text(encoding="utf-8")
-    (folder / SCRIPT).write_text(script, encoding="utf-8")
-    progress(1.0, "exported")
-    return folder
+            found.append(_file(path, folder) | about)
+            progress(len(found) / len(chosen), "exporting networks")
+    return found
 
 
 def import_results(results: Path, bundle: Path, name: str = LOCAL) -> tuple[Profile, str]:

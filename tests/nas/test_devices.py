@@ -86,6 +86,15 @@ def test_a_bundle_holds_what_it_says(bundle):
         write_bundle(load_space("tiny"), bundle, 1, 1, 1.0, 0, lambda share, what: None)
 
 
+def test_a_bundle_that_was_not_finished_leaves_nothing_behind(space, tmp_path):
+    def stop(share, what):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_bundle(space, tmp_path / "small", 1, 1, 1.0, 0, stop)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_imported_results_predict_as_if_measured_here(bundle, results, space, own_folder):
     imported, name = import_results(results, bundle)
     found = json.loads(results.read_text())

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluators.latency.runtime import Clock, Graph, installed_version
+from search_spaces.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,7 +25,7 @@ def version() -> str:
 
 
 def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
-    """Writes the file that `load` reads; raises InputError where the converter is not installed."""
+    """Writes the file that `load` reads; raises InputError where the converter is not installed or fails."""
     installed_version("litert-torch", "converting to LiteRT", "litert")
     from evaluators.onnx import deployable, quiet
     from search_spaces.network import example_input
@@ -33,7 +34,10 @@ def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
     with quiet():
         import litert_torch
 
-        litert_torch.convert(deployable(network), (example_input(task),)).export(str(path))
+        try:
+            litert_torch.convert(deployable(network), (example_input(task),)).export(str(path))
+        except Exception as error:  # it raises whatever its parts raise
+            raise InputError(f"litert-torch cannot convert the network: {type(error).__name__}: {error}") from error
 
 
 def load(path: Path, threads: int = 1) -> Callable[[], object]:
