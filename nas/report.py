@@ -140,7 +140,7 @@ def _latency(found: dict[str, Any]) -> list[str]:
         )
     if further := found["further_search"]:
         lines.append(
-            f"None held it at first: {further['trials']} further trials, the bound {further['growth']:.3f} times as high."
+            f"Too few held it at first: {further['trials']} further trials, the bound {further['growth']:.3f} times as high."
         )
     return lines
 

@@ -89,7 +89,7 @@ class Search:
             others = self._random_baseline()
             while True:
                 finalists = self._finalists(tried)
-                if not finalists and self._search_further():
+                if len(finalists) < self._config.finalists and self._search_further():
                     continue
                 self._retrain(finalists, others)
                 self._measure_retrained([*finalists, *others])
@@ -189,15 +189,19 @@ class Search:
         proposed = {t.genotype.id for t in self._study.trials() if t.anchor is None}
         return [m for i, m in self._study.notes("measured").items() if i in proposed - self._anchors.keys()]
 
-    def _search_further(self) -> bool:
-        """Once, when all that was found is over the budget as measured: as many further trials as finalists are wanted."""
-        over = self._measured()
+    def _may_search_further(self) -> bool:
+        over = any(not self._promise.held(m) for m in self._measured())
         late = self._deadline is not None and time.monotonic() >= self._deadline
-        if self._study.notes("further") or self._study.notes("ended") or not over or late:
+        return over and not (self._study.notes("further") or self._study.notes("ended") or late)
+
+    def _search_further(self) -> bool:
+        """Once, when too few hold the budget as measured: as many further trials as finalists are wanted."""
+        if not self._may_search_further():
             return False
+        held = [self._promise.held(m) for m in self._measured()]
         self._study.note("further:search", {"trials": self._config.finalists, "growth": self._growth})
         self._view.say(
-            f"None of the {len(over)} networks that were measured holds the budget: {self._config.finalists} further trials, "
+            f"{sum(held)} of {len(held)} networks that were measured hold the budget: {self._config.finalists} further trials, "
             f"with the bound {self._growth:.3f} times as high."
         )
         self._propose_and_train()
@@ -222,16 +226,23 @@ class Search:
         return self._holding_untrained(along_front(ranked, self._config.cost) if self._config.cost else ranked, tried)
 
     def _holding_untrained(self, trials: Iterable[Proposal], tried: set[str]) -> list[Genotype]:
-        """The first of them that hold the budget when measured, as many as finalists are wanted; without those `tried`."""
+        """The first of them that hold the budget when measured, as many as finalists are wanted; without those `tried`.
+
+        Those that the bound, corrected by what was just measured, puts over the budget wait until there is nothing better: on a
+        machine that has become slower, all that comes near the budget would be measured in vain.
+        """
         found: list[Genotype] = []
         ranked = [t.genotype for t in trials if t.genotype.id not in tried]
         if not self._config.measure:
             return ranked[: self._config.finalists]
         self._view.phase("measure the best", min(self._config.finalists, len(ranked)))
         while ranked and len(found) < self._config.finalists:
-            missing = self._config.finalists - len(found)
-            batch, ranked = ranked[:missing], ranked[missing:]
             known = self._study.notes("measured")
+            likely = [g for g in ranked if g.id in known or self.estimate([g])[0].fits(self._config.budget_ms)]
+            if not likely and self._may_search_further():
+                break
+            batch = (likely or ranked)[: self._config.finalists - len(found)]
+            ranked = [g for g in ranked if g not in batch]
             known |= self._measure([g for g in batch if g.id not in known], retrained=False)
             found += [g for g in batch if self._promise.held(known[g.id])]
         return found

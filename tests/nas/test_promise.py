@@ -250,6 +250,14 @@ def test_when_all_are_over_the_budget_further_trials_have_the_corrected_bound(se
     assert [t.estimate.bound_ms for t in trials] == pytest.approx([9.0, 9.0, 9.1, 9.1])
 
 
+def test_on_a_slower_machine_not_everything_near_the_budget_is_measured_in_vain(searched):
+    predictor = Assigned(7, 9.0, 7.0)  # the anchor and six candidates, then the others
+    found, _, run = searched(Meter(lambda name: 1.3 * predictor.bounds[name], lambda _: 1.0), predictor, trials=6)
+    measured = read_journal(run.journal).notes("measured").keys() - {a["id"] for a in found["anchors"]}
+    assert len(measured) == 4 and found["counts"]["trained"] == 8
+    assert {f["p50_ms"] for f in found["finalists"]} == {pytest.approx(9.1)}
+
+
 def test_a_further_search_is_made_once(searched):
     found, _, _ = searched(Meter(lambda _: BUDGET + 1, lambda _: 1.0), Assigned(3, 9.0, 7.0), trials=2)
     assert found["found"] is None and found["finished"]
