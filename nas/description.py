@@ -48,9 +48,8 @@ class MakeUp:
 
     def row(self, genotype: Genotype) -> Row:
         entries = [entry for spec in genotype.blocks for entry in self._entries(spec)]
-        row = np.zeros(len(self._columns))
-        np.add.at(row, [column for column, _ in entries], [number for _, number in entries])
-        return row / len(genotype.blocks)
+        columns, numbers = zip(*entries, strict=True)
+        return np.bincount(columns, numbers, len(self._columns)) / len(genotype.blocks)
 
     def _entries(self, spec: BlockSpec) -> list[tuple[int, float]]:
         if spec not in self._blocks:

@@ -66,12 +66,18 @@ class Stage:
             return
         kind = block_kind(str(_pick(choose, f"{self.name}.block", tuple(self.kinds))))
         width = int(_pick(choose, f"{self.name}.width", self.widths)) if kind.has_width else None
-        for layer in range(depth if kind.has_width else 1):
-            knobs = tuple([(n, self._knob(choose, kind.name, n, c, layer)) for n, c in self.kinds[kind.name].items()])
+        for layer, named in enumerate(self._named[kind.name][: depth if kind.has_width else 1]):
+            knobs = tuple([(knob, _pick(choose, gene, values)) for knob, gene, values in named])
             yield _spec(kind.name, width, self.stride if layer == 0 else 1, knobs)
 
-    def _knob(self, choose: Chooser, kind: str, knob: str, choice: Choice, layer: int) -> Value:
-        return _pick(choose, self._gene(kind, knob, choice, layer), choice.values)
+    @cached_property
+    def _named(self) -> dict[str, list[list[tuple[str, str, tuple[Value, ...]]]]]:
+        """For each kind and layer the knobs, their genes and values."""
+        layers = range(max(self.depths))
+        return {
+            kind: [[(n, self._gene(kind, n, c, layer), c.values) for n, c in knobs.items()] for layer in layers]
+            for kind, knobs in self.kinds.items()
+        }
 
     def _gene(self, kind: str, knob: str, choice: Choice, layer: int) -> str:
         return f"{self.name}.{kind}.{knob}" + (f".{layer}" if choice.each else "")
