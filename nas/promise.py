@@ -23,14 +23,16 @@ class Promise:
     """`percentile` (50 or 90) of the measured wall-clock times is within `budget_ms`; the bound holds at `confidence`.
 
     A session of measuring holds the budget when it leaves SPARE of it, so that the next process, whose memory lies elsewhere,
-    holds it too (benchmarks/latency.md has the scatter between processes). Where nothing is `measured`, because the device
-    is elsewhere, the predicted upper bound must do.
+    holds it too (benchmarks/latency.md has the scatter between processes). In a session that met the machine quieter than it
+    `usual`ly is (contention, in the median over the profile's networks), times count as if it had been as busy as that.
+    Where nothing is `measured`, because the device is elsewhere, the predicted upper bound must do.
     """
 
     budget_ms: float
     percentile: int = 50
     confidence: float = 0.95
     measured: bool = True
+    usual: float = 0.0
 
     @classmethod
     def of(cls, config: Config) -> "Promise":
@@ -96,7 +98,8 @@ class Promise:
         return [s for s in sessions if self._holds(s)]
 
     def _holds(self, session: Record) -> bool:
-        return self.figure_ms(session) <= (1 - SPARE) * self.budget_ms
+        slower = max(1.0, (1 + self.usual) / (1 + session["contention"]))
+        return slower * self.figure_ms(session) <= (1 - SPARE) * self.budget_ms
 
     def _surely_over(self, sessions: Sequence[Record]) -> bool:
         over = (s for s in sessions if not self._holds(s))

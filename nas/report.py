@@ -125,7 +125,8 @@ def _latency(found: dict[str, Any]) -> list[str]:
         return [f"Latency: predicted {where}, NOT measured; fits: {bound} within the budget."]
     lines = [
         f"Latency: measured on the device {where}, in fresh processes; fits: p{found['percentile']} within the budget, "
-        f"{SPARE:.0%} of it to spare, in at least {SESSIONS} of them, and in most. spread: within a session / between sessions."
+        f"{SPARE:.0%} of it to spare, at the machine's usual speed, in at least {SESSIONS} of them, and in most. "
+        "spread: within a session / between sessions."
     ]
     if found["busy"]:
         lines.append(

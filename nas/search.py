@@ -52,10 +52,12 @@ class Search:
         scorer: Callable[[Setting, View], Executor] | None = None,
     ) -> None:
         self._run, self._dataset, self._predictor, self._view = run, dataset, predictor, view
-        self._config, self._promise = run.config, Promise.of(run.config)
+        self._config = run.config
         profile = load_profile(str(run.device_profile), anywhere=True)
+        calibration = profile.calibration(run.config.space)
+        self._promise = replace(Promise.of(run.config), usual=calibration.contention)
         self._meter = meter or LocalMeter(Bench.of(profile, run.config.space))
-        self._tail = tail(profile.calibration(run.config.space).networks, run.config.percentile)
+        self._tail = tail(calibration.networks, run.config.percentile)
         self._growth = 1.0
         self._space = run.space()
         self._deploy = self._space.task(len(dataset.classes))
@@ -351,7 +353,7 @@ class Search:
             record["score"] = self._promise.figure_ms(record) / self._own_bound_ms(genotype)
         self._study.note(f"measured:{genotype.id}", record)
         name = self._anchors[genotype.id].name if genotype.id in self._anchors else genotype.id
-        over = "" if record["held"] else f"  over the budget, of which {SPARE:.0%} must be left"
+        over = "" if record["held"] else f"  over the budget, of which {SPARE:.0%} must be left at the usual speed"
         self._view.step(f"{name:<24} measured {record['p50_ms']:6.2f} ms, p90 {record['p90_ms']:6.2f} ms{over}")
         return record
 

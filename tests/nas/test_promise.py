@@ -185,6 +185,14 @@ def test_when_a_network_holds_the_budget(sessions, undecided, held):
     assert promise.record(sessions, 2)["held"] == held
 
 
+def test_a_machine_quieter_than_usual_counts_as_the_usual_one():
+    promise = Promise(BUDGET, usual=0.2)
+    for ms, contention, held in ((9.0, 0.0, False), (9.0, 0.2, True), (9.0, 0.1, False), (8.0, 0.0, True), (9.0, 0.5, True)):
+        sessions = _sessions(*[measurement(ms, contention=contention)] * 2)
+        assert promise.record(sessions, 2)["held"] == held
+        assert promise.record(sessions, 2)["p50_ms"] == ms
+
+
 def test_the_record_has_the_worst_session_the_spread_and_what_was_set_aside():
     record = Promise(BUDGET).record(_sessions(measurement(9.0), BUSY_OVER, measurement(9.5, 10.5)), 2)
     assert (record["p50_ms"], record["p90_ms"], record["n"]) == (9.5, 10.5, 100)
