@@ -22,6 +22,10 @@ Timing = Callable[[Sequence[Path], float, Bench, int], list[Measurement]]
 class Meter(Protocol):
     """Measures networks by name at a task's input."""
 
+    @property
+    def usual(self) -> float:
+        """Contention that the machine usually has."""
+
     def check(self, networks: "Mapping[str, nn.Module]", task: Task) -> dict[str, Measurement]:
         """At once, in this process, while trainings may go on around it."""
 
@@ -34,6 +38,10 @@ class LocalMeter:
     """This machine, timed as its profile was."""
 
     bench: Bench
+
+    @property
+    def usual(self) -> float:
+        return self.bench.usual
 
     def check(self, networks: "Mapping[str, nn.Module]", task: Task) -> dict[str, Measurement]:
         return self._time(networks, task, measure_here, _CHECK_S, 0)

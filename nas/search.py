@@ -54,10 +54,9 @@ class Search:
         self._run, self._dataset, self._predictor, self._view = run, dataset, predictor, view
         self._config = run.config
         profile = load_profile(str(run.device_profile), anywhere=True)
-        calibration = profile.calibration(run.config.space)
-        self._promise = replace(Promise.of(run.config), usual=calibration.contention)
         self._meter = meter or LocalMeter(Bench.of(profile, run.config.space))
-        self._tail = tail(calibration.networks, run.config.percentile)
+        self._promise = replace(Promise.of(run.config), usual=self._meter.usual)
+        self._tail = tail(profile.calibration(run.config.space).networks, run.config.percentile)
         self._growth = 1.0
         self._space = run.space()
         self._deploy = self._space.task(len(dataset.classes))

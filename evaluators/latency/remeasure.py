@@ -24,6 +24,8 @@ _PATIENCE_S = 600.0  # beyond the seconds asked for: loading, and rounds that mu
 class Bench:
     """How a device is timed: runtime, threads, and the quiet time of the reference network as its profile has it.
 
+    usual: contention that the machine usually has, the median over the networks of the profile.
+
     Without the quiet time, work that never pauses would pass for a slow machine, and `contention` and `robust_ms` would
     not tell.
     """
@@ -31,11 +33,13 @@ class Bench:
     runtime: str
     threads: int = 1
     quiet_ms: float | None = None
+    usual: float = 0.0
 
     @classmethod
     def of(cls, profile: Profile, space: str) -> "Bench":
         """As a profile was measured for a space."""
-        return cls(profile.device.runtime, profile.device.threads, profile.calibration(space).reference_ms)
+        known = profile.calibration(space)
+        return cls(profile.device.runtime, profile.device.threads, known.reference_ms, known.contention)
 
 
 def measure_here(paths: Sequence[Path], seconds: float, bench: Bench, seed: int = 0) -> list[Measurement]:

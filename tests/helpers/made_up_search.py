@@ -64,6 +64,8 @@ class View:
 class Meter:
     """`session_ms(genotype id)` and `check_ms(genotype id)` give milliseconds, or a Measurement; keeps what was asked."""
 
+    usual = 0.0
+
     def __init__(self, session_ms, check_ms=lambda _: 5.0):
         self.session_ms, self.check_ms = session_ms, check_ms
         self.sessions, self.checked = [], []

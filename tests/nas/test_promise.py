@@ -193,6 +193,14 @@ def test_a_machine_quieter_than_usual_counts_as_the_usual_one():
         assert promise.record(sessions, 2)["p50_ms"] == ms
 
 
+@pytest.mark.parametrize(("usual", "held"), [(0.0, True), (0.2, False)])
+def test_a_search_asks_its_meter_how_busy_the_machine_usually_is(searched, usual, held):
+    meter = Meter(lambda _: 9.0)
+    meter.usual = usual
+    found, _, _ = searched(meter, trials=2)
+    assert (found["best"] is not None) == held
+
+
 def test_the_record_has_the_worst_session_the_spread_and_what_was_set_aside():
     record = Promise(BUDGET).record(_sessions(measurement(9.0), BUSY_OVER, measurement(9.5, 10.5)), 2)
     assert (record["p50_ms"], record["p90_ms"], record["n"]) == (9.5, 10.5, 100)
