@@ -5,10 +5,11 @@ usage: python benchmarks/promise.py [--space S] [--device D] [--budgets N] [--se
 
 Budgets are spread over the space's predicted latencies. Accuracy is a fixed formula of params and MACs in place of
 training, so that a search is drawn to the budget. When all searches are done, what each of them exported is timed again, each
-time in a fresh process of its own, the networks in turns, until each has the wanted number of sessions in which the machine was
-at most a tenth slower than at its quietest: a virtual machine whose neighbours are busy says nothing of the network. The truth
-that is printed is their median; where a dozen rounds did not bring enough of them, that of all sessions. With --keep the runs
-stay in a folder, and another call with it times their networks again.
+time in a fresh process of its own, the networks in turns, until each has the wanted number of sessions at the speed that was
+promised: in which the machine was at most 3 % (SPARE) slower than it usually is, by its profile. A virtual machine whose
+neighbours are busy says nothing of the network. The truth that is printed is their median; where a dozen rounds did not
+bring enough of them, that of all sessions. With --keep the runs stay in a folder, and another call with it times their
+networks again.
 """
 
 import argparse
@@ -37,7 +38,7 @@ from evaluators.training.weights import load_network
 from nas import report, samplers
 from nas.console import make_console
 from nas.jobs import Progress, Setting, Source
-from nas.promise import BUSY
+from nas.promise import SPARE
 from nas.run import Config, Run, create, open_run
 from nas.search import Search
 from nas.session import known_profile, measure_device, predictor_of, space_text
@@ -196,21 +197,21 @@ def _truths(outcomes: list[Outcome], bench: Bench, sessions: int, percentile: in
     found: dict[int, list[Measurement]] = {i: [] for i in exported}
     for number in range(_ROUNDS):
         for i, file in exported.items():
-            if len(_quiet(found[i])) < sessions:
+            if len(_usual(found[i], bench)) < sessions:
                 found[i] += measure_apart([file], 5.0, bench, number)
     rows: list[Row] = []
     for i, outcome in enumerate(outcomes):
         known = found.get(i, [])
         counted = sorted(
-            _quiet(known) if len(_quiet(known)) >= sessions else known,
+            _usual(known, bench) if len(_usual(known, bench)) >= sessions else known,
             key=lambda m: m.p90_ms if percentile == 90 else m.p50_ms,
         )
         rows.append(Row(outcome, counted[(len(counted) - 1) // 2] if counted else None, len(known) - len(counted)))
     return rows
 
 
-def _quiet(found: list[Measurement]) -> list[Measurement]:
-    return [m for m in found if m.contention <= BUSY]
+def _usual(found: list[Measurement], bench: Bench) -> list[Measurement]:
+    return [m for m in found if 1 + m.contention <= (1 + SPARE) * (1 + bench.usual)]
 
 
 def _file(outcome: Outcome, bench: Bench) -> Path:

@@ -89,6 +89,7 @@ class Promise:
             "spread": max(s["spread"] for s in counted),
             "between": max(figures) / min(figures) - 1 if len(figures) > 1 else None,
             "contention": max(s["contention"] for s in counted),
+            "usual": self.usual,
             "sessions": len(sessions),
             "set_aside": len(sessions) - len(counted),
             "held": held,

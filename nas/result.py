@@ -62,6 +62,7 @@ def result(run: Run) -> dict[str, Any]:
         "bound": _bound(memory.notes("checked")),
         "further_search": memory.notes("further").get("search"),
         "busy": _busy(measured),
+        "usual": next((m["usual"] for m in measured.values() if "usual" in m), None),
         "counts": counts(trials),
         "sampler": run.config.sampler,
         "objectives": ["accuracy", *([run.config.cost] if run.config.cost else [])],

@@ -14,8 +14,6 @@ import fcntl
 import os
 import platform
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -29,6 +27,7 @@ from evaluators.training.weights import GENOTYPE
 from nas.teacher import TEACHER, Teacher
 from search_spaces import resources
 from search_spaces.errors import InputError
+from search_spaces.folder import made_whole
 from search_spaces.space import SearchSpace, load_space
 
 FORMAT = 2
@@ -130,23 +129,6 @@ def create(path: Path, config: Config, space_text: str, profile: Path, teacher: 
             teacher.place(part / TEACHER)
         (part / RUN).write_text(_dump(run), encoding="utf-8")
     return run
-
-
-@contextmanager
-def made_whole(path: Path, what: str) -> Iterator[Path]:
-    """A folder to be filled, which then becomes `path`: whole, or not there. Raises InputError when it cannot be written."""
-    part = path.with_name(f".{path.name}.part")
-    try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        yield part
-        if path.exists():
-            path.rmdir()
-        part.rename(path)
-    except OSError as error:
-        raise InputError(f"cannot make the {what} {path}: {error.strerror}") from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def open_run(path: Path) -> Run:

@@ -23,11 +23,12 @@ from evaluators.training.weights import GENOTYPE, WEIGHTS, load_network, save_we
 from nas.console import make_console
 from nas.describe import find_run
 from nas.export import Trained, export_trained
-from nas.run import Lock, is_running, machine, made_whole, versions
+from nas.run import Lock, is_running, machine, versions
 from nas.teacher import TEACHER, Teacher, find_teacher
 from nas.view import ConsoleView
 from search_spaces import resources
 from search_spaces.errors import InputError
+from search_spaces.folder import made_whole
 from search_spaces.genotype import Genotype, read_genotype
 from search_spaces.task import Task
 

@@ -82,7 +82,7 @@ class Proposals:
             return None
         proposal = self._study.ask()
         if proposal is None:
-            self._end("no further network of the space is within the budget")
+            self._end("no further network within the budget was found")
         else:
             self._left -= 1
         return proposal

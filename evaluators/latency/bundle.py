@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import math
-import tempfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -32,6 +31,7 @@ from evaluators.latency.profile import (
 )
 from evaluators.latency.runtime import DEFAULT, Clock, load_runtime
 from search_spaces.errors import InputError, near_miss
+from search_spaces.folder import made_whole
 from search_spaces.genotype import Genotype
 from search_spaces.space import SearchSpace
 from search_spaces.task import Task
@@ -54,7 +54,8 @@ def write_bundle(
 ) -> Path:
     """Writes networks and the reference as the runtime's files, manifest.json and bench.py; the whole folder, or nothing.
 
-    Raises InputError when `folder` is not empty, and for a runtime that bench.py cannot run or whose converter is missing.
+    Raises InputError when `folder` is not empty or cannot be made, and for a runtime that bench.py cannot run or whose
+    converter is missing.
     """
     if runtime not in PACKAGES:
         raise InputError(f'no bundle can be made for the runtime "{runtime}"{near_miss(runtime, PACKAGES)}')
@@ -62,10 +63,8 @@ def write_bundle(
         raise InputError(f"{folder} exists already; --to names another folder")
     code = load_runtime(runtime)
     chosen = choose_networks(space, fit, verify, seed)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
-        part = Path(scratch) / folder.name
-        (part / "networks").mkdir(parents=True)
+    with made_whole(folder, "bundle") as part:
+        (part / "networks").mkdir()
         reference = part / f"reference{code.SUFFIX}"
         write_reference(code, reference)
         manifest = {
@@ -82,9 +81,6 @@ def write_bundle(
         (part / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         script = (files("evaluators.latency") / SCRIPT).read_text(encoding="utf-8")
         (part / SCRIPT).write_text(script, encoding="utf-8")
-        if folder.exists():
-            folder.rmdir()
-        part.rename(folder)
     progress(1.0, "exported")
     return folder
 

@@ -162,7 +162,7 @@ class Predictor:
         return self.predict_many([genotype], task)[0]
 
     def predict_many(self, genotypes: Sequence[Genotype], task: Task) -> list[Prediction]:
-        """`predict` for many: some thousands a second once their blocks have been met (benchmarks/cost.py)."""
+        """`predict` for many: more than ten thousand a second once their blocks have been met (benchmarks/cost.py)."""
         if task.input != self._task.input:
             raise InputError(f"{self._where}: measured at input {self._task.input}, not {task.input}")
         return [

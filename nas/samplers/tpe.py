@@ -11,14 +11,16 @@ _STARTUP = 12  # random proposals, the anchors that the space contains among the
 
 
 class Tpe(optuna.samplers.TPESampler):
-    """Genes are sampled jointly, but one by one where there is a second objective (Optuna's own choice)."""
+    """Optuna's own choice of what is sampled jointly, found faster where there is one objective."""
 
     def __init__(self, pool: Pool, seed: int) -> None:
         super().__init__(seed=seed, n_startup_trials=_STARTUP, constant_liar=True)
         self._pool = pool
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return {} if len(study.directions) > 1 else common_genes(self._pool, study, stopped=True)
+        if len(study.directions) > 1:
+            return super().infer_relative_search_space(study, trial)
+        return common_genes(self._pool, study, stopped=True)
 
 
 def sampler(pool: Pool, seed: int) -> optuna.samplers.BaseSampler:

@@ -95,6 +95,12 @@ def test_a_bundle_that_was_not_finished_leaves_nothing_behind(space, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_bundle_that_cannot_be_written_is_said(nas, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    code, _, err = nas("device", "bundle", "--space", "tiny", "--to", tmp_path / "file" / "bundle")
+    assert code == 2 and "cannot make the bundle" in err and "Traceback" not in err
+
+
 def test_imported_results_predict_as_if_measured_here(bundle, results, space, own_folder):
     imported, name = import_results(results, bundle)
     found = json.loads(results.read_text())
