@@ -1,5 +1,6 @@
 """`nas best`: what a run's front answers for another budget, without another search."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +17,15 @@ from search_spaces.errors import InputError
 
 @dataclass(frozen=True)
 class Known:
-    """A trained network of a run: its latency, measured or else the predicted upper bound, and validation accuracy 0..1."""
+    """A trained network of a run: its latency, measured or else the predicted upper bound, and validation accuracy 0..1.
+
+    holds_ms: the least budget that it holds, by the rule of the run's own promise.
+    """
 
     name: str
     genotype_id: str
     latency_ms: float
+    holds_ms: float
     measured: bool
     accuracy: float
     retrained: bool
@@ -38,15 +43,15 @@ def best(path: Path, budget_ms: float | None) -> None:
     if budget_ms is not None:
         solid, rough = _within(solid, budget_ms), _within(rough, budget_ms)
     if not solid and not rough:
-        fastest = min((k.latency_ms for k in everything), default=None)
-        least = "it has no trained network yet" if fastest is None else f"its fastest takes {fastest:.2f} ms"
+        fastest = min((k.holds_ms for k in everything if math.isfinite(k.holds_ms)), default=None)
+        least = "it has none of which that is known yet" if fastest is None else f"its fastest holds {fastest:.2f} ms"
         within = "" if budget_ms is None else f" within {budget_ms:g} ms"
         raise InputError(f"{path} has no network{within}; {least}")
     _show(console, run, solid, rough)
 
 
 def retrained(run: Run, memory: Memory) -> list[Known]:
-    """Networks that were retrained and, where the device is here, measured; by rising latency, the front only."""
+    """Networks that were retrained and, where the device is here, measured; by the budgets that they hold, the front only."""
     promise, measured = Promise.of(run.config), memory.notes("measured")
     found = []
     for i, final in memory.notes("final").items():
@@ -55,8 +60,9 @@ def retrained(run: Run, memory: Memory) -> list[Known]:
         if "accuracy" not in final or (promise.measured and not timed) or final.get("bound_ms", 0) is None:
             continue
         ms = promise.figure_ms(record) if timed and record else final["bound_ms"]
+        holds_ms = promise.least_ms(record) if timed and record else ms
         name = final["origin"].removeprefix("anchor:") if final["origin"].startswith("anchor:") else i
-        found.append(Known(name, i, ms, timed, final["accuracy"], True))
+        found.append(Known(name, i, ms, holds_ms, timed, final["accuracy"], True))
     return _front(found)
 
 
@@ -64,27 +70,31 @@ def searched(memory: Memory) -> list[Known]:
     """Candidates that were trained to the end in the search, by their predicted bound; the front only."""
     trained = [t for t in memory.trials if t.outcome == "trained"]
     return _front(
-        [Known(t.anchor or t.genotype.id, t.genotype.id, t.estimate.bound_ms, False, t.accuracy, False) for t in trained]
+        [
+            Known(t.anchor or t.genotype.id, t.genotype.id, t.estimate.bound_ms, t.estimate.bound_ms, False, t.accuracy, False)
+            for t in trained
+        ]
     )
 
 
 def _front(known: list[Known]) -> list[Known]:
-    return [known[i] for i in front([(k.latency_ms, k.accuracy) for k in known])]
+    return [known[i] for i in front([(k.holds_ms, k.accuracy) for k in known])]
 
 
 def _within(known: list[Known], budget_ms: float) -> list[Known]:
     """The most accurate one within the budget, if any."""
-    return sorted((k for k in known if k.latency_ms <= budget_ms), key=lambda k: -k.accuracy)[:1]
+    return sorted((k for k in known if k.holds_ms <= budget_ms), key=lambda k: -k.accuracy)[:1]
 
 
 def _show(console: Console, run: Run, solid: list[Known], rough: list[Known]) -> None:
     table = Table(title=f"{run.name}: searched up to {run.config.budget_ms:g} ms", title_justify="left")
-    for name in ("network", "latency ms", "validation", "how it is known"):
+    for name in ("network", "latency ms", "holds from", "validation", "how it is known"):
         table.add_column(name, justify="left" if name in ("network", "how it is known") else "right", no_wrap=True)
     for known in [*solid, *rough]:
         latency = "measured" if known.measured else "predicted upper bound"
         training = "retrained" if known.retrained else "as in the search, not retrained"
-        table.add_row(known.name, f"{known.latency_ms:.2f}", f"{known.accuracy:.2%}", f"{latency}; {training}")
+        holds = f"{known.holds_ms:.2f}" if math.isfinite(known.holds_ms) else "-"
+        table.add_row(known.name, f"{known.latency_ms:.2f}", holds, f"{known.accuracy:.2%}", f"{latency}; {training}")
     console.print(table)
     if solid:
         console.print(f"Write its files: nas export {run.path} --network {solid[-1].name}", highlight=False)

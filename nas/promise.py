@@ -25,7 +25,8 @@ class Promise:
     A session of measuring holds the budget when it leaves SPARE of it, so that the next process, whose memory lies elsewhere,
     holds it too (benchmarks/latency.md has the scatter between processes). In a session that met the machine quieter than it
     `usual`ly is (contention, in the median over the profile's networks), times count as if it had been as busy as that.
-    Where nothing is `measured`, because the device is elsewhere, the predicted upper bound must do.
+    Candidates are asked the same of their predicted upper bound; where nothing is `measured`, because the device is elsewhere,
+    the bound must do, with nothing to spare.
     """
 
     budget_ms: float
@@ -38,6 +39,16 @@ class Promise:
     def of(cls, config: Config) -> "Promise":
         return cls(config.budget_ms, config.percentile, config.confidence, config.measure)
 
+    @property
+    def allowed_ms(self) -> float:
+        """What a session, or a candidate's upper bound, may come to at the usual speed."""
+        return (1 - SPARE) * self.budget_ms if self.measured else self.budget_ms
+
+    def above_quiet(self, networks: Iterable[Any]) -> float:
+        """How far the promised percentile at the usual speed lies above a quiet machine's median, by a profile's networks."""
+        ratios = [n.p90_ms / n.p50_ms for n in networks] if self.percentile == 90 else []
+        return (1 + self.usual) * max(1.0, statistics.median(ratios or [1.0]))
+
     def figure_ms(self, timing: Record) -> float:
         """The percentile that is promised, of one session or of a record."""
         return float(timing[f"p{self.percentile}_ms"])
@@ -45,6 +56,11 @@ class Promise:
     def held(self, record: Record) -> bool:
         """Whether a network's record says that the budget was held; runs of earlier versions kept no judgement."""
         return bool(record.get("held", self.figure_ms(record) <= self.budget_ms))
+
+    def least_ms(self, record: Record) -> float:
+        """The least budget that a network's record holds, infinite where too few sessions say so."""
+        holds_ms = record.get("holds_ms", self.figure_ms(record) / (1 - SPARE))
+        return math.inf if holds_ms is None else float(holds_ms)
 
     def kept(self, final: Record, record: Record) -> bool:
         """Whether a retrained network may win: it was trained, and held the budget afterwards."""
@@ -55,7 +71,7 @@ class Promise:
     def bounded(self, estimate: Record) -> bool:
         """Whether the predicted upper bound is within the budget; never so for what cannot be predicted."""
         bound_ms = estimate.get("bound_ms")
-        return bound_ms is not None and bound_ms <= self.budget_ms
+        return bound_ms is not None and bound_ms <= self.allowed_ms
 
     def undecided(self, sessions: Sequence[Record], wanted: int) -> bool:
         """Whether a further session is needed: not once the budget was held, nor once it is surely over.
@@ -66,7 +82,7 @@ class Promise:
         """
         left = wanted + REPEATS - len(sessions)
         inside = len(self._inside(sessions))
-        if self._surely_over(sessions) or _enough(inside, len(sessions), wanted):
+        if any(self._surely_ms(s) > self.budget_ms for s in sessions) or _enough(inside, len(sessions), wanted):
             return False
         return _enough(inside + left, len(sessions) + left, wanted)
 
@@ -75,11 +91,12 @@ class Promise:
 
         Milliseconds are those of the worst session that counts; busy sessions over the budget do not count when quieter
         ones held it. spread is within a session (standard error of robust_ms, relative), between the range of the
-        promised percentile over sessions, relative to the least; contention is the largest.
+        promised percentile over sessions, relative to the least; contention is the largest; holds_ms is the least budget
+        that these sessions hold, None where they are too few for any.
         """
-        inside = self._inside(sessions)
-        held = _enough(len(inside), len(sessions), wanted) and not self._surely_over(sessions)
-        counted = inside if held else list(sessions)
+        holds_ms = self.holds_ms(sessions, wanted)
+        held = holds_ms is not None and holds_ms <= self.budget_ms
+        counted = self._inside(sessions) if held else list(sessions)
         figures = [self.figure_ms(s) for s in counted]
         worst = counted[figures.index(max(figures))]
         return {
@@ -93,18 +110,35 @@ class Promise:
             "sessions": len(sessions),
             "set_aside": len(sessions) - len(counted),
             "held": held,
+            "holds_ms": holds_ms,
         }
 
+    def holds_ms(self, sessions: Sequence[Record], wanted: int) -> float | None:
+        """The least budget that a network's sessions hold, `wanted` of them and most; None where they are too few for any."""
+        enough = max(wanted, len(sessions) // 2 + 1)
+        if len(sessions) < enough:
+            return None
+        return max(sorted(map(self._least_ms, sessions))[enough - 1], *map(self._surely_ms, sessions))
+
+    def typical_ms(self, sessions: Sequence[Record]) -> float:
+        """The upper median of what sessions come to at the usual speed; above `allowed_ms` unless most hold the budget."""
+        return sorted(map(self._usual_ms, sessions))[len(sessions) // 2]
+
     def _inside(self, sessions: Sequence[Record]) -> list[Record]:
-        return [s for s in sessions if self._holds(s)]
+        return [s for s in sessions if self._least_ms(s) <= self.budget_ms]
 
-    def _holds(self, session: Record) -> bool:
-        slower = max(1.0, (1 + self.usual) / (1 + session["contention"]))
-        return slower * self.figure_ms(session) <= (1 - SPARE) * self.budget_ms
+    def _least_ms(self, session: Record) -> float:
+        """The least budget that a session holds."""
+        return self._usual_ms(session) / (1 - SPARE)
 
-    def _surely_over(self, sessions: Sequence[Record]) -> bool:
-        over = (s for s in sessions if not self._holds(s))
-        return any(s["contention"] <= BUSY or s["robust_ms"] > CLEARLY * self.budget_ms for s in over)
+    def _usual_ms(self, session: Record) -> float:
+        """The figure of a session, as if the machine had been as busy as it usually is where it was quieter."""
+        return max(1.0, (1 + self.usual) / (1 + session["contention"])) * self.figure_ms(session)
+
+    def _surely_ms(self, session: Record) -> float:
+        """The least budget that a session does not show to be surely exceeded."""
+        least = self._least_ms(session)
+        return least if session["contention"] <= BUSY else min(least, session["robust_ms"] / CLEARLY)
 
 
 def _enough(inside: int, sessions: int, wanted: int) -> bool:
@@ -128,9 +162,3 @@ def growth(scores: Iterable[float], confidence: float) -> float:
         return 1.0
     rank = min(len(ordered), math.ceil((len(ordered) + 1) * confidence - 1e-9))
     return max(1.0, ordered[rank - 1])
-
-
-def tail(networks: Iterable[Any], percentile: int) -> float:
-    """How far the promised percentile lies above the median: the median over a profile's networks; 1 for the median."""
-    ratios = [n.p90_ms / n.p50_ms for n in networks] if percentile == 90 else []
-    return max(1.0, statistics.median(ratios)) if ratios else 1.0

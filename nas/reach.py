@@ -47,12 +47,13 @@ class AnchorReach:
 class Reach:
     """Predicted milliseconds of `samples` genotypes drawn from a space.
 
-    `share` of them have their upper bound within the budget; `share_error` is its binomial standard error, taken at
-    (k + 1) / (n + 2) so that it is not 0 when none or all of them have. `refused` more have an operation that the
-    device profile does not cover.
+    `share` of them have their upper bound within `allowed_ms`, which is what the budget allows it; `share_error` is its
+    binomial standard error, taken at (k + 1) / (n + 2) so that it is not 0 when none or all of them have. `refused` more
+    have an operation that the device profile does not cover.
     """
 
     budget_ms: float
+    allowed_ms: float
     samples: int
     refused: int
     fastest_ms: float
@@ -67,8 +68,8 @@ class Reach:
         """For the terminal."""
         fit = [a.name for a in self.anchors if a.fits]
         bounds = {a.name: a.bound_ms for a in self.anchors if not a.fits}
-        slow = [f"{name} ({ms:.2f} ms)" for name, ms in bounds.items() if ms is not None and ms > self.budget_ms]
-        blank = [name for name, ms in bounds.items() if ms is None or ms <= self.budget_ms]
+        slow = [f"{name} ({ms:.2f} ms)" for name, ms in bounds.items() if ms is not None and ms > self.allowed_ms]
+        blank = [name for name, ms in bounds.items() if ms is None or ms <= self.allowed_ms]
         known = [("within it", fit), ("over it by their bound", slow), ("not covered by the device profile", blank)]
         return [
             f"{self.samples:,} random networks of the space: fastest {self.fastest_ms:.2f}, median {self.median_ms:.2f}, "
@@ -86,9 +87,11 @@ def survey(
     anchors: Iterable[Anchor] = (),
     samples: int = SAMPLES,
     seconds: float = _PATIENCE_S,
+    spare: float = 0.0,
 ) -> Reach:
     """What a budget means in a space: `samples` genotypes, fewer (at least 50) when they take more than `seconds`.
 
+    A network holds the budget when its upper bound leaves the share `spare` of it.
     `predict` takes many genotypes at once, and gives None for one that the profile does not cover. Raises InputError with
     these figures when nothing can hold the budget: neither a sample nor what steepest descent from the fastest one comes to.
     """
@@ -105,8 +108,9 @@ def survey(
             f"none of {len(drawn)} random networks of the space {space.name} can be predicted: each has an operation that the "
             f"device profile does not cover; `nas device measure --space {space.name}` measures them"
         )
-    places = [_anchor(a, predict, budget_ms) for a in anchors]
-    reach = _reach([p for p, _ in found], len(drawn) - len(found), budget_ms, places)
+    allowed_ms = (1 - spare) * budget_ms
+    places = [_anchor(a, predict, allowed_ms) for a in anchors]
+    reach = _reach([p for p, _ in found], len(drawn) - len(found), budget_ms, allowed_ms, places)
     if reach.share == 0:
         _descend_or_refuse(space, predict, reach, min(found, key=lambda f: f[0].bound_ms)[1])
     return reach
@@ -116,12 +120,13 @@ def _random_genes(space: SearchSpace, rng: random.Random) -> dict[str, Value]:
     return {name: rng.choice(values) for name, values in space.genes.items()}
 
 
-def _reach(found: list[Predicted], refused: int, budget_ms: float, anchors: list[AnchorReach]) -> Reach:
-    n, within = len(found), sum(p.fits(budget_ms) for p in found)
+def _reach(found: list[Predicted], refused: int, budget_ms: float, allowed_ms: float, anchors: list[AnchorReach]) -> Reach:
+    n, within = len(found), sum(p.fits(allowed_ms) for p in found)
     smoothed = (within + 1) / (n + 2)
     fastest = min(found, key=lambda p: p.ms)
     return Reach(
         budget_ms=budget_ms,
+        allowed_ms=allowed_ms,
         samples=n,
         refused=refused,
         fastest_ms=fastest.ms,
@@ -134,18 +139,18 @@ def _reach(found: list[Predicted], refused: int, budget_ms: float, anchors: list
     )
 
 
-def _anchor(known: Anchor, predict: Predict, budget_ms: float) -> AnchorReach:
+def _anchor(known: Anchor, predict: Predict, allowed_ms: float) -> AnchorReach:
     [found] = predict([known.genotype])
     if found is None:
         return AnchorReach(known.name, None, None, False)
-    return AnchorReach(known.name, found.ms, found.bound_ms, found.fits(budget_ms))
+    return AnchorReach(known.name, found.ms, found.bound_ms, found.fits(allowed_ms))
 
 
 def _descend_or_refuse(space: SearchSpace, predict: Predict, reach: Reach, genes: dict[str, Value]) -> None:
     """Raises InputError when even the fastest network that can be found is over the budget."""
-    [fastest] = predict([space.decode(_descend(space, genes, predict, reach.budget_ms))])
+    [fastest] = predict([space.decode(_descend(space, genes, predict, reach.allowed_ms))])
     assert fastest is not None, "the fastest sample was predicted"
-    if not fastest.fits(reach.budget_ms):
+    if not fastest.fits(reach.allowed_ms):
         fit = [a.name for a in reach.anchors if a.fits]
         raise InputError(
             f"no network of the space {space.name} can be trusted to hold {reach.budget_ms:g} ms on this device: "
@@ -155,7 +160,7 @@ def _descend_or_refuse(space: SearchSpace, predict: Predict, reach: Reach, genes
         )
 
 
-def _descend(space: SearchSpace, genes: dict[str, Value], predict: Predict, budget_ms: float) -> dict[str, Value]:
+def _descend(space: SearchSpace, genes: dict[str, Value], predict: Predict, allowed_ms: float) -> dict[str, Value]:
     """Takes the fastest value of one active gene after another until no change helps, or the budget is held."""
 
     def bound_ms(table: dict[str, Value]) -> float:
@@ -163,7 +168,7 @@ def _descend(space: SearchSpace, genes: dict[str, Value], predict: Predict, budg
         return math.inf if found is None or not found.reliable else found.bound_ms
 
     best, best_ms, improved = genes, bound_ms(genes), True
-    while improved and best_ms > budget_ms:
+    while improved and best_ms > allowed_ms:
         improved = False
         for name in _active(space, best):
             for value in space.genes[name]:

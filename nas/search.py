@@ -18,7 +18,7 @@ from evaluators.training.weights import GENOTYPE, WEIGHTS, load_network
 from nas.estimate import Estimate, uncovered
 from nas.jobs import Executor, Job, Setting
 from nas.meter import LocalMeter, Meter
-from nas.promise import BUSY, CHECK_EVERY, SESSIONS, SPARE, Promise, growth, tail
+from nas.promise import BUSY, CHECK_EVERY, SESSIONS, SPARE, Promise, growth
 from nas.proposal import Proposal
 from nas.run import Run
 from nas.seeds import training_seed
@@ -56,7 +56,7 @@ class Search:
         profile = load_profile(str(run.device_profile), anywhere=True)
         self._meter = meter or LocalMeter(Bench.of(profile, run.config.space))
         self._promise = replace(Promise.of(run.config), usual=self._meter.usual)
-        self._tail = tail(profile.calibration(run.config.space).networks, run.config.percentile)
+        self._above_quiet = self._promise.above_quiet(profile.calibration(run.config.space).networks)
         self._growth = 1.0
         self._space = run.space()
         self._deploy = self._space.task(len(dataset.classes))
@@ -71,7 +71,7 @@ class Search:
             run.journal,
             self._space,
             self.estimate,
-            self._config.budget_ms,
+            self._promise.allowed_ms,
             self._config.sampler,
             self._config.seed,
             self._config.cost,
@@ -115,7 +115,7 @@ class Search:
     def _estimate(self, prediction: Prediction | None, params: int, macs: int) -> Estimate:
         if prediction is None:
             return uncovered(params, macs)
-        bound_ms = prediction.bound_ms * self._tail * self._growth
+        bound_ms = prediction.bound_ms * self._above_quiet * self._growth
         return Estimate(prediction.ms, bound_ms, params, macs, prediction.extrapolated)
 
     def _set_growth(self, growth: float) -> None:
@@ -165,7 +165,7 @@ class Search:
             return
         [found] = self._meter.check({genotype.id: load_network(genotype, self._deploy, None)}, self._deploy).values()
         record = {"predicted_ms": estimate.predicted_ms, "bound_ms": estimate.bound_ms, **asdict(found)}
-        record["score"] = found.robust_ms * self._tail / self._own_bound_ms(genotype)
+        record["score"] = found.robust_ms * self._above_quiet / self._own_bound_ms(genotype)
         self._study.note(f"checked:{genotype.id}", record)
         self._view.say(
             f"      {genotype.id:<24} checked: {found.robust_ms:.2f} ms for {estimate.predicted_ms:.2f} ms predicted, "
@@ -176,8 +176,8 @@ class Search:
         self._set_growth(wider)
 
     def _own_bound_ms(self, genotype: Genotype) -> float:
-        """The bound of the promised percentile before any correction."""
-        return self._predictor.predict(genotype, self._deploy).bound_ms * self._tail
+        """The bound of the promised percentile at the usual speed, before any correction."""
+        return self._predictor.predict(genotype, self._deploy).bound_ms * self._above_quiet
 
     def _corrected(self) -> float:
         """The correction of the bound, from the journal alone: what was checked, and what was over the budget at the end."""
@@ -216,7 +216,7 @@ class Search:
         for entry in self._anchors.values():
             if self._make_scorer and self._space.place_of(entry) != "inside":
                 continue
-            fits = self.estimate([entry.genotype])[0].fits(self._config.budget_ms)
+            fits = self.estimate([entry.genotype])[0].fits(self._promise.allowed_ms)
             proposal = self._study.seed_anchor(entry) if fits else None
             if proposal:
                 yield proposal
@@ -239,7 +239,7 @@ class Search:
         self._view.phase("measure the best", min(self._config.finalists, len(ranked)))
         while ranked and len(found) < self._config.finalists:
             known = self._study.notes("measured")
-            likely = [g for g in ranked if g.id in known or self.estimate([g])[0].fits(self._config.budget_ms)]
+            likely = [g for g in ranked if g.id in known or self.estimate([g])[0].fits(self._promise.allowed_ms)]
             if not likely and self._may_search_further():
                 break
             batch = (likely or ranked)[: self._config.finalists - len(found)]
@@ -347,9 +347,10 @@ class Search:
 
     def _judged(self, genotype: Genotype, stage: str, wanted: int) -> dict[str, Any]:
         """Keeps and shows what the sessions of a network come to."""
-        record = {**self._promise.record(self._sessions(genotype.id, stage), wanted), "retrained": stage == "retrained"}
+        sessions = self._sessions(genotype.id, stage)
+        record = {**self._promise.record(sessions, wanted), "retrained": stage == "retrained"}
         if genotype.id not in self._anchors:
-            record["score"] = self._promise.figure_ms(record) / self._own_bound_ms(genotype)
+            record["score"] = self._promise.typical_ms(sessions) / self._own_bound_ms(genotype)
         self._study.note(f"measured:{genotype.id}", record)
         name = self._anchors[genotype.id].name if genotype.id in self._anchors else genotype.id
         over = "" if record["held"] else f"  over the budget, of which {SPARE:.0%} must be left at the usual speed"

@@ -15,7 +15,7 @@ from rich.progress import Progress
 from evaluators.processors import processors
 from nas import samplers
 from nas.console import make_console
-from nas.promise import Promise, tail
+from nas.promise import SPARE, Promise
 from nas.reach import Predicted, Reach, survey
 from nas.run import Config, Lock, Run, create, open_run
 from nas.teacher import find_teacher
@@ -301,14 +301,22 @@ def _survey(console: Console, space: SearchSpace, profile: Path, promise: Promis
 
     predictor = predictor_of(profile, space.name, promise.confidence, anywhere=not promise.measured)
     task = space.task(10)
-    wider = tail(load_profile(str(profile), anywhere=True).calibration(space.name).networks, promise.percentile)
+    calibration = load_profile(str(profile), anywhere=True).calibration(space.name)
+    promise = replace(promise, usual=calibration.contention)
+    wider = promise.above_quiet(calibration.networks)
 
     def predict(genotypes: Sequence[Genotype]) -> list[Predicted | None]:
         return [p and Predicted(p.ms, p.bound_ms * wider, p.reliable) for p in predictor.covered(genotypes, task)]
 
-    reach = survey(space, predict, promise.budget_ms, space.reference_networks())
+    spare = SPARE if promise.measured else 0.0
+    reach = survey(space, predict, promise.budget_ms, space.reference_networks(), spare=spare)
     for line in filter(None, reach.lines()):
         console.print(line, highlight=False)
+    console.print(
+        f"Within {promise.budget_ms:g} ms is what takes {promise.allowed_ms:.4g} ms at most while the machine is as busy as it "
+        f"usually is ({promise.usual:.0%} slower than at its quietest).",
+        highlight=False,
+    )
     return reach
 
 

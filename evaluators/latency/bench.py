@@ -68,6 +68,8 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
     try:
         text = (folder / "manifest.json").read_bytes()
         manifest = json.loads(text)
+        if manifest["runtime"] not in PACKAGES:
+            sys.exit(f'bench.py: it does not know the runtime "{manifest["runtime"]}", only {", ".join(PACKAGES)}')
         for entry in (manifest["reference"], *manifest["networks"]):
             if hashlib.sha256((folder / entry["file"]).read_bytes()).hexdigest() != entry["sha256"]:
                 sys.exit(f"bench.py: {entry['file']} is damaged; copy the bundle again")

@@ -167,6 +167,10 @@ def test_a_damaged_bundle_is_not_timed(bundle, tmp_path):
     (copy / "networks" / "003.onnx").write_bytes(b"")
     done = bench(copy, tmp_path / "results.json")
     assert done.returncode == 1 and done.stderr.strip() == "bench.py: networks/003.onnx is damaged; copy the bundle again"
+    manifest = json.loads((copy / "manifest.json").read_text())
+    (copy / "manifest.json").write_text(json.dumps(manifest | {"runtime": "abacus"}))
+    done = bench(copy, tmp_path / "results.json")
+    assert done.returncode == 1 and 'does not know the runtime "abacus"' in done.stderr and "Traceback" not in done.stderr
 
 
 def first(found):

@@ -2,11 +2,14 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from made_up_search import Executor, Meter, Predictor, View, measurement
 from rich.console import Console
 
@@ -112,6 +115,16 @@ def test_what_the_corrected_bound_puts_over_the_budget_is_rejected(searched):
     asked = [t for t in read_journal(run.journal).trials if t.anchor is None]
     assert {t.outcome for t in asked if predictor.bounds[t.genotype.id] == 6.0} <= {"trained", "stopped", "repeated"}
     assert all(t.outcome == "rejected" for t in asked if t.estimate.bound_ms == 12.0)
+
+
+def test_the_gate_asks_of_the_bound_what_the_promise_asks_of_a_session(searched):
+    meter, predictor = Meter(lambda _: 5.0), Assigned(5, 8.0, 8.2)  # at the usual speed 9.6 and 9.84, of 9.7 allowed
+    meter.usual = 0.2
+    _, _, run = searched(meter, predictor, trials=3)
+    asked = [t for t in read_journal(run.journal).trials if t.anchor is None]
+    assert all(t.estimate.bound_ms == pytest.approx(1.2 * predictor.bounds[t.genotype.id]) for t in asked)
+    assert {t.outcome == "rejected" for t in asked if predictor.bounds[t.genotype.id] == 8.0} == {False}
+    assert {t.outcome for t in asked if predictor.bounds[t.genotype.id] == 8.2} == {"rejected"}
 
 
 def test_noise_of_checks_within_the_bound_does_not_change_what_is_asked(searched):
@@ -413,3 +426,30 @@ def test_operations_that_the_profile_lacks_are_counted_and_an_anchor_with_them_i
 def _space(folder, text):
     (folder / "small.yaml").write_text(text)
     return load_space(str(folder / "small.yaml"))
+
+
+# --- the least budget that sessions hold ---
+
+_SESSION = st.builds(
+    measurement,
+    st.floats(1.0, 20.0),
+    robust_ms=st.floats(1.0, 20.0),
+    contention=st.sampled_from([0.0, 0.05, 0.1, 0.2, 0.5]),
+)
+
+
+@settings(max_examples=200)
+@given(st.lists(_SESSION, min_size=1, max_size=7), st.integers(1, 2), st.sampled_from([0.0, 0.04, 0.2]), st.floats(1.0, 30.0))
+def test_a_budget_is_held_from_the_least_one_on_that_the_record_names(timed, wanted, usual, budget_ms):
+    sessions = [asdict(m) for m in timed]
+    record = Promise(budget_ms, usual=usual).record(sessions, wanted)
+    as_usual = [m.p50_ms * max(1.0, (1 + usual) / (1 + m.contention)) for m in timed]
+    assume(all(abs(ms - (1 - SPARE) * budget_ms) > 1e-6 for ms in as_usual))
+    inside = [ms < (1 - SPARE) * budget_ms for ms in as_usual]
+    surely_over = any(
+        not ok and (m.contention <= 0.1 or m.robust_ms > 1.1 * budget_ms) for ok, m in zip(inside, timed, strict=True)
+    )
+    held = sum(inside) >= wanted and sum(inside) > len(timed) / 2 and not surely_over
+    assert record["held"] == held
+    assert record["holds_ms"] == Promise(1.0, usual=usual).record(sessions, wanted)["holds_ms"]
+    assert (record["holds_ms"] is None) == (len(timed) < wanted)
