@@ -118,7 +118,7 @@ def test_what_the_corrected_bound_puts_over_the_budget_is_rejected(searched):
 
 
 def test_the_gate_asks_of_the_bound_what_the_promise_asks_of_a_session(searched):
-    meter, predictor = Meter(lambda _: 5.0), Assigned(5, 8.0, 8.2)  # at the usual speed 9.6 and 9.84, of 9.7 allowed
+    meter, predictor = Meter(lambda _: 5.0), Assigned(2, 8.0, 8.2)  # at the usual speed 9.6 and 9.84, of 9.7 allowed
     meter.usual = 0.2
     _, _, run = searched(meter, predictor, trials=3)
     asked = [t for t in read_journal(run.journal).trials if t.anchor is None]
