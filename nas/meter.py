@@ -1,6 +1,7 @@
 """Meter: times networks for a search, on this machine with the runtime of the run's device profile."""
 
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,9 @@ class Meter(Protocol):
     def session(self, networks: "Mapping[str, nn.Module]", task: Task, seed: int) -> dict[str, Measurement]:
         """In a fresh process, in turns; the networks are prepared anew for each session."""
 
+    def rest(self, seconds: float) -> None:
+        """Waits, so that what keeps the machine busy may pass."""
+
 
 @dataclass(frozen=True)
 class LocalMeter:
@@ -48,6 +52,9 @@ class LocalMeter:
 
     def session(self, networks: "Mapping[str, nn.Module]", task: Task, seed: int) -> dict[str, Measurement]:
         return self._time(networks, task, measure_apart, _SESSION_S, seed)
+
+    def rest(self, seconds: float) -> None:
+        time.sleep(seconds)
 
     def _time(
         self, networks: "Mapping[str, nn.Module]", task: Task, timing: Timing, seconds: float, seed: int

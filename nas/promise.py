@@ -10,6 +10,7 @@ from nas.run import Config
 
 BUSY = 0.10  # contention above which a session says more about the machine than about the network
 CLEARLY = 1.1  # so far over the budget, corrected for other work, that a quieter moment would not help
+PAUSE_S = 20.0  # before the first session that looks for a quieter moment; before each further one twice as long
 REPEATS = 5  # further sessions at most, that look for quieter moments before a network is declared over the budget
 SESSIONS = 2  # that must at least hold the budget before a network is exported
 SPARE = 0.03  # of the budget that a session must leave: as much does a network's time move from process to process
@@ -86,13 +87,18 @@ class Promise:
             return False
         return _enough(inside + left, len(sessions) + left, wanted)
 
+    def pause_s(self, sessions: Sequence[Record], wanted: int) -> float:
+        """Seconds to wait before a session beyond the wanted ones: none unless the last one met a busy machine."""
+        further = len(sessions) - wanted
+        return PAUSE_S * 2**further if further >= 0 and sessions[-1]["contention"] > BUSY else 0.0
+
     def record(self, sessions: Sequence[Record], wanted: int) -> dict[str, Any]:
         """The figures of a network from its sessions, and whether it held the budget in `wanted` of them, and in most.
 
         Milliseconds are those of the worst session that counts; busy sessions over the budget do not count when quieter
         ones held it. spread is within a session (standard error of robust_ms, relative), between the range of the
-        promised percentile over sessions, relative to the least; contention is the largest; holds_ms is the least budget
-        that these sessions hold, None where they are too few for any.
+        promised percentile over sessions, relative to the least; contention is the largest; as_usual_ms is the upper median
+        of what sessions come to at the usual speed; holds_ms is the least budget that they hold, None where they are too few.
         """
         holds_ms = self.holds_ms(sessions, wanted)
         held = holds_ms is not None and holds_ms <= self.budget_ms
@@ -111,7 +117,20 @@ class Promise:
             "set_aside": len(sessions) - len(counted),
             "held": held,
             "holds_ms": holds_ms,
+            "as_usual_ms": sorted(map(self._usual_ms, sessions))[len(sessions) // 2],
         }
+
+    def screening(self, session: Record, above_quiet: float) -> dict[str, Any]:
+        """The figures of an untrained network from one session, and whether it would hold the budget.
+
+        Retraining takes minutes, in which other work may pass, so a busy machine's session is judged by robust_ms, the time as
+        of a quiet one, brought to the usual speed by `above_quiet`.
+        """
+        ms = self._usual_ms(session)
+        if session["contention"] > BUSY:
+            ms = min(ms, above_quiet * session["robust_ms"])
+        holds_ms = ms / (1 - SPARE)
+        return self.record([session], 1) | {"held": holds_ms <= self.budget_ms, "holds_ms": holds_ms, "as_usual_ms": ms}
 
     def holds_ms(self, sessions: Sequence[Record], wanted: int) -> float | None:
         """The least budget that a network's sessions hold, `wanted` of them and most; None where they are too few for any."""
@@ -119,10 +138,6 @@ class Promise:
         if len(sessions) < enough:
             return None
         return max(sorted(map(self._least_ms, sessions))[enough - 1], *map(self._surely_ms, sessions))
-
-    def typical_ms(self, sessions: Sequence[Record]) -> float:
-        """The upper median of what sessions come to at the usual speed; above `allowed_ms` unless most hold the budget."""
-        return sorted(map(self._usual_ms, sessions))[len(sessions) // 2]
 
     def _inside(self, sessions: Sequence[Record]) -> list[Record]:
         return [s for s in sessions if self._least_ms(s) <= self.budget_ms]

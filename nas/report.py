@@ -127,7 +127,7 @@ def _latency(found: dict[str, Any]) -> list[str]:
     lines = [
         f"Latency: measured on the device {where}, in fresh processes; fits: p{found['percentile']} within the budget, "
         f"{SPARE:.0%} of it to spare, at the machine's usual speed{usual}, in at least {SESSIONS} of them, and in most. "
-        "spread: within a session / between sessions."
+        f"bound: {bound}, at that speed. spread: within a session / between sessions."
     ]
     if found["busy"]:
         lines.append(

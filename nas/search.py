@@ -244,7 +244,7 @@ class Search:
                 break
             batch = (likely or ranked)[: self._config.finalists - len(found)]
             ranked = [g for g in ranked if g not in batch]
-            known |= self._measure([g for g in batch if g.id not in known], retrained=False)
+            known |= self._screen([g for g in batch if g.id not in known])
             found += [g for g in batch if self._promise.held(known[g.id])]
         return found
 
@@ -319,19 +319,24 @@ class Search:
         finals, known = self._study.notes("final"), self._study.notes("measured")
         todo = [g for g in genotypes if "accuracy" in finals[g.id] and not known.get(g.id, {}).get("retrained")]
         self._view.phase("measure on the device", len(todo))
-        self._measure(todo, retrained=True)
+        while pending := [g for g in todo if self._promise.undecided(self._sessions(g.id, "retrained"), SESSIONS)]:
+            self._await_quiet(pending)
+            self._time(pending, "retrained")
+        self._keep({g: self._promise.record(self._sessions(g.id, "retrained"), SESSIONS) for g in todo}, retrained=True)
 
-    def _measure(self, genotypes: Sequence[Genotype], retrained: bool) -> dict[str, dict[str, Any]]:
-        """Times networks at the deployment input until each is known to hold the budget or not; keeps figures by id."""
-        wanted, stage = (SESSIONS, "retrained") if retrained else (1, "untrained")
-        while pending := [g for g in genotypes if self._promise.undecided(self._sessions(g.id, stage), wanted)]:
-            self._time(pending, stage)
-        found = {g.id: self._judged(g, stage, wanted) for g in genotypes}
-        busy = max((m["contention"] for m in found.values()), default=0.0)
-        if busy > BUSY:
-            self._view.say(f"While this was measured the machine was up to {busy:.0%} slower than at its quietest.")
-        self._set_growth(self._corrected())
-        return found
+    def _screen(self, genotypes: Sequence[Genotype]) -> dict[str, dict[str, Any]]:
+        """Times networks untrained, once: whether they would hold the budget; figures by id."""
+        if pending := [g for g in genotypes if not self._sessions(g.id, "untrained")]:
+            self._time(pending, "untrained")
+        records = {g: self._promise.screening(self._sessions(g.id, "untrained")[-1], self._above_quiet) for g in genotypes}
+        return self._keep(records, retrained=False)
+
+    def _await_quiet(self, genotypes: Sequence[Genotype]) -> None:
+        """Waits where a busy machine kept networks from holding the budget: what is measured again at once meets the same."""
+        seconds = max(self._promise.pause_s(self._sessions(g.id, "retrained"), SESSIONS) for g in genotypes)
+        if seconds:
+            self._view.say(f"The machine is busy; waiting {seconds:.0f} s for a quieter moment to measure again.")
+            self._meter.rest(seconds)
 
     def _time(self, genotypes: Sequence[Genotype], stage: str) -> None:
         """One session: the networks exported anew, and timed in turns in a fresh process."""
@@ -345,17 +350,22 @@ class Search:
     def _sessions(self, genotype_id: str, stage: str) -> list[dict[str, Any]]:
         return [t for key, t in self._study.notes("timing").items() if key.startswith(f"{genotype_id}/{stage}/")]
 
-    def _judged(self, genotype: Genotype, stage: str, wanted: int) -> dict[str, Any]:
-        """Keeps and shows what the sessions of a network come to."""
-        sessions = self._sessions(genotype.id, stage)
-        record = {**self._promise.record(sessions, wanted), "retrained": stage == "retrained"}
-        if genotype.id not in self._anchors:
-            record["score"] = self._promise.typical_ms(sessions) / self._own_bound_ms(genotype)
-        self._study.note(f"measured:{genotype.id}", record)
-        name = self._anchors[genotype.id].name if genotype.id in self._anchors else genotype.id
-        over = "" if record["held"] else f"  over the budget, of which {SPARE:.0%} must be left at the usual speed"
-        self._view.step(f"{name:<24} measured {record['p50_ms']:6.2f} ms, p90 {record['p90_ms']:6.2f} ms{over}")
-        return record
+    def _keep(self, records: Mapping[Genotype, dict[str, Any]], retrained: bool) -> dict[str, dict[str, Any]]:
+        """Keeps and shows what networks' sessions come to, and corrects the bound by it; the records by id."""
+        found: dict[str, dict[str, Any]] = {}
+        for genotype, record in records.items():
+            found[genotype.id] = record = record | {"retrained": retrained}
+            if genotype.id not in self._anchors:
+                record["score"] = record["as_usual_ms"] / self._own_bound_ms(genotype)
+            self._study.note(f"measured:{genotype.id}", record)
+            name = self._anchors[genotype.id].name if genotype.id in self._anchors else genotype.id
+            over = "" if record["held"] else f"  over the budget, of which {SPARE:.0%} must be left at the usual speed"
+            self._view.step(f"{name:<24} measured {record['p50_ms']:6.2f} ms, p90 {record['p90_ms']:6.2f} ms{over}")
+        busy = max((m["contention"] for m in found.values()), default=0.0)
+        if busy > BUSY:
+            self._view.say(f"While this was measured the machine was up to {busy:.0%} slower than at its quietest.")
+        self._set_growth(self._corrected())
+        return found
 
     def _holding(self, finalists: Iterable[Genotype]) -> list[str]:
         finals, measured = self._study.notes("final"), self._study.notes("measured")

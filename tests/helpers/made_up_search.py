@@ -68,11 +68,14 @@ class Meter:
 
     def __init__(self, session_ms, check_ms=lambda _: 5.0):
         self.session_ms, self.check_ms = session_ms, check_ms
-        self.sessions, self.checked = [], []
+        self.sessions, self.checked, self.rests = [], [], []
 
     def session(self, networks, task, seed):
         self.sessions.append(sorted(networks))
         return {name: as_measured(self.session_ms(name)) for name in networks}
+
+    def rest(self, seconds):
+        self.rests.append(seconds)
 
     def check(self, networks, task):
         self.checked += list(networks)

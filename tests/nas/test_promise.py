@@ -15,7 +15,7 @@ from rich.console import Console
 
 from evaluators.data import Dataset, Split
 from nas import report, session
-from nas.promise import CHECK_EVERY, REPEATS, SPARE, Promise, growth
+from nas.promise import CHECK_EVERY, PAUSE_S, REPEATS, SESSIONS, SPARE, Promise, growth
 from nas.reach import Predicted, survey
 from nas.result import result
 from nas.run import open_run
@@ -239,17 +239,30 @@ def test_a_busy_moment_is_waited_for_and_set_aside(searched):
         met[name] = met.get(name, 0) + 1
         return BUSY_OVER if met[name] == 2 else QUIET
 
-    found, _, run = searched(Meter(session_ms))
+    meter = Meter(session_ms)
+    found, _, run = searched(meter)
+    assert meter.rests == [PAUSE_S]  # the anchor's second session was the busy one, the finalists' third a quiet one
     assert found["best"]["set_aside"] == 1 and found["best"]["p50_ms"] == 9.0
     assert not found["over_budget_when_measured"] and found["busy"] is None
     assert any(t["contention"] == 0.4 for t in read_journal(run.journal).notes("timing").values())
 
 
+def test_a_busy_session_screens_by_the_time_as_of_a_quiet_machine_at_the_usual_speed():
+    promise = Promise(BUDGET, usual=0.05)
+    for timing, held in ((BUSY_OVER, True), (measurement(12.0, robust_ms=9.5, contention=0.4), False), (OVER, False)):
+        record = promise.screening(*_sessions(timing), promise.above_quiet([]))
+        assert record["held"] == held and record["p50_ms"] == timing.p50_ms
+    assert promise.screening(*_sessions(BUSY_OVER), 1.05)["holds_ms"] == pytest.approx(9.0 * 1.05 / (1 - SPARE))
+
+
 def test_a_machine_that_stays_busy_is_said_and_nothing_is_promised(searched):
-    found, lines, _ = searched(Meter(lambda _: BUSY_OVER), trials=2)
+    meter = Meter(lambda _: BUSY_OVER)
+    found, lines, _ = searched(meter, trials=2)
+    assert set(meter.rests) == {PAUSE_S, 2 * PAUSE_S} and f"waiting {PAUSE_S:.0f} s for a quieter moment" in lines
     assert found["best"] is None and found["busy"] == {"contention": 0.4}
     assert "While this was measured the machine was up to 40% slower" in lines
-    assert all(o["sessions"] == (1 + REPEATS) / 2 for o in found["over_budget_when_measured"])  # no majority any more
+    left_out = found["over_budget_when_measured"]
+    assert left_out and all(o["sessions"] == (SESSIONS + REPEATS + 1) / 2 for o in left_out)  # no majority any more
     console = Console(record=True, width=200, file=open("/dev/null", "w"))  # noqa: SIM115
     report.show(console, found)
     assert "While this was measured the machine was up to 40% slower" in console.export_text()
