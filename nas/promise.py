@@ -10,7 +10,7 @@ from nas.run import Config
 
 BUSY = 0.10  # contention above which a session says more about the machine than about the network
 CLEARLY = 1.1  # so far over the budget, corrected for other work, that a quieter moment would not help
-PAUSE_S = 20.0  # before the first session that looks for a quieter moment; before each further one twice as long
+PAUSE_S = 20.0  # before each session that looks for a quieter moment
 REPEATS = 5  # further sessions at most, that look for quieter moments before a network is declared over the budget
 SESSIONS = 2  # that must at least hold the budget before a network is exported
 SPARE = 0.03  # of the budget that a session must leave: as much does a network's time move from process to process
@@ -89,8 +89,7 @@ class Promise:
 
     def pause_s(self, sessions: Sequence[Record], wanted: int) -> float:
         """Seconds to wait before a session beyond the wanted ones: none unless the last one met a busy machine."""
-        further = len(sessions) - wanted
-        return PAUSE_S * 2**further if further >= 0 and sessions[-1]["contention"] > BUSY else 0.0
+        return PAUSE_S if len(sessions) >= wanted and sessions[-1]["contention"] > BUSY else 0.0
 
     def record(self, sessions: Sequence[Record], wanted: int) -> dict[str, Any]:
         """The figures of a network from its sessions, and whether it held the budget in `wanted` of them, and in most.
