@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from evaluators.latency.measure import slowdown
 from nas.run import Config
 
 BUSY = 0.10  # contention above which a session says more about the machine than about the network
@@ -48,7 +49,7 @@ class Promise:
     def above_quiet(self, networks: Iterable[Any]) -> float:
         """How far the promised percentile at the usual speed lies above a quiet machine's median, by a profile's networks."""
         ratios = [n.p90_ms / n.p50_ms for n in networks] if self.percentile == 90 else []
-        return (1 + self.usual) * max(1.0, statistics.median(ratios or [1.0]))
+        return slowdown(self.usual) * max(1.0, statistics.median(ratios or [1.0]))
 
     def figure_ms(self, timing: Record) -> float:
         """The percentile that is promised, of one session or of a record."""
@@ -147,7 +148,7 @@ class Promise:
 
     def _usual_ms(self, session: Record) -> float:
         """The figure of a session, as if the machine had been as busy as it usually is where it was quieter."""
-        return max(1.0, (1 + self.usual) / (1 + session["contention"])) * self.figure_ms(session)
+        return max(1.0, slowdown(self.usual) / slowdown(session["contention"])) * self.figure_ms(session)
 
     def _surely_ms(self, session: Record) -> float:
         """The least budget that a session does not show to be surely exceeded."""

@@ -180,6 +180,11 @@ def visit(run: Run, reference: Reference) -> list[Sample]:
     return samples
 
 
+def slowdown(contention: float) -> float:
+    """How many times as long a network takes where the reference takes 1 + `contention` times its quiet time."""
+    return float((1 + contention) ** _EXPONENT)
+
+
 def quietest(samples: Sequence[Sample]) -> float:
     """The reference's seconds when the machine was quiet: the 2nd percentile of all visits."""
     ordered = sorted(s.reference for s in samples)
