@@ -130,7 +130,8 @@ def _matern_and_slope(r: Array) -> tuple[Array, Array]:
 
 
 def _noise(logs: Array) -> float:
-    return float(np.exp(logs[-1])) + 1e-6
+    """The noise's variance, never so far below the others that rounding spoils the factorisation: line searches go far."""
+    return float(np.exp(logs[-1]) + 1e-6 + 1e-10 * np.exp(logs[:-1:2]).sum())
 
 
 def _distances(first: Views, second: Views, same: bool = False) -> list[Array]:

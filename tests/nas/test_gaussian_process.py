@@ -81,3 +81,12 @@ def test_many_observations_are_thinned_for_the_fit_only():
     kept, targets = module._thinned(items, _targets(items))
     assert len(kept[0]) == len(kept[1]) == len(targets) == 100
     assert set(np.sort(_targets(items))[-50:]) <= set(targets)
+
+
+def test_hyperparameters_that_a_line_search_may_try_have_a_finite_loss():
+    rng = np.random.default_rng(0)
+    views, targets = tuple(rng.normal(size=(40, 3)) for _ in range(3)), rng.normal(size=40)
+    distances = module._distances(views, views, same=True)
+    for logs in ([-9.92, 0.81, 24.9, -54.9, -31.16, 12.9, -65.49], [40.0, 20.0, 40.0, 20.0, 40.0, 20.0, -90.0]):
+        loss, gradient = module._loss(np.array(logs), distances, targets)
+        assert np.isfinite(loss) and np.isfinite(gradient).all()
