@@ -359,8 +359,11 @@ class Search:
                 record["score"] = record["as_usual_ms"] / self._own_bound_ms(genotype)
             self._study.note(f"measured:{genotype.id}", record)
             name = self._anchors[genotype.id].name if genotype.id in self._anchors else genotype.id
+            usual_ms = record["as_usual_ms"]
+            corrected = not retrained and usual_ms < self._promise.figure_ms(record)
+            usual = f", {usual_ms:.2f} ms at the machine's usual speed" if corrected else ""
             over = "" if record["held"] else f"  over the budget, of which {SPARE:.0%} must be left at the usual speed"
-            self._view.step(f"{name:<24} measured {record['p50_ms']:6.2f} ms, p90 {record['p90_ms']:6.2f} ms{over}")
+            self._view.step(f"{name:<24} measured {record['p50_ms']:6.2f} ms, p90 {record['p90_ms']:6.2f} ms{usual}{over}")
         busy = max((m["contention"] for m in found.values()), default=0.0)
         if busy > BUSY:
             self._view.say(f"While this was measured the machine was up to {busy:.0%} slower than at its quietest.")

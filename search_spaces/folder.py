@@ -20,6 +20,6 @@ def made_whole(path: Path, what: str) -> Iterator[Path]:
             path.rmdir()
         part.rename(path)
     except OSError as error:
-        raise InputError(f"cannot make the {what} {path}: {error.strerror}") from None
+        raise InputError(f"cannot make the {what} {path}: {error.strerror or error}") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)

@@ -196,7 +196,7 @@ def summarise(visits: Sequence[Sample], quiet: float) -> Measurement:
     wall = sorted(t * 1e3 for s in visits for t in s.wall)
     clock = visits[0].clock
     counted = visits if clock == "cpu" else gated(visits, quiet)
-    medians = [s.median * 1e3 * (quiet / s.reference) ** _EXPONENT for s in counted]
+    medians = [s.median * 1e3 / slowdown(s.reference / quiet - 1) for s in counted]
     robust = statistics.median(medians)
     scatter = statistics.median(abs(m - robust) for m in medians) * 1.4826
     return Measurement(
