@@ -7,8 +7,9 @@ TABLES is a folder with nas_bench_macro.npz and nas_bench_201.npz. Each (budget,
 keeps it: what the sampler asks passes the gate, repeats are answered from memory, only feasible new networks count as
 trainings. As in a run, the best three are trained once more and the mean of both decides: a search of T trainings has spent
 three of them on that. Regret is the best accuracy within the budget minus that of the network so chosen, both as the table's
-mean, in points. Seeds are paired over samplers. With --error predictions are off, and networks are measured in the end: from
-the best on, those that truly hold the budget are trained again.
+mean, in points. Seeds are paired over samplers. With --error predictions are off: networks that likely hold the budget although
+their upper bound does not are timed untrained, and networks are measured in the end: from the best on, those that truly hold
+the budget are trained again.
 """
 
 import argparse
@@ -50,11 +51,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The row of the network chosen after each of the task's numbers of trainings; seconds a proposal took on average."""
+    """The row of the network chosen after each of the task's numbers of trainings, how many were timed untrained in all, and
+    seconds a proposal took on average.
+    """
 
     task: Task
     chosen: tuple[int, ...]
     over: bool
+    timed: int
     seconds: float
 
 
@@ -83,7 +87,7 @@ def main() -> None:
     for budget in budgets:
         best = table.accuracies[table.costs <= budget].max()
         print(f"\n{flags.table}, budget {budget:g} (best {best:.2f}), {flags.seeds} seeds: regret ± standard error")
-        print(f"{'':<12}" + "".join(f"{f'@{t}':>15}" for t in counts) + f"{'over':>7}{'ms/ask':>8}")
+        print(f"{'':<12}" + "".join(f"{f'@{t}':>15}" for t in counts) + f"{'over':>7}{'timed':>7}{'ms/ask':>8}")
         for sampler in samplers:
             found = [o for o in outcomes if (o.task.budget, o.task.sampler) == (budget, sampler)]
             print(f"{sampler:<12}" + "".join(_cell(found, table, best, t) for t in counts) + _tail(found))
@@ -95,7 +99,8 @@ def searched(task: Task) -> Outcome:
     asking = 0.0
     with tempfile.TemporaryDirectory() as folder:
         estimator = Estimator(table, task.error, seed=task.seed)
-        study = Study(Path(folder) / "journal.log", table, estimator, task.budget, task.sampler, task.seed)
+        settings = (Path(folder) / "journal.log", table, estimator, task.budget, task.sampler, task.seed)
+        study = Study(*settings, timed=estimator.timed)
         found: list[tuple[int, float]] = []
         while len(found) < max(task.trainings) - _FINALISTS:
             start = perf_counter()
@@ -112,7 +117,8 @@ def searched(task: Task) -> Outcome:
             found.append((row, ended.accuracy if ended.outcome == "trained" else -1.0))
     chosen = tuple(_choose(found[: trainings - _FINALISTS], table, task) for trainings in task.trainings)
     over = any(table.costs[row] > task.budget for row in chosen)
-    return Outcome(task, chosen, over, asking / len(found))
+    timed = sum(trial.estimate.timed_ms is not None for trial in study.trials())
+    return Outcome(task, chosen, over, timed, asking / len(found))
 
 
 def _choose(found: Sequence[tuple[int, float]], table: Table, task: Task) -> int:
@@ -138,7 +144,8 @@ def _cell(found: Sequence[Outcome], table: Table, best: float, trainings: int) -
 
 
 def _tail(found: Sequence[Outcome]) -> str:
-    return f"{sum(o.over for o in found):>7}{1e3 * np.mean([o.seconds for o in found]):>8.0f}"
+    timed = np.mean([o.timed for o in found])
+    return f"{sum(o.over for o in found):>7}{timed:>7.1f}{1e3 * np.mean([o.seconds for o in found]):>8.0f}"
 
 
 @lru_cache

@@ -48,7 +48,7 @@ def measured(
     with _bar(console, "measuring") as report:
         profile = measure_profile(space, report, name, seconds, fit=fit, verify=verify, runtime=device.runtime, threads=threads)
     path = user_folder() / f"{profile.name}.json"
-    _print_quality(console, profile, space.name, path)
+    print_quality(console, profile, space.name, path)
     return path
 
 
@@ -149,7 +149,7 @@ def import_(results: Path, folder: Path, name: str) -> None:
 
     console, (profile, space) = make_console(), import_results(results, folder, name)
     Predictor(profile, space)
-    _print_quality(console, profile, space, save_profile(profile))
+    print_quality(console, profile, space, save_profile(profile))
 
 
 @contextmanager
@@ -159,16 +159,24 @@ def _bar(console: Console, what: str) -> Iterator[Report]:
         yield lambda share, doing: bar.update(task, completed=share, description=doing)
 
 
-def _print_quality(console: Console, profile: "Profile", space: str, path: Path) -> None:
+def print_quality(console: Console, profile: "Profile", space: str, path: Path) -> None:
+    """Says how good a new profile's predictions are, and whether it was measured in a busy moment."""
     from evaluators.latency.predictor import Predictor
+    from nas.promise import BUSY
 
-    quality = Predictor(profile, space).quality
+    quality, contention = Predictor(profile, space).quality, profile.calibration(space).contention
     console.print(
         f"Device profile: {path}\nOn {quality['n']:.0f} networks it was not fitted to, predictions are off by "
         f"{quality['rmspe']:.1%} (root mean square); {quality['within_10']:.0%} within 10 %. "
         f"The upper bound is {quality['factor']:.2f} times the prediction.",
         highlight=False,
     )
+    if contention > BUSY:
+        console.print(
+            f"Meanwhile the machine was {contention:.0%} slower than at its quietest, in the median. A budget is promised for "
+            "that speed: where it is not the usual one, measure again in a quieter moment.",
+            highlight=False,
+        )
 
 
 def _facts(calibration: "Calibration") -> list[str]:

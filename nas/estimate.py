@@ -13,7 +13,8 @@ class Estimate:
     """Predicted latency and its upper bound in milliseconds, trainable parameters, multiply-accumulates.
 
     `extrapolated` is the share of the latency beyond the device profile. Where the profile lacks an operation altogether it
-    is 1, and both latencies are infinite.
+    is 1, and both latencies are infinite. `likely_ms` is what the prediction comes to at the speed for which the bound is (by
+    itself the prediction), `timed_ms` what was measured of the network, which then counts in the bound's place.
     """
 
     predicted_ms: float
@@ -21,10 +22,20 @@ class Estimate:
     params: int
     macs: int
     extrapolated: float = 0.0
+    likely_ms: float | None = None
+    timed_ms: float | None = None
 
     def fits(self, budget_ms: float) -> bool:
-        """Whether the bound holds the budget, and the profile covers enough of the network for the bound to mean it."""
+        """Whether its time, or else its bound, holds the budget; a bound only if the profile covers enough of the network."""
+        if self.timed_ms is not None:
+            return self.timed_ms <= budget_ms
         return self.bound_ms <= budget_ms and self.extrapolated <= MOST_EXTRAPOLATED
+
+    def in_doubt(self, budget_ms: float) -> bool:
+        """Whether it likely holds the budget although its bound does not, which timing it would settle."""
+        likely_ms = self.predicted_ms if self.likely_ms is None else self.likely_ms
+        unknown = self.timed_ms is None and self.extrapolated <= MOST_EXTRAPOLATED
+        return unknown and likely_ms <= budget_ms < self.bound_ms
 
     def figure(self, cost: str) -> float:
         """The figure that one of nas.pareto.COSTS names."""
@@ -37,7 +48,8 @@ class Estimate:
     @classmethod
     def from_json(cls, known: Mapping[str, Any]) -> "Estimate":
         ms, bound_ms = (math.inf if known[k] is None else known[k] for k in ("predicted_ms", "bound_ms"))
-        return cls(ms, bound_ms, known["params"], known["macs"], known.get("extrapolated", 0.0))
+        others = known.get("extrapolated", 0.0), known.get("likely_ms"), known.get("timed_ms")
+        return cls(ms, bound_ms, known["params"], known["macs"], *others)
 
 
 def uncovered(params: int, macs: int) -> Estimate:
@@ -45,7 +57,7 @@ def uncovered(params: int, macs: int) -> Estimate:
     return Estimate(math.inf, math.inf, params, macs, 1.0)
 
 
-def _rounded(value: float) -> float | None:
-    if isinstance(value, int):
+def _rounded(value: float | None) -> float | None:
+    if value is None or isinstance(value, int):
         return value
     return None if math.isinf(value) else float(f"{value:.6g}")

@@ -2,7 +2,8 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -10,28 +11,30 @@ from typing import TYPE_CHECKING, Protocol
 from evaluators.latency.measure import Measurement
 from evaluators.latency.remeasure import Bench, measure_apart, measure_here
 from evaluators.latency.runtime import load_runtime
+from evaluators.latency.times import Times
+from evaluators.training.weights import load_network
+from search_spaces.genotype import Genotype
 from search_spaces.task import Task
 
 if TYPE_CHECKING:
     from torch import nn
 
-_CHECK_S = 2.0
+_CHECK_S = 1.0
 _SESSION_S = 2.5  # for each network
-Timing = Callable[[Sequence[Path], float, Bench, int], list[Measurement]]
 
 
 class Meter(Protocol):
-    """Measures networks by name at a task's input."""
+    """Measures networks at a task's input."""
 
     @property
     def usual(self) -> float:
         """Contention that the machine usually has."""
 
-    def check(self, networks: "Mapping[str, nn.Module]", task: Task) -> dict[str, Measurement]:
-        """At once, in this process, while trainings may go on around it."""
+    def check(self, genotype: Genotype, task: Task) -> Measurement:
+        """Of an untrained network, at once, in this process, while trainings may go on around it."""
 
     def session(self, networks: "Mapping[str, nn.Module]", task: Task, seed: int) -> dict[str, Measurement]:
-        """In a fresh process, in turns; the networks are prepared anew for each session."""
+        """By name, in a fresh process, in turns; the networks are prepared anew for each session."""
 
     def rest(self, seconds: float) -> None:
         """Waits, so that what keeps the machine busy may pass."""
@@ -39,30 +42,37 @@ class Meter(Protocol):
 
 @dataclass(frozen=True)
 class LocalMeter:
-    """This machine, timed as its profile was."""
+    """This machine, timed as its profile was; `times` keeps what untrained networks took."""
 
     bench: Bench
+    times: Times
 
     @property
     def usual(self) -> float:
         return self.bench.usual
 
-    def check(self, networks: "Mapping[str, nn.Module]", task: Task) -> dict[str, Measurement]:
-        return self._time(networks, task, measure_here, _CHECK_S, 0)
+    def check(self, genotype: Genotype, task: Task) -> Measurement:
+        known = self.times.get(genotype, task)
+        if known is None:
+            with self._prepared([load_network(genotype, task, None)], task) as paths:
+                [known] = measure_here(paths, _CHECK_S, self.bench)
+            self.times.add(genotype, task, known)
+        return known
 
     def session(self, networks: "Mapping[str, nn.Module]", task: Task, seed: int) -> dict[str, Measurement]:
-        return self._time(networks, task, measure_apart, _SESSION_S, seed)
+        with self._prepared(list(networks.values()), task) as paths:
+            figures = measure_apart(paths, _SESSION_S * len(paths), self.bench, seed)
+        return dict(zip(networks, figures, strict=True))
 
     def rest(self, seconds: float) -> None:
         time.sleep(seconds)
 
-    def _time(
-        self, networks: "Mapping[str, nn.Module]", task: Task, timing: Timing, seconds: float, seed: int
-    ) -> dict[str, Measurement]:
+    @contextmanager
+    def _prepared(self, networks: "list[nn.Module]", task: Task) -> Iterator[list[Path]]:
+        """Files of the networks, as the runtime reads them."""
         code = load_runtime(self.bench.runtime)
         with tempfile.TemporaryDirectory() as folder:
             paths = [Path(folder) / f"{i}{code.SUFFIX}" for i in range(len(networks))]
-            for network, path in zip(networks.values(), paths, strict=True):
+            for network, path in zip(networks, paths, strict=True):
                 code.prepare(network, task, path)
-            figures = timing(paths, seconds * len(paths), self.bench, seed)
-        return dict(zip(networks, figures, strict=True))
+            yield paths

@@ -60,7 +60,7 @@ class Candidate:
 
 
 class Pool:
-    """Candidates of a space that pass `fits`; `estimate` takes many genotypes at once."""
+    """Candidates of a space that pass `fits` and were not refused; `estimate` takes many genotypes at once."""
 
     def __init__(
         self,
@@ -69,7 +69,9 @@ class Pool:
         fits: Callable[[Estimate], bool],
         seed: int,
     ) -> None:
-        self.space, self._estimate, self._fits, self._seed = space, estimate, fits, seed
+        self.space, self._estimate, self._seed = space, estimate, seed
+        self._refused: set[str] = set()
+        self._fits: Callable[[Candidate], bool] = lambda c: fits(c.estimate) and c.text not in self._refused
         self._coder, self._make_up = GeneCoder(space.genes), MakeUp()
         self._streams: dict[tuple[Any, ...], _Stream] = {}
         self._trials: dict[str, Candidate] = {}
@@ -86,6 +88,10 @@ class Pool:
     def _described(self, genes: Mapping[str, Value], genotype: Genotype, estimate: Estimate) -> Candidate:
         figures = figures_row(estimate.macs, estimate.params, len(genotype.blocks), estimate.predicted_ms)
         return Candidate(genes, genotype, estimate, figures, self._make_up.row(genotype), self._coder.row(genes))
+
+    def refuse(self, genotype: Genotype) -> None:
+        """Has a candidate left out from now on, whatever was estimated of it."""
+        self._refused.add(genotype.text)
 
     def forget(self) -> None:
         """To be called when estimates have changed: all candidates are made again when they are asked for."""
@@ -174,7 +180,7 @@ class Pool:
             self._streams[key] = _Stream(random.Random(seed_from(self._seed, *key)), [])
         rng, made = self._streams[key]
         made += self._costed([make(rng, index) for index in range(len(made), start + count)])
-        return [c for c in made[start : start + count] if self._fits(c.estimate)]
+        return [c for c in made[start : start + count] if self._fits(c)]
 
     def _costed(self, decoded: Sequence[Decoded]) -> list[Candidate]:
         estimates = self._estimate([d.genotype for d in decoded])
@@ -189,16 +195,16 @@ class Pool:
             lowest = sorted(self._streams["random",].made, key=lambda c: c.estimate.bound_ms)[:_LOWEST]
             self._walk = _Walk(random.Random(seed_from(self._seed, "walk")), list(start) or lowest, [], 0)
         walk = self._walk
-        while len(walk.found) < count and walk.rounds < _ROUNDS + 4 * count // _BATCH:
+        while len(found := [c for c in walk.found if self._fits(c)]) < count and walk.rounds < _ROUNDS + 4 * count // _BATCH:
             steps = self._costed([self.mutate(walk.rng.choice(walk.at).genes, _WALK_GENES, walk.rng) for _ in range(_BATCH)])
-            reached = [c for c in steps if self._fits(c.estimate)]
+            reached = [c for c in steps if self._fits(c)]
             if reached or walk.found or start:
-                walk.at = [*(c for c in walk.at if self._fits(c.estimate)), *reached][-_BATCH:]
+                walk.at = [*(c for c in walk.at if self._fits(c)), *reached][-_BATCH:]
             else:
                 walk.at = sorted([*walk.at, *steps], key=lambda c: c.estimate.bound_ms)[:_LOWEST]
             walk.found += reached
             walk.rounds += 1
-        return walk.found[:count]
+        return found[:count]
 
 
 @dataclass

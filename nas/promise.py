@@ -15,7 +15,7 @@ PAUSE_S = 20.0  # before each session that looks for a quieter moment
 REPEATS = 5  # further sessions at most, that look for quieter moments before a network is declared over the budget
 SESSIONS = 2  # that must at least hold the budget before a network is exported
 SPARE = 0.03  # of the budget that a session must leave: as much does a network's time move from process to process
-CHECK_EVERY = 4  # accepted candidates, of which the first is timed untrained
+CHECK_EVERY = 4  # candidates that the bound accepted, of which the first is timed untrained all the same
 
 Record = Mapping[str, Any]
 
@@ -45,6 +45,11 @@ class Promise:
     def allowed_ms(self) -> float:
         """What a session, or a candidate's upper bound, may come to at the usual speed."""
         return (1 - SPARE) * self.budget_ms if self.measured else self.budget_ms
+
+    @property
+    def quantile(self) -> float:
+        """Standard errors above a time that its upper bound lies at the promised confidence."""
+        return statistics.NormalDist().inv_cdf(self.confidence)
 
     def above_quiet(self, networks: Iterable[Any]) -> float:
         """How far the promised percentile at the usual speed lies above a quiet machine's median, by a profile's networks."""

@@ -1,6 +1,7 @@
 """A proposal of the search and what became of it, as Optuna's journal keeps it.
 
-rejected   its predicted upper bound is over the budget, or the device profile does not cover it; it was never trained
+rejected   its predicted upper bound is over the budget, or the time that it was seen to take, or the device profile does not
+           cover it; it was never trained
 repeated   the same network came up before; answered from memory
 running    being trained
 trained    trained to the end, or `stopped` early by successive halving

@@ -135,7 +135,11 @@ def _latency(found: dict[str, Any]) -> list[str]:
         )
     if checked := found["bound"]["checked"]:
         over = found["bound"]["over_their_bound"]
-        lines.append(f"{checked} candidates were timed before training: {over} above their {bound}.")
+        refused = found["bound"]["over_the_budget"]
+        lines.append(
+            f"{checked} networks were timed untrained during the search, where the bound left it open whether they hold the "
+            f"budget, and to check it: {refused} were over the budget and not trained, {over} above their bound."
+        )
     if found["over_budget_when_measured"]:
         lines.append(
             f"{len(found['over_budget_when_measured'])} of the best did not hold the budget when measured, and were left out."

@@ -59,7 +59,7 @@ def result(run: Run) -> dict[str, Any]:
             if not promise.held(m) and facts.proposed(i)
         ],
         "reach": memory.notes("reach").get("space"),
-        "bound": _bound(memory.notes("checked")),
+        "bound": _bound(memory.notes("checked"), trials),
         "further_search": memory.notes("further").get("search"),
         "busy": _busy(measured),
         "usual": next((m["usual"] for m in measured.values() if "usual" in m), None),
@@ -150,11 +150,17 @@ def _unmeasured(run: Run) -> str:
     return f"Not measured: device {run.config.device} is elsewhere; measure export/model.onnx there."
 
 
-def _bound(checked: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Candidates that were timed untrained during the search, and how many of them were above their bound."""
+def _bound(checked: dict[str, dict[str, Any]], trials: list[Proposal]) -> dict[str, Any]:
+    """Networks that were timed untrained during the search, how many were above their bound, and how many not trained then."""
     over = sum(c["score"] > 1 for c in checked.values())
     largest = max((c["score"] for c in checked.values()), default=None)
-    return {"checked": len(checked), "over_their_bound": over, "largest_measured_over_bound": largest}
+    refused = {t.genotype.id for t in trials if t.outcome == "rejected" and t.estimate.timed_ms is not None}
+    return {
+        "checked": len(checked),
+        "over_their_bound": over,
+        "over_the_budget": len(refused),
+        "largest_measured_over_bound": largest,
+    }
 
 
 def _busy(measured: dict[str, dict[str, Any]]) -> dict[str, Any] | None:

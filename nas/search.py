@@ -8,17 +8,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evaluators.cost import cost
 from evaluators.data import Dataset
-from evaluators.latency.predictor import Prediction, Predictor
+from evaluators.latency.predictor import Predictor
 from evaluators.latency.profile import load_profile
 from evaluators.latency.remeasure import Bench
+from evaluators.latency.times import Times
 from evaluators.processors import processors
 from evaluators.training.weights import GENOTYPE, WEIGHTS, load_network
-from nas.estimate import Estimate, uncovered
+from nas.estimate import Estimate
 from nas.jobs import Executor, Job, Setting
+from nas.latencies import Latencies
 from nas.meter import LocalMeter, Meter
-from nas.promise import BUSY, CHECK_EVERY, SESSIONS, SPARE, Promise, growth
+from nas.promise import BUSY, CHECK_EVERY, SESSIONS, SPARE, Promise
 from nas.proposal import Proposal
 from nas.run import Run
 from nas.seeds import training_seed
@@ -51,16 +52,17 @@ class Search:
         reach: dict[str, Any] | None = None,
         scorer: Callable[[Setting, View], Executor] | None = None,
     ) -> None:
-        self._run, self._dataset, self._predictor, self._view = run, dataset, predictor, view
+        self._run, self._dataset, self._view = run, dataset, view
         self._config = run.config
         profile = load_profile(str(run.device_profile), anywhere=True)
-        self._meter = meter or LocalMeter(Bench.of(profile, run.config.space))
+        space = run.config.space
+        self._meter = meter or LocalMeter(Bench.of(profile, space), Times.of(profile, space))
         self._promise = replace(Promise.of(run.config), usual=self._meter.usual)
-        self._above_quiet = self._promise.above_quiet(profile.calibration(run.config.space).networks)
-        self._growth = 1.0
+        self._above_quiet = self._promise.above_quiet(profile.calibration(space).networks)
         self._space = run.space()
         self._deploy = self._space.task(len(dataset.classes))
         self._train = self._deploy.at(dataset.size)
+        self._latencies = Latencies(predictor, self._deploy, self._promise, self._above_quiet)
         self._anchors = {a.genotype.id: a for a in self._space.reference_networks()}
         self._make_executor = executor
         self._make_scorer = scorer
@@ -70,13 +72,14 @@ class Search:
         self._study = Study(
             run.journal,
             self._space,
-            self.estimate,
+            self._latencies.estimate,
             self._promise.allowed_ms,
             self._config.sampler,
             self._config.seed,
             self._config.cost,
+            timed=self._timed if self._config.measure else None,
         )
-        self._growth = self._corrected()
+        self._learn()
         if reach and not self._study.notes("reach"):
             self._study.note("reach:space", reach)
 
@@ -106,22 +109,9 @@ class Search:
             if self._executor:
                 self._executor.close()
 
-    def estimate(self, genotypes: Sequence[Genotype]) -> list[Estimate]:
-        """Predicted latency at the deployment input, its bound as corrected so far, and cost; of many at once."""
-        costs = [cost(g, self._deploy) for g in genotypes]
-        predictions = self._predictor.covered(genotypes, self._deploy)
-        return [self._estimate(p, c.params, c.macs) for p, c in zip(predictions, costs, strict=True)]
-
-    def _estimate(self, prediction: Prediction | None, params: int, macs: int) -> Estimate:
-        if prediction is None:
-            return uncovered(params, macs)
-        bound_ms = prediction.bound_ms * self._above_quiet * self._growth
-        return Estimate(prediction.ms, bound_ms, params, macs, prediction.extrapolated)
-
-    def _set_growth(self, growth: float) -> None:
-        if growth != self._growth:
-            self._growth = growth
-            self._study.estimates_changed()
+    def estimate(self, genotype: Genotype) -> Estimate:
+        """What is known of a network before it is trained, at the deployment input."""
+        return self._latencies.estimate([genotype])[0]
 
     def _propose_and_train(self) -> None:
         further = sum(note["trials"] for note in self._study.notes("further").values())
@@ -152,46 +142,42 @@ class Search:
         return self._started + self._config.seconds if self._config.seconds else None
 
     def _check(self, proposal: Proposal) -> None:
-        """Times every fourth candidate that the gate let through, untrained, and corrects the bound where it was too low.
+        """Times every fourth candidate that its bound let through, too: the bound is corrected where it was too low."""
+        sure = [t for t in self._study.trials() if t.anchor is None and t.outcome not in ("rejected", "repeated")]
+        sure = [t for t in sure if t.estimate.timed_ms is None]
+        turn = next((i for i, t in enumerate(sure) if t.number == proposal.number), None)
+        if self._config.measure and turn is not None and turn % CHECK_EVERY == 0:
+            self._timed(proposal.genotype, proposal.estimate)
 
-        Only `robust_ms` counts here, the time as of a quiet machine: trainings go on around it.
-        """
-        accepted = [t for t in self._study.trials() if t.anchor is None and t.outcome not in ("rejected", "repeated")]
-        turn = next((i for i, t in enumerate(accepted) if t.number == proposal.number), None)
-        if not self._config.measure or turn is None or turn % CHECK_EVERY:
-            return
-        genotype, estimate = proposal.genotype, proposal.estimate
-        if genotype.id in self._study.notes("checked"):
-            return
-        [found] = self._meter.check({genotype.id: load_network(genotype, self._deploy, None)}, self._deploy).values()
-        record = {"predicted_ms": estimate.predicted_ms, "bound_ms": estimate.bound_ms, **asdict(found)}
-        record["score"] = found.robust_ms * self._above_quiet / self._own_bound_ms(genotype)
-        self._study.note(f"checked:{genotype.id}", record)
-        self._view.say(
-            f"      {genotype.id:<24} checked: {found.robust_ms:.2f} ms for {estimate.predicted_ms:.2f} ms predicted, "
-            f"bound {estimate.bound_ms:.2f} ms"
-        )
-        if (wider := self._corrected()) > self._growth:
-            self._view.say(f"The bound was too low; from now on it is {wider:.3f} times as high.")
-        self._set_growth(wider)
+    def _timed(self, genotype: Genotype, estimate: Estimate) -> Estimate:
+        """Times a network untrained, and learns from it; the estimate that it has then."""
+        if genotype.id not in self._study.notes("checked"):
+            record = self._latencies.checked(genotype, estimate, self._meter.check(genotype, self._deploy))
+            self._study.note(f"checked:{genotype.id}", record)
+            over = "  over the budget" if record["timed_ms"] > self._promise.allowed_ms else ""
+            self._view.say(
+                f"      {genotype.id:<24} timed: {record['timed_ms']:.2f} ms at most at the usual speed; "
+                f"{estimate.predicted_ms:.2f} ms predicted, bound {estimate.bound_ms:.2f} ms{over}"
+            )
+        before = self._latencies.growth
+        self._learn()
+        if self._latencies.growth > before:
+            self._view.say(f"The bound was too low; from now on it is {self._latencies.growth:.3f} times as high.")
+        return self.estimate(genotype)
 
-    def _own_bound_ms(self, genotype: Genotype) -> float:
-        """The bound of the promised percentile at the usual speed, before any correction."""
-        return self._predictor.predict(genotype, self._deploy).bound_ms * self._above_quiet
+    def _learn(self) -> None:
+        """Corrects the bound, from the journal alone: by what was timed untrained, and what was over the budget at the end."""
+        over = {i: m for i, m in self._measured().items() if not self._promise.held(m)}
+        if self._latencies.learn(self._study.notes("checked"), over):
+            self._study.estimates_changed()
 
-    def _corrected(self) -> float:
-        """The correction of the bound, from the journal alone: what was checked, and what was over the budget at the end."""
-        scored = [*self._study.notes("checked").values()]
-        scored += [m for m in self._measured() if not self._promise.held(m) and "score" in m]
-        return growth((s["score"] for s in scored), self._config.confidence)
-
-    def _measured(self) -> list[dict[str, Any]]:
-        """The records of networks that the search proposed: neither anchors nor what random search found beside it."""
-        proposed = {t.genotype.id for t in self._study.trials() if t.anchor is None}
-        return [m for i, m in self._study.notes("measured").items() if i in proposed - self._anchors.keys()]
+    def _measured(self) -> dict[str, dict[str, Any]]:
+        """The records of networks that the search proposed, by id: no anchors, nor what random search found beside it."""
+        proposed = {t.genotype.id for t in self._study.trials() if t.anchor is None} - self._anchors.keys()
+        return {i: m for i, m in self._study.notes("measured").items() if i in proposed}
 
     def _may_search_further(self) -> bool:
-        over = any(not self._promise.held(m) for m in self._measured())
+        over = any(not self._promise.held(m) for m in self._measured().values())
         late = self._deadline is not None and time.monotonic() >= self._deadline
         return over and not (self._study.notes("further") or self._study.notes("ended") or late)
 
@@ -199,25 +185,28 @@ class Search:
         """Once, when too few hold the budget as measured: as many further trials as finalists are wanted."""
         if not self._may_search_further():
             return False
-        held = [self._promise.held(m) for m in self._measured()]
-        self._study.note("further:search", {"trials": self._config.finalists, "growth": self._growth})
+        held = [self._promise.held(m) for m in self._measured().values()]
+        growth = self._latencies.growth
+        self._study.note("further:search", {"trials": self._config.finalists, "growth": growth})
         self._view.say(
             f"{sum(held)} of {len(held)} networks that were measured hold the budget: {self._config.finalists} further trials, "
-            f"with the bound {self._growth:.3f} times as high."
+            f"with the bound {growth:.3f} times as high."
         )
         self._propose_and_train()
         return True
 
     def _anchor_proposals(self) -> Iterator[Proposal]:
-        """Anchors whose predicted upper bound is within the budget, as trials; those entered before are left out.
+        """Anchors that pass the gate, as trials; those entered before are left out.
 
         A supernet has no weights for an anchor outside the space, which then is a reference only.
         """
         for entry in self._anchors.values():
             if self._make_scorer and self._space.place_of(entry) != "inside":
                 continue
-            fits = self.estimate([entry.genotype])[0].fits(self._promise.allowed_ms)
-            proposal = self._study.seed_anchor(entry) if fits else None
+            estimate = self.estimate(entry.genotype)
+            if self._study.in_doubt(estimate):
+                estimate = self._timed(entry.genotype, estimate)
+            proposal = self._study.seed_anchor(entry) if estimate.fits(self._promise.allowed_ms) else None
             if proposal:
                 yield proposal
 
@@ -239,7 +228,7 @@ class Search:
         self._view.phase("measure the best", min(self._config.finalists, len(ranked)))
         while ranked and len(found) < self._config.finalists:
             known = self._study.notes("measured")
-            likely = [g for g in ranked if g.id in known or self.estimate([g])[0].fits(self._promise.allowed_ms)]
+            likely = [g for g in ranked if g.id in known or self.estimate(g).fits(self._promise.allowed_ms)]
             if not likely and self._may_search_further():
                 break
             batch = (likely or ranked)[: self._config.finalists - len(found)]
@@ -309,7 +298,7 @@ class Search:
 
     def _figures(self, genotype: Genotype) -> dict[str, Any]:
         """Estimates for the record; those of an anchor with an operation that the device profile lacks are null."""
-        return self.estimate([genotype])[0].as_json()
+        return self.estimate(genotype).as_json()
 
     def _measure_retrained(self, finalists: Iterable[Genotype]) -> None:
         """What is exported is what is measured: the retrained networks, on the device, twice in fresh processes."""
@@ -356,7 +345,7 @@ class Search:
         for genotype, record in records.items():
             found[genotype.id] = record = record | {"retrained": retrained}
             if genotype.id not in self._anchors:
-                record["score"] = record["as_usual_ms"] / self._own_bound_ms(genotype)
+                record["score"] = record["as_usual_ms"] / self._latencies.own_bound_ms(genotype)
             self._study.note(f"measured:{genotype.id}", record)
             name = self._anchors[genotype.id].name if genotype.id in self._anchors else genotype.id
             usual_ms = record["as_usual_ms"]
@@ -367,7 +356,7 @@ class Search:
         busy = max((m["contention"] for m in found.values()), default=0.0)
         if busy > BUSY:
             self._view.say(f"While this was measured the machine was up to {busy:.0%} slower than at its quietest.")
-        self._set_growth(self._corrected())
+        self._learn()
         return found
 
     def _holding(self, finalists: Iterable[Genotype]) -> list[str]:

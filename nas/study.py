@@ -38,6 +38,7 @@ _FIRST_DRAWN, _MOST_DRAWN = 64, 4096  # candidates that are looked through for i
 class Study:
     """A search's memory and its questions. `estimate` and the budget form the gate that every genotype must pass.
 
+    `timed`, where there is something to time networks by, is asked for a better estimate of those in doubt.
     `journal` is the file, `name` tells studies in it apart. `cost` names a second objective (nas.pareto.COSTS), `reduction`
     is that of successive halving.
     """
@@ -53,11 +54,13 @@ class Study:
         cost: str | None = None,
         reduction: int = 2,
         name: str = MAIN,
+        timed: Callable[[Genotype, Estimate], Estimate] | None = None,
     ) -> None:
         samplers.check(sampler)
         self._space, self._estimate, self._budget_ms = space, estimate, budget_ms
         self._sampler, self._seed, self._cost, self._reduction = sampler, seed, cost, reduction
-        self._pool = Pool(space, estimate, lambda e: e.fits(budget_ms), seed)
+        self._timed = timed
+        self._pool = Pool(space, estimate, lambda e: e.fits(budget_ms) or self.in_doubt(e), seed)
         self._storage = optuna.storages.JournalStorage(Journal(journal)) if isinstance(journal, Path) else journal
         self._study = _open(self._storage, name, cost)
         self._live: dict[int, Trial] = {}
@@ -70,7 +73,7 @@ class Study:
     def beside(self, name: str, sampler: str) -> "Study":
         """Another study in the same journal, with the same gate and a seed of its own."""
         seed = seed_from(self._seed, name)
-        settings = (self._space, self._estimate, self._budget_ms, sampler, seed, self._cost, self._reduction, name)
+        settings = (self._space, self._estimate, self._budget_ms, sampler, seed, self._cost, self._reduction, name, self._timed)
         return Study(self._storage, *settings)
 
     def trials(self) -> list[Proposal]:
@@ -117,9 +120,8 @@ class Study:
             [estimate] = self._estimate([genotype])
             if genotype.text in self._known:
                 self._answer_from_memory(trial, genotype, estimate)
-            elif not estimate.fits(self._budget_ms):
-                reason = "" if estimate.bound_ms > self._budget_ms else "beyond what the device profile was measured for"
-                self._write(trial, _attributes("search", genotype, estimate, "rejected", reason))
+            elif not (estimate := self._settled(genotype, estimate)).fits(self._budget_ms):
+                self._write(trial, _attributes("search", genotype, estimate, "rejected", self._reason(estimate)))
                 self._study.tell(trial, state=TrialState.FAIL)
             else:
                 self._write(trial, _attributes("search", genotype, estimate, "running"))
@@ -129,6 +131,25 @@ class Study:
                 return self._trial(trial.number)
             self._refused[self._trial(trial.number).outcome] += 1
         return None
+
+    def in_doubt(self, estimate: Estimate) -> bool:
+        """Whether a network of this estimate is worth being timed."""
+        return self._timed is not None and estimate.in_doubt(self._budget_ms)
+
+    def _settled(self, genotype: Genotype, estimate: Estimate) -> Estimate:
+        """The estimate after timing, if that was needed; who is over the budget is not proposed again."""
+        if self._timed is None or not self.in_doubt(estimate):
+            return estimate
+        estimate = self._timed(genotype, estimate)
+        if not estimate.fits(self._budget_ms):
+            self._pool.refuse(genotype)
+        return estimate
+
+    def _reason(self, estimate: Estimate) -> str:
+        """Why an estimate does not pass, where it is not that its bound is over the budget."""
+        if estimate.timed_ms is not None:
+            return "over the budget when it was timed"
+        return "" if estimate.bound_ms > self._budget_ms else "beyond what the device profile was measured for"
 
     def _next_sampler(self) -> optuna.samplers.BaseSampler | None:
         seed = seed_from(self._seed, len(self._ids))

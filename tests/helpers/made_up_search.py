@@ -77,9 +77,9 @@ class Meter:
     def rest(self, seconds):
         self.rests.append(seconds)
 
-    def check(self, networks, task):
-        self.checked += list(networks)
-        return {name: as_measured(self.check_ms(name)) for name in networks}
+    def check(self, genotype, task):
+        self.checked.append(genotype.id)
+        return as_measured(self.check_ms(genotype.id))
 
 
 def as_measured(value):

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from evaluators.latency import profile as profiles
 from evaluators.latency.bundle import import_results, write_bundle
@@ -20,7 +21,7 @@ from evaluators.latency.measure import Sample
 from evaluators.latency.onnxruntime_profile import kernel_times
 from evaluators.latency.predictor import Predictor
 from evaluators.latency.profile import calibrated, choose_networks, load_profile
-from nas.devices import verdict
+from nas.devices import print_quality, verdict
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space
@@ -75,6 +76,16 @@ def own_folder(tmp_path, monkeypatch):
 @pytest.fixture
 def nas(nas_here):
     return nas_here
+
+
+@pytest.mark.parametrize(("contention", "said"), [(0.05, False), (0.4, True)])
+def test_a_profile_of_a_busy_moment_is_said_to_be_one(contention, said):
+    path = Path(__file__).parents[1] / "data" / "profile_mobile.json"
+    profile = load_profile(str(path), anywhere=True)
+    measured = replace(profile.calibration("mobile"), contention=contention)
+    console = Console(record=True, width=400, file=open("/dev/null", "w"))  # noqa: SIM115
+    print_quality(console, replace(profile, spaces={"mobile": measured}), "mobile", path)
+    assert ("the machine was 40% slower than at its quietest" in console.export_text()) == said
 
 
 def test_a_bundle_holds_what_it_says(bundle):
