@@ -32,6 +32,7 @@ from search_spaces.genotype import Genotype
 
 MAIN = "nas"  # the name of the search in its journal
 PATIENCE = {"repeated": 10, "rejected": 500}  # since the last that was accepted; then one is drawn that is feasible and new
+TIMED_IN_VAIN = 20  # since the last that was accepted; then only those pass whose bound holds the budget, and nobody is timed
 _FIRST_DRAWN, _MOST_DRAWN = 64, 4096  # candidates that are looked through for it; without one the space is exhausted
 
 
@@ -68,7 +69,9 @@ class Study:
         self._ids = [t._trial_id for t in self._study.get_trials(deepcopy=False)]
         trials = self.trials()
         self._known = {t.genotype.text: t.number for t in trials if t.outcome not in PATIENCE}
-        self._refused = Counter(t.outcome for t in takewhile(lambda t: t.outcome in PATIENCE, reversed(trials)))
+        refused = list(takewhile(lambda t: t.outcome in PATIENCE, reversed(trials)))
+        self._refused = Counter(t.outcome for t in refused)
+        self._in_vain = sum(t.outcome == "rejected" and t.estimate.timed_ms is not None for t in refused)
 
     def beside(self, name: str, sampler: str) -> "Study":
         """Another study in the same journal, with the same gate and a seed of its own."""
@@ -123,18 +126,20 @@ class Study:
             elif not (estimate := self._settled(genotype, estimate)).fits(self._budget_ms):
                 self._write(trial, _attributes("search", genotype, estimate, "rejected", self._reason(estimate)))
                 self._study.tell(trial, state=TrialState.FAIL)
+                self._in_vain += estimate.timed_ms is not None
             else:
                 self._write(trial, _attributes("search", genotype, estimate, "running"))
                 self._known[genotype.text] = trial.number
                 self._live[trial.number] = trial
                 self._refused.clear()
+                self._in_vain = 0
                 return self._trial(trial.number)
             self._refused[self._trial(trial.number).outcome] += 1
         return None
 
     def in_doubt(self, estimate: Estimate) -> bool:
         """Whether a network of this estimate is worth being timed."""
-        return self._timed is not None and estimate.in_doubt(self._budget_ms)
+        return self._timed is not None and self._in_vain < TIMED_IN_VAIN and estimate.in_doubt(self._budget_ms)
 
     def _settled(self, genotype: Genotype, estimate: Estimate) -> Estimate:
         """The estimate after timing, if that was needed; who is over the budget is not proposed again."""

@@ -20,7 +20,7 @@ from nas.reach import Predicted, survey
 from nas.result import result
 from nas.run import open_run
 from nas.search import Search
-from nas.study import read_journal
+from nas.study import TIMED_IN_VAIN, read_journal
 from search_spaces.errors import InputError
 from search_spaces.space import load_space
 
@@ -194,6 +194,22 @@ def _shown(found):
     console = Console(record=True, width=400, file=open("/dev/null", "w"))  # noqa: SIM115
     report.show(console, found)
     return console.export_text()
+
+
+def test_after_many_were_timed_in_vain_the_bound_decides_alone(searched):
+    class Hidden(Spread):
+        """One of fifty networks passes by its bound, all others are in doubt."""
+
+        def predict(self, genotype, task):
+            bound_ms = self.bounds.setdefault(genotype.id, 9.0 if len(self.bounds) % 50 == 49 else 11.0)
+            return SimpleNamespace(ms=0.8 * bound_ms, bound_ms=bound_ms, extrapolated=0.0)
+
+    predictor = Hidden()
+    meter = Meter(lambda _: 5.0, lambda name: 0.8 * predictor.bounds[name] if predictor.bounds[name] < 10 else 9.7)
+    _, _, run = searched(meter, predictor, trials=2, anchors=[])
+    outcomes = _outcomes(run)
+    assert [t.estimate.bound_ms for t, outcome in outcomes if outcome == "trained"] == [9.0, 9.0]
+    assert TIMED_IN_VAIN < len(meter.checked) <= 2 * TIMED_IN_VAIN + 2 < len(outcomes)
 
 
 def test_nobody_is_timed_where_nothing_is_measured(searched):
