@@ -35,7 +35,7 @@ class Times:
     @classmethod
     def of(cls, profile: Profile, space: str) -> "Times":
         """Those of a profile's device for a space."""
-        return cls(user_folder() / f"{profile.name}.{space}.times.jsonl", profile.calibration(space).created)
+        return cls(user_folder() / f"{profile.device.name}.{space}.times.jsonl", profile.calibration(space).created)
 
     def get(self, genotype: Genotype, task: Task) -> Measurement | None:
         """What a network took at a task's input, None where that is not known."""

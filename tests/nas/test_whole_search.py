@@ -162,6 +162,8 @@ def test_two_runs_of_one_seed_ask_the_same_and_find_the_same(workshop, small_sea
         assert done.returncode == 0, done.stderr
     a, b = ([(t.genotype.text, t.outcome, t.accuracies) for t in read_journal(r / "journal.log").trials] for r in runs)
     assert a == b
+    timed = [read_journal(r / "journal.log").notes("checked") for r in runs]
+    assert timed[0] and timed[0] == timed[1], "the second knows what was timed in the first"
     assert _result(runs[0])["best"]["genotype"] == _result(runs[1])["best"]["genotype"]
     assert _result(runs[0])["best"]["test_accuracy"] == _result(runs[1])["best"]["test_accuracy"]
 
