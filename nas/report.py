@@ -75,7 +75,7 @@ def show(console: Console, found: dict[str, Any]) -> None:
     for line in _latency(found):
         console.print(line, highlight=False)
     console.print(
-        f"Asked {n['asked']}: {n['rejected']} rejected untrained for their latency, {n['repeated']} repeated, {n['trained']} trained "
+        f"Asked {n['asked']}: {n['rejected']} rejected for their latency, {n['repeated']} repeated, {n['trained']} trained "
         f"({n['stopped_early']} stopped early), {n['failed']} failed; {n['anchors_trained']} anchors as first trials."
     )
     for line in [*_ladder(found["ladder"]), *_baseline(found)]:
