@@ -4,12 +4,13 @@ usage: python benchmarks/training.py speed|accuracy|precision [--networks A,B] [
 
 The plain loop is what torchvision's documentation shows: a Dataset that gives PIL pictures, transforms one picture at a time
 (random crop, flip, to tensor, normalise), a DataLoader without further processes, the network in torch's default memory
-format, the same SGD, learning rates and label smoothing. `plain, tensors` is the same on tensors by transforms.v2. All run in
-this process with the same threads, in turns, round by round; a ratio is of neighbouring rounds, so that other work on the
-machine meets both. Intervals are 95 %, bootstrapped over rounds or seeds.
+format, the same SGD, learning rates and label smoothing. `plain, tensors` is the same on tensors by transforms.v2. Each runs in
+a process of its own (ours keeps its heap, a plain one does not) with the same threads, in turns, round by round; a ratio is of
+neighbouring rounds, so that other work on the machine meets both. Intervals are 95 %, bootstrapped over rounds or seeds.
 """
 
 import argparse
+import multiprocessing
 import os
 import platform
 import statistics
@@ -28,6 +29,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from evaluators.data import Split, load
+from evaluators.heap import keep_heap
 from evaluators.training import loop
 from evaluators.training.batches import Pictures
 from evaluators.training.recipe import Recipe, load_recipe
@@ -60,7 +62,7 @@ def main() -> None:
         f"{dataset.name} at {flags.size}x{flags.size}"
     )
     wanted = flags.networks.split(",") if flags.networks else None
-    anchors = {a.name: a.genotype for a in load_space("tiny").reference_networks()}
+    anchors = _anchors()
     for name in wanted or anchors:
         {"speed": _speed, "accuracy": _accuracy, "precision": _precision}[flags.what](name, anchors[name], task, dataset, flags)
 
@@ -138,33 +140,99 @@ def _ours(
 
 def _speed(name: str, genotype: Genotype, task: Task, dataset: Any, flags: argparse.Namespace) -> None:
     """Pictures a second of whole loops; and of the parts: pictures alone, the network alone in both formats."""
-    recipe = replace(load_recipe("final"), epochs=flags.rounds + 1, least_pictures=0)
-    some, mean_std = _part(dataset.train, flags.pictures), dataset.mean_std()
-    ours = _ours(genotype, task, some, _part(dataset.validation, 2), recipe, mean_std, 0)
-    plain = _PlainTraining(genotype, task, some, recipe, mean_std, 0)
-    tensors = _PlainTraining(genotype, task, some, recipe, mean_std, 0, pil=False)
-    everything = ours._train
-    ways: dict[str, Callable[[], object]] = {
-        "ours": ours.epoch,
-        "plain": plain.epoch,
-        "plain, tensors": tensors.epoch,
-        "pictures, ours": lambda: sum(1 for _ in everything.epoch(torch.arange(len(some)), recipe, torch.Generator())),
-        "pictures, plain": lambda: sum(1 for _ in plain._loader),
-        "steps, channels_last": lambda: _steps(ours.network, task, flags.pictures, recipe, torch.channels_last),
-        "steps, default format": lambda: _steps(plain.network, task, flags.pictures, recipe, torch.contiguous_format),
+    ours, plain, tensors = (_Process(make, name, flags) for make in (_our_ways, _plain_ways, _tensor_ways))
+    ways = {
+        "ours": ours.ask("loop"),
+        "plain": plain.ask("loop"),
+        "plain, tensors": tensors.ask("loop"),
+        "pictures, ours": ours.ask("pictures"),
+        "pictures, plain": plain.ask("pictures"),
+        "steps, channels_last": ours.ask("steps"),
+        "steps, default format": plain.ask("steps"),
     }
-    print(f"\n{name}: {flags.rounds} rounds of {flags.pictures} pictures, batches of {recipe.batch_size}")
+    print(f"\n{name}: {flags.rounds} rounds of {flags.pictures} pictures, batches of {load_recipe('final').batch_size}")
     _compare(_rounds(ways, flags.rounds), flags.pictures, "ours", "steps, channels_last")
+    for process in (ours, plain, tensors):
+        process.end()
+
+
+Ways = dict[str, Callable[[], object]]
+
+
+class _Process:
+    """A process that does one of its ways when it is asked to, and says how long that took."""
+
+    def __init__(self, make: Callable[[str, argparse.Namespace], Ways], name: str, flags: argparse.Namespace) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, other = context.Pipe()
+        self._process = context.Process(target=_serve, args=(other, make, name, flags), daemon=True)
+        self._process.start()
+
+    def ask(self, way: str) -> Callable[[], Timed]:
+        def asked() -> Timed:
+            self._pipe.send(way)
+            found: Timed = self._pipe.recv()
+            return found
+
+        return asked
+
+    def end(self) -> None:
+        self._pipe.send("")
+        self._process.join()
+
+
+def _serve(pipe: Any, make: Callable[[str, argparse.Namespace], Ways], name: str, flags: argparse.Namespace) -> None:
+    torch.set_num_threads(flags.threads)
+    ways = make(name, flags)
+    while way := pipe.recv():
+        pipe.send(_timed(ways[way]))
+
+
+def _our_ways(name: str, flags: argparse.Namespace) -> Ways:
+    genotype, task, dataset, recipe, some = _setting(name, flags)
+    training = _ours(genotype, task, some, _part(dataset.validation, 2), recipe, dataset.mean_std(), 0)
+    pictures = lambda: training._train.epoch(torch.arange(len(some)), recipe, torch.Generator())  # noqa: E731
+    return {
+        "loop": training.epoch,
+        "pictures": lambda: sum(1 for _ in pictures()),
+        "steps": lambda: _steps(training.network, task, flags.pictures, recipe, torch.channels_last),
+    }
+
+
+def _plain_ways(name: str, flags: argparse.Namespace, pil: bool = True) -> Ways:
+    genotype, task, dataset, recipe, some = _setting(name, flags)
+    training = _PlainTraining(genotype, task, some, recipe, dataset.mean_std(), 0, pil)
+    return {
+        "loop": training.epoch,
+        "pictures": lambda: sum(1 for _ in training._loader),
+        "steps": lambda: _steps(training.network, task, flags.pictures, recipe, torch.contiguous_format),
+    }
+
+
+def _tensor_ways(name: str, flags: argparse.Namespace) -> Ways:
+    return _plain_ways(name, flags, pil=False)
+
+
+def _setting(name: str, flags: argparse.Namespace) -> tuple[Genotype, Task, Any, Recipe, Split]:
+    dataset = load(flags.data, size=flags.size)
+    recipe = replace(load_recipe("final"), epochs=flags.rounds + 1, least_pictures=0)
+    task = Task((3, flags.size, flags.size), len(dataset.classes))
+    return _anchors()[name], task, dataset, recipe, _part(dataset.train, flags.pictures)
+
+
+def _anchors() -> dict[str, Genotype]:
+    return {a.name: a.genotype for a in load_space("tiny").reference_networks()}
 
 
 def _precision(name: str, genotype: Genotype, task: Task, dataset: Any, flags: argparse.Namespace) -> None:
     """The network alone, channels_last, in float32, in bfloat16 by autocast, and compiled; the compiling apart."""
     recipe = load_recipe("final")
+    keep_heap()
     networks = {way: loop.seeded_network(genotype, task, 0, _CPU)[0] for way in ("float32", "bfloat16", "compiled")}
     compiled = torch.compile(networks["compiled"])
 
-    def steps(network: Any, low: bool = False) -> Callable[[], None]:
-        return lambda: _steps(network, task, flags.pictures, recipe, torch.channels_last, low)
+    def steps(network: Any, low: bool = False) -> Callable[[], Timed]:
+        return lambda: _timed(lambda: _steps(network, task, flags.pictures, recipe, torch.channels_last, low))
 
     started = time.perf_counter()
     _steps(compiled, task, recipe.batch_size, recipe, torch.channels_last)
@@ -212,16 +280,21 @@ def _steps(network: Any, task: Task, pictures: int, recipe: Recipe, layout: torc
         loss.backward()  # type: ignore[no-untyped-call]
 
 
-def _rounds(ways: dict[str, Callable[[], object]], count: int) -> dict[str, list[Timed]]:
+def _timed(way: Callable[[], object]) -> Timed:
+    wall, cpu = time.perf_counter(), time.process_time()
+    way()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def _rounds(ways: dict[str, Callable[[], Timed]], count: int) -> dict[str, list[Timed]]:
     """(wall, CPU) seconds of each way in each round, after one round that does not count; forwards and backwards in turn."""
     found: dict[str, list[Timed]] = {name: [] for name in ways}
     for number in range(count + 1):
         names = list(ways) if number % 2 else list(ways)[::-1]
         for name in names:
-            wall, cpu = time.perf_counter(), time.process_time()
-            ways[name]()
+            taken = ways[name]()
             if number:
-                found[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+                found[name].append(taken)
     return found
 
 

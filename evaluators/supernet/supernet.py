@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.optim.sgd import sgd
 
+from evaluators.heap import keep_heap
 from evaluators.supernet.paths import Sampling, paths
 from evaluators.supernet.shared import initial, members, part, uses
 from evaluators.training.augment import mixup
@@ -49,6 +50,7 @@ class Supernet:
 
         Batch norms use the statistics of their batch. Raises TrainingFailed when the loss is not finite.
         """
+        keep_heap()
         probes = [self.space.sample(random.Random(_seed_of("probe", self._seed, i))) for i in range(_PROBES)]
         while self.trained < recipe.epochs:
             start = perf_counter()

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from evaluators.heap import keep_heap
 from evaluators.training.augment import Parts, mixup
 from evaluators.training.average import averaged
 from evaluators.training.batches import Pictures
@@ -51,6 +52,7 @@ class Training:
         generator: torch.Generator,
         teacher: nn.Module | None = None,
     ) -> None:
+        keep_heap()
         self.network, self.recipe = network, recipe
         self.history: list[Epoch] = []
         self._train, self._validation, self._generator, self._teacher = train, validation, generator, teacher

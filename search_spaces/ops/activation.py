@@ -1,8 +1,13 @@
-"""Activations by name; `none` is the identity."""
+"""Activations by name; `none` is the identity.
+
+In eval mode they overwrite their input. So do those in training whose gradient follows from their output; for the others
+torch would then have to copy the input first.
+"""
 
 from typing import Literal
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 Act = Literal["none", "relu", "relu6", "leaky_relu", "prelu", "hard_swish", "swish", "sigmoid", "hard_sigmoid"]
 
@@ -15,16 +20,31 @@ def activation(name: Act, channels: int) -> nn.Module:
         case "relu":
             return nn.ReLU(inplace=True)
         case "relu6":
-            return nn.ReLU6(inplace=True)
+            return ReLU6()
         case "leaky_relu":
             return nn.LeakyReLU(0.1, inplace=True)
         case "prelu":
             return nn.PReLU(channels)
         case "hard_swish":
-            return nn.Hardswish(inplace=True)
+            return Hardswish()
         case "swish":
-            return nn.SiLU(inplace=True)
+            return SiLU()
         case "sigmoid":
             return nn.Sigmoid()
         case "hard_sigmoid":
             return nn.Hardsigmoid(inplace=True)
+
+
+class ReLU6(nn.ReLU6):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu6(x, inplace=not self.training)
+
+
+class Hardswish(nn.Hardswish):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.hardswish(x, inplace=not self.training)
+
+
+class SiLU(nn.SiLU):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(x, inplace=not self.training)

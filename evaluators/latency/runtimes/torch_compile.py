@@ -7,8 +7,9 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+from evaluators.heap import keep_heap
 from evaluators.latency.runtime import Clock, Graph
-from evaluators.latency.runtimes.torch_eager import DTYPE, SUFFIX, keep_heap, prepare, read_network, with_threads
+from evaluators.latency.runtimes.torch_eager import DTYPE, SUFFIX, prepare, read_network, with_threads
 from evaluators.latency.runtimes.torch_eager import version as torch_version
 from search_spaces.errors import InputError
 

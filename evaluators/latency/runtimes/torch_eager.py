@@ -1,14 +1,13 @@
 """torch as it stands, on the CPU: batch 1, float32, module by module; batch norm is not folded.
 
-The heap is kept (`keep_heap`), as it would be with MALLOC_TRIM_THRESHOLD_=1073741824 MALLOC_MMAP_THRESHOLD_=33554432.
+The heap is kept (evaluators.heap), as it would be with MALLOC_TRIM_THRESHOLD_=1073741824 MALLOC_MMAP_MAX_=0.
 """
 
-import ctypes
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evaluators.heap import keep_heap
 from evaluators.latency.bench import picture
 from evaluators.latency.runtime import Clock, Graph, installed_version
 
@@ -23,8 +22,6 @@ CLOCK: Clock = "cpu"
 GRAPH: Graph = "eager"
 DTYPE = "float32"
 SUFFIX = ".safetensors"
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-_KEPT, _FROM_HEAP = 1 << 30, 1 << 25  # bytes
 
 
 def version() -> str:
@@ -64,18 +61,6 @@ def kernel_times(path: Path, runs: int = 16, threads: int = 1) -> "list[KernelTi
     found: list[KernelTime] = []
     with_threads(lambda: found.extend(profiled(network, image, runs)), threads)()
     return found
-
-
-def keep_heap() -> None:
-    """Has glibc keep what is freed from now on, up to 1 GB, tensors up to 32 MB among it; elsewhere nothing is done.
-
-    Else the pages of large tensors are given back and faulted in anew in each run, or are not, as the heap happens to lie:
-    one network took 25 and 37 ms in two processes, with 4,000 and 8,000 faults a run, and 17 ms with the heap kept.
-    """
-    with suppress(AttributeError, TypeError, OSError):
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_TRIM_THRESHOLD, _KEPT)
-        libc.mallopt(_M_MMAP_THRESHOLD, _FROM_HEAP)
 
 
 def read_network(path: Path) -> "tuple[Network, Tensor]":

@@ -1,7 +1,11 @@
 """Training: the recipe's errors, batches without copies, the learning rate, a loop that learns, repeats and fails honestly."""
 
 import math
+import platform
+import subprocess
+import sys
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -19,6 +23,7 @@ from evaluators.training.recipe import load_recipe
 from search_spaces import resources
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
+from search_spaces.ops.activation import Act, activation
 from search_spaces.task import Task
 
 CPU = torch.device("cpu")
@@ -211,3 +216,51 @@ def test_accuracy_counts_every_picture_in_eval_mode():
             return x.mean((2, 3))
 
     assert accuracy(Brightest(), pictures(97), batch_size=10) == 1.0
+
+
+FAULTS = """
+import resource, sys
+import numpy as np
+import torch
+from evaluators.training import loop
+from evaluators.training.batches import Pictures
+from evaluators.training.recipe import load_recipe
+from search_spaces.genotype import Genotype
+from search_spaces.task import Task
+
+if sys.argv[1] == "given back":
+    loop.keep_heap = lambda: None
+torch.set_num_threads(1)
+text = "conv 32/1 act=relu6\\ninverted_residual 32/1 expand=3 x2\\ninverted_residual 64/2 expand=6 x2\\nhead"
+network, generator = loop.seeded_network(Genotype.parse(text), Task((3, 32, 32), 10), 0, torch.device("cpu"))
+rng = np.random.default_rng(0)
+pictures = rng.integers(0, 256, (384, 32, 32, 3), np.uint8).transpose(0, 3, 1, 2)
+some = Pictures(pictures, rng.integers(0, 10, 384), (0.5,) * 3, (0.25,) * 3, torch.device("cpu"))
+training = loop.Training(network, some, some, load_recipe("final"), generator)
+faults = []
+for number, (images, labels) in enumerate(some.epoch(torch.arange(384), training.recipe, generator)):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    training._step(images, labels)
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    if number == 30:  # the heap still grows in the first steps
+        break
+print(sorted(faults[10:])[len(faults[10:]) // 2])
+"""
+
+
+@pytest.mark.skipif(not platform.libc_ver()[0].startswith("glibc"), reason="the heap of glibc")
+def test_a_step_of_training_faults_no_pages_in():
+    def faults(heap):
+        run = subprocess.run([sys.executable, "-c", FAULTS, heap], check=True, capture_output=True, text=True)
+        return int(run.stdout)
+
+    assert 20 * faults("kept") < faults("given back")
+
+
+@pytest.mark.parametrize("name", get_args(Act))
+def test_activations_in_training_and_in_eval_mode_are_the_same(name):
+    x = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    layer = activation(name, 3)
+    outputs = [layer.train(training)(x * 1.0) for training in (True, False)]
+    gradients = [torch.autograd.grad(y.square().sum(), x)[0] for y in outputs]
+    assert torch.equal(*outputs) and torch.equal(*gradients)
