@@ -60,14 +60,19 @@ class Latencies:
     def learn(self, checked: Mapping[str, Record], over: Mapping[str, Record]) -> bool:
         """Takes in what was timed, and what was over the budget in the end; whether estimates are others than before.
 
-        Both are records by genotype id. The bound is corrected by promise.growth, and so are times by what those that were
-        over took in the end. What a network will likely take is its prediction times the median of time over prediction.
+        Both are records by genotype id. The bound is corrected by promise.growth, and so are times, by what those that were
+        over took in the end over what let them pass: their time, or else their bound. What a network will likely take is its
+        prediction times the median of time over prediction.
         """
         before = self.growth, self._off, self._late
         confidence, timed = self._promise.confidence, {i: r["timed_ms"] for i, r in checked.items() if "timed_ms" in r}
         self.growth = growth([r["score"] for r in [*checked.values(), *over.values()] if "score" in r], confidence)
-        self._late = growth([r["as_usual_ms"] / timed[i] for i, r in over.items() if i in timed], confidence)
+        self._late = growth([_over_what_let_pass(r, timed.get(i)) for i, r in over.items()], confidence)
         ratios = [r["robust_ms"] / r["predicted_ms"] for r in checked.values()]
         self._off = round(statistics.median([1.0] * _BELIEVED + ratios) * _STEPS) / _STEPS
         self._timed = {i: ms * self._late for i, ms in timed.items()}
         return before != (self.growth, self._off, self._late)
+
+
+def _over_what_let_pass(record: Record, timed_ms: float | None) -> float:
+    return float(record["as_usual_ms"] / timed_ms if timed_ms is not None else record.get("score", 1.0))

@@ -156,7 +156,7 @@ class Search:
             self._study.note(f"checked:{genotype.id}", record)
             over = "  over the budget" if record["timed_ms"] > self._promise.allowed_ms else ""
             self._view.say(
-                f"      {genotype.id:<24} timed: {record['timed_ms']:.2f} ms at most at the usual speed; "
+                f"      {self._name(genotype):<24} timed: {record['timed_ms']:.2f} ms at most at the usual speed; "
                 f"{estimate.predicted_ms:.2f} ms predicted, bound {estimate.bound_ms:.2f} ms{over}"
             )
         before = self._latencies.growth
@@ -347,17 +347,20 @@ class Search:
             if genotype.id not in self._anchors:
                 record["score"] = record["as_usual_ms"] / self._latencies.own_bound_ms(genotype)
             self._study.note(f"measured:{genotype.id}", record)
-            name = self._anchors[genotype.id].name if genotype.id in self._anchors else genotype.id
             usual_ms = record["as_usual_ms"]
             corrected = not retrained and usual_ms < self._promise.figure_ms(record)
             usual = f", {usual_ms:.2f} ms at the machine's usual speed" if corrected else ""
             over = "" if record["held"] else f"  over the budget, of which {SPARE:.0%} must be left at the usual speed"
-            self._view.step(f"{name:<24} measured {record['p50_ms']:6.2f} ms, p90 {record['p90_ms']:6.2f} ms{usual}{over}")
+            figures = f"measured {record['p50_ms']:6.2f} ms, p90 {record['p90_ms']:6.2f} ms"
+            self._view.step(f"{self._name(genotype):<24} {figures}{usual}{over}")
         busy = max((m["contention"] for m in found.values()), default=0.0)
         if busy > BUSY:
             self._view.say(f"While this was measured the machine was up to {busy:.0%} slower than at its quietest.")
         self._learn()
         return found
+
+    def _name(self, genotype: Genotype) -> str:
+        return self._anchors[genotype.id].name if genotype.id in self._anchors else genotype.id
 
     def _holding(self, finalists: Iterable[Genotype]) -> list[str]:
         finals, measured = self._study.notes("final"), self._study.notes("measured")
