@@ -70,8 +70,7 @@ class Pool:
         seed: int,
     ) -> None:
         self.space, self._estimate, self._seed = space, estimate, seed
-        self._refused: set[str] = set()
-        self._fits: Callable[[Candidate], bool] = lambda c: fits(c.estimate) and c.text not in self._refused
+        self._passes, self._refused = fits, set[str]()
         self._coder, self._make_up = GeneCoder(space.genes), MakeUp()
         self._streams: dict[tuple[Any, ...], _Stream] = {}
         self._trials: dict[str, Candidate] = {}
@@ -88,6 +87,14 @@ class Pool:
     def _described(self, genes: Mapping[str, Value], genotype: Genotype, estimate: Estimate) -> Candidate:
         figures = figures_row(estimate.macs, estimate.params, len(genotype.blocks), estimate.predicted_ms)
         return Candidate(genes, genotype, estimate, figures, self._make_up.row(genotype), self._coder.row(genes))
+
+    def feasible(self, genotype: Genotype) -> bool:
+        """Whether a genotype would be in the pool."""
+        [estimate] = self._estimate([genotype])
+        return self._passes(estimate) and genotype.text not in self._refused
+
+    def _fits(self, candidate: Candidate) -> bool:
+        return self._passes(candidate.estimate) and candidate.text not in self._refused
 
     def refuse(self, genotype: Genotype) -> None:
         """Has a candidate left out from now on, whatever was estimated of it."""
@@ -126,7 +133,7 @@ class Pool:
         changed = dict(parent)
         for name in rng.sample(sorted(parent), min(genes, len(parent))):
             changed[name] = rng.choice([v for v in self.space.genes[name] if v != parent[name]])
-        return self._active(lambda gene, values: changed[gene] if gene in changed else rng.choice(values))
+        return self.decoded(lambda gene, values: changed[gene] if gene in changed else rng.choice(values))
 
     def _cross(self, first: Mapping[str, Value], second: Mapping[str, Value], rng: random.Random) -> Decoded:
         chosen: dict[str, ChainMap[str, Value]] = {}
@@ -139,7 +146,7 @@ class Pool:
                 chosen[stage] = ChainMap(*parents)
             return chosen[stage][gene] if gene in chosen[stage] else rng.choice(values)
 
-        return self._active(choose)
+        return self.decoded(choose)
 
     def _put_together(self, rng: random.Random, index: int) -> Decoded:
         """Draw `index` of the endless stream: each stage is one of those that the bank has by then."""
@@ -151,7 +158,7 @@ class Pool:
                 chosen[stage] = self._stage(stage, rng.randrange(_BANK + index // _DRAWS_A_STAGE))
             return chosen[stage][gene]
 
-        return self._active(choose)
+        return self.decoded(choose)
 
     def _stage(self, stage: str, number: int) -> Mapping[str, Value]:
         """Values for all genes of a stage: the bank's version `number` of it."""
@@ -161,7 +168,7 @@ class Pool:
             self._bank[stage, number] = {name: rng.choice(values) for name, values in genes.items()}
         return self._bank[stage, number]
 
-    def _active(self, choose: Callable[[str, Sequence[Value]], Value]) -> Decoded:
+    def decoded(self, choose: Callable[[str, Sequence[Value]], Value]) -> Decoded:
         """The genes that decoding asks for, as `choose` gives them, and what they decode to."""
         active: dict[str, Value] = {}
 

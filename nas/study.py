@@ -31,8 +31,8 @@ from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 
 MAIN = "nas"  # the name of the search in its journal
-PATIENCE = {"repeated": 10, "rejected": 500}  # since the last that was accepted; then one is drawn that is feasible and new
-TIMED_IN_VAIN = 20  # since the last that was accepted; then only those pass whose bound holds the budget, and nobody is timed
+PATIENCE = {"repeated": 10, "rejected": 1}  # since the last that was accepted; then one is drawn that is feasible and new
+TIMED_IN_VAIN = 20  # likewise; then only those pass whose bound holds the budget, and nobody is timed
 _FIRST_DRAWN, _MOST_DRAWN = 64, 4096  # candidates that are looked through for it; without one the space is exhausted
 
 
@@ -70,8 +70,9 @@ class Study:
         trials = self.trials()
         self._known = {t.genotype.text: t.number for t in trials if t.outcome not in PATIENCE}
         refused = list(takewhile(lambda t: t.outcome in PATIENCE, reversed(trials)))
-        self._refused = Counter(t.outcome for t in refused)
-        self._in_vain = sum(t.outcome == "rejected" and t.estimate.timed_ms is not None for t in refused)
+        self._refused, self._in_vain = Counter[str](), 0
+        for trial in refused:
+            self._count_refused(trial)
 
     def beside(self, name: str, sampler: str) -> "Study":
         """Another study in the same journal, with the same gate and a seed of its own."""
@@ -110,7 +111,7 @@ class Study:
     def ask(self) -> Proposal | None:
         """The next feasible new genotype to train, or None when there is none any more.
 
-        Where PATIENCE is at its end (evolution and TPE come to repeat themselves, random search misses a tight budget), the
+        Where PATIENCE is at its end (evolution and TPE come to repeat themselves, or find nothing within a tight budget), the
         next is drawn from the pool.
         """
         while (sampler := self._next_sampler()) is not None:
@@ -126,7 +127,6 @@ class Study:
             elif not (estimate := self._settled(genotype, estimate)).fits(self._budget_ms):
                 self._write(trial, _attributes("search", genotype, estimate, "rejected", self._reason(estimate)))
                 self._study.tell(trial, state=TrialState.FAIL)
-                self._in_vain += estimate.timed_ms is not None
             else:
                 self._write(trial, _attributes("search", genotype, estimate, "running"))
                 self._known[genotype.text] = trial.number
@@ -134,8 +134,14 @@ class Study:
                 self._refused.clear()
                 self._in_vain = 0
                 return self._trial(trial.number)
-            self._refused[self._trial(trial.number).outcome] += 1
+            self._count_refused(self._trial(trial.number))
         return None
+
+    def _count_refused(self, trial: Proposal) -> None:
+        if trial.outcome == "rejected" and trial.estimate.timed_ms is not None:
+            self._in_vain += 1
+        else:
+            self._refused[trial.outcome] += 1
 
     def in_doubt(self, estimate: Estimate) -> bool:
         """Whether a network of this estimate is worth being timed."""

@@ -27,7 +27,12 @@ def check(name: str) -> None:
 
 
 def make(name: str, pool: "Pool", seed: int) -> "optuna.samplers.BaseSampler":
-    """The sampler called `name` for one proposal: what it proposes follows from the study, the pool and the seed alone."""
+    """The sampler called `name` for one proposal, asked until that is feasible.
+
+    What it proposes follows from the study, the pool and the seed alone.
+    """
     check(name)
-    found: optuna.samplers.BaseSampler = importlib.import_module(f"{__name__}.{name}").sampler(pool, seed)
+    feasible = importlib.import_module(f"{__name__}._feasible")
+    made: optuna.samplers.BaseSampler = importlib.import_module(f"{__name__}.{name}").sampler(pool, seed)
+    found: optuna.samplers.BaseSampler = feasible.Feasible(made, pool)
     return found

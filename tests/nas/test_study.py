@@ -9,6 +9,7 @@ import pytest
 from optuna.storages.journal._storage import JournalOperation
 
 from nas.estimate import Estimate, uncovered
+from nas.samplers import _feasible
 from nas.seeds import training_seed
 from nas.study import PATIENCE, Study, counts, read_journal
 from search_spaces.errors import InputError
@@ -195,7 +196,21 @@ def test_an_operation_that_the_profile_lacks_counts_as_rejected(small, tmp_path,
     assert all(t.estimate == uncovered(1, 1) for t in read_journal(tmp_path / "journal.log").trials)
 
 
+def test_a_sampler_is_asked_again_until_it_proposes_what_is_feasible(tmp_path, monkeypatch):
+    def rejected(name):
+        (tmp_path / name).mkdir()
+        study = _study(tmp_path / name, budget=TIGHT, sampler="random")
+        assert all(_train(study, study.ask()).estimate.fits(TIGHT) for _ in range(6))
+        return counts(study.trials())["rejected"]
+
+    often = rejected("often")
+    monkeypatch.setattr(_feasible, "TRIES", 1)
+    monkeypatch.setitem(PATIENCE, "rejected", 10**6)
+    assert 20 * often < rejected("once")
+
+
 def test_a_sampler_that_is_refused_again_and_again_is_helped_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(_feasible, "TRIES", 1)
     monkeypatch.setitem(PATIENCE, "rejected", 4)
     study = _study(tmp_path, budget=TIGHT, sampler="random")
     trained = [_train(study, study.ask()) for _ in range(6)]
@@ -212,6 +227,7 @@ def test_a_sampler_that_repeats_itself_is_helped_out(tmp_path, small):
 
 
 def test_a_study_reopened_amid_refusals_asks_what_an_uninterrupted_one_would(tmp_path, monkeypatch):
+    monkeypatch.setattr(_feasible, "TRIES", 1)
     monkeypatch.setitem(PATIENCE, "rejected", 4)
     whole = _study(tmp_path, budget=TIGHT, sampler="random")
     first = _train(whole, whole.ask())
@@ -243,6 +259,8 @@ def test_with_a_second_objective_only_those_that_cost_no_more_compete_in_halving
     fastest = min(ended, key=lambda t: t.estimate.predicted_ms)
     assert fastest.outcome == "trained" and any(t.outcome == "stopped" for t in ended)
     for trial in (t for t in ended if t.outcome == "stopped"):
+        rung = len(trial.accuracies)
         rivals = [t for t in ended if t.number <= trial.number and t.estimate.predicted_ms <= trial.estimate.predicted_ms]
-        better = [t for t in rivals if t.accuracies[len(trial.accuracies) - 1] > trial.accuracy]
+        rivals = [t for t in rivals if len(t.accuracies) >= rung]
+        better = [t for t in rivals if t.accuracies[rung - 1] > trial.accuracy]
         assert len(better) >= max(1, len(rivals) // 2)
