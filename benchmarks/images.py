@@ -1,15 +1,18 @@
 """Whether searches beat the hand-designed networks on real pictures: budgets x seeds, winner and anchors by the same recipe.
 
-usage: python benchmarks/images.py FOLDER --data D [--space S] [--budgets B,...] [--seeds N] [-- FLAGS OF nas search]
+usage: python benchmarks/images.py FOLDER --data D [--space S] [--budgets B,...] [--seeds N] [--front] [-- FLAGS OF nas search]
 
 Each (budget, seed) is a run of `nas search` in FOLDER, as anyone would start it; one that is there is resumed, and one that is
-finished only read, so the table can be printed while the rest is still to come. For each budget the network that the search
-found stands against every anchor that held the budget in all of its runs, on the test part: means over seeds, and the
-difference, paired by seed, with its 95 % interval (Student's t over seeds; nan for one seed).
+finished only read, so the table can be printed while the rest is still to come. With --front there is one run for each seed,
+with the largest budget and the objectives accuracy and latency, which answers for all budgets as `nas best` does. For each
+budget the network that the search found, the best on the validation part that holds it, stands against every anchor that held
+the budget in all of its runs, on the test part: means over seeds, and the difference, paired by seed, with its 95 % interval
+(Student's t over seeds; nan for one seed).
 """
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -19,6 +22,10 @@ from typing import Any
 
 from scipy.stats import t as student
 
+from nas.best import retrained
+from nas.run import open_run
+from nas.study import read_journal
+
 Result = dict[str, Any]
 
 
@@ -27,16 +34,20 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data", required=True)
     parser.add_argument("--space", default="tiny")
-    parser.add_argument("--budgets", default="0.5ms,1ms,2ms")
+    parser.add_argument("--budgets", default="0.5ms,1ms,2ms", help="From the smallest to the largest.")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--front", action="store_true")
     parser.add_argument("flags", nargs="*")
     asked = parser.parse_args()
+    budgets = asked.budgets.split(",")
+    runs = {(b, seed): asked.folder / f"{'front' if asked.front else b}-{seed}" for seed in range(asked.seeds) for b in budgets}
     for seed in range(asked.seeds):
-        for budget in asked.budgets.split(","):
+        for budget in budgets[-1:] if asked.front else budgets:
             common = ["--space", asked.space, "--latency-budget", budget, "--data", asked.data, "--seed", str(seed)]
-            _run(asked.folder / f"{budget}-{seed}", [*common, *asked.flags])
-    for budget in asked.budgets.split(","):
-        _show(budget, [_read(asked.folder / f"{budget}-{seed}") for seed in range(asked.seeds)])
+            front = ["--objectives", "accuracy,latency"] if asked.front else []
+            _run(runs[budget, seed], [*common, *front, *asked.flags])
+    for budget in budgets:
+        _show(budget, [runs[budget, seed] for seed in range(asked.seeds)])
 
 
 def _run(run: Path, flags: Sequence[str]) -> None:
@@ -51,21 +62,33 @@ def _read(run: Path) -> Result:
     return found
 
 
-def _show(budget: str, results: Sequence[Result]) -> None:
-    counts = [r["counts"] for r in results]
+def _show(budget: str, runs: Sequence[Path]) -> None:
+    results = [_read(run) for run in runs]
     minutes = ", ".join(f"{r['wall_seconds'] / 60:.1f}" for r in results)
-    trained = ", ".join(str(c["trained"]) for c in counts)
+    trained = ", ".join(str(r["counts"]["trained"]) for r in results)
     print(f"\n{budget}, {len(results)} seeds; candidates trained {trained}; minutes {minutes}")
     print(f"{'':<20}{'ms, p50':>16}{'MACs M':>16}{'test %, mean':>14}{'by seed':>24}{'search leads by':>22}")
-    found = [r["found"] for r in results]
+    within = [_within(run, result, budget) for run, result in zip(runs, results, strict=True)]
+    found = [max(held, key=lambda f: f["validation_accuracy"], default=None) for held, _ in within]
     if any(f is None for f in found):
         print("a search found nothing within the budget")
         return
     _line("found by the search", found, "")
-    for name in sorted(set.intersection(*({a["anchor"] for a in r["anchors"] if a["fits"]} for r in results))):
-        rivals = [next(a for a in r["anchors"] if a["anchor"] == name) for r in results]
-        if all(a["test_accuracy"] is not None for a in rivals):
-            _line(name, rivals, _lead([f["test_accuracy"] - a["test_accuracy"] for f, a in zip(found, rivals, strict=True)]))
+    for name in sorted(set.intersection(*(set(anchors) for _, anchors in within))):
+        rivals = [anchors[name] for _, anchors in within]
+        _line(name, rivals, _lead([f["test_accuracy"] - a["test_accuracy"] for f, a in zip(found, rivals, strict=True)]))
+
+
+def _within(run: Path, result: Result, budget: str) -> tuple[list[Result], dict[str, Result]]:
+    """The finalists and the anchors, by name, of a run that hold a budget."""
+    opened = open_run(run)
+    holds = {known.genotype_id: known.holds_ms for known in retrained(opened, read_journal(opened.journal))}
+
+    def held(entries: Sequence[Result]) -> list[Result]:
+        budget_ms = float(budget.removesuffix("ms"))
+        return [e for e in entries if holds.get(e["id"], math.inf) <= budget_ms and e["test_accuracy"] is not None]
+
+    return held(result["finalists"]), {a["anchor"]: a for a in held(result["anchors"])}
 
 
 def _line(name: str, entries: Sequence[Result], lead: str) -> None:

@@ -38,7 +38,7 @@ def best(path: Path, budget_ms: float | None) -> None:
     """
     run, console = open_run(path), make_console()
     memory = read_journal(run.journal)
-    solid, rough = retrained(run, memory), searched(memory)
+    solid, rough = _front(retrained(run, memory)), searched(memory)
     everything = [*solid, *rough]
     if budget_ms is not None:
         solid, rough = _within(solid, budget_ms), _within(rough, budget_ms)
@@ -51,7 +51,7 @@ def best(path: Path, budget_ms: float | None) -> None:
 
 
 def retrained(run: Run, memory: Memory) -> list[Known]:
-    """Networks that were retrained and, where the device is here, measured; by the budgets that they hold, the front only."""
+    """Networks that were retrained and, where the device is here, measured."""
     promise, measured = Promise.of(run.config), memory.notes("measured")
     found = []
     for i, final in memory.notes("final").items():
@@ -63,7 +63,7 @@ def retrained(run: Run, memory: Memory) -> list[Known]:
         holds_ms = promise.least_ms(record) if timed and record else ms
         name = final["origin"].removeprefix("anchor:") if final["origin"].startswith("anchor:") else i
         found.append(Known(name, i, ms, holds_ms, timed, final["accuracy"], True))
-    return _front(found)
+    return found
 
 
 def searched(memory: Memory) -> list[Known]:

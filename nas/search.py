@@ -367,7 +367,10 @@ class Search:
         return [g.id for g in finalists if self._promise.kept(finals[g.id], measured.get(g.id, {}))]
 
     def _test(self) -> None:
-        """The test part, touched once: for the winner, the best that the search found, and the anchors."""
+        """The test part, touched once: for the winner, the best that the search found, and the anchors.
+
+        With a second objective for all finalists: each may be the best for a budget of its own (`nas best`).
+        """
         import torch
 
         from evaluators.training.batches import Pictures
@@ -377,6 +380,7 @@ class Search:
         again, measured = self._study.notes("again"), self._study.notes("measured")
         means = over_seeds(finals, again)
         leaders = [best_found(means, measured, self._promise, origin) for origin in ("search", "random")]
+        leaders += [i for i, final in finals.items() if self._config.cost and final["origin"] == "search"]
         chosen = [i for i in [*self._anchors, *leaders] if i and "accuracy" in means[i]]
         trained = {i: finals[i] for i in chosen if "accuracy" in finals[i]}
         trained |= {key: r for key, r in again.items() if key.partition("/")[0] in chosen and "accuracy" in r}

@@ -71,6 +71,7 @@ def test_a_budget_that_nothing_holds_is_one_message(done, nas_here):
 def test_the_finalists_of_two_objectives_lie_along_the_front(done):
     found = result(done)
     assert found["objectives"] == ["accuracy", "latency"] and len(found["finalists"]) == 3
+    assert all(entry["test_accuracy"] is not None for entry in found["finalists"])
     spread = [e["predicted_ms"] for e in found["finalists"]]
     assert max(spread) > 1.2 * min(spread)
 

@@ -12,10 +12,15 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 import yaml
 from PIL import Image
 
+from evaluators.data import load
+from evaluators.training.batches import Pictures
+from evaluators.training.loop import epochs, seeded_network
 from nas.run import open_run
+from nas.seeds import training_seed
 from nas.study import counts, read_journal
 from search_spaces.genotype import read_genotype
 
@@ -102,6 +107,26 @@ def test_exported_files_work_without_this_project(finished, workshop):
             logits = session.run(["logits"], {"image": image.transpose(2, 0, 1)[None].astype(np.float32)})[0]
             right.append(logits.argmax() == label)
     assert np.mean(right) > 0.5
+
+
+def test_every_trial_of_several_workers_can_be_trained_again_from_its_recorded_seed(finished):
+    run = open_run(finished[0])
+    config = run.config
+    dataset, cpu = load(config.data, size=config.train_size, largest=config.train_size), torch.device("cpu")
+    train, validation = (
+        Pictures(split.images, split.labels, *dataset.mean_std(), cpu) for split in (dataset.train, dataset.validation)
+    )
+    task = run.space().task(len(dataset.classes)).at(dataset.size)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as a worker of two on two processors
+    try:
+        for trial in (t for t in read_journal(run.journal).trials if t.accuracies):
+            seed = training_seed(config.seed, trial.genotype, "search")
+            network, generator = seeded_network(trial.genotype, task, seed, cpu)
+            again = [e.accuracy for e in epochs(network, train, validation, config.recipe, generator)]
+            assert tuple(again[: len(trial.accuracies)]) == trial.accuracies
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_derived_files(finished):
