@@ -8,7 +8,9 @@ search`. Efficiency is the loop's seconds by W times the executor's. A worker's 
 the end of its last; what of it was not spent in epochs is overhead (building the network, handing over results and jobs), which
 the plain loop has too. `idle` is a worker's share of the time from the first start to the last end that it spent in no epoch.
 Processor seconds do not depend on what else the machine does: the loop's, the workers' from the first training on, and those of
-everything else that the executor runs on the same cores meanwhile. The last row is the efficiency that these amount to.
+everything else that the executor runs on the same cores meanwhile. The row after them is the efficiency that these amount to.
+Cores share caches and memory: the same loop is run in W processes at once as well, without Ray; how much slower it is then is
+the machine's part, and the last row is the efficiency without it.
 """
 
 import argparse
@@ -19,8 +21,10 @@ import statistics
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
 
 import psutil
 import torch
@@ -84,8 +88,9 @@ def _first(split: Split, count: int) -> Split:
     return Split(split.images[:count], split.labels[:count])
 
 
-def _round(jobs: list[Job], setting: Setting, workers: int, number: int) -> tuple[Measured, Measured]:
+def _round(jobs: list[Job], setting: Setting, workers: int, number: int) -> tuple[Measured, Measured, float]:
     loop, ray = plain_loop(jobs, setting), executor(jobs, setting, workers)
+    slower = together(jobs, setting, workers) / loop.training
     assert loop.accuracies == ray.accuracies, "the workers' accuracies are not those of the loop"
     print(f"round {number}, load {os.getloadavg()[0]:.1f}:")
     for name, found in (("loop", loop), (f"{workers} workers", ray)):
@@ -94,7 +99,8 @@ def _round(jobs: list[Job], setting: Setting, workers: int, number: int) -> tupl
             f"overhead {found.overhead / len(jobs):.3f} s a candidate, idle {', '.join(f'{i:.1%}' for i in found.idle)}; "
             f"processor {found.cpu:.1f} s, beside {found.cpu_beside:.1f} s"
         )
-    return loop, ray
+    print(f"  {workers} such loops at once: {slower:.3f} times as long")
+    return loop, ray, slower
 
 
 def plain_loop(jobs: list[Job], setting: Setting) -> Measured:
@@ -112,6 +118,13 @@ def plain_loop(jobs: list[Job], setting: Setting) -> Measured:
     found.overhead = found.wall - found.training
     found.idle = [found.overhead / found.wall]
     return found
+
+
+def together(jobs: list[Job], setting: Setting, workers: int) -> float:
+    """Mean seconds in epochs of the plain loop when one runs on each of as many processors, in processes of their own."""
+    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        loops = pool.map(plain_loop, [jobs] * workers, [setting] * workers)
+        return statistics.mean(found.training for found in loops)
 
 
 def _pictures(data: Dataset) -> Iterator[Pictures]:
@@ -231,19 +244,21 @@ def _undisturbed(loop: Measured, ray: Measured, workers: int) -> float:
     return loop.cpu / ray.cpu * (1 - statistics.mean(ray.idle)) - ray.cpu_beside / (workers * ray.wall)
 
 
-def _summary(rounds: list[tuple[Measured, Measured]], candidates: int, workers: int) -> None:
+def _summary(rounds: list[tuple[Measured, Measured, float]], candidates: int, workers: int) -> None:
     def show(name: str, values: list[float], digits: int = 3) -> None:
         print(f"| {name} | {statistics.median(values):.{digits}f} | {min(values):.{digits}f} to {max(values):.{digits}f} |")
 
     print(f"\n| n = {len(rounds)} rounds of {candidates} candidates | median | range |\n|---|---|---|")
-    show("efficiency", [loop.wall / (workers * ray.wall) for loop, ray in rounds])
-    show("efficiency, Ray's start counted", [loop.with_start / (workers * ray.with_start) for loop, ray in rounds])
-    show("overhead a candidate, s, workers", [ray.overhead / candidates for _, ray in rounds])
-    show("overhead a candidate, s, loop", [loop.overhead / candidates for loop, _ in rounds])
-    show("idle share of a worker", [statistics.mean(ray.idle) for _, ray in rounds])
-    show("processor seconds, workers by loop", [ray.cpu / loop.cpu for loop, ray in rounds])
-    show("processors taken beside the workers", [ray.cpu_beside / ray.wall for _, ray in rounds])
-    show("efficiency by processor seconds", [_undisturbed(loop, ray, workers) for loop, ray in rounds])
+    show("efficiency", [loop.wall / (workers * ray.wall) for loop, ray, _ in rounds])
+    show("efficiency, Ray's start counted", [loop.with_start / (workers * ray.with_start) for loop, ray, _ in rounds])
+    show("overhead a candidate, s, workers", [ray.overhead / candidates for _, ray, _ in rounds])
+    show("overhead a candidate, s, loop", [loop.overhead / candidates for loop, _, _ in rounds])
+    show("idle share of a worker", [statistics.mean(ray.idle) for _, ray, _ in rounds])
+    show("processor seconds, workers by loop", [ray.cpu / loop.cpu for loop, ray, _ in rounds])
+    show("processors taken beside the workers", [ray.cpu_beside / ray.wall for _, ray, _ in rounds])
+    show("efficiency by processor seconds", [_undisturbed(loop, ray, workers) for loop, ray, _ in rounds])
+    show("a loop beside others of its kind, times as long", [slower for _, _, slower in rounds])
+    show("efficiency without that", [slower * loop.wall / (workers * ray.wall) for loop, ray, slower in rounds])
 
 
 if __name__ == "__main__":

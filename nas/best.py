@@ -57,7 +57,8 @@ def retrained(run: Run, memory: Memory) -> list[Known]:
     for i, final in memory.notes("final").items():
         record = measured.get(i)
         timed = bool(record and record.get("retrained"))
-        if "accuracy" not in final or (promise.measured and not timed) or final.get("bound_ms", 0) is None:
+        known = timed if promise.measured else final.get("bound_ms") is not None
+        if "accuracy" not in final or not known:
             continue
         ms = promise.figure_ms(record) if timed and record else final["bound_ms"]
         holds_ms = promise.least_ms(record) if timed and record else ms
