@@ -11,6 +11,7 @@ from nas.console import make_console
 from nas.pareto import front
 from nas.promise import Promise
 from nas.run import Run, open_run
+from nas.standing import over_seeds
 from nas.study import Memory, read_journal
 from search_spaces.errors import InputError
 
@@ -51,10 +52,10 @@ def best(path: Path, budget_ms: float | None) -> None:
 
 
 def retrained(run: Run, memory: Memory) -> list[Known]:
-    """Networks that were retrained and, where the device is here, measured."""
+    """Networks that were retrained and, where the device is here, measured; accuracies are means over seeds."""
     promise, measured = Promise.of(run.config), memory.notes("measured")
     found = []
-    for i, final in memory.notes("final").items():
+    for i, final in over_seeds(memory.notes("final"), memory.notes("again")).items():
         record = measured.get(i)
         timed = bool(record and record.get("retrained"))
         known = timed if promise.measured else final.get("bound_ms") is not None

@@ -70,9 +70,8 @@ class Study:
         trials = self.trials()
         self._known = {t.genotype.text: t.number for t in trials if t.outcome not in PATIENCE}
         refused = list(takewhile(lambda t: t.outcome in PATIENCE, reversed(trials)))
-        self._refused, self._in_vain = Counter[str](), 0
-        for trial in refused:
-            self._count_refused(trial)
+        self._refused = Counter(t.outcome for t in refused)
+        self._in_vain = sum(t.outcome == "rejected" and t.estimate.timed_ms is not None for t in refused)
 
     def beside(self, name: str, sampler: str) -> "Study":
         """Another study in the same journal, with the same gate and a seed of its own."""
@@ -127,6 +126,7 @@ class Study:
             elif not (estimate := self._settled(genotype, estimate)).fits(self._budget_ms):
                 self._write(trial, _attributes("search", genotype, estimate, "rejected", self._reason(estimate)))
                 self._study.tell(trial, state=TrialState.FAIL)
+                self._in_vain += estimate.timed_ms is not None
             else:
                 self._write(trial, _attributes("search", genotype, estimate, "running"))
                 self._known[genotype.text] = trial.number
@@ -134,14 +134,8 @@ class Study:
                 self._refused.clear()
                 self._in_vain = 0
                 return self._trial(trial.number)
-            self._count_refused(self._trial(trial.number))
+            self._refused[self._trial(trial.number).outcome] += 1
         return None
-
-    def _count_refused(self, trial: Proposal) -> None:
-        if trial.outcome == "rejected" and trial.estimate.timed_ms is not None:
-            self._in_vain += 1
-        else:
-            self._refused[trial.outcome] += 1
 
     def in_doubt(self, estimate: Estimate) -> bool:
         """Whether a network of this estimate is worth being timed."""
@@ -164,7 +158,8 @@ class Study:
 
     def _next_sampler(self) -> optuna.samplers.BaseSampler | None:
         seed = seed_from(self._seed, len(self._ids))
-        if all(self._refused[outcome] < most for outcome, most in PATIENCE.items()):
+        refused = self._refused - Counter(rejected=min(self._in_vain, TIMED_IN_VAIN))  # timed ones were no fault of the sampler
+        if all(refused[outcome] < most for outcome, most in PATIENCE.items()):
             return samplers.make(self._sampler, self._pool, seed)
         fresh = self._drawn()
         return Given(self._pool, seed, fresh.genes) if fresh else None

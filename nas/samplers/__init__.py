@@ -31,8 +31,7 @@ def make(name: str, pool: "Pool", seed: int) -> "optuna.samplers.BaseSampler":
 
     What it proposes follows from the study, the pool and the seed alone.
     """
+    from nas.samplers._feasible import Feasible
+
     check(name)
-    feasible = importlib.import_module(f"{__name__}._feasible")
-    made: optuna.samplers.BaseSampler = importlib.import_module(f"{__name__}.{name}").sampler(pool, seed)
-    found: optuna.samplers.BaseSampler = feasible.Feasible(made, pool)
-    return found
+    return Feasible(importlib.import_module(f"{__name__}.{name}").sampler(pool, seed), pool)

@@ -1,15 +1,18 @@
 """`nas best`: a run's front answers for other budgets."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from made_up_search import Executor, Meter, Predictor, View
 
 from evaluators.data import Dataset, Split
+from nas.best import retrained
 from nas.promise import SPARE
 from nas.result import result
 from nas.search import Search
+from nas.study import read_journal
 
 
 class Graded(Predictor):
@@ -61,6 +64,27 @@ def test_another_budget_is_answered_by_the_best_that_was_measured_within_it(done
         pytest.approx(expected["validation_accuracy"], abs=5e-5),
     )
     assert f"nas export {done.path} --network {name}" in out
+
+
+def _retrained(run, changed=None):
+    """What is known of retrained networks, by id, with some of the journal's facts changed."""
+    memory = read_journal(run.journal)
+    facts = {key: memory.facts.get(key, {}) | fact for key, fact in (changed or {}).items()}
+    memory = replace(memory, facts=memory.facts | facts)
+    return {known.genotype_id: known for known in retrained(run, memory)}
+
+
+def test_a_network_counts_with_the_mean_over_its_seeds(done):
+    entry = result(done)["finalists"][0]
+    known = _retrained(done, {f"again:{entry['id']}/3": {"accuracy": 0.0}})[entry["id"]]
+    seeds = entry["validation_by_seed"]
+    assert known.accuracy == pytest.approx(sum(seeds) / (len(seeds) + 1))
+
+
+def test_what_was_measured_is_known_though_it_could_not_be_predicted(done):
+    entry = result(done)["anchors"][0]
+    unpredicted = _retrained(done, {f"final:{entry['id']}": {"bound_ms": None, "predicted_ms": None}})
+    assert unpredicted[entry["id"]] == _retrained(done)[entry["id"]]
 
 
 def test_a_budget_that_nothing_holds_is_one_message(done, nas_here):

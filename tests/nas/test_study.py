@@ -218,6 +218,21 @@ def test_a_sampler_that_is_refused_again_and_again_is_helped_out(tmp_path, monke
     assert max(runs) == 4 and all(t.estimate.fits(TIGHT) for t in trained)
 
 
+def test_a_space_of_which_all_was_timed_in_vain_ends(tmp_path, small):
+    doubtful = Estimate(1.0, 2.0, 1, 1)
+    times: dict[str, Estimate] = {}
+
+    def timed(genotype, estimate):
+        times[genotype.text] = replace(estimate, timed_ms=1.8)
+        return times[genotype.text]
+
+    def estimate(genotypes):
+        return [times.get(g.text, doubtful) for g in genotypes]
+
+    study = Study(tmp_path / "journal.log", small, estimate, 1.5, "random", 0, timed=timed)
+    assert study.ask() is None and len(times) == small.size
+
+
 def test_a_sampler_that_repeats_itself_is_helped_out(tmp_path, small):
     study = _study(tmp_path, space=small, sampler="evolution")
     trained = [_train(study, study.ask()).genotype for _ in range(4)]
