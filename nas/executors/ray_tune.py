@@ -23,6 +23,10 @@ for _name, _value in {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }.items():  # Ray reads these while it is imported
     os.environ.setdefault(_name, _value)
+if {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys() or (Path.home() / ".ray" / "auth_token").is_file():
+    os.environ.setdefault(
+        "RAY_AUTH_MODE", "token"
+    )  # as `ray start --head` has it where there is a token; an open head minds not
 
 import ray  # noqa: E402
 from ray import cloudpickle, tune  # noqa: E402
@@ -308,7 +312,8 @@ def _start(workers: int | None, address: str | None, store_bytes: int) -> None:
     try:
         ray.init(address=address, **quiet)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        raise InputError(f"no Ray cluster answers at {address}: {str(error).strip().splitlines()[0]}") from None
+        hint = "if it asks for a token, RAY_AUTH_TOKEN must be the one of its head (`ray get-auth-token` prints it there)"
+        raise InputError(f"no Ray cluster answers at {address}: {str(error).strip().splitlines()[0]}; {hint}") from None
 
 
 def _nodes() -> list[Node]:

@@ -114,13 +114,16 @@ def cluster():
 
 @pytest.fixture
 def start(cluster, workshop, small_search, tmp_path):
-    """Starts the small search on the cluster, with longer epochs; returns its process, run folder and log."""
+    """Starts the small search on the cluster, with longer epochs; returns its process, run folder and log.
+
+    It is not told that the cluster asks for a token, as it would not be on the head's own machine.
+    """
     recipe = yaml.safe_load((workshop / "quick.yaml").read_text())
     (tmp_path / "longer.yaml").write_text(yaml.safe_dump({**recipe, "least_pictures": 3000}))
 
     searches = []
 
-    def run(*more):
+    def run(*more, **environment):
         command = [
             sys.executable,
             "-m",
@@ -136,8 +139,9 @@ def start(cluster, workshop, small_search, tmp_path):
         ]
         command += ["--address", cluster.address]
         log = tmp_path / "search.log"
+        told = {k: v for k, v in cluster.environment.items() if k != "RAY_AUTH_MODE"} | environment
         with log.open("w") as out:
-            process = psutil.Popen(list(map(str, command)), stdout=out, stderr=out, env=cluster.environment, cwd=tmp_path)
+            process = psutil.Popen(list(map(str, command)), stdout=out, stderr=out, env=told, cwd=tmp_path)
         searches.append(process)
         return process, tmp_path / "run", log
 
@@ -176,4 +180,11 @@ def test_more_workers_than_processors_are_refused(cluster, start):
     process, _, log = start("--workers", 2)
     assert process.wait(timeout=PATIENCE) == 2, log.read_text()
     assert "nas: the Ray cluster has processors for 1 workers at once, not for 2" in log.read_text()
+    assert "Traceback" not in log.read_text()
+
+
+def test_a_token_that_is_not_the_clusters_is_one_message(start):
+    process, _, log = start(RAY_AUTH_TOKEN=secrets.token_hex(32))
+    assert process.wait(timeout=PATIENCE) == 2, log.read_text()
+    assert re.search(r"nas: no Ray cluster answers at 127.0.0.2:[0-9]+: .*RAY_AUTH_TOKEN must be the one", log.read_text())
     assert "Traceback" not in log.read_text()
