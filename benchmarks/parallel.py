@@ -3,14 +3,14 @@
 usage: python benchmarks/parallel.py [--candidates N] [--pictures P] [--rounds R] [--workers W] [--seed S]
 
 Candidates are drawn from the space `tiny`, the costliest first, and trained for one epoch of P of the pictures that ship with
-the package and validated on as many, with one thread each: in a plain loop in this process, then by the executor of `nas
-search`. Efficiency is the loop's seconds by W times the executor's. A worker's span is from the start of its first training to
-the end of its last; what of it was not spent in epochs is overhead (building the network, handing over results and jobs), which
-the plain loop has too. `idle` is a worker's share of the time from the first start to the last end that it spent in no epoch.
-Processor seconds do not depend on what else the machine does: the loop's, the workers' from the first training on, and those of
-everything else that the executor runs on the same cores meanwhile. The row after them is the efficiency that these amount to.
-Cores share caches and memory: the same loop is run in W processes at once as well, without Ray; how much slower it is then is
-the machine's part, and the last row is the efficiency without it.
+the package and validated on as many, with one thread each: in a plain loop in a process of its own, then by the executor of
+`nas search`, then by W plain processes that take the same candidates in turn, without Ray: cores share caches and memory, and
+their efficiency is the machine's. This process trains nothing, like that of a search: beside the heap that training leaves to
+it, Ray's workers were slower. Efficiency is the loop's seconds by W times the workers'. A worker's span is from the start of
+its first training to the end of its last; what of it was not spent in epochs is overhead (building the network, handing over
+results and jobs), which the plain loop has too. `idle` is a worker's share of the time from the first start to the last end
+that it spent in no epoch. Processor seconds do not depend on what else the machine does: the loop's, the workers' from the
+first training on, and those of everything else that the executor runs on the same cores meanwhile.
 """
 
 import argparse
@@ -20,11 +20,12 @@ import random
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
 
 import psutil
 import torch
@@ -41,6 +42,7 @@ from search_spaces.space import load_space
 _CPU = torch.device("cpu")
 _WORKER = ("ray::Worker", "ray::ResourceTrainable")  # idle, and at work
 Span = tuple[float, float]
+Round = dict[str, "Measured"]
 
 
 @dataclass
@@ -88,43 +90,66 @@ def _first(split: Split, count: int) -> Split:
     return Split(split.images[:count], split.labels[:count])
 
 
-def _round(jobs: list[Job], setting: Setting, workers: int, number: int) -> tuple[Measured, Measured, float]:
-    loop, ray = plain_loop(jobs, setting), executor(jobs, setting, workers)
-    slower = together(jobs, setting, workers) / loop.training
-    assert loop.accuracies == ray.accuracies, "the workers' accuracies are not those of the loop"
-    print(f"round {number}, load {os.getloadavg()[0]:.1f}:")
-    for name, found in (("loop", loop), (f"{workers} workers", ray)):
+def _round(jobs: list[Job], setting: Setting, workers: int, number: int) -> Round:
+    ways = {
+        "loop": processes(jobs, setting, 1),
+        "Ray": executor(jobs, setting, workers),
+        "plain": processes(jobs, setting, workers),
+    }
+    assert all(way.accuracies == ways["loop"].accuracies for way in ways.values()), "accuracies are not those of the loop"
+    print(f"round {number}, load {os.getloadavg()[0]:.1f}, {workers} workers:")
+    for name, found in ways.items():
         print(
-            f"  {name:<10} {found.wall:6.1f} s, {found.with_start:6.1f} s with its start; in epochs {found.training:6.1f} s, "
+            f"  {name:<6} {found.wall:6.1f} s, {found.with_start:6.1f} s with its start; in epochs {found.training:6.1f} s, "
             f"overhead {found.overhead / len(jobs):.3f} s a candidate, idle {', '.join(f'{i:.1%}' for i in found.idle)}; "
             f"processor {found.cpu:.1f} s, beside {found.cpu_beside:.1f} s"
         )
-    print(f"  {workers} such loops at once: {slower:.3f} times as long")
-    return loop, ray, slower
+    return ways
 
 
-def plain_loop(jobs: list[Job], setting: Setting) -> Measured:
-    found, data = Measured(), setting.dataset
-    start, cpu = time.monotonic(), time.process_time()
-    train, validation = _pictures(data)
-    begun = time.monotonic()
-    for job in jobs:
-        network, generator = seeded_network(Genotype.parse(job.genotype), setting.task, job.seed, _CPU)
-        for epoch in epochs(network, train, validation, job.recipe, generator):
-            found.accuracies[job.id] = epoch.accuracy
-            found.training += epoch.seconds
-    end = time.monotonic()
-    found.wall, found.with_start, found.cpu = end - begun, end - start, time.process_time() - cpu
-    found.overhead = found.wall - found.training
-    found.idle = [found.overhead / found.wall]
+def processes(jobs: list[Job], setting: Setting, workers: int) -> Measured:
+    """Plain processes, without Ray, which take the jobs in turn; one such is the plain loop."""
+    start, context = time.monotonic(), get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _prepare, (setting, context.Barrier(workers))) as pool:
+        ended = list(pool.map(_train, jobs))
+    spans = [[e.span for e in ended if e.process == process] for process in {e.process for e in ended}]
+    found = _of_spans(spans, start)
+    found.accuracies = {job.id: e.accuracy for job, e in zip(jobs, ended, strict=True)}
+    found.cpu = sum(e.cpu for e in ended)
     return found
 
 
-def together(jobs: list[Job], setting: Setting, workers: int) -> float:
-    """Mean seconds in epochs of the plain loop when one runs on each of as many processors, in processes of their own."""
-    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        loops = pool.map(plain_loop, [jobs] * workers, [setting] * workers)
-        return statistics.mean(found.training for found in loops)
+@dataclass(frozen=True)
+class _Ended:
+    """A training that a plain process has done: from when to when it was in its epoch, and processor seconds with the rest."""
+
+    process: int
+    accuracy: float
+    span: Span
+    cpu: float
+
+    @property
+    def seconds(self) -> float:
+        return self.span[1] - self.span[0]
+
+
+_prepared: tuple[Setting, list[Pictures]]
+
+
+def _prepare(setting: Setting, all_ready: Barrier) -> None:
+    global _prepared
+    torch.set_num_threads(setting.threads)
+    _prepared = setting, list(_pictures(setting.dataset))
+    all_ready.wait()
+
+
+def _train(job: Job) -> _Ended:
+    setting, (train, validation) = _prepared
+    cpu = time.process_time()
+    network, generator = seeded_network(Genotype.parse(job.genotype), setting.task, job.seed, _CPU)
+    (epoch,) = epochs(network, train, validation, job.recipe, generator)
+    end = time.monotonic()
+    return _Ended(os.getpid(), epoch.accuracy, (end - epoch.seconds, end), time.process_time() - cpu)
 
 
 def _pictures(data: Dataset) -> Iterator[Pictures]:
@@ -142,15 +167,20 @@ def executor(jobs: list[Job], setting: Setting, workers: int) -> Measured:
     with _Processors() as processors:
         made.run(source)
     made.close()
-    found = Measured(source.accuracies, training=sum(source.seconds.values()))
     spans = _by_worker(source.trainings(), workers)
-    first, last = min(span[0][0] for span in spans), max(span[-1][1] for span in spans)
-    found.wall, found.with_start = last - first, last - start
-    busy = [sum(end - begin for begin, end in span) for span in spans]
-    found.overhead = sum(span[-1][1] - span[0][0] - b for span, b in zip(spans, busy, strict=True))
-    found.idle = [1 - b / found.wall for b in busy]
-    found.cpu, found.cpu_beside = processors.between(first, last)
+    found = _of_spans(spans, start)
+    found.accuracies = source.accuracies
+    found.cpu, found.cpu_beside = processors.between(min(span[0][0] for span in spans), max(span[-1][1] for span in spans))
     return found
+
+
+def _of_spans(spans: list[list[Span]], start: float) -> Measured:
+    """What the workers' trainings amount to; `start` is when they were called."""
+    first, last = min(span[0][0] for span in spans), max(span[-1][1] for span in spans)
+    busy = [sum(end - begin for begin, end in span) for span in spans]
+    overhead = sum(span[-1][1] - span[0][0] - b for span, b in zip(spans, busy, strict=True))
+    idle = [1 - b / (last - first) for b in busy]
+    return Measured(wall=last - first, with_start=last - start, training=sum(busy), overhead=overhead, idle=idle)
 
 
 class _Source:
@@ -237,28 +267,23 @@ class _Processors:
         self._notes.append((time.monotonic(), note))
 
 
-def _undisturbed(loop: Measured, ray: Measured, workers: int) -> float:
-    """Efficiency on as many processors as workers if nothing else ran there: work done by a processor second, times the share
-    of the time that workers train, less the share that other processes of ours take from them.
-    """
-    return loop.cpu / ray.cpu * (1 - statistics.mean(ray.idle)) - ray.cpu_beside / (workers * ray.wall)
-
-
-def _summary(rounds: list[tuple[Measured, Measured, float]], candidates: int, workers: int) -> None:
-    def show(name: str, values: list[float], digits: int = 3) -> None:
+def _summary(rounds: list[Round], candidates: int, workers: int) -> None:
+    def show(name: str, value: Callable[[Measured, Measured, Measured], float], digits: int = 3) -> None:
+        values = [value(ways["loop"], ways["Ray"], ways["plain"]) for ways in rounds]
         print(f"| {name} | {statistics.median(values):.{digits}f} | {min(values):.{digits}f} to {max(values):.{digits}f} |")
 
     print(f"\n| n = {len(rounds)} rounds of {candidates} candidates | median | range |\n|---|---|---|")
-    show("efficiency", [loop.wall / (workers * ray.wall) for loop, ray, _ in rounds])
-    show("efficiency, Ray's start counted", [loop.with_start / (workers * ray.with_start) for loop, ray, _ in rounds])
-    show("overhead a candidate, s, workers", [ray.overhead / candidates for _, ray, _ in rounds])
-    show("overhead a candidate, s, loop", [loop.overhead / candidates for loop, _, _ in rounds])
-    show("idle share of a worker", [statistics.mean(ray.idle) for _, ray, _ in rounds])
-    show("processor seconds, workers by loop", [ray.cpu / loop.cpu for loop, ray, _ in rounds])
-    show("processors taken beside the workers", [ray.cpu_beside / ray.wall for _, ray, _ in rounds])
-    show("efficiency by processor seconds", [_undisturbed(loop, ray, workers) for loop, ray, _ in rounds])
-    show("a loop beside others of its kind, times as long", [slower for _, _, slower in rounds])
-    show("efficiency without that", [slower * loop.wall / (workers * ray.wall) for loop, ray, slower in rounds])
+    show("efficiency", lambda loop, ray, _: loop.wall / (workers * ray.wall))
+    show("efficiency of plain processes", lambda loop, _, plain: loop.wall / (workers * plain.wall))
+    show("efficiency against plain processes", lambda _, ray, plain: plain.wall / ray.wall)
+    show("efficiency, Ray's start counted", lambda loop, ray, _: loop.with_start / (workers * ray.with_start))
+    show("overhead a candidate, s, workers", lambda _, ray, __: ray.overhead / candidates)
+    show("overhead a candidate, s, loop", lambda loop, _, __: loop.overhead / candidates)
+    show("idle share of a worker", lambda _, ray, __: statistics.mean(ray.idle))
+    show("seconds in epochs, workers by loop", lambda loop, ray, _: ray.training / loop.training)
+    show("seconds in epochs, plain processes by loop", lambda loop, _, plain: plain.training / loop.training)
+    show("processor seconds, workers by loop", lambda loop, ray, _: ray.cpu / loop.cpu)
+    show("processors taken beside the workers", lambda _, ray, __: ray.cpu_beside / ray.wall)
 
 
 if __name__ == "__main__":
