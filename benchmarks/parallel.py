@@ -276,7 +276,7 @@ def _summary(rounds: list[Round], candidates: int, workers: int) -> None:
     show("efficiency", lambda loop, ray, _: loop.wall / (workers * ray.wall))
     show("efficiency of plain processes", lambda loop, _, plain: loop.wall / (workers * plain.wall))
     show("efficiency against plain processes", lambda _, ray, plain: plain.wall / ray.wall)
-    show("efficiency, Ray's start counted", lambda loop, ray, _: loop.with_start / (workers * ray.with_start))
+    show("efficiency, starts counted", lambda loop, ray, _: loop.with_start / (workers * ray.with_start))
     show("overhead a candidate, s, workers", lambda _, ray, __: ray.overhead / candidates)
     show("overhead a candidate, s, loop", lambda loop, _, __: loop.overhead / candidates)
     show("idle share of a worker", lambda _, ray, __: statistics.mean(ray.idle))

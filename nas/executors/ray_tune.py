@@ -3,7 +3,9 @@
 import logging
 import os
 import shutil
+import sys
 import tempfile
+import textwrap
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -305,6 +307,7 @@ class RayTuneExecutor:
 def _start(workers: int | None, address: str | None, store_bytes: int) -> None:
     for name in ("ray", "ray.tune"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    vars(sys.modules.get("ray._private.worker", ray))["print_to_stdstream"] = _print_first_line
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     if not address:
         ray.init("local", num_cpus=workers, include_dashboard=False, object_store_memory=store_bytes, **quiet)
@@ -314,6 +317,16 @@ def _start(workers: int | None, address: str | None, store_bytes: int) -> None:
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         hint = "if it asks for a token, RAY_AUTH_TOKEN must be the one of its head (`ray get-auth-token` prints it there)"
         raise InputError(f"no Ray cluster answers at {address}: {str(error).strip().splitlines()[0]}; {hint}") from None
+
+
+def _print_first_line(data: dict[str, Any], **__: Any) -> None:
+    """What Ray tells of its cluster, such as the loss of a node, without the pages of its state that go with it.
+
+    Ray has no setting for this. Where this takes the place of nothing, in another version of Ray, all is printed.
+    """
+    for message in data["lines"]:
+        first, *_ = message.strip().split("\n")
+        print(f"Ray: {textwrap.shorten(first, 200)}", file=sys.stderr)
 
 
 def _nodes() -> list[Node]:

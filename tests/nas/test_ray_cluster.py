@@ -164,6 +164,8 @@ def test_a_node_that_dies_costs_only_the_trainings_in_flight(cluster, start):
     assert sum(t.anchor is None for t in trials) == 4, log.read_text()
     assert all(t.outcome in ("trained", "stopped") and t.accuracies for t in trials), trials
     assert all("accuracy" in found and run.weights(name).is_file() for name, found in journal.notes("final").items())
+    assert "Ray: The node with node id" in log.read_text()
+    assert "state-dump" not in log.read_text()
 
 
 def test_a_cluster_whose_last_node_that_is_large_enough_dies_ends_the_session(cluster, start):
