@@ -128,10 +128,6 @@ class _Ended:
     span: Span
     cpu: float
 
-    @property
-    def seconds(self) -> float:
-        return self.span[1] - self.span[0]
-
 
 _prepared: tuple[Setting, list[Pictures]]
 
@@ -268,9 +264,9 @@ class _Processors:
 
 
 def _summary(rounds: list[Round], candidates: int, workers: int) -> None:
-    def show(name: str, value: Callable[[Measured, Measured, Measured], float], digits: int = 3) -> None:
+    def show(name: str, value: Callable[[Measured, Measured, Measured], float]) -> None:
         values = [value(ways["loop"], ways["Ray"], ways["plain"]) for ways in rounds]
-        print(f"| {name} | {statistics.median(values):.{digits}f} | {min(values):.{digits}f} to {max(values):.{digits}f} |")
+        print(f"| {name} | {statistics.median(values):.3f} | {min(values):.3f} to {max(values):.3f} |")
 
     print(f"\n| n = {len(rounds)} rounds of {candidates} candidates | median | range |\n|---|---|---|")
     show("efficiency", lambda loop, ray, _: loop.wall / (workers * ray.wall))

@@ -26,9 +26,8 @@ for _name, _value in {
 }.items():  # Ray reads these while it is imported
     os.environ.setdefault(_name, _value)
 if {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys() or (Path.home() / ".ray" / "auth_token").is_file():
-    os.environ.setdefault(
-        "RAY_AUTH_MODE", "token"
-    )  # as `ray start --head` has it where there is a token; an open head minds not
+    # as `ray start --head` has it where there is a token; a head that asks for none does not mind
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import ray  # noqa: E402
 from ray import cloudpickle, tune  # noqa: E402
@@ -307,7 +306,8 @@ class RayTuneExecutor:
 def _start(workers: int | None, address: str | None, store_bytes: int) -> None:
     for name in ("ray", "ray.tune"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    vars(sys.modules.get("ray._private.worker", ray))["print_to_stdstream"] = _print_first_line
+    if private := sys.modules.get("ray._private.worker"):
+        vars(private)["print_to_stdstream"] = _print_first_line
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     if not address:
         ray.init("local", num_cpus=workers, include_dashboard=False, object_store_memory=store_bytes, **quiet)
@@ -322,7 +322,7 @@ def _start(workers: int | None, address: str | None, store_bytes: int) -> None:
 def _print_first_line(data: dict[str, Any], **__: Any) -> None:
     """What Ray tells of its cluster, such as the loss of a node, without the pages of its state that go with it.
 
-    Ray has no setting for this. Where this takes the place of nothing, in another version of Ray, all is printed.
+    It takes the place of a function of Ray, which has no setting for this; in a version of Ray without it, all is printed.
     """
     for message in data["lines"]:
         first, *_ = message.strip().split("\n")
