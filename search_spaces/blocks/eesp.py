@@ -10,6 +10,7 @@ from torch.nn.functional import avg_pool2d
 
 from search_spaces.ops.activation import Act, activation
 from search_spaces.ops.conv import DepthwiseConv2d, conv_bn_act
+from search_spaces.ops.norm_act import norm_act
 from search_spaces.registry import block
 
 _PICTURE = 3
@@ -76,7 +77,7 @@ class _Pyramid(nn.Module):
         self.fusion = fusion
         self.reduce = conv_bn_act(c_in, n, groups=gcd(k, c_in, n), act=act)
         self.branches = nn.ModuleList(DepthwiseConv2d(n, 3, stride, d) for d in rates)
-        self.norm = nn.Sequential(nn.BatchNorm2d(n * k), activation(act, n * k))
+        self.norm = norm_act(n * k, act)
         self.merge = conv_bn_act(n * k, c_out, groups=gcd(k, c_out))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -2,11 +2,10 @@
 
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
 from search_spaces.ops.activation import Act
-from search_spaces.ops.channel_shuffle import channel_shuffle
+from search_spaces.ops.channel_shuffle import shuffled
 from search_spaces.ops.conv import conv_bn_act
 from search_spaces.registry import block
 
@@ -47,7 +46,7 @@ class Shuffle(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.passes:
             left, right = x.chunk(2, 1)
-            return channel_shuffle(torch.cat([left, self.right(right)], 1), 2)
+            return shuffled(left, self.right(right))
         if self.left is None:
             return self.right(x)  # type: ignore[no-any-return]
-        return channel_shuffle(torch.cat([self.left(x), self.right(x)], 1), 2)
+        return shuffled(self.left(x), self.right(x))

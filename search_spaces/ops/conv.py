@@ -4,6 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.ops.activation import Act, activation
+from search_spaces.ops.norm_act import Layers
+from search_spaces.ops.one_thread import depthwise, depthwise_applies
 from search_spaces.ops.padding import Padding, padded
 
 
@@ -22,12 +24,16 @@ class DepthwiseConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         (stride, _), (dilation, _), half = self.stride, self.dilation, self.kernel_size[0] // 2
         reach = (max(x.shape[-2:]) - 1) // dilation
-        if not self.training or reach >= half:
+        if not self.training:
             return super().forward(x)
-        weight = self.weight[:, :, half - reach : half + reach + 1, half - reach : half + reach + 1]
         if reach == 0:
-            return x[:, :, ::stride, ::stride] * weight.view(1, -1, 1, 1)
-        return F.conv2d(x, weight, None, stride, reach * dilation, dilation, self.groups)
+            return x[:, :, ::stride, ::stride] * self.weight[:, :, half, half].view(1, -1, 1, 1)
+        weight = self.weight
+        if reach < half:
+            weight, half = weight[:, :, half - reach : half + reach + 1, half - reach : half + reach + 1], reach
+        if depthwise_applies(x, 2 * half + 1, dilation):
+            return depthwise(x, weight, stride, half * dilation, dilation)
+        return F.conv2d(x, weight, None, stride, half * dilation, dilation, self.groups)
 
 
 class PaddedConv2d(nn.Conv2d):
@@ -61,7 +67,7 @@ def conv_bn_act(
     layers: list[nn.Module] = [_conv(c_in, c_out, kernel, stride, groups, bias, padding), nn.BatchNorm2d(c_out)]
     if act != "none":
         layers.append(activation(act, c_out))
-    return nn.Sequential(*layers)
+    return Layers(*layers)
 
 
 def _conv(c_in: int, c_out: int, kernel: int, stride: int, groups: int, bias: bool, padding: Padding) -> nn.Conv2d:

@@ -1,10 +1,27 @@
-"""Batch norm and activation in front of a convolution, as pre-activated blocks have them."""
+"""Batch norm and activation, which training computes together where that is faster."""
 
-from torch import nn
+from torch import Tensor, nn
 
 from search_spaces.ops.activation import Act, activation
+from search_spaces.ops.one_thread import activation_code, batch_norm, batch_norm_applies
+
+
+class Layers(nn.Sequential):
+    """Layers in a row. While training on one thread, a batch norm and the activation behind it are one (ops.one_thread)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        layers = list(self)
+        while layers:
+            layer = layers.pop(0)
+            if isinstance(layer, nn.BatchNorm2d) and batch_norm_applies(layer, x):
+                code = activation_code(layers[0]) if layers else 0
+                x = batch_norm(x, layer, code)
+                del layers[: 1 if code else 0]
+            else:
+                x = layer(x)
+        return x
 
 
 def norm_act(channels: int, act: Act) -> nn.Sequential:
     """Batch norm and activation of maps of `channels` channels."""
-    return nn.Sequential(nn.BatchNorm2d(channels), activation(act, channels))
+    return Layers(nn.BatchNorm2d(channels), activation(act, channels))

@@ -1,0 +1,170 @@
+"""What training on one thread computes by loops of its own (search_spaces.ops.kernels), many times as fast as torch in places.
+
+torch's batch norm and activation pass over a map fourteen times in a step, these loops eight times; oneDNN has no fast
+gradients of depthwise convolutions that are dilated, of large kernels, or of maps hardly larger than the kernel. Results are
+torch's up to rounding. With more threads, elsewhere than on a CPU, for other types and layouts, and where no gradient is
+recorded, torch computes.
+"""
+
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from search_spaces.ops.activation import Hardswish, ReLU6
+
+_CODES: dict[type[nn.Module], int] = {nn.ReLU: 1, ReLU6: 2, Hardswish: 3}  # as in search_spaces.ops.kernels
+_LEAST = 5  # pixels of a map's side from which oneDNN's weight gradient of a plain 3x3 kernel is as fast
+
+
+@cache
+def _kernels() -> ModuleType:
+    """Imported when first needed: compiling the loops takes seconds in the first process that does it."""
+    from search_spaces.ops import kernels
+
+    return kernels
+
+
+def _applies(x: Tensor) -> bool:
+    return (
+        torch.is_grad_enabled()
+        and x.device.type == "cpu"
+        and x.dtype == torch.float32
+        and torch.get_num_threads() == 1
+        and x.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
+def batch_norm_applies(norm: nn.BatchNorm2d, x: Tensor) -> bool:
+    """Whether `batch_norm` can take the place of `norm` for `x` [N, C, H, W]."""
+    moving = norm.affine and norm.track_running_stats and norm.momentum is not None
+    return norm.training and moving and x.numel() > x.shape[1] and _applies(x)
+
+
+def activation_code(layer: nn.Module) -> int:
+    """What the loops call an activation, 0 for one that they do not have."""
+    return _CODES.get(type(layer), 0)
+
+
+def batch_norm(x: Tensor, norm: nn.BatchNorm2d, code: int) -> Tensor:
+    """`norm`, which is in training mode, and the activation of that code (none for 0), on `x` [N, C, H, W]."""
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked.add_(1)
+    return _BatchNorm.apply(x, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.momentum, norm.eps, code)
+
+
+class _BatchNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        running_mean: Tensor,
+        running_var: Tensor,
+        momentum: float,
+        epsilon: float,
+        code: int,
+    ) -> Tensor:
+        y, ctx.rows, ctx.kept, ctx.code = torch.empty_like(x), _rows(x), np.empty((4, x.shape[1]), np.float32), code
+        learnt = (weight.detach().numpy(), bias.detach().numpy(), running_mean.numpy(), running_var.numpy())
+        _kernels().batch_norm(ctx.rows, *learnt, momentum, epsilon, code, _rows(y), ctx.kept)
+        ctx.save_for_backward(x)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        (x,) = ctx.saved_tensors  # which sees to it that nobody has overwritten the rows
+        dx, learnt = torch.empty_like(x), np.empty((2, x.shape[1]), np.float32)
+        dy_rows = _rows(dy.contiguous(memory_format=torch.channels_last))
+        _kernels().batch_norm_gradient(ctx.rows, dy_rows, ctx.kept, ctx.code, _rows(dx), *learnt)
+        return dx, *map(torch.from_numpy, learnt), None, None, None, None, None
+
+
+def depthwise_applies(x: Tensor, kernel: int, dilation: int) -> bool:
+    """Whether `depthwise` is faster than torch for `x` [N, C, H, W]."""
+    return (kernel > 3 or dilation > 1 or min(x.shape[2:]) < _LEAST) and _applies(x)
+
+
+def depthwise(x: Tensor, weight: Tensor, stride: int, padding: int, dilation: int) -> Tensor:
+    """Depthwise convolution of `x` [N, C, H, W] by `weight` [C, 1, K, K], K odd, with a padding of `dilation` (K - 1) / 2."""
+    return _Depthwise.apply(x, weight, stride, padding, dilation)
+
+
+class _Depthwise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int, dilation: int) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.shape = stride, padding, dilation
+        return F.conv2d(x, weight, None, stride, padding, dilation, len(weight))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        dy = dy.contiguous(memory_format=torch.channels_last)
+        dx = _input_gradient(x, weight, dy, *ctx.shape) if ctx.needs_input_grad[0] else None
+        dweight = torch.zeros(*weight.shape[2:], len(weight))
+        _kernels().depthwise_weight_gradient(_pixels(x), _pixels(dy), *ctx.shape, dweight.numpy())
+        return dx, dweight.permute(2, 0, 1).unsqueeze(1), None, None, None
+
+
+def _input_gradient(x: Tensor, weight: Tensor, dy: Tensor, stride: int, padding: int, dilation: int) -> Tensor:
+    """The gradient by `x`: where the kernel is dilated, a convolution of `dy`, which is fast, with the kernel turned round."""
+    if dilation == 1:
+        shape = ([stride] * 2, [padding] * 2, [1, 1], False, [0, 0], len(weight))
+        return torch.ops.aten.convolution_backward(dy, x, weight, None, *shape, [True, False, False])[0]
+    spread = dy
+    if stride > 1:
+        spread = torch.zeros_like(x)
+        spread[:, :, ::stride, ::stride] = dy
+    return F.conv2d(spread, weight.flip(2, 3), None, 1, padding, dilation, len(weight))
+
+
+def interleaved_applies(first: Tensor, second: Tensor) -> bool:
+    """Whether `interleaved` can take two maps."""
+    return first.shape == second.shape and _applies(second)
+
+
+def interleaved(first: Tensor, second: Tensor) -> Tensor:
+    """Channels of two maps [N, C, H, W] in turn, [N, 2 C, H, W]."""
+    return _Interleaved.apply(first, second)
+
+
+class _Interleaved(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, first: Tensor, second: Tensor) -> Tensor:
+        n, c, h, w = first.shape
+        both = torch.empty((n, 2 * c, h, w), memory_format=torch.channels_last)
+        first, second = (part.contiguous(memory_format=torch.channels_last) for part in (first, second))
+        _kernels().interleave(_numbers(first), _numbers(second), _numbers(both))
+        return both
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor]:
+        n, c, h, w = dy.shape
+        first, second = (torch.empty((n, c // 2, h, w), memory_format=torch.channels_last) for _ in range(2))
+        _kernels().deinterleave(_numbers(dy.contiguous(memory_format=torch.channels_last)), _numbers(first), _numbers(second))
+        return first, second
+
+
+def _pixels(x: Tensor) -> np.ndarray:
+    """A map in channels_last as [N, H, W, C], on the same memory."""
+    return x.detach().numpy().transpose(0, 2, 3, 1)
+
+
+def _rows(x: Tensor) -> np.ndarray:
+    """A map in channels_last as [N H W, C], on the same memory."""
+    return _pixels(x).reshape(-1, x.shape[1], copy=False)
+
+
+def _numbers(x: Tensor) -> np.ndarray:
+    """A map in channels_last as [N H W C], on the same memory."""
+    return _pixels(x).reshape(-1, copy=False)

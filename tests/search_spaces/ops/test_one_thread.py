@@ -1,0 +1,160 @@
+"""The loops of training on one thread against torch's operations in double precision, alone and in every block."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+
+import pytest
+import torch
+from every_block import WIDTH, every_block
+from torch import Tensor, nn
+
+from search_spaces.genotype import Genotype
+from search_spaces.network import build_block, run_block
+from search_spaces.ops import one_thread
+from search_spaces.ops.activation import activation
+from search_spaces.ops.channel_shuffle import channel_shuffle, shuffled
+from search_spaces.ops.conv import DepthwiseConv2d
+from search_spaces.ops.norm_act import norm_act
+
+
+@pytest.fixture(autouse=True)
+def one_thread_of_torch() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(before)
+
+
+def picture(*shape: int) -> Tensor:
+    return torch.randn(shape).contiguous(memory_format=torch.channels_last).requires_grad_()
+
+
+def results(module: nn.Module, inputs: Sequence[Tensor], dy: Tensor) -> list[Tensor]:
+    """What the module gives, the gradients of its inputs and parameters, and its buffers afterwards."""
+    y = module(*inputs)
+    differentiable = [*inputs, *module.parameters()]
+    gradients = torch.autograd.grad(y, differentiable, dy.to(y.dtype), allow_unused=True)
+    return [y.detach(), *(g for g in gradients if g is not None), *module.buffers()]
+
+
+def assert_as_torch(module: nn.Module, inputs: Sequence[Tensor], dy: Tensor, tolerance: float = 2e-5) -> None:
+    """The module gives what torch does in double precision, within `tolerance` of each tensor's largest number."""
+    exact = deepcopy(module).double()
+    theirs = results(exact, [x.detach().double().requires_grad_() for x in inputs], dy)
+    ours = results(module, inputs, dy)
+    for a, b in zip(ours, theirs, strict=True):
+        assert (a.double() - b).abs().max() <= tolerance * max(0.05, float(b.abs().max()))
+
+
+def used(monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
+    """A list that grows when the loop called `name` is run."""
+    runs: list[str] = []
+    kernels, loop = one_thread._kernels(), getattr(one_thread._kernels(), name)
+
+    def counted(*arguments: object) -> None:
+        runs.append(name)
+        loop(*arguments)
+
+    monkeypatch.setattr(kernels, name, counted)
+    return runs
+
+
+@pytest.mark.parametrize("act", ["none", "relu", "relu6", "hard_swish", "swish", "prelu"])
+@pytest.mark.parametrize("shape", [(2, 1, 1, 1), (3, 5, 7, 3), (64, 24, 8, 8), (1, 600, 2, 1), (7, 96, 5, 5)])
+def test_batch_norm_with_its_activation_is_torchs(act, shape, monkeypatch):
+    runs = used(monkeypatch, "batch_norm_gradient")
+    layers = norm_act(shape[1], act).train()
+    nn.init.normal_(layers[0].weight, 1.0, 2.0)
+    nn.init.normal_(layers[0].bias, 0.0, 2.0)
+    x = picture(*shape)
+    assert_as_torch(layers, [x], torch.randn(shape), 1e-4 if shape[0] < 3 else 2e-5)
+    assert runs
+
+
+def test_a_large_mean_does_not_swallow_the_variance():
+    x = picture(16, 8, 4, 4)
+    x.data += 300.0
+    assert_as_torch(norm_act(8, "relu").train(), [x], torch.randn(x.shape), 1e-3)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "dilation"), itertools.product((1, 3, 5, 7), (1, 2), (1, 2, 3, 4)))
+def test_depthwise_gradients_are_torchs(kernel, stride, dilation, monkeypatch):
+    runs = used(monkeypatch, "depthwise_weight_gradient")
+    module = DepthwiseConv2d(6, kernel, stride, dilation).train()
+    for height, width in itertools.product((2, 3, 4, 7, 8), repeat=2):
+        x = picture(3, 6, height, width)
+        assert_as_torch(module, [x], torch.randn(module(x).shape))
+    assert runs
+
+
+class Shuffled(nn.Module):
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        return shuffled(left, right)
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_interleaving_is_a_shuffle_in_two_groups(cut, monkeypatch):
+    runs = used(monkeypatch, "deinterleave")
+    both = picture(3, 10, 4, 2)
+    left, right = both.chunk(2, 1)
+    right = right if cut else right.contiguous(memory_format=torch.channels_last)
+    assert torch.equal(shuffled(left, right), channel_shuffle(both, 2))
+    assert_as_torch(Shuffled(), [left, right], torch.randn(3, 10, 4, 2))
+    assert bool(runs) is not cut
+
+
+@pytest.mark.parametrize("text", every_block().values(), ids=list(every_block()))
+def test_every_block_learns_as_with_torch(text):
+    block = build_block(Genotype.parse(f"{text}\nhead").blocks[0], WIDTH, 10).to(memory_format=torch.channels_last)
+
+    class Alone(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.block = block
+
+        def forward(self, x: Tensor, image: Tensor) -> Tensor:
+            return run_block(self.block, x, image)
+
+    alone, x, image = Alone().train(), picture(8, WIDTH, 8, 8), picture(8, 3, 16, 16)
+    for module in alone.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    assert_as_torch(alone, [x, image], torch.randn(alone(x, image).shape), 1e-3)
+
+
+def test_torch_computes_where_the_loops_do_not_apply():
+    norm, x = nn.BatchNorm2d(4), picture(2, 4, 3, 3)
+    assert one_thread.batch_norm_applies(norm, x)
+    assert not one_thread.batch_norm_applies(norm, x.double())
+    assert not one_thread.batch_norm_applies(norm, x.contiguous())
+    assert not one_thread.batch_norm_applies(nn.BatchNorm2d(4, momentum=None), x)
+    assert not one_thread.batch_norm_applies(nn.BatchNorm2d(4, affine=False), x)
+    assert not one_thread.batch_norm_applies(nn.BatchNorm2d(4, track_running_stats=False), x)
+    assert not one_thread.batch_norm_applies(norm.eval(), x)
+    with torch.no_grad():
+        assert not one_thread.batch_norm_applies(norm.train(), x)
+    torch.set_num_threads(2)
+    assert not one_thread.batch_norm_applies(norm, x)
+
+
+def test_a_map_of_one_number_a_channel_is_refused_as_torch_refuses_it():
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        norm_act(4, "relu").train()(picture(1, 4, 1, 1))
+
+
+def test_an_input_that_was_overwritten_is_noticed():
+    x = picture(2, 4, 3, 3)
+    before = x * 1
+    y = norm_act(4, "relu").train()(before)
+    before += 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_codes_are_those_of_the_loops():
+    kernels = one_thread._kernels()
+    for name, code in {"relu": kernels.RELU, "relu6": kernels.RELU6, "hard_swish": kernels.HARD_SWISH}.items():
+        assert one_thread.activation_code(activation(name, 4)) == code
+    assert one_thread.activation_code(activation("swish", 4)) == kernels.NONE
