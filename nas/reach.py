@@ -69,8 +69,14 @@ class Reach:
         fit = [a.name for a in self.anchors if a.fits]
         bounds = {a.name: a.bound_ms for a in self.anchors if not a.fits}
         slow = [f"{name} ({ms:.2f} ms)" for name, ms in bounds.items() if ms is not None and ms > self.allowed_ms]
-        blank = [name for name, ms in bounds.items() if ms is None or ms <= self.allowed_ms]
-        known = [("within it", fit), ("over it by their bound", slow), ("not covered by the device profile", blank)]
+        beyond = [name for name, ms in bounds.items() if ms is not None and ms <= self.allowed_ms]
+        blank = [name for name, ms in bounds.items() if ms is None]
+        known = [
+            ("within it", fit),
+            ("over it by their bound", slow),
+            ("partly beyond what the device profile measured", beyond),
+            ("not covered by the device profile", blank),
+        ]
         return [
             f"{self.samples:,} random networks of the space: fastest {self.fastest_ms:.2f}, median {self.median_ms:.2f}, "
             f"slowest {self.slowest_ms:.2f} ms predicted",

@@ -1,4 +1,4 @@
-"""Loops that training on one thread runs instead of torch's: batch norm with its activation, depthwise weight gradients.
+"""Loops of training on one thread: batch norm with its activation, depthwise weight gradients, two maps' channels in turn.
 
 Compiled by Numba when this module is imported. Maps are rows of channels, as channels_last has them, so that innermost loops
 run over neighbouring numbers and are vectorised; sums are in float32 over a few rows at a time, and in float64 over these.

@@ -542,6 +542,13 @@ def test_operations_that_the_profile_lacks_are_counted_and_an_anchor_with_them_i
     assert "not covered by the device profile: mobilenet_v3:small" in " ".join(reach.lines())
 
 
+def test_an_anchor_with_kernels_beyond_the_measured_ones_is_told_from_one_that_is_not_covered(tmp_path, small_space):
+    space = _space(tmp_path, small_space)
+    reach = survey(space, each(lambda g: Predicted(1.0, 1.1, len(g.blocks) <= 4)), 2.0, space.reference_networks(), samples=100)
+    assert "partly beyond what the device profile measured: mobilenet_v3:small" in " ".join(reach.lines())
+    assert "not covered" not in " ".join(reach.lines())
+
+
 def _space(folder, text):
     (folder / "small.yaml").write_text(text)
     return load_space(str(folder / "small.yaml"))
