@@ -1,6 +1,8 @@
 """How fast the training loop is beside a plain one, with which accuracy; and what lower precision and compiling bring.
 
-usage: python benchmarks/training.py speed|accuracy|precision [--networks A,B] [--data D] [--size S] [--rounds N] ...
+usage: python benchmarks/training.py speed|accuracy|precision [--networks A,B,drawn:N] [--data D] [--size S] [--rounds N] ...
+
+Networks are anchors of the space `tiny`, or drawn from it at random as a search draws them: drawn:0, drawn:1 and so on.
 
 The plain loop is what torchvision's documentation shows: a Dataset that gives PIL pictures, transforms one picture at a time
 (random crop, flip, to tensor, normalise), a DataLoader without further processes, the network in torch's default memory
@@ -13,6 +15,7 @@ import argparse
 import multiprocessing
 import os
 import platform
+import random
 import statistics
 import time
 from collections.abc import Callable
@@ -45,7 +48,7 @@ Timed = tuple[float, float]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["speed", "accuracy", "precision"])
-    parser.add_argument("--networks", default="", help="Anchors of the space `tiny`, separated by commas.  [default: all]")
+    parser.add_argument("--networks", default="", help="Separated by commas.  [default: all anchors]")
     parser.add_argument("--data", default="fashion-mnist-small")
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--pictures", type=int, default=1280, help="In a round; of `accuracy`, to train on.")
@@ -61,10 +64,11 @@ def main() -> None:
         f"torch {torch.__version__}, {platform.machine()}, {flags.threads} thread(s), load {os.getloadavg()[0]:.1f}; "
         f"{dataset.name} at {flags.size}x{flags.size}"
     )
-    wanted = flags.networks.split(",") if flags.networks else None
-    anchors = _anchors()
-    for name in wanted or anchors:
-        {"speed": _speed, "accuracy": _accuracy, "precision": _precision}[flags.what](name, anchors[name], task, dataset, flags)
+    names = flags.networks.split(",") if flags.networks else [a.name for a in load_space("tiny").reference_networks()]
+    for name in names:
+        {"speed": _speed, "accuracy": _accuracy, "precision": _precision}[flags.what](
+            name, _genotype(name), task, dataset, flags
+        )
 
 
 # --- the plain loop ---
@@ -217,11 +221,15 @@ def _setting(name: str, flags: argparse.Namespace) -> tuple[Genotype, Task, Any,
     dataset = load(flags.data, size=flags.size)
     recipe = replace(load_recipe("final"), epochs=flags.rounds + 1, least_pictures=0)
     task = Task((3, flags.size, flags.size), len(dataset.classes))
-    return _anchors()[name], task, dataset, recipe, _part(dataset.train, flags.pictures)
+    return _genotype(name), task, dataset, recipe, _part(dataset.train, flags.pictures)
 
 
-def _anchors() -> dict[str, Genotype]:
-    return {a.name: a.genotype for a in load_space("tiny").reference_networks()}
+def _genotype(name: str) -> Genotype:
+    space, (kind, _, seed) = load_space("tiny"), name.partition(":")
+    if kind == "drawn":
+        rng = random.Random(int(seed))
+        return space.decode(lambda _, values: rng.choice(values))
+    return next(a.genotype for a in space.reference_networks() if a.name == name)
 
 
 def _precision(name: str, genotype: Genotype, task: Task, dataset: Any, flags: argparse.Namespace) -> None:
