@@ -4,9 +4,11 @@ import itertools
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 
+import numba
 import pytest
 import torch
 from every_block import WIDTH, every_block
+from numba.core.caching import CompileResultCacheImpl
 from torch import Tensor, nn
 
 from search_spaces.genotype import Genotype
@@ -158,3 +160,13 @@ def test_codes_are_those_of_the_loops():
     for name, code in {"relu": kernels.RELU, "relu6": kernels.RELU6, "hard_swish": kernels.HARD_SWISH}.items():
         assert one_thread.activation_code(activation(name, 4)) == code
     assert one_thread.activation_code(activation("swish", 4)) == kernels.NONE
+
+
+def test_without_a_place_for_what_is_compiled_it_is_compiled_all_the_same(monkeypatch):
+    def twice(x: float) -> float:
+        return 2 * x
+
+    monkeypatch.setattr(CompileResultCacheImpl, "_locator_classes", [])
+    with pytest.raises(RuntimeError, match="cannot cache"):
+        numba.njit("f8(f8)", cache=True)(twice)
+    assert one_thread._kernels()._compiled("f8(f8)")(twice)(21.0) == 42.0
