@@ -1,4 +1,4 @@
-"""Loops of training on one thread: batch norm with its activation, depthwise weight gradients, two maps' channels in turn.
+"""Loops of training on one thread: batch norm with its activation, depthwise weight gradients, two maps' channels in turn, shifts.
 
 Compiled by Numba when this module is imported. Maps are rows of channels, as channels_last has them, so that innermost loops
 run over neighbouring numbers and are vectorised; sums are in float32 over a few rows at a time, and in float64 over these.
@@ -9,12 +9,19 @@ from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+Map = NDArray[np.float32] | NDArray[np.uint16]  # of float32, or of bfloat16 as its bits
 
-NONE, RELU, RELU6, HARD_SWISH = range(4)  # activations behind a batch norm
+NONE, RELU, RELU6, HARD_SWISH, PRELU = range(5)  # activations behind a batch norm
 
+_BITS, _SIXTEEN = ir.IntType(32), ir.IntType(32)(16)
+_LANES = 16  # neighbouring numbers that shifts take at once, with no loop: their runs of channels are short
 _AT_ONCE = 64  # rows summed in float32
 _LONG = 512  # numbers that innermost loops run over, at least
 _SCALE, _SHIFT, _MEAN, _INVERSE = range(4)  # rows of `kept`
@@ -22,8 +29,8 @@ _half, _sixth, _third = np.float32(0.5), np.float32(1 / 6), np.float32(1 / 3)
 _zero, _one, _three, _six = np.float32(0), np.float32(1), np.float32(3), np.float32(6)
 
 
-def _compiled(signature: str | None = None) -> Callable[[Callable[..., object]], Any]:
-    """Compiles a loop for the types of `signature`, or for those that other loops call it with.
+def _compiled(*signatures: str) -> Callable[[Callable[..., object]], Any]:
+    """Compiles a loop for the types of the `signatures`, or for those that other loops call it with.
 
     What is compiled is kept beside this file or in the user's cache, so that the next process need not; where neither can be
     written, each process compiles (about two seconds).
@@ -32,26 +39,86 @@ def _compiled(signature: str | None = None) -> Callable[[Callable[..., object]],
 
     def compiled(loop: Callable[..., object]) -> Any:
         try:
-            return numba.njit(signature, cache=True, **options)(loop)
+            return numba.njit(list(signatures) or None, cache=True, **options)(loop)
         except RuntimeError:  # no place for a cache
-            return numba.njit(signature, **options)(loop)
+            return numba.njit(list(signatures) or None, **options)(loop)
 
     return compiled
 
 
+@intrinsic
+def _read(_: Any, number: Any) -> Any:
+    """A number of a map, as float32."""
+
+    def widened(_: Any, builder: Any, __: Any, given: Any) -> Any:
+        return builder.bitcast(builder.shl(builder.zext(given[0], _BITS), _SIXTEEN), ir.FloatType())
+
+    return types.float32(number), _as_given if isinstance(number, types.Float) else widened
+
+
+@intrinsic
+def _written(_: Any, number: Any, place: Any) -> Any:
+    """A float32 as the map `place` keeps it: bfloat16 is the nearest, of two the even one."""
+
+    def rounded(_: Any, builder: Any, __: Any, given: Any) -> Any:
+        bits = builder.bitcast(given[0], _BITS)
+        odd = builder.and_(builder.lshr(bits, _SIXTEEN), _BITS(1))
+        return builder.trunc(builder.lshr(builder.add(bits, builder.add(odd, _BITS(0x7FFF))), _SIXTEEN), ir.IntType(16))
+
+    return place.dtype(number, place), _as_given if isinstance(place.dtype, types.Float) else rounded
+
+
+@intrinsic
+def _copy_lanes(_: Any, target: Any, start: Any, source: Any, first: Any) -> Any:
+    """target[start : start + _LANES] = source[first : first + _LANES], of flat arrays of float32."""
+
+    def copy(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        to, of = (_lanes(context, builder, signature.args[i], given[i], given[i + 1]) for i in (0, 2))
+        builder.store(builder.load(of, align=4), to, align=4)
+        return context.get_dummy_value()
+
+    return types.void(target, types.int64, source, types.int64), copy
+
+
+@intrinsic
+def _add_lanes(_: Any, sums: Any, start: Any, x: Any, first: Any, y: Any, other: Any) -> Any:
+    """sums[start : start + _LANES] += x[first : ...] * y[other : ...], of flat arrays of float32."""
+
+    def add(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        places = [_lanes(context, builder, signature.args[i], given[i], given[i + 1]) for i in (0, 2, 4)]
+        before, a, b = (builder.load(place, align=4) for place in places)
+        product = builder.fmul(a, b, flags=("contract",))
+        builder.store(builder.fadd(before, product, flags=("contract",)), places[0], align=4)
+        return context.get_dummy_value()
+
+    return types.void(sums, types.int64, x, types.int64, y, types.int64), add
+
+
+def _lanes(context: Any, builder: Any, kind: Any, array: Any, start: Any) -> Any:
+    """Where _LANES numbers of an array begin, as a pointer to a vector."""
+    place = builder.gep(make_array(kind)(context, builder, array).data, [start])
+    return builder.bitcast(place, ir.VectorType(ir.FloatType(), _LANES).as_pointer())
+
+
+def _as_given(_: Any, __: Any, ___: Any, given: Any) -> Any:
+    return given[0]
+
+
 @numba.njit(inline="always")
-def _act(z: np.float32, act: int) -> np.float32:
+def _act(z: np.float32, act: int, slope: np.float32) -> np.float32:
     if act == RELU:
         return max(z, _zero)
     if act == RELU6:
         return min(max(z, _zero), _six)
     if act == HARD_SWISH:
         return z * min(max(z + _three, _zero), _six) * _sixth
+    if act == PRELU:
+        return z if z > _zero else z * slope
     return z
 
 
 @numba.njit(inline="always")
-def _slope(z: np.float32, act: int) -> np.float32:
+def _derivative(z: np.float32, act: int, slope: np.float32) -> np.float32:
     if act == RELU:
         return _one if z > _zero else _zero
     if act == RELU6:
@@ -59,42 +126,64 @@ def _slope(z: np.float32, act: int) -> np.float32:
     if act == HARD_SWISH:
         rising = z * _third + _half if z > -_three else _zero
         return rising if z < _three else _one
+    if act == PRELU:
+        return _one if z > _zero else slope
     return _one
 
 
 @_compiled()
-def _normalise(x: Array, scale: Array, shift: Array, act: int, y: Array) -> None:
+def _normalise(x: Map, scale: Array, shift: Array, act: int, slopes: Array, y: Array) -> None:
     for i in range(x.shape[0]):
         for c in range(x.shape[1]):
-            y[i, c] = _act(x[i, c] * scale[c] + shift[c], act)
+            y[i, c] = _act(_read(x[i, c]) * scale[c] + shift[c], act, slopes[c])
 
 
 @_compiled()
-def _add_moments(x: Array, around: Array, first: int, last: int, sums: Array, squares: Array) -> None:
+def _add_moments(x: Map, around: Array, first: int, last: int, sums: Array, squares: Array) -> None:
     for i in range(first, last):
         for c in range(x.shape[1]):
-            away = x[i, c] - around[c]  # so that a large mean does not swallow a small variance
+            away = _read(x[i, c]) - around[c]  # so that a large mean does not swallow a small variance
             sums[c] += away
             squares[c] += away * away
 
 
 @_compiled()
 def _add_products(
-    x: Array, dy: Array, scale: Array, shift: Array, act: int, first: int, last: int, sums: Array, products: Array
+    x: Map,
+    dy: Array,
+    scale: Array,
+    shift: Array,
+    act: int,
+    slopes: Array,
+    first: int,
+    last: int,
+    sums: Array,
+    products: Array,
 ) -> None:
     for i in range(first, last):
         for c in range(x.shape[1]):
-            dz = dy[i, c] * _slope(x[i, c] * scale[c] + shift[c], act)
+            number = _read(x[i, c])
+            dz = dy[i, c] * _derivative(number * scale[c] + shift[c], act, slopes[c])
             sums[c] += dz
-            products[c] += dz * x[i, c]
+            products[c] += dz * number
 
 
 @_compiled()
-def _input_gradient(x: Array, dy: Array, scale: Array, shift: Array, act: int, tilt: Array, level: Array, dx: Array) -> None:
+def _add_negatives(x: Map, dy: Array, scale: Array, shift: Array, first: int, last: int, sums: Array) -> None:
+    for i in range(first, last):
+        for c in range(x.shape[1]):
+            sums[c] += dy[i, c] * min(_read(x[i, c]) * scale[c] + shift[c], _zero)
+
+
+@_compiled()
+def _input_gradient(
+    x: Map, dy: Array, scale: Array, shift: Array, act: int, slopes: Array, tilt: Array, level: Array, dx: Map
+) -> None:
     for i in range(x.shape[0]):
         for c in range(x.shape[1]):
-            dz = dy[i, c] * _slope(x[i, c] * scale[c] + shift[c], act)
-            dx[i, c] = scale[c] * dz + (tilt[c] * x[i, c] + level[c])
+            number = _read(x[i, c])
+            dz = dy[i, c] * _derivative(number * scale[c] + shift[c], act, slopes[c])
+            dx[i, c] = _written(scale[c] * dz + (tilt[c] * number + level[c]), dx)
 
 
 @_compiled()
@@ -107,10 +196,10 @@ def _fold(rows: int, channels: int) -> int:
 
 
 @_compiled()
-def _tiled(values: Array, fold: int) -> Array:
+def _tiled(values: Map, fold: int) -> Array:
     tiled = np.empty(fold * len(values), np.float32)
-    for i in range(fold):
-        tiled[i * len(values) : (i + 1) * len(values)] = values
+    for i in range(len(tiled)):
+        tiled[i] = _read(values[i % len(values)])
     return tiled
 
 
@@ -123,9 +212,12 @@ def _add_folded(few: Array, sums: NDArray[np.float64]) -> None:
     few[:] = 0
 
 
-@_compiled("void(f4[:,::1], f4[::1], f4[::1], f4[::1], f4[::1], f8, f8, i8, f4[:,::1], f4[:,::1])")
+@_compiled(
+    "void(f4[:,::1], f4[::1], f4[::1], f4[::1], f4[::1], f8, f8, i8, f4[::1], f4[:,::1], f4[:,::1])",
+    "void(u2[:,::1], f4[::1], f4[::1], f4[::1], f4[::1], f8, f8, i8, f4[::1], f4[:,::1], f4[:,::1])",
+)
 def batch_norm(
-    x: Array,
+    x: Map,
     weight: Array,
     bias: Array,
     running_mean: Array,
@@ -133,10 +225,14 @@ def batch_norm(
     momentum: float,
     epsilon: float,
     act: int,
+    slopes: Array,
     y: Array,
     kept: Array,
 ) -> None:
-    """y = act(batch norm of x), running statistics moved, and what the gradient needs `kept` [4, C]; x and y [rows, C]."""
+    """y = act(batch norm of x), running statistics moved, and what the gradient needs `kept` [4, C]; x and y [rows, C].
+
+    `slopes` [C] are those of PReLU below zero.
+    """
     rows, channels = x.shape
     fold = _fold(rows, channels)
     folded = x.reshape(rows // fold, fold * channels)
@@ -148,7 +244,7 @@ def batch_norm(
         _add_folded(few_squares, squares)
     for c in range(channels):
         away = sums[c] / rows
-        mean, variance = x[0, c] + away, max(squares[c] / rows - away * away, 0.0)
+        mean, variance = _read(x[0, c]) + away, max(squares[c] / rows - away * away, 0.0)
         inverse = 1 / np.sqrt(variance + epsilon)
         kept[_SCALE, c] = inverse * weight[c]
         kept[_SHIFT, c] = bias[c] - mean * inverse * weight[c]
@@ -156,21 +252,28 @@ def batch_norm(
         kept[_INVERSE, c] = inverse
         running_mean[c] += momentum * (mean - running_mean[c])
         running_var[c] += momentum * (variance * rows / (rows - 1) - running_var[c])
-    _normalise(folded, _tiled(kept[_SCALE], fold), _tiled(kept[_SHIFT], fold), act, y.reshape(folded.shape))
+    scale, shift = _tiled(kept[_SCALE], fold), _tiled(kept[_SHIFT], fold)
+    _normalise(folded, scale, shift, act, _tiled(slopes, fold), y.reshape(folded.shape))
 
 
-@_compiled("void(f4[:,::1], f4[:,::1], f4[:,::1], i8, f4[:,::1], f4[::1], f4[::1])")
-def batch_norm_gradient(x: Array, dy: Array, kept: Array, act: int, dx: Array, dweight: Array, dbias: Array) -> None:
+@_compiled(
+    "void(f4[:,::1], f4[:,::1], f4[:,::1], i8, f4[::1], f4[:,::1], f4[::1], f4[::1], f4[::1])",
+    "void(u2[:,::1], f4[:,::1], f4[:,::1], i8, f4[::1], u2[:,::1], f4[::1], f4[::1], f4[::1])",
+)
+def batch_norm_gradient(
+    x: Map, dy: Array, kept: Array, act: int, slopes: Array, dx: Map, dweight: Array, dbias: Array, dslopes: Array
+) -> None:
     """Gradients of `batch_norm` from that of its result, dy [rows, C]."""
     rows, channels = x.shape
     fold = _fold(rows, channels)
     folded = x.reshape(rows // fold, fold * channels)
     dy = dy.reshape(folded.shape)
-    scale, shift = _tiled(kept[_SCALE], fold), _tiled(kept[_SHIFT], fold)
+    scale, shift, tiled_slopes = _tiled(kept[_SCALE], fold), _tiled(kept[_SHIFT], fold), _tiled(slopes, fold)
     sums, products = np.zeros(channels), np.zeros(channels)
     few, few_products = np.zeros(fold * channels, np.float32), np.zeros(fold * channels, np.float32)
     for first in range(0, len(folded), _AT_ONCE):
-        _add_products(folded, dy, scale, shift, act, first, min(len(folded), first + _AT_ONCE), few, few_products)
+        last = min(len(folded), first + _AT_ONCE)
+        _add_products(folded, dy, scale, shift, act, tiled_slopes, first, last, few, few_products)
         _add_folded(few, sums)
         _add_folded(few_products, products)
     tilt, level = np.empty(channels, np.float32), np.empty(channels, np.float32)
@@ -182,7 +285,14 @@ def batch_norm_gradient(x: Array, dy: Array, kept: Array, act: int, dx: Array, d
         slope = -scale[c] * inverse * along / rows
         tilt[c] = slope
         level[c] = -scale[c] * sums[c] / rows - slope * mean
-    _input_gradient(folded, dy, scale, shift, act, _tiled(tilt, fold), _tiled(level, fold), dx.reshape(folded.shape))
+    tilts, levels = _tiled(tilt, fold), _tiled(level, fold)
+    _input_gradient(folded, dy, scale, shift, act, tiled_slopes, tilts, levels, dx.reshape(folded.shape))
+    if act == PRELU:
+        sums[:] = 0
+        for first in range(0, len(folded), _AT_ONCE):
+            _add_negatives(folded, dy, scale, shift, first, min(len(folded), first + _AT_ONCE), few)
+            _add_folded(few, sums)
+        dslopes[:] = sums
 
 
 @_compiled("void(f4[:,:,:,::1], f4[:,:,:,::1], i8, i8, i8, f4[:,:,::1])")
@@ -219,3 +329,67 @@ def deinterleave(both: Array, first: Array, second: Array) -> None:
     for i in range(len(first)):
         first[i] = both[2 * i]
         second[i] = both[2 * i + 1]
+
+
+@_compiled()
+def _blocks(runs: NDArray[np.int64], channels: int) -> NDArray[np.int64]:
+    """Up to _LANES channels of a run each: rows, columns, first channel, last, and where _LANES of all channels hold them."""
+    count = 0
+    for run in range(len(runs)):
+        count += -(-runs[run, 2] // _LANES)
+    blocks = np.empty((count, 5), np.int64)
+    first = block = 0
+    for run in range(len(runs)):
+        last = first + runs[run, 2]
+        for c in range(first, last, _LANES):
+            blocks[block, :2] = runs[run, :2]
+            blocks[block, 2], blocks[block, 3], blocks[block, 4] = c, min(last, c + _LANES), min(c, channels - _LANES)
+            block += 1
+        first = last
+    return blocks
+
+
+@_compiled("void(f4[:,:,:,::1], i8[:,::1], i8, f4[:,:,:,::1])")
+def shift(x: Array, runs: NDArray[np.int64], sign: int, out: Array) -> None:
+    """Runs of channels of x [N, H, W, C], C >= 16, each (rows, columns, channels), shifted by `sign` times these, zero-filled."""
+    (pictures, height, width, channels), (_, to_height, to_width, _) = x.shape, out.shape
+    source, target, zeros = x.reshape(-1), out.reshape(-1), np.zeros(_LANES, np.float32)
+    for n in range(pictures):
+        for rows, columns, first, last, start in _blocks(runs, channels):
+            for i in range(to_height):
+                row = i + sign * rows
+                for j in range(to_width):
+                    column = j + sign * columns
+                    inside = 0 <= row < height and 0 <= column < width
+                    pixel = (n * to_height + i) * to_width + j
+                    origin = (n * height + row) * width + column
+                    if start < first:  # lanes before `first` are another run's, and done
+                        for c in range(first, last):
+                            target[pixel * channels + c] = source[origin * channels + c] if inside else _zero
+                    elif inside:  # lanes from `last` on are another run's, and still to come
+                        _copy_lanes(target, pixel * channels + start, source, origin * channels + start)
+                    else:
+                        _copy_lanes(target, pixel * channels + start, zeros, 0)
+
+
+@_compiled("void(f4[:,:,:,::1], f4[:,:,:,::1], i8[:,::1], f8[:,:,::1])")
+def shift_correlations(x: Array, dy: Array, runs: NDArray[np.int64], sums: NDArray[np.float64]) -> None:
+    """Adds to sums [2, 2, C], for pixels (u, v) further than each run's offset, the sum of dy times x there.
+
+    Maps are [N, H, W, C], C >= 16; sums are in float32 over a picture.
+    """
+    pictures, height, width, channels = x.shape
+    flat, flat_dy, few = x.reshape(-1), dy.reshape(-1), np.empty(_LANES, np.float32)
+    for n in range(pictures):
+        for rows, columns, first, last, start in _blocks(runs, channels):
+            for u in range(2):
+                for v in range(2):
+                    down, right = rows + u, columns + v
+                    few[:] = 0
+                    for i in range(max(0, -down), min(height, height - down)):
+                        for j in range(max(0, -right), min(width, width - right)):
+                            pixel = (n * height + i) * width + j
+                            place = (pixel + down * width + right) * channels + start
+                            _add_lanes(few, 0, flat, place, flat_dy, pixel * channels + start)
+                    for c in range(first, last):
+                        sums[u, v, c] += few[c - start]

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from search_spaces.ops import low_precision
 from search_spaces.ops.activation import Act, activation
 from search_spaces.ops.one_thread import activation_code, batch_norm, batch_norm_applies
 
@@ -13,10 +14,12 @@ class Layers(nn.Sequential):
         layers = list(self)
         while layers:
             layer = layers.pop(0)
-            if isinstance(layer, nn.BatchNorm2d) and batch_norm_applies(layer, x):
-                code = activation_code(layers[0]) if layers else 0
-                x = batch_norm(x, layer, code)
-                del layers[: 1 if code else 0]
+            if low_precision.applies(layer, x):
+                x = low_precision.convolution(layer, x)
+                if not (layers and isinstance(layers[0], nn.BatchNorm2d) and batch_norm_applies(layers[0], x)):
+                    x = x.float()
+            elif isinstance(layer, nn.BatchNorm2d) and batch_norm_applies(layer, x):
+                x = batch_norm(x, layer, layers.pop(0) if layers and activation_code(layers[0]) else None)
             else:
                 x = layer(x)
         return x

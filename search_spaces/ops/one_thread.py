@@ -6,6 +6,7 @@ torch's up to rounding. With more threads, elsewhere than on a CPU, for other ty
 recorded, torch computes.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -18,7 +19,9 @@ from torch.autograd.function import once_differentiable
 
 from search_spaces.ops.activation import Hardswish, ReLU6
 
-_CODES: dict[type[nn.Module], int] = {nn.ReLU: 1, ReLU6: 2, Hardswish: 3}  # as in search_spaces.ops.kernels
+Runs = Sequence[tuple[int, int, int]]  # how far down, how far right, how many channels
+
+_CODES: dict[type[nn.Module], int] = {nn.ReLU: 1, ReLU6: 2, Hardswish: 3, nn.PReLU: 4}  # as in search_spaces.ops.kernels
 _LEAST = 5  # pixels of a map's side from which oneDNN's weight gradient of a plain 3x3 kernel is as fast
 
 
@@ -30,11 +33,14 @@ def _kernels() -> ModuleType:
     return kernels
 
 
-def _applies(x: Tensor) -> bool:
+def _applies(x: Tensor, *types: torch.dtype) -> bool:
+    return torch.is_grad_enabled() and _readable(x, *types)
+
+
+def _readable(x: Tensor, *types: torch.dtype) -> bool:
     return (
-        torch.is_grad_enabled()
-        and x.device.type == "cpu"
-        and x.dtype == torch.float32
+        x.device.type == "cpu"
+        and x.dtype in types
         and torch.get_num_threads() == 1
         and x.is_contiguous(memory_format=torch.channels_last)
     )
@@ -43,7 +49,7 @@ def _applies(x: Tensor) -> bool:
 def batch_norm_applies(norm: nn.BatchNorm2d, x: Tensor) -> bool:
     """Whether `batch_norm` can take the place of `norm` for `x` [N, C, H, W]."""
     moving = norm.affine and norm.track_running_stats and norm.momentum is not None
-    return norm.training and moving and x.numel() > x.shape[1] and _applies(x)
+    return norm.training and moving and x.numel() > x.shape[1] and _applies(x, torch.float32, torch.bfloat16)
 
 
 def activation_code(layer: nn.Module) -> int:
@@ -51,11 +57,13 @@ def activation_code(layer: nn.Module) -> int:
     return _CODES.get(type(layer), 0)
 
 
-def batch_norm(x: Tensor, norm: nn.BatchNorm2d, code: int) -> Tensor:
-    """`norm`, which is in training mode, and the activation of that code (none for 0), on `x` [N, C, H, W]."""
+def batch_norm(x: Tensor, norm: nn.BatchNorm2d, activation: nn.Module | None) -> Tensor:
+    """`norm`, which is in training mode, and an activation that has a code, if any, on `x` [N, C, H, W]."""
     assert norm.num_batches_tracked is not None
     norm.num_batches_tracked.add_(1)
-    return _BatchNorm.apply(x, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.momentum, norm.eps, code)
+    learnt = norm.weight, norm.bias, activation.weight if isinstance(activation, nn.PReLU) else None
+    code = activation_code(activation) if activation else 0
+    return _BatchNorm.apply(x, *learnt, norm.running_mean, norm.running_var, norm.momentum, norm.eps, code)
 
 
 class _BatchNorm(torch.autograd.Function):
@@ -65,15 +73,17 @@ class _BatchNorm(torch.autograd.Function):
         x: Tensor,
         weight: Tensor,
         bias: Tensor,
+        slopes: Tensor | None,
         running_mean: Tensor,
         running_var: Tensor,
         momentum: float,
         epsilon: float,
         code: int,
     ) -> Tensor:
-        y, ctx.rows, ctx.kept, ctx.code = torch.empty_like(x), _rows(x), np.empty((4, x.shape[1]), np.float32), code
+        y, ctx.rows, ctx.kept = torch.empty_like(x, dtype=torch.float32), _rows(x), np.empty((4, x.shape[1]), np.float32)
         learnt = (weight.detach().numpy(), bias.detach().numpy(), running_mean.numpy(), running_var.numpy())
-        _kernels().batch_norm(ctx.rows, *learnt, momentum, epsilon, code, _rows(y), ctx.kept)
+        ctx.act = code, np.zeros_like(ctx.kept[0]) if slopes is None else slopes.detach().numpy().copy()
+        _kernels().batch_norm(ctx.rows, *learnt, momentum, epsilon, *ctx.act, _rows(y), ctx.kept)
         ctx.save_for_backward(x)
         return y
 
@@ -81,15 +91,16 @@ class _BatchNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors  # which sees to it that nobody has overwritten the rows
-        dx, learnt = torch.empty_like(x), np.empty((2, x.shape[1]), np.float32)
+        dx, learnt = torch.empty_like(x), np.empty((3, x.shape[1]), np.float32)
         dy_rows = _rows(dy.contiguous(memory_format=torch.channels_last))
-        _kernels().batch_norm_gradient(ctx.rows, dy_rows, ctx.kept, ctx.code, _rows(dx), *learnt)
-        return dx, *map(torch.from_numpy, learnt), None, None, None, None, None
+        _kernels().batch_norm_gradient(ctx.rows, dy_rows, ctx.kept, *ctx.act, _rows(dx), *learnt)
+        dweight, dbias, dslopes = map(torch.from_numpy, learnt)
+        return dx, dweight, dbias, dslopes if ctx.needs_input_grad[3] else None, None, None, None, None, None
 
 
 def depthwise_applies(x: Tensor, kernel: int, dilation: int) -> bool:
     """Whether `depthwise` is faster than torch for `x` [N, C, H, W]."""
-    return (kernel > 3 or dilation > 1 or min(x.shape[2:]) < _LEAST) and _applies(x)
+    return (kernel > 3 or dilation > 1 or min(x.shape[2:]) < _LEAST) and _applies(x, torch.float32)
 
 
 def depthwise(x: Tensor, weight: Tensor, stride: int, padding: int, dilation: int) -> Tensor:
@@ -129,7 +140,7 @@ def _input_gradient(x: Tensor, weight: Tensor, dy: Tensor, stride: int, padding:
 
 def interleaved_applies(first: Tensor, second: Tensor) -> bool:
     """Whether `interleaved` can take two maps."""
-    return first.shape == second.shape and _applies(second)
+    return first.shape == second.shape and _applies(second, torch.float32)
 
 
 def interleaved(first: Tensor, second: Tensor) -> Tensor:
@@ -155,9 +166,29 @@ class _Interleaved(torch.autograd.Function):
         return first, second
 
 
+def shift_applies(x: Tensor) -> bool:
+    """Whether `shift` and `shift_correlations` can take a map. They record no gradient."""
+    return _readable(x, torch.float32) and x.shape[1] >= _kernels()._LANES
+
+
+def shift(x: Tensor, runs: Runs, sign: int, size: Sequence[int]) -> Tensor:
+    """`x` [N, C, H, W] with each run of channels shifted by `sign` times (rows, columns), to `size` pixels, zero-filled."""
+    out = torch.empty((*x.shape[:2], *size), memory_format=torch.channels_last)
+    _kernels().shift(_pixels(x), np.array(runs, np.int64), sign, _pixels(out))
+    return out
+
+
+def shift_correlations(x: Tensor, dy: Tensor, runs: Runs) -> Tensor:
+    """[2, 2, C] of two maps [N, C, H, W]: the sum of `dy` times what is (u, v) further than the run's (rows, columns) in `x`."""
+    sums = torch.zeros((2, 2, x.shape[1]), dtype=torch.float64)
+    _kernels().shift_correlations(_pixels(x), _pixels(dy), np.array(runs, np.int64), sums.numpy())
+    return sums
+
+
 def _pixels(x: Tensor) -> np.ndarray:
-    """A map in channels_last as [N, H, W, C], on the same memory."""
-    return x.detach().numpy().transpose(0, 2, 3, 1)
+    """A map in channels_last as [N, H, W, C], on the same memory; bfloat16 as its bits."""
+    numbers = x.detach().view(torch.uint16) if x.dtype == torch.bfloat16 else x.detach()
+    return numbers.numpy().transpose(0, 2, 3, 1)
 
 
 def _rows(x: Tensor) -> np.ndarray:

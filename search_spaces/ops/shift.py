@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from search_spaces.ops import one_thread
+
 Order = Literal["contiguous", "modulo"]
 
 
@@ -235,6 +237,8 @@ class _SparseShift(torch.autograd.Function):
 
 def _corners(x: Tensor, grad: Tensor, cells: Sequence[Run]) -> Tensor:
     """[4, C]: for the four pixels around the real-valued offset, sum over N, H, W of grad[h, w] * x[pixel]."""
+    if one_thread.shift_applies(x) and one_thread.shift_applies(grad):
+        return one_thread.shift_correlations(x, grad, cells).flatten(0, 1)
     return torch.cat(
         [
             torch.stack([_correlation(p, g, run.rows + i, run.cols + j) for i in (0, 1) for j in (0, 1)])
@@ -252,6 +256,8 @@ def _correlation(x: Tensor, grad: Tensor, rows: int, cols: int) -> Tensor:
 
 def _move(x: Tensor, runs: Sequence[Run], size: Sequence[int], sign: int = 1) -> Tensor:
     """`shift` by sign * offsets straight into the result: half the copies, for use outside the graph of autograd."""
+    if one_thread.shift_applies(x):
+        return one_thread.shift(x, runs, sign, size)
     h, w = x.shape[-2:]
     out = torch.zeros_like(x) if (h, w) == tuple(size) else _zeros(x, size)
     for run, source, target in _by_run(runs, x, out):
