@@ -30,7 +30,7 @@ from search_spaces.errors import InputError
 from search_spaces.folder import made_whole
 from search_spaces.space import SearchSpace, load_space
 
-FORMAT = 2
+FORMAT = 3
 RUN = "run.yaml"
 
 

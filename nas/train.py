@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from evaluators.data import Dataset, Split
     from evaluators.training.batches import Pictures
 
-FORMAT = 1
+FORMAT = 2
 PLAN, CURVE, RESULT = "train.yaml", "curve.json", "result.json"
 
 

@@ -20,6 +20,7 @@ from evaluators.supernet.shared import initial, members, part, uses
 from evaluators.training.augment import mixup
 from evaluators.training.batches import Pictures
 from evaluators.training.loop import Epoch, accuracy, check_finite, rate
+from evaluators.training.precision import lowered
 from evaluators.training.recipe import Recipe
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
@@ -131,7 +132,8 @@ class Supernet:
         parts: dict[str, Tensor] = {name: nn.Parameter(part(self.weights[key], shape)) for name, (key, shape) in used.items()}
         momentum = {name: part(self._momentum[key], shape) for name, (key, shape) in used.items()}
         images, shown = mixup(images, labels, recipe.mixup, generator)
-        logits = functional_call(frame, parts, images)
+        with lowered(self._device, recipe.mixed_precision and self._device.type == "cpu"):  # on CUDA that is untested
+            logits = functional_call(frame, parts, images)
         losses = [weight * F.cross_entropy(logits, of, label_smoothing=recipe.label_smoothing) for weight, of in shown]
         loss = torch.stack(losses).sum()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -15,6 +15,7 @@ from evaluators.training.augment import Parts, mixup
 from evaluators.training.average import averaged
 from evaluators.training.batches import Pictures
 from evaluators.training.distill import distilled
+from evaluators.training.precision import lowered, scaler
 from evaluators.training.recipe import Recipe
 from search_spaces.genotype import Genotype
 from search_spaces.network import Network, build
@@ -61,8 +62,7 @@ class Training:
         self._optimizer = _optimizer(network, recipe)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, lambda step: rate(step, steps, recipe.warmup))
         self._averaged = averaged(network, recipe.ema) if recipe.ema else None
-        self._dtype = _low_precision(train.labels.device)
-        self._scaler = torch.amp.GradScaler(train.labels.device.type, enabled=self._dtype == torch.float16)
+        self._scaler = scaler(train.labels.device, recipe.mixed_precision)
 
     @property
     def finished(self) -> bool:
@@ -125,7 +125,7 @@ class Training:
         return loss.detach()
 
     def _loss(self, images: Tensor, parts: Parts) -> Tensor:
-        with torch.autocast(images.device.type, self._dtype, enabled=self._dtype is not None):
+        with lowered(images.device, self.recipe.mixed_precision):
             logits = self.network(images)
             taught = self._teacher(images) if self._teacher else None
         logits, smoothing = logits.float(), self.recipe.label_smoothing
@@ -181,13 +181,6 @@ def rate(step: int, steps: int, warmup: float) -> float:
     if step < up:
         return (step + 1) / up
     return 0.5 * (1 + math.cos(math.pi * (step - up) / max(1, steps - up)))
-
-
-def _low_precision(device: torch.device) -> torch.dtype | None:
-    """What layers may be computed in besides float32. Untested on CUDA."""
-    if device.type != "cuda":
-        return None
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from torch.nn.functional import avg_pool2d
 
 from search_spaces.errors import InputError
 from search_spaces.ops.activation import Act
-from search_spaces.ops.norm_act import norm_act
+from search_spaces.ops.norm_act import Layers, norm_act
 from search_spaces.ops.shift import GroupedShift
 from search_spaces.registry import block
 
@@ -40,7 +40,7 @@ class Csc(nn.Module):
         self.adds = stride == 1 and c_in == c_out
         new = c_out - c_in if self.concatenates else c_out
         middle = max(1, int(new * expand))
-        self.layers = nn.Sequential(
+        self.layers = Layers(
             norm_act(c_in, act),
             nn.Conv2d(c_in, middle, 1, bias=False),
             GroupedShift(middle, kernel, dilation),

@@ -1,4 +1,4 @@
-"""Loops of training on one thread: batch norm with its activation, depthwise weight gradients, two maps' channels in turn, shifts.
+"""Loops of training on one thread: batch norm with activation, depthwise weight gradients, channels in turn, shifts.
 
 Compiled by Numba when this module is imported. Maps are rows of channels, as channels_last has them, so that innermost loops
 run over neighbouring numbers and are vectorised; sums are in float32 over a few rows at a time, and in float64 over these.
@@ -46,7 +46,12 @@ def _compiled(*signatures: str) -> Callable[[Callable[..., object]], Any]:
     return compiled
 
 
-@intrinsic
+def _instructions(generator: Callable[..., Any]) -> Any:
+    """What loops call by its name becomes the instructions that `generator` gives for the types of its arguments."""
+    return intrinsic(generator)
+
+
+@_instructions
 def _read(_: Any, number: Any) -> Any:
     """A number of a map, as float32."""
 
@@ -56,7 +61,7 @@ def _read(_: Any, number: Any) -> Any:
     return types.float32(number), _as_given if isinstance(number, types.Float) else widened
 
 
-@intrinsic
+@_instructions
 def _written(_: Any, number: Any, place: Any) -> Any:
     """A float32 as the map `place` keeps it: bfloat16 is the nearest, of two the even one."""
 
@@ -68,7 +73,7 @@ def _written(_: Any, number: Any, place: Any) -> Any:
     return place.dtype(number, place), _as_given if isinstance(place.dtype, types.Float) else rounded
 
 
-@intrinsic
+@_instructions
 def _copy_lanes(_: Any, target: Any, start: Any, source: Any, first: Any) -> Any:
     """target[start : start + _LANES] = source[first : first + _LANES], of flat arrays of float32."""
 
@@ -80,7 +85,7 @@ def _copy_lanes(_: Any, target: Any, start: Any, source: Any, first: Any) -> Any
     return types.void(target, types.int64, source, types.int64), copy
 
 
-@intrinsic
+@_instructions
 def _add_lanes(_: Any, sums: Any, start: Any, x: Any, first: Any, y: Any, other: Any) -> Any:
     """sums[start : start + _LANES] += x[first : ...] * y[other : ...], of flat arrays of float32."""
 
@@ -351,7 +356,10 @@ def _blocks(runs: NDArray[np.int64], channels: int) -> NDArray[np.int64]:
 
 @_compiled("void(f4[:,:,:,::1], i8[:,::1], i8, f4[:,:,:,::1])")
 def shift(x: Array, runs: NDArray[np.int64], sign: int, out: Array) -> None:
-    """Runs of channels of x [N, H, W, C], C >= 16, each (rows, columns, channels), shifted by `sign` times these, zero-filled."""
+    """Runs of channels of x [N, H, W, C], C >= 16, shifted by `sign` times (rows, columns), zero-filled.
+
+    A row of `runs` is (rows, columns, channels).
+    """
     (pictures, height, width, channels), (_, to_height, to_width, _) = x.shape, out.shape
     source, target, zeros = x.reshape(-1), out.reshape(-1), np.zeros(_LANES, np.float32)
     for n in range(pictures):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -27,16 +27,16 @@ def native() -> bool:
 
 
 @contextmanager
-def bfloat16_convolutions(on: bool) -> Iterator[None]:
-    """Within it, layers in training mode use `convolution` where it applies, if `on`."""
-    token = _on.set(on)
+def bfloat16_convolutions() -> Iterator[None]:
+    """Within it, layers in training mode use `convolution` where it applies."""
+    token = _on.set(True)
     try:
         yield
     finally:
         _on.reset(token)
 
 
-def applies(layer: nn.Module, x: Tensor) -> bool:
+def applies(layer: nn.Module, x: Tensor) -> TypeGuard[nn.Conv2d]:
     """Whether `convolution` may take the place of a layer for `x` [N, C, H, W]."""
     return (
         _on.get()

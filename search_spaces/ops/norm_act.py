@@ -1,4 +1,4 @@
-"""Batch norm and activation, which training computes together where that is faster."""
+"""Layers in a row, some of which training computes together or in bfloat16 where that is faster; batch norm and activation."""
 
 from torch import Tensor, nn
 
@@ -8,7 +8,9 @@ from search_spaces.ops.one_thread import activation_code, batch_norm, batch_norm
 
 
 class Layers(nn.Sequential):
-    """Layers in a row. While training on one thread, a batch norm and the activation behind it are one (ops.one_thread)."""
+    """Layers in a row. While training on one thread, a batch norm and the activation behind it are one (ops.one_thread);
+    convolutions may be in bfloat16 (ops.low_precision), whose results such a batch norm takes as they are.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         layers = list(self)
@@ -16,9 +18,9 @@ class Layers(nn.Sequential):
             layer = layers.pop(0)
             if low_precision.applies(layer, x):
                 x = low_precision.convolution(layer, x)
-                if not (layers and isinstance(layers[0], nn.BatchNorm2d) and batch_norm_applies(layers[0], x)):
+                if not (layers and batch_norm_applies(layers[0], x)):
                     x = x.float()
-            elif isinstance(layer, nn.BatchNorm2d) and batch_norm_applies(layer, x):
+            elif batch_norm_applies(layer, x):
                 x = batch_norm(x, layer, layers.pop(0) if layers and activation_code(layers[0]) else None)
             else:
                 x = layer(x)

@@ -9,7 +9,7 @@ recorded, torch computes.
 from collections.abc import Sequence
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -46,8 +46,10 @@ def _readable(x: Tensor, *types: torch.dtype) -> bool:
     )
 
 
-def batch_norm_applies(norm: nn.BatchNorm2d, x: Tensor) -> bool:
+def batch_norm_applies(norm: nn.Module, x: Tensor) -> TypeGuard[nn.BatchNorm2d]:
     """Whether `batch_norm` can take the place of `norm` for `x` [N, C, H, W]."""
+    if not isinstance(norm, nn.BatchNorm2d):
+        return False
     moving = norm.affine and norm.track_running_stats and norm.momentum is not None
     return norm.training and moving and x.numel() > x.shape[1] and _applies(x, torch.float32, torch.bfloat16)
 
@@ -179,7 +181,7 @@ def shift(x: Tensor, runs: Runs, sign: int, size: Sequence[int]) -> Tensor:
 
 
 def shift_correlations(x: Tensor, dy: Tensor, runs: Runs) -> Tensor:
-    """[2, 2, C] of two maps [N, C, H, W]: the sum of `dy` times what is (u, v) further than the run's (rows, columns) in `x`."""
+    """[2, 2, C] of maps [N, C, H, W]: the sum of `dy` times what is (u, v) further in `x` than the run's (rows, columns)."""
     sums = torch.zeros((2, 2, x.shape[1]), dtype=torch.float64)
     _kernels().shift_correlations(_pixels(x), _pixels(dy), np.array(runs, np.int64), sums.numpy())
     return sums

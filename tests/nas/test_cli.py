@@ -179,7 +179,7 @@ def test_a_damaged_or_foreign_device_profile(refused, workshop, tmp_path):
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("run.yaml", "format: 2", "format: 1", "format 1, but this version reads format 2"),
+        ("run.yaml", "format: 3", "format: 2", "format 2, but this version reads format 3"),
         ("run.yaml", "budget_ms", "budgt_ms", "damaged"),
         ("run.yaml", "config:", "config: [", "line"),
         ("run.yaml", "epochs: 2", "epochs: four", "epochs must be int"),

@@ -220,7 +220,7 @@ def test_a_loss_that_is_not_finite_ends_in_one_message(nas_here, asked, workshop
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("format: 1", "format: 99", "format 99, but this version reads format 1"),
+        ("format: 2", "format: 99", "format 99, but this version reads format 2"),
         ("train_size", "train_sise", "damaged"),
         ("epochs: 3", "epochs: four", "epochs must be int"),
     ],

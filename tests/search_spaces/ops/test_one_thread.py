@@ -1,6 +1,7 @@
 """The loops of training on one thread against torch's operations in double precision, alone and in every block."""
 
 import itertools
+import random
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 
@@ -18,6 +19,7 @@ from search_spaces.ops.activation import activation
 from search_spaces.ops.channel_shuffle import channel_shuffle, shuffled
 from search_spaces.ops.conv import DepthwiseConv2d
 from search_spaces.ops.norm_act import norm_act
+from search_spaces.ops.shift import Run, _corners, _move
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +109,24 @@ def test_interleaving_is_a_shuffle_in_two_groups(cut, monkeypatch):
     assert bool(runs) is not cut
 
 
+@pytest.mark.parametrize("runs", [[16], [5, 11], [1] * 17, [16, 17, 31], [40, 3, 64, 2], [3, 33]])
+@pytest.mark.parametrize("size", [(6, 7), (5, 9), (1, 1)])
+def test_shifts_are_those_of_torch(runs, size, monkeypatch):
+    rng = random.Random(0)
+    offsets = [Run(rng.randint(-8, 8), rng.randint(-3, 3), channels) for channels in runs]
+    x, dy = picture(3, sum(runs), 6, 7).detach(), picture(3, sum(runs), 6, 7).detach()
+    moved = [_move(x, offsets, size, sign) for sign in (1, -1)]
+    corners = _corners(x, dy, offsets)
+    monkeypatch.setattr(one_thread, "shift_applies", lambda _: False)
+    assert all(torch.equal(ours, _move(x, offsets, size, sign)) for ours, sign in zip(moved, (1, -1), strict=True))
+    assert torch.allclose(corners, _corners(x.double(), dy.double(), offsets), rtol=1e-5, atol=1e-5)
+
+
+def test_a_shift_of_few_channels_is_torchs():
+    assert one_thread.shift_applies(picture(2, 16, 3, 3))
+    assert not one_thread.shift_applies(picture(2, 15, 3, 3))
+
+
 @pytest.mark.parametrize("text", every_block().values(), ids=list(every_block()))
 def test_every_block_learns_as_with_torch(text):
     block = build_block(Genotype.parse(f"{text}\nhead").blocks[0], WIDTH, 10).to(memory_format=torch.channels_last)
@@ -157,7 +177,12 @@ def test_an_input_that_was_overwritten_is_noticed():
 
 def test_codes_are_those_of_the_loops():
     kernels = one_thread._kernels()
-    for name, code in {"relu": kernels.RELU, "relu6": kernels.RELU6, "hard_swish": kernels.HARD_SWISH}.items():
+    for name, code in {
+        "relu": kernels.RELU,
+        "relu6": kernels.RELU6,
+        "hard_swish": kernels.HARD_SWISH,
+        "prelu": kernels.PRELU,
+    }.items():
         assert one_thread.activation_code(activation(name, 4)) == code
     assert one_thread.activation_code(activation("swish", 4)) == kernels.NONE
 

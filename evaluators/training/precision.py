@@ -1,0 +1,28 @@
+"""Mixed precision: which part of training is computed in less than float32, by device.
+
+On CUDA what torch's autocast chooses, in bfloat16, or float16 where there is none (untested on a GPU). On a CPU whose processor
+has instructions for bfloat16, convolutions (search_spaces.ops.low_precision); autocast is slower there than float32, since it has
+slow gradients of depthwise convolutions and batch norm (benchmarks/training.md).
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from search_spaces.ops import low_precision
+
+
+def lowered(device: torch.device, on: bool) -> AbstractContextManager[object]:
+    """Forward passes in training mode within it are in mixed precision, if `on` and where the device is faster so."""
+    if device.type == "cuda":
+        return torch.autocast("cuda", _on_cuda(), enabled=on)
+    return low_precision.bfloat16_convolutions() if on and low_precision.native() else nullcontext()
+
+
+def scaler(device: torch.device, on: bool) -> torch.amp.GradScaler:
+    """Scales losses up where gradients would vanish in float16; else it changes nothing."""
+    return torch.amp.GradScaler(device.type, enabled=on and device.type == "cuda" and _on_cuda() == torch.float16)
+
+
+def _on_cuda() -> torch.dtype:
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
