@@ -1,8 +1,8 @@
 """Mixed precision: which part of training is computed in less than float32, by device.
 
 On CUDA what torch's autocast chooses, in bfloat16, or float16 where there is none (untested on a GPU). On a CPU whose processor
-has instructions for bfloat16, convolutions (search_spaces.ops.low_precision); autocast is slower there than float32, since it has
-slow gradients of depthwise convolutions and batch norm (benchmarks/training.md).
+has instructions for bfloat16, convolutions (search_spaces.ops.low_precision); autocast, which lowers batch norm and depthwise
+gradients too, is slower there than float32 (benchmarks/training.md).
 """
 
 from contextlib import AbstractContextManager, nullcontext

@@ -63,7 +63,7 @@ def batch_norm(x: Tensor, norm: nn.BatchNorm2d, activation: nn.Module | None) ->
     """`norm`, which is in training mode, and an activation that has a code, if any, on `x` [N, C, H, W]."""
     assert norm.num_batches_tracked is not None
     norm.num_batches_tracked.add_(1)
-    learnt = norm.weight, norm.bias, activation.weight if isinstance(activation, nn.PReLU) else None
+    learnt = norm.weight, norm.bias, activation.weight.expand(x.shape[1]) if isinstance(activation, nn.PReLU) else None
     code = activation_code(activation) if activation else 0
     return _BatchNorm.apply(x, *learnt, norm.running_mean, norm.running_var, norm.momentum, norm.eps, code)
 
