@@ -120,7 +120,8 @@ class Macro:
 class Cells:
     """NAS-Bench-201 on CIFAR-10, from nas_bench_201.npz, with the latency of one device.
 
-    A genotype here is no network but a name: the six edges of the cell, each as a block of ours.
+    A genotype here is no network but a name: the six edges of the cell, each as a block of ours, and the paths through it,
+    each as a branch.
     """
 
     _EDGES: Mapping[str, BlockSpec] = {
@@ -130,6 +131,8 @@ class Cells:
         "nor_conv_3x3": BlockSpec.make("conv", 16, 1, {"kernel": 3}),
         "avg_pool_3x3": BlockSpec.make("avg_pool"),
     }
+
+    _WAYS = ((3,), (0, 4), (1, 5), (0, 2, 5))  # edges from the input to the output: 0>1, 0>2, 1>2, 0>3, 1>3, 2>3
 
     def __init__(self, folder: Path, device: str) -> None:
         table = np.load(folder / "nas_bench_201.npz")
@@ -145,8 +148,15 @@ class Cells:
         self._genotypes: dict[tuple[Value, ...], Genotype] = {}
         self._texts: dict[str, int] = {}
         for edges in product(names, repeat=6):
-            genotype = Genotype.of([*(self._EDGES[e] for e in edges), BlockSpec.make("head")])
+            named = [self._EDGES[e] for e in edges]
+            paths = [BlockSpec.make("add", branches=found)] if (found := self._paths(edges)) else []
+            genotype = Genotype.of([*named, *paths, BlockSpec.make("head")])
             self._genotypes[edges], self._texts[genotype.text] = genotype, self._rows[edges]
+
+    def _paths(self, edges: Sequence[str]) -> list[list[BlockSpec]]:
+        """What pictures pass on each way through the cell that no `none` interrupts."""
+        ways = [[edges[i] for i in way] for way in self._WAYS]
+        return [[self._EDGES[op] for op in way if op != "skip_connect"] for way in ways if "none" not in way]
 
     def decode(self, genes: Callable[[str, Sequence[Value]], Value]) -> Genotype:
         return self._genotypes[tuple(genes(name, values) for name, values in self.genes.items())]

@@ -1,12 +1,12 @@
-"""Description: candidates as rows of numbers, for a surrogate model: figures that cost nothing, make-up, genes."""
+"""Description: candidates as rows of numbers, for a surrogate model: figures that cost nothing, make-up, branches, genes."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search_spaces.genotype import BlockSpec, Genotype
+from search_spaces.genotype import Blocks, BlockSpec, Genotype
 from search_spaces.registry import Value
 
 Row = NDArray[np.float64]
@@ -38,8 +38,9 @@ class GeneCoder:
 
 
 class MakeUp:
-    """What a network's blocks are on average: the share of each kind, the mean of each knob that is a number, the share of
-    each value of the others. It can be told of any network, within a space or not; columns are added as they are met.
+    """What a network's blocks, those in branches too, are on average: the share of each kind, the mean of each knob that is
+    a number, the share of each value of the others. It can be told of any network, within a space or not; columns are added
+    as they are met.
     """
 
     def __init__(self) -> None:
@@ -47,9 +48,10 @@ class MakeUp:
         self._blocks: dict[BlockSpec, list[tuple[int, float]]] = {}
 
     def row(self, genotype: Genotype) -> Row:
-        entries = [entry for spec in genotype.blocks for entry in self._entries(spec)]
-        columns, numbers = zip(*entries, strict=True)
-        return np.bincount(columns, numbers, len(self._columns)) / len(genotype.blocks)
+        branches = list(_branches(genotype.blocks))
+        blocks = [*genotype.blocks, *(spec for branch in branches for spec in branch)]
+        columns, numbers = zip(*(entry for spec in blocks for entry in self._entries(spec)), strict=True)
+        return np.bincount(columns, numbers, len(self._columns)) / len(blocks)
 
     def _entries(self, spec: BlockSpec) -> list[tuple[int, float]]:
         if spec not in self._blocks:
@@ -59,6 +61,29 @@ class MakeUp:
                 named.append(((knob, None if number else value), float(value) if number else 1.0))
             self._blocks[spec] = [(self._columns.setdefault(key, len(self._columns)), x) for key, x in named]
         return self._blocks[spec]
+
+
+class Branches:
+    """How often a network has each branch, which is told by the blocks in it: nothing for blocks in a row.
+
+    Of a cell whose nodes add up what comes in, branches are the paths through it; told by these, rather than edge by edge,
+    cells that compute alike are near each other (White et al., arXiv:2007.04965).
+    """
+
+    def __init__(self) -> None:
+        self._columns: dict[tuple[str, ...], int] = {}
+
+    def row(self, genotype: Genotype) -> Row:
+        branches = (tuple(spec.line for spec in branch) for branch in _branches(genotype.blocks))
+        found = [self._columns.setdefault(branch, len(self._columns)) for branch in branches]
+        return np.bincount(found, minlength=len(self._columns)).astype(np.float64)
+
+
+def _branches(blocks: Iterable[BlockSpec]) -> Iterator[Blocks]:
+    """Every branch, of blocks in branches too."""
+    for branch in (branch for spec in blocks for branch in spec.branches):
+        yield branch
+        yield from _branches(branch)
 
 
 def stacked(rows: Sequence[Row]) -> Row:

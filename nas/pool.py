@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from nas.description import GeneCoder, MakeUp, Row, figures_row
+from nas.description import Branches, GeneCoder, MakeUp, Row, figures_row
 from nas.estimate import Estimate
 from nas.seeds import seed_from
 from search_spaces.genotype import Genotype
@@ -52,6 +52,7 @@ class Candidate:
     estimate: Estimate
     figures: Row
     make_up: Row
+    branches: Row
     gene_row: Row
 
     @property
@@ -71,7 +72,7 @@ class Pool:
     ) -> None:
         self.space, self._estimate, self._seed = space, estimate, seed
         self._passes, self._refused = fits, set[str]()
-        self._coder, self._make_up = GeneCoder(space.genes), MakeUp()
+        self._coder, self._make_up, self._branches = GeneCoder(space.genes), MakeUp(), Branches()
         self._streams: dict[tuple[Any, ...], _Stream] = {}
         self._trials: dict[str, Candidate] = {}
         self._bank: dict[tuple[str, int], dict[str, Value]] = {}
@@ -86,7 +87,8 @@ class Pool:
 
     def _described(self, genes: Mapping[str, Value], genotype: Genotype, estimate: Estimate) -> Candidate:
         figures = figures_row(estimate.macs, estimate.params, len(genotype.blocks), estimate.predicted_ms)
-        return Candidate(genes, genotype, estimate, figures, self._make_up.row(genotype), self._coder.row(genes))
+        rows = self._make_up.row(genotype), self._branches.row(genotype), self._coder.row(genes)
+        return Candidate(genes, genotype, estimate, figures, *rows)
 
     def feasible(self, genotype: Genotype) -> bool:
         """Whether a genotype would be in the pool."""

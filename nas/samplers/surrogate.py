@@ -66,11 +66,13 @@ class Surrogate(GeneSampler):
     def _gains(self, pool: Sequence[Candidate], seen: Sequence[Proposal], evidence: _Evidence, cost: str | None) -> Array:
         running = [s for s in seen if s.outcome == "running"]
         items = [*pool, *(self._pool.trial(s.genes, s.genotype, s.estimate) for s in [*evidence.trials, *running])]
-        views = (
+        views = [
             at_usual_distance(standardised(np.stack([item.figures for item in items]))),
             at_usual_distance(standardised(stacked([item.make_up for item in items]))),
             at_usual_distance(np.stack([item.gene_row for item in items])),
-        )
+        ]
+        if any(item.branches.any() for item in items):
+            views.append(at_usual_distance(stacked([item.branches for item in items])))
         parts = zip(*(np.split(view, [len(pool), len(pool) + len(evidence.trials)]) for view in views), strict=True)
         candidates, trained, in_flight = parts
         process = GaussianProcess(trained, evidence.accuracies)
