@@ -19,7 +19,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -35,6 +35,7 @@ from evaluators.data import Split, load
 from evaluators.heap import keep_heap
 from evaluators.training import loop
 from evaluators.training.batches import Pictures
+from evaluators.training.precision import lowered
 from evaluators.training.recipe import Recipe, load_recipe
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space
@@ -43,6 +44,7 @@ from search_spaces.task import Task
 _CPU = torch.device("cpu")
 MeanStd = tuple[tuple[float, ...], tuple[float, ...]]
 Timed = tuple[float, float]
+Precision = Callable[[], AbstractContextManager[object]]
 
 
 def main() -> None:
@@ -199,7 +201,7 @@ def _our_ways(name: str, flags: argparse.Namespace) -> Ways:
     return {
         "loop": training.epoch,
         "pictures": lambda: sum(1 for _ in pictures()),
-        "steps": lambda: _steps(training.network, task, flags.pictures, recipe, torch.channels_last),
+        "steps": lambda: _steps(training.network, task, flags.pictures, recipe, torch.channels_last, _mixed),
     }
 
 
@@ -233,56 +235,75 @@ def _genotype(name: str) -> Genotype:
 
 
 def _precision(name: str, genotype: Genotype, task: Task, dataset: Any, flags: argparse.Namespace) -> None:
-    """The network alone, channels_last, in float32, in bfloat16 by autocast, and compiled; the compiling apart."""
+    """The network alone, channels_last: in float32, as we train it, in bfloat16 by autocast, compiled; the compiling apart."""
     recipe = load_recipe("final")
     keep_heap()
-    networks = {way: loop.seeded_network(genotype, task, 0, _CPU)[0] for way in ("float32", "bfloat16", "compiled")}
+    networks = {way: loop.seeded_network(genotype, task, 0, _CPU)[0] for way in ("float32", "mixed", "autocast", "compiled")}
     compiled = torch.compile(networks["compiled"])
 
-    def steps(network: Any, low: bool = False) -> Callable[[], Timed]:
-        return lambda: _timed(lambda: _steps(network, task, flags.pictures, recipe, torch.channels_last, low))
+    def steps(network: Any, precision: Precision = nullcontext) -> Callable[[], Timed]:
+        return lambda: _timed(lambda: _steps(network, task, flags.pictures, recipe, torch.channels_last, precision))
 
     started = time.perf_counter()
     _steps(compiled, task, recipe.batch_size, recipe, torch.channels_last)
     print(f"\n{name}: {flags.rounds} rounds of {flags.pictures} pictures; compiling {time.perf_counter() - started:.0f} s")
     ways = {
         "float32": steps(networks["float32"]),
-        "bfloat16": steps(networks["bfloat16"], low=True),
+        "mixed, ours": steps(networks["mixed"], _mixed),
+        "bfloat16 by autocast": steps(networks["autocast"], lambda: torch.autocast("cpu", torch.bfloat16)),
         "compiled": steps(compiled),
     }
     _compare(_rounds(ways, flags.rounds), flags.pictures, "float32", "float32")
 
 
 def _accuracy(name: str, genotype: Genotype, task: Task, dataset: Any, flags: argparse.Namespace) -> None:
-    """Both loops on the same pictures with the same seeds; accuracy on the test part."""
+    """Our loop, the same in float32, and the plain one, on the same pictures with the same seeds; accuracy on the test part."""
     recipe = replace(load_recipe("final", epochs=flags.epochs), least_pictures=0)
     mean_std, train = dataset.mean_std(), _part(dataset.train, flags.pictures)
     test = Pictures(dataset.test.images, dataset.test.labels, *mean_std, _CPU)
-    pairs = []
+    validation, rows = _part(dataset.validation, 2), []
     for seed in range(flags.seeds):
-        ours = _ours(genotype, task, train, _part(dataset.validation, 2), recipe, mean_std, seed)
-        plain = _PlainTraining(genotype, task, train, recipe, mean_std, seed)
-        for training in (ours, plain):
-            for _ in range(flags.epochs):
-                training.epoch()
-        pairs.append([loop.accuracy(training.network, test) for training in (ours, plain)])
-    table = 100 * np.array(pairs)
+        ways: list[Callable[[], loop.Training | _PlainTraining]] = [
+            lambda seed=seed: _ours(genotype, task, train, validation, recipe, mean_std, seed),
+            lambda seed=seed: _ours(genotype, task, train, validation, replace(recipe, mixed_precision=False), mean_std, seed),
+            lambda seed=seed: _PlainTraining(genotype, task, train, recipe, mean_std, seed),
+        ]
+        rows.append([_trained(way(), flags.epochs, test) for way in ways])
+    table = 100 * np.array(rows)
     print(f"\n{name}: {flags.epochs} epochs of {len(train):,} pictures, {flags.seeds} seeds, test accuracy %")
-    for column, way in enumerate(("ours", "plain")):
+    for column, way in enumerate(("ours", "ours, float32", "plain")):
         values = table[:, column]
-        print(f"{way:<8}{values.mean():7.2f}  deviation {values.std(ddof=1):.2f}   {' '.join(f'{v:.2f}' for v in values)}")
-    difference = table[:, 0] - table[:, 1]
-    error = difference.std(ddof=1) / len(difference) ** 0.5
-    print(f"ours - plain {difference.mean():+.2f}, standard error of the paired differences {error:.2f}")
+        print(f"{way:<16}{values.mean():7.2f}  deviation {values.std(ddof=1):.2f}   {' '.join(f'{v:.2f}' for v in values)}")
+    for column, way in ((1, "ours in float32"), (2, "plain")):
+        difference = table[:, 0] - table[:, column]
+        error = difference.std(ddof=1) / len(difference) ** 0.5
+        print(f"ours - {way}: {difference.mean():+.2f}, standard error of the paired differences {error:.2f}", flush=True)
 
 
-def _steps(network: Any, task: Task, pictures: int, recipe: Recipe, layout: torch.memory_format, low: bool = False) -> None:
+def _trained(training: "loop.Training | _PlainTraining", epochs: int, test: Pictures) -> float:
+    for _ in range(epochs):
+        training.epoch()
+    return loop.accuracy(training.network, test)
+
+
+def _mixed() -> AbstractContextManager[object]:
+    return lowered(_CPU, True)
+
+
+def _steps(
+    network: Any,
+    task: Task,
+    pictures: int,
+    recipe: Recipe,
+    layout: torch.memory_format,
+    precision: Precision = nullcontext,
+) -> None:
     """Forward and backward on noise, without an optimizer."""
     network.train()
     images = torch.randn(recipe.batch_size, *task.input).contiguous(memory_format=layout)
     labels = torch.randint(0, task.classes, (recipe.batch_size,))
     for _ in range(pictures // recipe.batch_size):
-        with torch.autocast("cpu", torch.bfloat16) if low else nullcontext():
+        with precision():
             loss = F.cross_entropy(network(images).float(), labels)
         network.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -42,6 +42,7 @@ def _readable(x: Tensor, *types: torch.dtype) -> bool:
         x.device.type == "cpu"
         and x.dtype in types
         and torch.get_num_threads() == 1
+        and not torch.is_autocast_enabled("cpu")
         and x.is_contiguous(memory_format=torch.channels_last)
     )
 

@@ -1,0 +1,50 @@
+"""Descriptions of networks for the surrogate: what branches hold counts, and branches are told apart by it."""
+
+import numpy as np
+import pytest
+
+from nas.description import Branches, MakeUp, stacked
+from search_spaces.genotype import Genotype
+from search_spaces.space import load_space, space_names
+
+CHAIN = Genotype.parse("conv 16/2\nconv 32/1 kernel=1 x2\nhead")
+BRANCHED = Genotype.parse("""
+conv 16/2
+add x2
+  | conv 16/1
+    conv 16/1 kernel=1
+  |
+add
+  | conv 16/1
+    conv 16/1 kernel=1
+  | concat
+      | conv 8/1
+      | conv 8/1
+head
+""")
+
+
+def test_blocks_in_branches_are_part_of_the_make_up():
+    make_up = MakeUp()
+    row = make_up.row(BRANCHED)
+    blocks = 1 + 3 + 6 + 1 + 2 + 1  # stem, additions, two convolutions in each, concatenation, two more, head
+    assert row[make_up._columns["conv", None]] == pytest.approx(9 / blocks)
+    assert row[make_up._columns["add", None]] == pytest.approx(3 / blocks)
+    assert row[make_up._columns["concat", None]] == pytest.approx(1 / blocks)
+
+
+def test_branches_are_counted_by_what_is_in_them():
+    branches = Branches()
+    row = branches.row(BRANCHED)
+    found = {" > ".join(branch): row[column] for branch, column in branches._columns.items()}
+    assert found == {"conv 16/1 > conv 16/1 kernel=1": 3, "": 2, "concat": 1, "conv 8/1": 2}
+    assert not branches.row(CHAIN).any()
+    assert np.array_equal(stacked([Branches().row(CHAIN), row]), [np.zeros(4), row])
+
+
+@pytest.mark.parametrize("name", space_names())
+def test_blocks_in_a_row_have_no_branches_and_branched_anchors_do(name):
+    space, branches = load_space(name), Branches()
+    for anchor in space.reference_networks():
+        branched = any(spec.branches for spec in anchor.genotype.blocks)
+        assert branches.row(anchor.genotype).any() == branched
