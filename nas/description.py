@@ -94,9 +94,14 @@ def stacked(rows: Sequence[Row]) -> Row:
     return matrix
 
 
-def figures_row(macs: int, params: int, blocks: int, predicted_ms: float) -> Row:
+def depth(blocks: Iterable[BlockSpec]) -> int:
+    """Blocks on the longest way through blocks in a row."""
+    return sum(max(map(depth, spec.branches), default=1) for spec in blocks)
+
+
+def figures_row(macs: int, params: int, depth: int, predicted_ms: float) -> Row:
     """Logs of what is known before training; a latency that is not known counts as 1 ms."""
-    sizes = (macs, params, blocks, predicted_ms if math.isfinite(predicted_ms) else 1.0)
+    sizes = (macs, params, depth, predicted_ms if math.isfinite(predicted_ms) else 1.0)
     return np.log(np.maximum(sizes, 1e-9))
 
 

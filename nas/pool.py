@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from nas.description import Branches, GeneCoder, MakeUp, Row, figures_row
+from nas.description import Branches, GeneCoder, MakeUp, Row, depth, figures_row
 from nas.estimate import Estimate
 from nas.seeds import seed_from
 from search_spaces.genotype import Genotype
@@ -86,7 +86,7 @@ class Pool:
         return known
 
     def _described(self, genes: Mapping[str, Value], genotype: Genotype, estimate: Estimate) -> Candidate:
-        figures = figures_row(estimate.macs, estimate.params, len(genotype.blocks), estimate.predicted_ms)
+        figures = figures_row(estimate.macs, estimate.params, depth(genotype.blocks), estimate.predicted_ms)
         rows = self._make_up.row(genotype), self._branches.row(genotype), self._coder.row(genes)
         return Candidate(genes, genotype, estimate, figures, *rows)
 
