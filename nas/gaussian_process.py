@@ -19,6 +19,7 @@ _AT_ONCE = 256  # items predicted at once: their matrices then stay in a process
 _FAR = 1e3  # distance to an item of which this view is unknown: no covariance
 # for targets of variance 1 and mean distances of 1: log of the variances together, of a length, of the noise's variance
 _VARIANCE, _LENGTH, _NOISE = np.log([1.0, 1.0, 0.01])
+_IMAGINABLE = 8  # standard deviations of the prior
 _PRIOR_STD = {"variance": 1.0, "length": 0.7, "noise": 1.0}
 
 Views = tuple[Array, ...]  # of n items: one matrix [n, columns] for each view; a row that is NaN is unknown
@@ -85,8 +86,14 @@ def _prior(views: int) -> tuple[Array, Array]:
 
 
 def _loss(logs: Array, distances: Sequence[Array], targets: Array) -> tuple[float, Array]:
-    """Negative log of marginal likelihood times prior, and its gradient."""
+    """Negative log of marginal likelihood times prior, and its gradient.
+
+    Where a line search leaves what is imaginable, only the prior still changes, which leads it back.
+    """
     n = len(targets)
+    mean, spread = _prior(len(distances))
+    away = (logs - mean) / spread
+    logs = mean + spread * np.clip(away, -_IMAGINABLE, _IMAGINABLE)
     parts = [_matern_and_slope(d / np.exp(logs[2 * i + 1])) for i, d in enumerate(distances)]
     covariance = sum(np.exp(logs[2 * i]) * value for i, (value, _) in enumerate(parts))
     factor = cho_factor(covariance + _noise(logs) * np.eye(n), lower=True, check_finite=False)
@@ -94,9 +101,7 @@ def _loss(logs: Array, distances: Sequence[Array], targets: Array) -> tuple[floa
     weights = inverse @ targets
     outer = inverse - np.outer(weights, weights)
     slopes = [np.exp(logs[2 * i]) * part for i, pair in enumerate(parts) for part in pair] + [_noise(logs) * np.eye(n)]
-    gradient = np.array([0.5 * np.vdot(outer, slope) for slope in slopes])
-    mean, spread = _prior(len(distances))
-    away = (logs - mean) / spread
+    gradient = np.array([0.5 * np.vdot(outer, slope) for slope in slopes]) * (np.abs(away) <= _IMAGINABLE)
     loss = 0.5 * targets @ weights + np.sum(np.log(np.diag(factor[0]))) + 0.5 * away @ away
     return float(loss), gradient + away / spread
 

@@ -45,6 +45,18 @@ def test_the_gradient_is_that_of_the_loss():
         assert error < 1e-3 * np.linalg.norm(module._loss(logs, distances, scaled)[1])
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("away", [-1000.0, -20.0, 20.0, 1000.0])
+def test_a_line_search_that_goes_far_is_led_back(away):
+    items = _items(15)
+    mean, spread = module._prior(2)
+    for i in range(len(mean)):
+        logs = mean + away * spread * (np.arange(len(mean)) == i)
+        loss, gradient = module._loss(logs, module._distances(items, items, same=True), _targets(items) - 5.0)
+        assert np.isfinite(loss) and np.isfinite(gradient).all()
+        assert np.sign(gradient[i]) == np.sign(away)
+
+
 def test_fitting_raises_the_likelihood_and_learns_a_smooth_function():
     items, new = _items(60), _items(200, 1)
     process = GaussianProcess(items, _targets(items))
