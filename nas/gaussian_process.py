@@ -18,7 +18,7 @@ _MOST_FITTED = 100  # observations that hyperparameters are fitted to; all of th
 _AT_ONCE = 256  # items predicted at once: their matrices then stay in a processor's cache
 _FAR = 1e3  # distance to an item of which this view is unknown: no covariance
 # for targets of variance 1 and mean distances of 1: log of the variances together, of a length, of the noise's variance
-_VARIANCE, _LENGTH, _NOISE = np.log([1.0, 1.0, 0.01])
+_VARIANCE, _LENGTH, _NOISE = np.log([1.0, 1.0, 0.1])
 _IMAGINABLE = 8  # standard deviations of the prior
 _PRIOR_STD = {"variance": 1.0, "length": 0.7, "noise": 1.0}
 
