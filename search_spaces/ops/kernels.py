@@ -33,7 +33,7 @@ def _compiled(*signatures: str) -> Callable[[Callable[..., object]], Any]:
     """Compiles a loop for the types of the `signatures`, or for those that other loops call it with.
 
     What is compiled is kept beside this file or in the user's cache, so that the next process need not; where neither can be
-    written, each process compiles (about two seconds).
+    written, each process compiles (about eight seconds).
     """
     options: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
 
@@ -297,7 +297,8 @@ def batch_norm_gradient(
         for first in range(0, len(folded), _AT_ONCE):
             _add_negatives(folded, dy, scale, shift, first, min(len(folded), first + _AT_ONCE), few)
             _add_folded(few, sums)
-        dslopes[:] = sums
+        for c in range(channels):
+            dslopes[c] = sums[c]
 
 
 @_compiled("void(f4[:,:,:,::1], f4[:,:,:,::1], i8, i8, i8, f4[:,:,::1])")
@@ -347,7 +348,7 @@ def _blocks(runs: NDArray[np.int64], channels: int) -> NDArray[np.int64]:
     for run in range(len(runs)):
         last = first + runs[run, 2]
         for c in range(first, last, _LANES):
-            blocks[block, :2] = runs[run, :2]
+            blocks[block, 0], blocks[block, 1] = runs[run, 0], runs[run, 1]
             blocks[block, 2], blocks[block, 3], blocks[block, 4] = c, min(last, c + _LANES), min(c, channels - _LANES)
             block += 1
         first = last
