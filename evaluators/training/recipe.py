@@ -21,7 +21,7 @@ class Recipe:
     `crop_padding` is the share of the side that a random crop may move by, `cutout` the side of a square that is left out as
     a share of theirs, `mixup` its alpha, `randaugment_ops` how many operations at `randaugment_magnitude` (0 to 30) each
     picture gets. `ema` is the decay per step of averaged weights, which are those that are evaluated and kept. 0 is off.
-    `mixed_precision` is evaluators.training.precision.
+    `mixed_precision` computes parts in less than float32 where that is faster (evaluators.training.precision).
     """
 
     epochs: int

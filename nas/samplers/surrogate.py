@@ -1,6 +1,6 @@
 """The surrogate: expected improvement by a Gaussian process over genes and cheap figures, maximised over a feasible pool.
 
-Figures of a candidate that cost nothing (MACs, parameters, blocks, predicted latency) stand beside its genes, so that a few
+Figures of a candidate that cost nothing (MACs, parameters, depth, predicted latency) stand beside its genes, so that a few
 trainings, the anchors' among them, say much about the rest. With a second objective, which is known before training, what
 is maximised is the expected gain in the area under the Pareto front (Emmerich et al., 2006), over the log of the cost.
 """

@@ -21,7 +21,7 @@ Map = NDArray[np.float32] | NDArray[np.uint16]  # of float32, or of bfloat16 as 
 NONE, RELU, RELU6, HARD_SWISH, PRELU = range(5)  # activations behind a batch norm
 
 _BITS, _SIXTEEN = ir.IntType(32), ir.IntType(32)(16)
-_LANES = 16  # neighbouring numbers that shifts take at once, with no loop: their runs of channels are short
+LANES = 16  # neighbouring numbers that shifts take at once, with no loop: their runs of channels are short
 _AT_ONCE = 64  # rows summed in float32
 _LONG = 512  # numbers that innermost loops run over, at least
 _SCALE, _SHIFT, _MEAN, _INVERSE = range(4)  # rows of `kept`
@@ -75,7 +75,7 @@ def _written(_: Any, number: Any, place: Any) -> Any:
 
 @_instructions
 def _copy_lanes(_: Any, target: Any, start: Any, source: Any, first: Any) -> Any:
-    """target[start : start + _LANES] = source[first : first + _LANES], of flat arrays of float32."""
+    """target[start : start + LANES] = source[first : first + LANES], of flat arrays of float32."""
 
     def copy(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         to, of = (_lanes(context, builder, signature.args[i], given[i], given[i + 1]) for i in (0, 2))
@@ -87,7 +87,7 @@ def _copy_lanes(_: Any, target: Any, start: Any, source: Any, first: Any) -> Any
 
 @_instructions
 def _add_lanes(_: Any, sums: Any, start: Any, x: Any, first: Any, y: Any, other: Any) -> Any:
-    """sums[start : start + _LANES] += x[first : ...] * y[other : ...], of flat arrays of float32."""
+    """sums[start : start + LANES] += x[first : ...] * y[other : ...], of flat arrays of float32."""
 
     def add(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         places = [_lanes(context, builder, signature.args[i], given[i], given[i + 1]) for i in (0, 2, 4)]
@@ -100,9 +100,9 @@ def _add_lanes(_: Any, sums: Any, start: Any, x: Any, first: Any, y: Any, other:
 
 
 def _lanes(context: Any, builder: Any, kind: Any, array: Any, start: Any) -> Any:
-    """Where _LANES numbers of an array begin, as a pointer to a vector."""
+    """Where LANES numbers of an array begin, as a pointer to a vector."""
     place = builder.gep(make_array(kind)(context, builder, array).data, [start])
-    return builder.bitcast(place, ir.VectorType(ir.FloatType(), _LANES).as_pointer())
+    return builder.bitcast(place, ir.VectorType(ir.FloatType(), LANES).as_pointer())
 
 
 def _as_given(_: Any, __: Any, ___: Any, given: Any) -> Any:
@@ -339,17 +339,17 @@ def deinterleave(both: Array, first: Array, second: Array) -> None:
 
 @_compiled()
 def _blocks(runs: NDArray[np.int64], channels: int) -> NDArray[np.int64]:
-    """Up to _LANES channels of a run each: rows, columns, first channel, last, and where _LANES of all channels hold them."""
+    """Up to LANES channels of a run each: rows, columns, first channel, last, and where LANES of all channels hold them."""
     count = 0
     for run in range(len(runs)):
-        count += -(-runs[run, 2] // _LANES)
+        count += -(-runs[run, 2] // LANES)
     blocks = np.empty((count, 5), np.int64)
     first = block = 0
     for run in range(len(runs)):
         last = first + runs[run, 2]
-        for c in range(first, last, _LANES):
+        for c in range(first, last, LANES):
             blocks[block, 0], blocks[block, 1] = runs[run, 0], runs[run, 1]
-            blocks[block, 2], blocks[block, 3], blocks[block, 4] = c, min(last, c + _LANES), min(c, channels - _LANES)
+            blocks[block, 2], blocks[block, 3], blocks[block, 4] = c, min(last, c + LANES), min(c, channels - LANES)
             block += 1
         first = last
     return blocks
@@ -362,7 +362,7 @@ def shift(x: Array, runs: NDArray[np.int64], sign: int, out: Array) -> None:
     A row of `runs` is (rows, columns, channels).
     """
     (pictures, height, width, channels), (_, to_height, to_width, _) = x.shape, out.shape
-    source, target, zeros = x.reshape(-1), out.reshape(-1), np.zeros(_LANES, np.float32)
+    source, target, zeros = x.reshape(-1), out.reshape(-1), np.zeros(LANES, np.float32)
     for n in range(pictures):
         for rows, columns, first, last, start in _blocks(runs, channels):
             for i in range(to_height):
@@ -388,7 +388,7 @@ def shift_correlations(x: Array, dy: Array, runs: NDArray[np.int64], sums: NDArr
     Maps are [N, H, W, C], C >= 16; sums are in float32 over a picture.
     """
     pictures, height, width, channels = x.shape
-    flat, flat_dy, few = x.reshape(-1), dy.reshape(-1), np.empty(_LANES, np.float32)
+    flat, flat_dy, few = x.reshape(-1), dy.reshape(-1), np.empty(LANES, np.float32)
     for n in range(pictures):
         for rows, columns, first, last, start in _blocks(runs, channels):
             for u in range(2):

@@ -171,7 +171,7 @@ class _Interleaved(torch.autograd.Function):
 
 def shift_applies(x: Tensor) -> bool:
     """Whether `shift` and `shift_correlations` can take a map. They record no gradient."""
-    return _readable(x, torch.float32) and x.shape[1] >= _kernels()._LANES
+    return _readable(x, torch.float32) and x.shape[1] >= _kernels().LANES
 
 
 def shift(x: Tensor, runs: Runs, sign: int, size: Sequence[int]) -> Tensor:

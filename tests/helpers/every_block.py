@@ -1,4 +1,4 @@
-"""Text of every kind of block at each of its strides, as it may stand in a network of small maps."""
+"""Text of every kind of block at each of its strides, as it may stand in a network of small maps, and pictures for it."""
 
 import torch
 
@@ -19,6 +19,11 @@ def every_block() -> dict[str, str]:
     """Genotype text of a block by the name of its kind and stride; heads, which end a network, left out."""
     bodies = [kind for kind in block_kinds().values() if "classes" not in kind.takes]
     return {f"{kind.name}/{stride}": _text(kind, stride) for kind in bodies for stride in _strides(kind)}
+
+
+def picture(*shape: int) -> torch.Tensor:
+    """Noise of a shape [N, C, H, W] in channels_last, that a gradient is wanted of."""
+    return torch.randn(shape).contiguous(memory_format=torch.channels_last).requires_grad_()
 
 
 def _strides(kind: BlockKind) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nas.description import Branches, MakeUp, stacked
+from nas.description import Branches, MakeUp, depth, stacked
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space, space_names
 
@@ -31,6 +31,12 @@ def test_blocks_in_branches_are_part_of_the_make_up():
     assert row[make_up._columns["conv", None]] == pytest.approx(9 / blocks)
     assert row[make_up._columns["add", None]] == pytest.approx(3 / blocks)
     assert row[make_up._columns["concat", None]] == pytest.approx(1 / blocks)
+
+
+def test_depth_is_that_of_the_longest_way():
+    assert depth(CHAIN.blocks) == 4
+    assert depth(BRANCHED.blocks) == 1 + 2 * 2 + 2 + 1
+    assert depth(BRANCHED.blocks[1].branches[1]) == 0
 
 
 def test_branches_are_counted_by_what_is_in_them():

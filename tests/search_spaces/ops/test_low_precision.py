@@ -1,13 +1,12 @@
 """Convolutions in bfloat16 against torch: on rounded numbers in double precision, and every block against torch's autocast."""
 
 import itertools
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import pytest
 import torch
 import torch.nn.functional as F
-from every_block import WIDTH, every_block
+from every_block import WIDTH, every_block, picture
 from torch import Tensor, nn
 
 from search_spaces.genotype import Genotype
@@ -17,20 +16,8 @@ from search_spaces.ops.conv import conv_bn_act
 from search_spaces.ops.low_precision import applies, bfloat16_convolutions, convolution
 from search_spaces.ops.norm_act import Layers
 
+pytestmark = pytest.mark.usefixtures("one_thread_of_torch")
 ULP = 2**-8  # of bfloat16, at most, relative
-
-
-@pytest.fixture(autouse=True)
-def one_thread_of_torch() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)
-
-
-def picture(*shape: int) -> Tensor:
-    return torch.randn(shape).contiguous(memory_format=torch.channels_last).requires_grad_()
 
 
 @pytest.mark.parametrize(("kernel", "stride", "width"), itertools.product((1, 3, 5), (1, 2), (16, 40)))

@@ -2,13 +2,13 @@
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 
 import numba
 import pytest
 import torch
-from every_block import WIDTH, every_block
+from every_block import WIDTH, every_block, picture
 from numba.core.caching import CompileResultCacheImpl
 from torch import Tensor, nn
 
@@ -21,18 +21,7 @@ from search_spaces.ops.conv import DepthwiseConv2d
 from search_spaces.ops.norm_act import norm_act
 from search_spaces.ops.shift import Run, _corners, _move
 
-
-@pytest.fixture(autouse=True)
-def one_thread_of_torch() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    yield
-    torch.set_num_threads(before)
-
-
-def picture(*shape: int) -> Tensor:
-    return torch.randn(shape).contiguous(memory_format=torch.channels_last).requires_grad_()
+pytestmark = pytest.mark.usefixtures("one_thread_of_torch")
 
 
 def results(module: nn.Module, inputs: Sequence[Tensor], dy: Tensor) -> list[Tensor]:
@@ -115,6 +104,7 @@ def test_shifts_are_those_of_torch(runs, size, monkeypatch):
     rng = random.Random(0)
     offsets = [Run(rng.randint(-8, 8), rng.randint(-3, 3), channels) for channels in runs]
     x, dy = picture(3, sum(runs), 6, 7).detach(), picture(3, sum(runs), 6, 7).detach()
+    assert one_thread.shift_applies(x) and one_thread.shift_applies(dy)
     moved = [_move(x, offsets, size, sign) for sign in (1, -1)]
     corners = _corners(x, dy, offsets)
     monkeypatch.setattr(one_thread, "shift_applies", lambda _: False)
