@@ -80,13 +80,13 @@ def _train(study: Study, proposal: Proposal | None) -> None:
 def _counted() -> list[int]:
     """The number of candidates in each of the surrogate's choices, as they are made."""
     counts: list[int] = []
-    gains = surrogate.Surrogate._gains
+    gain = surrogate._Gain.__init__
 
     def counted(self: Any, pool: Sequence[Any], *rest: Any) -> Any:
         counts.append(len(pool))
-        return gains(self, pool, *rest)
+        return gain(self, pool, *rest)
 
-    surrogate.Surrogate._gains = counted  # type: ignore[method-assign]
+    surrogate._Gain.__init__ = counted  # type: ignore[method-assign]
     return counts
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,15 +106,37 @@ def figures_row(macs: int, params: int, depth: int, predicted_ms: float) -> Row:
     return np.log(np.maximum(sizes, 1e-9))
 
 
-def standardised(rows: Row) -> Row:
-    """Columns of mean 0 and standard deviation 1; a constant one is 0."""
-    spread = rows.std(axis=0)
-    return np.asarray((rows - rows.mean(axis=0)) / np.where(spread > 0, spread, 1.0))
+@dataclass(frozen=True)
+class Scaling:
+    """Shifts and factors of a view's columns, by which the root mean square distance of two of the rows it is made of is 1."""
+
+    shifts: Row
+    factors: Row
+    beyond: float  # factor of a column that those rows did not have
+
+    @classmethod
+    def of(cls, rows: Row, standardise: bool = False) -> "Scaling":
+        """Of rows [n, columns], where those of NaN do not count; `standardise` gives columns that vary the same weight."""
+        unknown = np.isnan(rows[:, 0])
+        known = rows[~unknown] if unknown.any() else rows
+        spreads = known.std(axis=0)
+        weights = 1 / np.where(standardise & (spreads > 0), spreads, 1.0)
+        usual = math.sqrt(2 * float(np.sum((weights * spreads) ** 2))) or 1.0
+        return cls(known.mean(axis=0), weights / usual, 1 / usual)
+
+    def __call__(self, rows: Row) -> Row:
+        """Rows [m, columns], scaled; those they have not, at the end, are 0, and there may be more."""
+        columns = max(rows.shape[1], len(self.shifts))
+        shifts, factors = _widened(self.shifts, columns), _widened(self.factors, columns, self.beyond)
+        scaled = _widened(rows, columns) - shifts
+        scaled *= factors
+        return scaled
 
 
-def at_usual_distance(rows: Row) -> Row:
-    """Rows scaled so that the root mean square distance of two of them is 1."""
-    return np.asarray(rows / (math.sqrt(2 * float(np.nansum(np.nanvar(rows, axis=0)))) or 1.0))
+def _widened(rows: Row, columns: int, value: float = 0.0) -> Row:
+    """Rows, or one, with columns of `value` at the end to make up `columns`."""
+    more = columns - rows.shape[-1]
+    return np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, more)], constant_values=value) if more else rows
 
 
 def _in_order(values: Sequence[Value]) -> bool:

@@ -22,7 +22,9 @@ _VARIANCE, _LENGTH, _NOISE = np.log([1.0, 1.0, 0.1])
 _IMAGINABLE = 8  # standard deviations of the prior
 _PRIOR_STD = {"variance": 1.0, "length": 0.7, "noise": 1.0}
 
-Views = tuple[Array, ...]  # of n items: one matrix [n, columns] for each view; a row that is NaN is unknown
+Views = tuple[
+    Array, ...
+]  # of n items: a matrix [n, columns] for each view; NaN rows are unknown, columns left out at the end 0
 
 
 class GaussianProcess:
@@ -154,7 +156,8 @@ def _distances(first: Views, second: Views, same: bool = False) -> list[Array]:
 
 
 def _euclidean(a: Array, b: Array) -> Array:
-    squares = (-2 * a) @ b.T
+    columns = min(a.shape[1], b.shape[1])
+    squares = (-2 * a[:, :columns]) @ b[:, :columns].T
     squares += np.sum(a**2, axis=1)[:, None]
     squares += np.sum(b**2, axis=1)[None, :]
     np.maximum(squares, 0.0, out=squares)

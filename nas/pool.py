@@ -125,6 +125,15 @@ class Pool:
             ("mutated", _identity(parent)), lambda rng, _: self.mutate(parent, rng.choice((1, 1, 2, 3)), rng), 0, count
         )
 
+    def sketched(self, parent: Candidate, count: int, rng: random.Random) -> list[Candidate]:
+        """Mutations of `parent` in one to three genes that are not costed yet: its estimate stands for theirs."""
+        made = [self.mutate(parent.genes, rng.choice((1, 1, 2, 3)), rng) for _ in range(count)]
+        return [self._described(d.genes, d.genotype, parent.estimate) for d in made]
+
+    def costed(self, sketches: Sequence[Candidate]) -> list[Candidate]:
+        """The feasible ones of sketches, with estimates of their own."""
+        return [c for c in self._costed([Decoded(s.genes, s.genotype) for s in sketches]) if self._fits(c)]
+
     def crossed(self, first: Mapping[str, Value], second: Mapping[str, Value], count: int) -> list[Candidate]:
         """The feasible ones of the first `count` crossings of two parents, stage by stage."""
         key = ("crossed", _identity(first), _identity(second))

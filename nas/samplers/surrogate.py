@@ -1,4 +1,4 @@
-"""The surrogate: expected improvement by a Gaussian process over genes and cheap figures, maximised over a feasible pool.
+"""The surrogate: expected improvement by a Gaussian process over genes and cheap figures, maximised over feasible candidates.
 
 Figures of a candidate that cost nothing (MACs, parameters, depth, predicted latency) stand beside its genes, so that a few
 trainings, the anchors' among them, say much about the rest. With a second objective, which is known before training, what
@@ -6,7 +6,7 @@ is maximised is the expected gain in the area under the Pareto front (Emmerich e
 """
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,8 @@ import optuna
 from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
-from nas.description import at_usual_distance, stacked, standardised
-from nas.gaussian_process import GaussianProcess
+from nas.description import Scaling, stacked
+from nas.gaussian_process import GaussianProcess, Views
 from nas.pareto import front
 from nas.pool import Candidate, Pool
 from nas.proposal import Proposal
@@ -24,10 +24,10 @@ from search_spaces.registry import Value
 
 Array = NDArray[np.float64]
 
-_DRAWN, _DRAWN_A_TRIAL, _MOST_DRAWN = 200, 20, 1600  # random feasible candidates in the pool
+_DRAWN, _DRAWN_A_TRIAL, _MOST_DRAWN = 200, 20, 1900  # random feasible candidates in the pool
 _PARENTS = 6  # of the best, whose mutations and crossings are in the pool
-_CHILDREN, _CHILDREN_A_TRIAL, _MOST_CHILDREN = 24, 2, 120  # mutations of a parent, more the longer it stays among the best
-_CROSSINGS = 24
+_CHILDREN, _CROSSINGS = 24, 24  # mutations of a parent, crossings of two
+_STEPS, _SKETCHES, _COSTED = 3, 30, 2  # of the climb; mutations looked at in a step, and how many of them are costed at most
 _STARTUP = 4  # trained candidates or anchors before there is anything to fit
 _STARTUP_DRAWS = 16  # of which the largest is proposed
 
@@ -47,44 +47,95 @@ class Surrogate(GeneSampler):
         if len(evidence.trials) < _STARTUP:
             fresh = [c for c in self._pool.drawn(_STARTUP_DRAWS * (1 + len(seen))) if c.text not in known]
             return _largest(fresh).genes if fresh else {}
-        pool = [c for c in self._candidates(seen, evidence, cost) if c.text not in known]
+        pool = [c for c in self._candidates(evidence, cost) if c.text not in known]
         if not pool:
             return {}
-        return pool[int(np.argmax(self._gains(pool, seen, evidence, cost)))].genes
+        running = [s for s in seen if s.outcome == "running"]
+        gain = _Gain(pool, self._described(evidence.trials), evidence.accuracies, self._described(running), cost)
+        return self._climbed(pool, gain, known).genes
 
-    def _candidates(self, seen: Sequence[Proposal], evidence: _Evidence, cost: str | None) -> list[Candidate]:
+    def _climbed(self, pool: Sequence[Candidate], gain: "_Gain", known: Collection[str]) -> Candidate:
+        """The best of the pool, or of what is found by some steps up from there.
+
+        Costing a new block takes milliseconds: of many mutations only those are costed that promise most with the figures of what
+        they are mutations of, one after the other until one is better.
+        """
+        best, most = pool[int(np.argmax(gain.of_pool))], float(gain.of_pool.max())
+        met = {*known, *(c.text for c in pool)}
+        for _ in range(_STEPS):
+            sketches = list({s.text: s for s in self._pool.sketched(best, _SKETCHES, self._rng) if s.text not in met}.values())
+            if not sketches:
+                break
+            for i in np.argsort(-gain(sketches), kind="stable")[:_COSTED]:
+                met.add(sketches[i].text)
+                costed = self._pool.costed([sketches[i]])
+                if costed and (gained := float(gain(costed)[0])) > most:
+                    [best], most = costed, gained
+                    break
+        return best
+
+    def _described(self, trials: Sequence[Proposal]) -> list[Candidate]:
+        return [self._pool.trial(s.genes, s.genotype, s.estimate) for s in trials]
+
+    def _candidates(self, evidence: _Evidence, cost: str | None) -> list[Candidate]:
         """At random, mutations of the best, and crossings of the best with the next best; every genotype once."""
         found = self._pool.drawn(min(_MOST_DRAWN, _DRAWN + _DRAWN_A_TRIAL * len(evidence.trials)))
         parents = _parents(evidence, cost)
         for parent in parents:
-            age = seen[-1].number - parent.number
-            found += self._pool.mutated(parent.genes, min(_MOST_CHILDREN, _CHILDREN + _CHILDREN_A_TRIAL * age))
+            found += self._pool.mutated(parent.genes, _CHILDREN)
         for other in parents[1:]:
             found += self._pool.crossed(parents[0].genes, other.genes, _CROSSINGS)
         return list({c.text: c for c in found}.values())
 
-    def _gains(self, pool: Sequence[Candidate], seen: Sequence[Proposal], evidence: _Evidence, cost: str | None) -> Array:
-        running = [s for s in seen if s.outcome == "running"]
-        items = [*pool, *(self._pool.trial(s.genes, s.genotype, s.estimate) for s in [*evidence.trials, *running])]
-        views = [
-            at_usual_distance(standardised(np.stack([item.figures for item in items]))),
-            at_usual_distance(standardised(stacked([item.make_up for item in items]))),
-            at_usual_distance(np.stack([item.gene_row for item in items])),
-        ]
-        if any(item.branches.any() for item in items):
-            views.append(at_usual_distance(stacked([item.branches for item in items])))
-        parts = zip(*(np.split(view, [len(pool), len(pool) + len(evidence.trials)]) for view in views), strict=True)
-        candidates, trained, in_flight = parts
-        process = GaussianProcess(trained, evidence.accuracies)
+
+class _Gain:
+    """What training a candidate is expected to gain, after `trials` were trained to `accuracies` and while others run."""
+
+    def __init__(
+        self,
+        pool: Sequence[Candidate],
+        trials: Sequence[Candidate],
+        accuracies: Array,
+        running: Sequence[Candidate],
+        cost: str | None,
+    ) -> None:
+        items = [*pool, *trials, *running]
+        self._branched = any(item.branches.any() for item in items)
+        figures, make_up, *others = rows = self._rows(items)
+        self._scalings = [Scaling.of(figures, True), Scaling.of(make_up, True), *map(Scaling.of, others)]
+        parts = (np.split(view, [len(pool), len(pool) + len(trials)]) for view in self._scaled(rows))
+        untrained, trained, in_flight = zip(*parts, strict=True)
+        self._process = GaussianProcess(trained, accuracies)
         if running:  # believed to come out as expected, so that workers are not sent to the same place
-            process = process.given(in_flight, process.predict(in_flight)[0])
-        mean, deviation = process.predict(candidates)
-        levels = process.predict(trained)[0]
-        if cost is None:
-            return _improvement(mean, deviation, float(levels.max()))
-        points = [s.estimate.figure(cost) for s in evidence.trials]
-        costs = np.array([c.estimate.figure(cost) for c in pool])
-        return _area_gained(mean, deviation, costs, np.array(points), levels)
+            self._process = self._process.given(in_flight, self._process.predict(in_flight)[0])
+        self._levels = self._process.predict(trained)[0]
+        self._cost = cost
+        if cost is not None:
+            self._known_costs = self._costs(trials, cost)
+            self._costs_between = [f(self._costs([*pool, *trials], cost)) for f in (np.min, np.max)]
+        self.of_pool = self._expected(pool, untrained)
+
+    def __call__(self, candidates: Sequence[Candidate]) -> Array:
+        return self._expected(candidates, self._scaled(self._rows(candidates)))
+
+    def _expected(self, candidates: Sequence[Candidate], views: Views) -> Array:
+        mean, deviation = self._process.predict(views)
+        if self._cost is None:
+            return _improvement(mean, deviation, float(self._levels.max()))
+        costs = self._costs(candidates, self._cost)
+        return _area_gained(mean, deviation, costs, self._known_costs, self._levels, self._costs_between)
+
+    def _costs(self, candidates: Sequence[Candidate], cost: str) -> Array:
+        return np.array([c.estimate.figure(cost) for c in candidates])
+
+    def _rows(self, items: Sequence[Candidate]) -> list[Array]:
+        """The views of items, not scaled yet."""
+        rows = [np.stack([item.figures for item in items]), stacked([item.make_up for item in items])]
+        rows.append(np.stack([item.gene_row for item in items]))
+        return [*rows, stacked([item.branches for item in items])] if self._branched else rows
+
+    def _scaled(self, rows: Sequence[Array]) -> Views:
+        return tuple(scaling(view) for scaling, view in zip(self._scalings, rows, strict=True))
 
 
 def _evidence(seen: Sequence[Proposal]) -> _Evidence:
@@ -131,14 +182,17 @@ def _improvement(mean: Array, deviation: Array, best: float) -> Array:
     return np.asarray(deviation * (z * norm.cdf(z) + norm.pdf(z)))
 
 
-def _area_gained(mean: Array, deviation: Array, costs: Array, known_costs: Array, known: Array) -> Array:
-    """Expected gain of the area under the front of accuracy over log cost, up to the largest cost among all.
+def _area_gained(
+    mean: Array, deviation: Array, costs: Array, known_costs: Array, known: Array, between: Sequence[float]
+) -> Array:
+    """Expected gain of the area under the front of accuracy over log cost, where costs are `between` two.
 
     Between two known costs the accuracy to beat is the best that is known at the lower one; below them all it is the worst.
     """
+    lowest, highest = between
     steps = [(known_costs[i], known[i]) for i in front(list(zip(known_costs.tolist(), known.tolist(), strict=True)))]
-    starts = np.log([min(costs.min(), known_costs.min()), *(cost for cost, _ in steps)])
-    ends = np.append(starts[1:], np.log(max(costs.max(), known_costs.max())))
+    starts = np.log([lowest, *(cost for cost, _ in steps)])
+    ends = np.append(starts[1:], np.log(highest))
     levels = [float(known.min()), *(level for _, level in steps)]
     widths = np.maximum(ends - np.maximum(starts, np.log(costs)[:, None]), 0.0)
     gains = np.stack([_improvement(mean, deviation, level) for level in levels], axis=1)

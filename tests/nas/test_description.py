@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nas.description import Branches, MakeUp, depth, stacked
+from nas.description import Branches, MakeUp, Scaling, depth, stacked
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space, space_names
 
@@ -54,3 +54,26 @@ def test_blocks_in_a_row_have_no_branches_and_branched_anchors_do(name):
     for anchor in space.reference_networks():
         branched = any(spec.branches for spec in anchor.genotype.blocks)
         assert branches.row(anchor.genotype).any() == branched
+
+
+def _usual_distance(rows):
+    return np.sqrt(np.mean(np.sum((rows[:, None] - rows[None]) ** 2, axis=2)))
+
+
+@pytest.mark.parametrize("standardise", [True, False])
+def test_scaled_rows_have_a_usual_distance_of_1(standardise):
+    rows = np.random.default_rng(0).standard_normal((40, 5)) * [1.0, 10.0, 0.0, 3.0, 100.0] + 7.0
+    scaled = Scaling.of(rows, standardise)(rows)
+    assert _usual_distance(scaled) == pytest.approx(1.0)
+    spreads = scaled.std(axis=0)
+    assert spreads[2] == 0.0 and (np.ptp(spreads[[0, 1, 3, 4]]) < 1e-9) == standardise
+    assert Scaling.of(np.vstack([rows, np.full((3, 5), np.nan)]), standardise)(rows) == pytest.approx(scaled)
+
+
+def test_rows_are_scaled_with_columns_that_were_met_later_and_without_those_that_come_last():
+    rows = np.random.default_rng(0).integers(0, 3, (40, 4)).astype(float)
+    scaling = Scaling.of(rows)
+    [factor] = set(np.round(scaling.factors, 12))
+    found = scaling(np.pad(rows, ((0, 0), (0, 2)), constant_values=2.0))
+    assert np.allclose(found[:, :4], scaling(rows)) and np.allclose(found[:, 4:], 2 * factor)
+    assert np.allclose(scaling(rows[:, :2]), scaling(np.pad(rows[:, :2], ((0, 0), (0, 2)))))

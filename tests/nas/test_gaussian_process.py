@@ -34,6 +34,15 @@ def test_prediction_is_that_of_scikit_learn():
     assert deviation**2 + (0.05 + 1e-6) * scale**2 == pytest.approx(noisy**2, rel=1e-5)
 
 
+def test_columns_left_out_at_the_end_are_zero():
+    items, new = _items(30), _items(12, 1)
+    process = GaussianProcess((items[0], np.pad(items[1], ((0, 0), (0, 2)))), _targets(items), LOGS)
+    wide = process.predict((new[0], np.pad(new[1], ((0, 0), (0, 3)))))
+    assert np.allclose(process.predict(new), wide, rtol=1e-9)
+    one_more = process.predict((new[0], np.pad(new[1], ((0, 0), (0, 3)), constant_values=1.0)))
+    assert (one_more[1] > wide[1]).all()
+
+
 def test_the_gradient_is_that_of_the_loss():
     items = _items(15)
     distances = module._distances(items, items, same=True)

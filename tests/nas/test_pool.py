@@ -55,6 +55,20 @@ def test_what_is_in_it_follows_from_the_seed_and_not_from_the_order_of_questions
     assert a == b != [c.text for c in other.drawn(50)] + [c.text for c in other.mutated(parent, 20)]
 
 
+def test_sketches_are_mutations_that_are_not_costed_and_the_feasible_ones_are_when_they_are(space):
+    everything = sorted(c.estimate.bound_ms for c in _pool(space).drawn(300))
+    budget = everything[150]
+    pool = _pool(space, budget)
+    parent = pool.drawn(1)[0]
+    sketches = pool.sketched(parent, 60, random.Random(0))
+    assert [s.text for s in sketches] == [s.text for s in pool.sketched(parent, 60, random.Random(0))]
+    assert all(s.estimate is parent.estimate and space.decode(s.genes) == s.genotype for s in sketches)
+    costed = pool.costed(sketches)
+    _check(space, costed, budget)
+    assert [c.text for c in costed] == [s.text for s in sketches if _one(s.genotype).fits(budget)]
+    assert 0 < len(costed) < 60
+
+
 def test_a_mutation_changes_one_to_three_genes_of_its_parent(space):
     pool = _pool(space)
     parent = pool.drawn(1)[0]

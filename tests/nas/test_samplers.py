@@ -8,10 +8,12 @@ import pytest
 
 from nas import samplers
 from nas.estimate import Estimate
+from nas.pool import Pool
 from nas.samplers import surrogate as module
+from nas.samplers.surrogate import Surrogate
 from nas.study import Study
 from search_spaces.errors import InputError
-from search_spaces.space import load_space
+from search_spaces.space import load_space, space_names
 
 SPACE = load_space("tiny")
 BUDGET = 3.0
@@ -108,6 +110,41 @@ def test_with_two_objectives_the_surrogate_covers_more_area_than_random(tmp_path
     assert np.mean([area("surrogate", seed) - area("random", seed) for seed in range(3)]) > 0.005
 
 
+class _Promise:
+    """A gain: the more parameters the better."""
+
+    def __init__(self, pool):
+        self.of_pool = self(pool)
+
+    def __call__(self, candidates):
+        return np.array([float(c.estimate.params + len(c.text)) for c in candidates])
+
+
+@pytest.mark.parametrize("name", space_names())
+def test_climbing_finds_what_is_better_than_the_pool_and_stays_feasible(name):
+    space, improved = load_space(name), 0
+    middle = sorted(c.estimate.bound_ms for c in Pool(space, _estimate, lambda e: True, 0).drawn(200))[100]
+    for seed in range(8):
+        costed = []
+
+        def estimate(genotypes, costed=costed):
+            costed += genotypes
+            return _estimate(genotypes)
+
+        pool = Pool(space, estimate, lambda e: e.fits(middle), seed)
+        *known, first, second, third = pool.drawn(8)
+        costed.clear()
+        gain = _Promise([first, second, third])
+        found = Surrogate(pool, seed)._climbed([first, second, third], gain, {c.text for c in known})
+        assert len(costed) <= module._STEPS * module._COSTED
+        assert found.estimate == _one(found.genotype) and found.estimate.fits(middle)
+        assert found.text not in {c.text for c in known}
+        [gained] = gain([found])
+        assert gained >= gain.of_pool.max()
+        improved += gained > gain.of_pool.max()
+    assert improved >= 4
+
+
 def test_expected_improvement_is_the_mean_over_draws():
     rng = np.random.default_rng(0)
     mean, deviation = np.array([0.0, 1.0, -2.0]), np.array([1.0, 0.5, 2.0])
@@ -125,7 +162,7 @@ def test_the_gained_area_is_the_mean_over_draws_of_the_area_itself():
     for i, cost in enumerate(costs):
         draws = mean[i] + deviation[i] * rng.standard_normal(4000)
         gains = [np.maximum(d - level[steps >= np.log(cost)], 0).sum() * (steps[1] - steps[0]) for d in draws]
-        found = module._area_gained(mean, deviation, costs, known_costs, known)[i]
+        found = module._area_gained(mean, deviation, costs, known_costs, known, (0.8, 5.0))[i]
         assert found == pytest.approx(np.mean(gains), rel=0.08, abs=1e-6)
 
 
