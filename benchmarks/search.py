@@ -1,18 +1,19 @@
 """Which sampler finds the best network in a budget with the fewest trainings, on published tables, through the product's study.
 
-usage: python benchmarks/search.py TABLES [--table macro|cells] [--budgets B,...] [--samplers S,...] [--trainings T,...]
+usage: python benchmarks/search.py TABLES [--table macro|cells|mnas] [--budgets B,...] [--samplers S,...] [--trainings T,...]
                                           [--seeds N] [--error E] [--jobs J]
 
-TABLES is a folder with nas_bench_macro.npz and nas_bench_201.npz. Each (budget, sampler, seed) is a study on disk as a run
-keeps it: what the sampler asks passes the gate, repeats are answered from memory, only feasible new networks count as
-trainings. As in a run, the best three are trained once more and the mean of both decides: a search of T trainings has spent
-three of them on that. Regret is the best accuracy within the budget minus that of the network so chosen, both as the table's
-mean, in points. Seeds are paired over samplers. With --error predictions are off: networks that likely hold the budget although
-their upper bound does not are timed untrained, and networks are measured in the end: from the best on, those that truly hold
-the budget are trained again.
+TABLES is a folder with nas_bench_macro.npz, nas_bench_201.npz, or anb_dataset_jsons.tar.gz for `mnas`. Each (budget, sampler,
+seed) is a study on disk as a run keeps it: what the sampler asks passes the gate, repeats are answered from memory, only
+feasible new networks count as trainings. As in a run, the best three are trained once more and the mean of both decides: a
+search of T trainings has spent three of them on that. Regret is the best accuracy within the budget minus that of the network
+so chosen, both as the table's mean, in points. Seeds are paired over samplers. With --error predictions are off: networks that
+likely hold the budget although their upper bound does not are timed untrained, and networks are measured in the end: from the
+best on, those that truly hold the budget are trained again.
 """
 
 import argparse
+import os
 import random
 import sys
 import tempfile
@@ -23,15 +24,18 @@ from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # searches run beside each other
+
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from mnas_table import Mnas
 from tables import Cells, Estimator, Macro, Table
 
 from nas.study import Study
 
-_BUDGETS = {"macro": (35.0, 43.1, 50.0, 75.0), "cells": (8.0, 15.0)}
+_BUDGETS = {"macro": (35.0, 43.1, 50.0, 75.0), "cells": (8.0, 15.0), "mnas": (3.5, 5.0)}
 _DEVICE = "raspi4"
 _FINALISTS = 3
 
@@ -51,12 +55,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The row of the network chosen after each of the task's numbers of trainings, how many were timed untrained in all, and
-    seconds a proposal took on average.
+    """The table's accuracy of the network chosen after each of the task's numbers of trainings, whether one of them is over the
+    budget, how many were timed untrained in all, and seconds a proposal took on average.
     """
 
     task: Task
-    chosen: tuple[int, ...]
+    chosen: tuple[float, ...]
     over: bool
     timed: int
     seconds: float
@@ -85,12 +89,12 @@ def main() -> None:
         outcomes = list(pool.map(searched, tasks, chunksize=1))
     table = _table(flags.tables, flags.table)
     for budget in budgets:
-        best = table.accuracies[table.costs <= budget].max()
+        best = table.best(budget)
         print(f"\n{flags.table}, budget {budget:g} (best {best:.2f}), {flags.seeds} seeds: regret ± standard error")
         print(f"{'':<12}" + "".join(f"{f'@{t}':>15}" for t in counts) + f"{'over':>7}{'timed':>7}{'ms/ask':>8}")
         for sampler in samplers:
             found = [o for o in outcomes if (o.task.budget, o.task.sampler) == (budget, sampler)]
-            print(f"{sampler:<12}" + "".join(_cell(found, table, best, t) for t in counts) + _tail(found))
+            print(f"{sampler:<12}" + "".join(_cell(found, best, t) for t in counts) + _tail(found))
 
 
 def searched(task: Task) -> Outcome:
@@ -115,8 +119,9 @@ def searched(task: Task) -> Outcome:
                     break
             ended = study.complete(proposal.number, len(rungs))
             found.append((row, ended.accuracy if ended.outcome == "trained" else -1.0))
-    chosen = tuple(_choose(found[: trainings - _FINALISTS], table, task) for trainings in task.trainings)
-    over = any(table.costs[row] > task.budget for row in chosen)
+    rows = [_choose(found[: trainings - _FINALISTS], table, task) for trainings in task.trainings]
+    over = any(table.costs[row] > task.budget for row in rows)
+    chosen = tuple(float(table.accuracies[row]) for row in rows)
     timed = sum(trial.estimate.timed_ms is not None for trial in study.trials())
     return Outcome(task, chosen, over, timed, asking / len(found))
 
@@ -137,8 +142,8 @@ def _seed(task: Task, row: int) -> int:
     return random.Random(f"{task.seed} {row}").randrange(2**31)
 
 
-def _cell(found: Sequence[Outcome], table: Table, best: float, trainings: int) -> str:
-    regrets = np.array([best - table.accuracies[o.chosen[o.task.trainings.index(trainings)]] for o in found])
+def _cell(found: Sequence[Outcome], best: float, trainings: int) -> str:
+    regrets = np.array([best - o.chosen[o.task.trainings.index(trainings)] for o in found])
     error = regrets.std(ddof=1) / np.sqrt(len(regrets)) if len(regrets) > 1 else np.nan
     return f"{regrets.mean():>8.3f} ±{error:.3f}"
 
@@ -150,6 +155,8 @@ def _tail(found: Sequence[Outcome]) -> str:
 
 @lru_cache
 def _table(folder: Path, name: str) -> Table:
+    if name == "mnas":
+        return Mnas(folder)
     return Macro(folder) if name == "macro" else Cells(folder, _DEVICE)
 
 

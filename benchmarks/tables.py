@@ -5,9 +5,10 @@ budgets are in millions of MACs. NAS-Bench-201 (Dong and Yang, arXiv:2001.00326)
 accuracies; latencies are those that HW-NAS-Bench measured (arXiv:2103.10584) and others like it; budgets are in milliseconds.
 """
 
+import math
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Protocol
@@ -21,22 +22,38 @@ from search_spaces.genotype import BlockSpec, Genotype
 from search_spaces.registry import Value
 
 Array = NDArray[np.float64]
+Column = Array | Mapping[int, float]  # a number for each row
 
 
 class Table(Protocol):
     """A search space whose genotypes have rows; `accuracies` are the means that regret is measured by, in points."""
 
-    genes: Mapping[str, tuple[Value, ...]]
-    costs: Array  # what a budget limits, one a row
-    macs: Array
-    params: Array
-    accuracies: Array
+    @property
+    def genes(self) -> Mapping[str, tuple[Value, ...]]: ...
+
+    @property
+    def costs(self) -> Column:
+        """What a budget limits."""
+        ...
+
+    @property
+    def macs(self) -> Column: ...
+
+    @property
+    def params(self) -> Column: ...
+
+    @property
+    def accuracies(self) -> Column: ...
 
     def decode(self, genes: Callable[[str, Sequence[Value]], Value]) -> Genotype: ...
 
     def encode(self, genotype: Genotype) -> Mapping[str, Value]: ...
 
     def row(self, genotype: Genotype) -> int: ...
+
+    def best(self, budget: float) -> float:
+        """The accuracy of the best network within the budget."""
+        ...
 
     def trained(self, row: int, seed: int) -> tuple[float, ...]:
         """Accuracies 0..1 of one training, after each of its rungs; neighbouring seeds are different trainings."""
@@ -62,13 +79,10 @@ class Estimator:
         """The estimate with what the network truly costs."""
         return replace(estimate, timed_ms=float(self.table.costs[self.table.row(genotype)]))
 
-    @cached_property
-    def _factors(self) -> Array:
-        return np.exp(self.error * np.random.default_rng(self.seed).standard_normal(len(self.table.costs)))
-
     def _of(self, row: int) -> Estimate:
-        predicted = float(self.table.costs[row] * self._factors[row])
-        bound = predicted * float(np.exp(self.error * self.margin))
+        off = self.error * random.Random(f"{self.seed} {row}").gauss(0, 1) if self.error else 0.0
+        predicted = float(self.table.costs[row]) * math.exp(off)
+        bound = predicted * math.exp(self.error * self.margin)
         return Estimate(predicted, bound, int(self.table.params[row]), int(self.table.macs[row]))
 
 
@@ -102,6 +116,9 @@ class Macro:
 
     def row(self, genotype: Genotype) -> int:
         return self._rows[self._codes[genotype.text]]
+
+    def best(self, budget: float) -> float:
+        return float(self.accuracies[self.costs <= budget].max())
 
     def trained(self, row: int, seed: int) -> tuple[float, ...]:
         return (float(self._tests[row, seed % 3]) / 100,)
@@ -166,6 +183,9 @@ class Cells:
 
     def row(self, genotype: Genotype) -> int:
         return self._texts[genotype.text]
+
+    def best(self, budget: float) -> float:
+        return float(self.accuracies[self.costs <= budget].max())
 
     def trained(self, row: int, seed: int) -> tuple[float, ...]:
         return (self._short[row] / 100, self._full[row] / 100)
