@@ -57,8 +57,8 @@ class Surrogate(GeneSampler):
     def _climbed(self, pool: Sequence[Candidate], gain: "_Gain", known: Collection[str]) -> Candidate:
         """The best of the pool, or of what is found by some steps up from there.
 
-        Costing a new block takes milliseconds: of many mutations only those are costed that promise most with the figures of what
-        they are mutations of, one after the other until one is better.
+        Costing a new block takes milliseconds: of many mutations only those are costed that promise most with the figures of
+        what they are mutations of, one after the other until one is better.
         """
         best, most = pool[int(np.argmax(gain.of_pool))], float(gain.of_pool.max())
         met = {*known, *(c.text for c in pool)}
