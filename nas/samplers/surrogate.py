@@ -8,11 +8,13 @@ is maximised is the expected gain in the area under the Pareto front (Emmerich e
 import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
+from threadpoolctl import ThreadpoolController
 
 from nas.description import Scaling, stacked
 from nas.gaussian_process import GaussianProcess, Views
@@ -51,8 +53,9 @@ class Surrogate(GeneSampler):
         if not pool:
             return {}
         running = [s for s in seen if s.outcome == "running"]
-        gain = _Gain(pool, self._described(evidence.trials), evidence.accuracies, self._described(running), cost)
-        return self._climbed(pool, gain, known).genes
+        with _threads().limit(limits=1, user_api="blas"):
+            gain = _Gain(pool, self._described(evidence.trials), evidence.accuracies, self._described(running), cost)
+            return self._climbed(pool, gain, known).genes
 
     def _climbed(self, pool: Sequence[Candidate], gain: "_Gain", known: Collection[str]) -> Candidate:
         """The best of the pool, or of what is found by some steps up from there.
@@ -86,6 +89,14 @@ class Surrogate(GeneSampler):
         for other in parents[1:]:
             found += self._pool.crossed(parents[0].genes, other.genes, _CROSSINGS)
         return list({c.text: c for c in found}.values())
+
+
+@cache
+def _threads() -> ThreadpoolController:
+    """Of this process's libraries. On small matrices BLAS threads are slower than one, the more so beside workers, and round
+    differently by how many there are.
+    """
+    return ThreadpoolController()
 
 
 class _Gain:

@@ -5,6 +5,7 @@ import random
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from nas import samplers
 from nas.estimate import Estimate
@@ -108,6 +109,21 @@ def test_with_two_objectives_the_surrogate_covers_more_area_than_random(tmp_path
         return np.mean([max((a for ms, a in points if ms <= step), default=0.3) for step in steps])
 
     assert np.mean([area("surrogate", seed) - area("random", seed) for seed in range(3)]) > 0.005
+
+
+def test_the_surrogate_computes_on_one_thread_and_leaves_the_others_as_they_were(tmp_path, monkeypatch):
+    threads = []
+    predict = module.GaussianProcess.predict
+
+    def counted(self, items):
+        threads.append({lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"})
+        return predict(self, items)
+
+    monkeypatch.setattr(module.GaussianProcess, "predict", counted)
+    with threadpool_limits(2, user_api="blas"):
+        _go_on(_study(tmp_path / "a", "surrogate"), 7)
+        assert threads and all(found == {1} for found in threads)
+        assert {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"} == {2}
 
 
 class _Promise:
