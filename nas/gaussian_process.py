@@ -22,9 +22,8 @@ _VARIANCE, _LENGTH, _NOISE = np.log([1.0, 1.0, 0.1])
 _IMAGINABLE = 8  # standard deviations of the prior
 _PRIOR_STD = {"variance": 1.0, "length": 0.7, "noise": 1.0}
 
-Views = tuple[
-    Array, ...
-]  # of n items: a matrix [n, columns] for each view; NaN rows are unknown, columns left out at the end 0
+# of n items: a matrix [n, columns] for each view; a row that is NaN is unknown, columns left out at the end are 0
+Views = tuple[Array, ...]
 
 
 class GaussianProcess:

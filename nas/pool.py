@@ -121,13 +121,11 @@ class Pool:
 
     def mutated(self, parent: Mapping[str, Value], count: int) -> list[Candidate]:
         """The feasible ones of the first `count` mutations of `parent` in one to three genes."""
-        return self._feasible(
-            ("mutated", _identity(parent)), lambda rng, _: self.mutate(parent, rng.choice((1, 1, 2, 3)), rng), 0, count
-        )
+        return self._feasible(("mutated", _identity(parent)), lambda rng, _: self._mutated(parent, rng), 0, count)
 
     def sketched(self, parent: Candidate, count: int, rng: random.Random) -> list[Candidate]:
         """Mutations of `parent` in one to three genes that are not costed yet: its estimate stands for theirs."""
-        made = [self.mutate(parent.genes, rng.choice((1, 1, 2, 3)), rng) for _ in range(count)]
+        made = [self._mutated(parent.genes, rng) for _ in range(count)]
         return [self._described(d.genes, d.genotype, parent.estimate) for d in made]
 
     def costed(self, sketches: Sequence[Candidate]) -> list[Candidate]:
@@ -138,6 +136,9 @@ class Pool:
         """The feasible ones of the first `count` crossings of two parents, stage by stage."""
         key = ("crossed", _identity(first), _identity(second))
         return self._feasible(key, lambda rng, _: self._cross(first, second, rng), 0, count)
+
+    def _mutated(self, parent: Mapping[str, Value], rng: random.Random) -> Decoded:
+        return self.mutate(parent, rng.choice((1, 1, 2, 3)), rng)
 
     def mutate(self, parent: Mapping[str, Value], genes: int, rng: random.Random) -> Decoded:
         """The active genes of `parent` with up to `genes` of them changed; genes that this wakes are drawn at random."""

@@ -93,8 +93,8 @@ class Surrogate(GeneSampler):
 
 @cache
 def _threads() -> ThreadpoolController:
-    """Of this process's libraries. On small matrices BLAS threads are slower than one, the more so beside workers, and round
-    differently by how many there are.
+    """Of this process's libraries. On matrices of this size BLAS is faster by one thread than by two where workers keep the
+    cores busy (benchmarks/search.md).
     """
     return ThreadpoolController()
 
