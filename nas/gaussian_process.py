@@ -5,7 +5,9 @@ Machine Learning", 2006, chapters 2 and 5); its hyperparameters, a variance and 
 variance, maximise the marginal likelihood times a weak prior. Where a view of an item is unknown, it shares nothing there.
 """
 
+import random
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ _AT_ONCE = 256  # items predicted at once: their matrices then stay in a process
 _FAR = 1e3  # distance to an item of which this view is unknown: no covariance
 # for targets of variance 1 and mean distances of 1: log of the variances together, of a length, of the noise's variance
 _VARIANCE, _LENGTH, _NOISE = np.log([1.0, 1.0, 0.1])
+_TAILS = 2.0  # by which a draw of hyperparameters is further from the fit than a normal one
 _IMAGINABLE = 8  # standard deviations of the prior
 _PRIOR_STD = {"variance": 1.0, "length": 0.7, "noise": 1.0}
 
@@ -32,22 +35,43 @@ class GaussianProcess:
     def __init__(self, items: Views, targets: Array, log_parameters: Array | None = None) -> None:
         self._items, self._targets = items, targets
         self._mean, self._scale = float(np.mean(targets)), float(np.std(targets)) or 1.0
-        scaled = (targets - self._mean) / self._scale
+        self._scaled = (targets - self._mean) / self._scale
+        self._distances = _distances(items, items, same=True)
         if log_parameters is None:
-            log_parameters = _fitted(*_thinned(items, scaled))
+            log_parameters = _fitted(*_thinned(self._distances, self._scaled))
+        self._condition(log_parameters)
+
+    def _condition(self, log_parameters: Array) -> None:
         self.log_parameters = log_parameters
-        covariance = _covariance(_distances(items, items, same=True), self.log_parameters)
-        self._factor = cho_factor(covariance + _noise(self.log_parameters) * np.eye(len(targets)), lower=True)
-        self._weights = cho_solve(self._factor, scaled)
+        noise = _noise(log_parameters)
+        covariance = _covariance(self._distances, log_parameters)
+        covariance.flat[:: len(covariance) + 1] += noise
+        self._factor = cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)
+        self._weights = cho_solve(self._factor, self._scaled, check_finite=False)
+        self.levels = self._mean + self._scale * (self._scaled - noise * self._weights)
+
+    def likely(self, count: int, rng: random.Random) -> list["GaussianProcess"]:
+        """The same process with `count` other draws of its hyperparameters, around the fit (Laplace's approximation).
+
+        Their precision is the prior's and Fisher's information (Rasmussen and Williams, 5.4). Draws are twice as far from the
+        fit as those of the normal distribution would be, whose tails are too short.
+        """
+        distances, _ = _thinned(self._distances, self._scaled)
+        root = _TAILS * np.linalg.inv(np.linalg.cholesky(_precision(self.log_parameters, distances))).T
+        return [self._by(self.log_parameters + root @ [rng.gauss(0, 1) for _ in root]) for _ in range(count)]
+
+    def _by(self, log_parameters: Array) -> "GaussianProcess":
+        process = copy(self)
+        process._condition(log_parameters)
+        return process
 
     def predict(self, items: Views) -> tuple[Array, Array]:
         """Posterior mean and standard deviation [m] of the targets' noise-free values."""
-        parts = [tuple(view[start : start + _AT_ONCE] for view in items) for start in range(0, len(items[0]), _AT_ONCE)]
-        means, deviations = zip(*map(self._predict, parts), strict=True)
-        return np.concatenate(means), np.concatenate(deviations)
+        [mean], [deviation] = predicted([self], items)
+        return mean, deviation
 
-    def _predict(self, items: Views) -> tuple[Array, Array]:
-        cross = _covariance(_distances(items, self._items), self.log_parameters)
+    def _predict(self, distances: Sequence[Array]) -> tuple[Array, Array]:
+        cross = _covariance(distances, self.log_parameters)
         reduced = solve_triangular(self._factor[0], cross.T, lower=True, check_finite=False)
         prior = np.exp(self.log_parameters[:-1:2]).sum()
         variance = np.maximum(prior - np.einsum("ij,ij->j", reduced, reduced), 1e-12)
@@ -59,20 +83,30 @@ class GaussianProcess:
         return GaussianProcess(both, np.concatenate([self._targets, targets]), self.log_parameters)
 
 
-def _thinned(items: Views, targets: Array) -> tuple[Views, Array]:
-    """At most _MOST_FITTED of them: the better half of those, and others evenly."""
+def predicted(processes: Sequence[GaussianProcess], items: Views) -> tuple[Array, Array]:
+    """Posterior means and standard deviations [k, m] by k processes that were given the same items."""
+    means, deviations = np.empty((2, len(processes), len(items[0])))
+    for start in range(0, len(items[0]), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        distances = _distances(tuple(view[part] for view in items), processes[0]._items)
+        for i, process in enumerate(processes):
+            means[i, part], deviations[i, part] = process._predict(distances)
+    return means, deviations
+
+
+def _thinned(distances: Sequence[Array], targets: Array) -> tuple[Sequence[Array], Array]:
+    """Of at most _MOST_FITTED observations: the better half of those, and others evenly."""
     if len(targets) <= _MOST_FITTED:
-        return items, targets
+        return distances, targets
     order = np.argsort(-targets, kind="stable")
     best, rest = order[: _MOST_FITTED // 2], order[_MOST_FITTED // 2 :]
     others = rest[np.linspace(0, len(rest) - 1, _MOST_FITTED - len(best)).astype(np.int64)]
     rows = np.concatenate([best, others])
-    return tuple(view[rows] for view in items), targets[rows]
+    return [d[np.ix_(rows, rows)] for d in distances], targets[rows]
 
 
-def _fitted(items: Views, targets: Array) -> Array:
-    distances = _distances(items, items, same=True)
-    start, _ = _prior(len(items))
+def _fitted(distances: Sequence[Array], targets: Array) -> Array:
+    start, _ = _prior(len(distances))
     found = minimize(
         _loss, start, args=(distances, targets), jac=True, method="L-BFGS-B", options={"maxiter": 20, "maxfun": 30}
     )
@@ -95,16 +129,32 @@ def _loss(logs: Array, distances: Sequence[Array], targets: Array) -> tuple[floa
     mean, spread = _prior(len(distances))
     away = (logs - mean) / spread
     logs = mean + spread * np.clip(away, -_IMAGINABLE, _IMAGINABLE)
-    parts = [_matern_and_slope(d / np.exp(logs[2 * i + 1])) for i, d in enumerate(distances)]
-    covariance = sum(np.exp(logs[2 * i]) * value for i, (value, _) in enumerate(parts))
-    factor = cho_factor(covariance + _noise(logs) * np.eye(n), lower=True, check_finite=False)
+    covariance, slopes = _covariance_and_slopes(logs, distances)
+    factor = cho_factor(covariance, lower=True, check_finite=False)
     inverse = cho_solve(factor, np.eye(n), check_finite=False)
     weights = inverse @ targets
     outer = inverse - np.outer(weights, weights)
-    slopes = [np.exp(logs[2 * i]) * part for i, pair in enumerate(parts) for part in pair] + [_noise(logs) * np.eye(n)]
     gradient = np.array([0.5 * np.vdot(outer, slope) for slope in slopes]) * (np.abs(away) <= _IMAGINABLE)
     loss = 0.5 * targets @ weights + np.sum(np.log(np.diag(factor[0]))) + 0.5 * away @ away
     return float(loss), gradient + away / spread
+
+
+def _precision(logs: Array, distances: Sequence[Array]) -> Array:
+    """The inverse covariance of the hyperparameters' posterior, where it is approximated at `logs`."""
+    covariance, slopes = _covariance_and_slopes(logs, distances)
+    inverse = cho_solve(cho_factor(covariance, lower=True, check_finite=False), np.eye(len(covariance)), check_finite=False)
+    changes = [inverse @ slope for slope in slopes]
+    information = np.array([[0.5 * np.vdot(a, b.T) for b in changes] for a in changes])
+    _, spread = _prior(len(distances))
+    return np.asarray(information + np.diag(spread**-2))
+
+
+def _covariance_and_slopes(logs: Array, distances: Sequence[Array]) -> tuple[Array, list[Array]]:
+    """The covariance of observations, noise included, and its derivative by the log of each hyperparameter."""
+    noise = _noise(logs) * np.eye(len(distances[0]))
+    parts = [_matern_and_slope(d / np.exp(logs[2 * i + 1])) for i, d in enumerate(distances)]
+    slopes = [np.exp(logs[2 * i]) * part for i, pair in enumerate(parts) for part in pair]
+    return np.asarray(sum(slopes[::2], noise)), [*slopes, noise]
 
 
 def _covariance(distances: Sequence[Array], logs: Array) -> Array:

@@ -9,6 +9,7 @@ import random
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 from nas.description import Branches, GeneCoder, MakeUp, Row, depth, figures_row
@@ -55,7 +56,7 @@ class Candidate:
     branches: Row
     gene_row: Row
 
-    @property
+    @cached_property
     def text(self) -> str:
         return self.genotype.text
 

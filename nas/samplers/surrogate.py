@@ -5,8 +5,9 @@ trainings, the anchors' among them, say much about the rest. With a second objec
 is maximised is the expected gain in the area under the Pareto front (Emmerich et al., 2006), over the log of the cost.
 """
 
+import random
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,7 +18,7 @@ from scipy.stats import norm, rankdata
 from threadpoolctl import ThreadpoolController
 
 from nas.description import Scaling, stacked
-from nas.gaussian_process import GaussianProcess, Views
+from nas.gaussian_process import GaussianProcess, Views, predicted
 from nas.pareto import front
 from nas.pool import Candidate, Pool
 from nas.proposal import Proposal
@@ -30,6 +31,7 @@ _DRAWN, _DRAWN_A_TRIAL, _MOST_DRAWN = 200, 20, 1900  # random feasible candidate
 _PARENTS = 6  # of the best, whose mutations and crossings are in the pool
 _CHILDREN, _CROSSINGS = 24, 24  # mutations of a parent, crossings of two
 _STEPS, _SKETCHES, _COSTED = 3, 30, 2  # of the climb; mutations looked at in a step, and how many of them are costed at most
+_LIKELY, _WEIGHED = 4, 64  # sets of hyperparameters beside the fitted one; and how many of the pool they weigh
 _STARTUP = 4  # trained candidates or anchors before there is anything to fit
 _STARTUP_DRAWS = 16  # of which the largest is proposed
 
@@ -54,17 +56,16 @@ class Surrogate(GeneSampler):
             return {}
         running = [s for s in seen if s.outcome == "running"]
         with _threads().limit(limits=1, user_api="blas"):
-            gain = _Gain(pool, self._described(evidence.trials), evidence.accuracies, self._described(running), cost)
-            return self._climbed(pool, gain, known).genes
+            gain = _Gain(pool, self._described(evidence.trials), evidence.accuracies, self._described(running), cost, self._rng)
+            return self._climbed(gain, {*known, *(c.text for c in pool)}).genes
 
-    def _climbed(self, pool: Sequence[Candidate], gain: "_Gain", known: Collection[str]) -> Candidate:
+    def _climbed(self, gain: "_Gain", met: set[str]) -> Candidate:
         """The best of the pool, or of what is found by some steps up from there.
 
         Costing a new block takes milliseconds: of many mutations only those are costed that promise most with the figures of
         what they are mutations of, one after the other until one is better.
         """
-        best, most = pool[int(np.argmax(gain.of_pool))], float(gain.of_pool.max())
-        met = {*known, *(c.text for c in pool)}
+        best, most = gain.best, gain.most
         for _ in range(_STEPS):
             sketches = list({s.text: s for s in self._pool.sketched(best, _SKETCHES, self._rng) if s.text not in met}.values())
             if not sketches:
@@ -100,7 +101,11 @@ def _threads() -> ThreadpoolController:
 
 
 class _Gain:
-    """What training a candidate is expected to gain, after `trials` were trained to `accuracies` and while others run."""
+    """What training a candidate is expected to gain, after `trials` were trained to `accuracies` and while others run.
+
+    It is the mean over sets of hyperparameters that are about as likely (Snoek et al., arXiv:1206.2944): by the fitted set
+    alone, a few trainings seem to say more than they do. That one alone tells which of the pool the others weigh.
+    """
 
     def __init__(
         self,
@@ -109,6 +114,7 @@ class _Gain:
         accuracies: Array,
         running: Sequence[Candidate],
         cost: str | None,
+        rng: random.Random,
     ) -> None:
         items = [*pool, *trials, *running]
         self._branched = any(item.branches.any() for item in items)
@@ -116,25 +122,34 @@ class _Gain:
         self._scalings = [Scaling.of(figures, True), Scaling.of(make_up, True), *map(Scaling.of, others)]
         parts = (np.split(view, [len(pool), len(pool) + len(trials)]) for view in self._scaled(rows))
         untrained, trained, in_flight = zip(*parts, strict=True)
-        self._process = GaussianProcess(trained, accuracies)
-        if running:  # believed to come out as expected, so that workers are not sent to the same place
-            self._process = self._process.given(in_flight, self._process.predict(in_flight)[0])
-        self._levels = self._process.predict(trained)[0]
         self._cost = cost
         if cost is not None:
             self._known_costs = self._costs(trials, cost)
             self._costs_between = [f(self._costs([*pool, *trials], cost)) for f in (np.min, np.max)]
-        self.of_pool = self._expected(pool, untrained)
+        fitted = GaussianProcess(trained, accuracies)
+        self._processes = [fitted, *fitted.likely(_LIKELY, rng)]
+        if running:  # believed to come out as expected, so that workers are not sent to the same place
+            believed, _ = predicted(self._processes, in_flight)
+            self._processes = [p.given(in_flight, b) for p, b in zip(self._processes, believed, strict=True)]
+        self._levels = [process.levels[: len(trials)] for process in self._processes]
+        first = np.argsort(-self._expected(pool, untrained, 1), kind="stable")[:_WEIGHED]
+        gains = self._expected([pool[i] for i in first], tuple(view[first] for view in untrained))
+        self.best, self.most = pool[first[int(np.argmax(gains))]], float(gains.max())
 
     def __call__(self, candidates: Sequence[Candidate]) -> Array:
         return self._expected(candidates, self._scaled(self._rows(candidates)))
 
-    def _expected(self, candidates: Sequence[Candidate], views: Views) -> Array:
-        mean, deviation = self._process.predict(views)
-        if self._cost is None:
-            return _improvement(mean, deviation, float(self._levels.max()))
-        costs = self._costs(candidates, self._cost)
-        return _area_gained(mean, deviation, costs, self._known_costs, self._levels, self._costs_between)
+    def _expected(self, candidates: Sequence[Candidate], views: Views, processes: int | None = None) -> Array:
+        """The mean over the first of the `processes`, or all."""
+        costs = None if self._cost is None else self._costs(candidates, self._cost)
+        beliefs = zip(*predicted(self._processes[:processes], views), self._levels[:processes], strict=True)
+        gains = [
+            _improvement(mean, deviation, float(levels.max()))
+            if costs is None
+            else _area_gained(mean, deviation, costs, self._known_costs, levels, self._costs_between)
+            for mean, deviation, levels in beliefs
+        ]
+        return np.asarray(np.mean(gains, axis=0))
 
     def _costs(self, candidates: Sequence[Candidate], cost: str) -> Array:
         return np.array([c.estimate.figure(cost) for c in candidates])

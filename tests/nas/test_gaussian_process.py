@@ -1,5 +1,7 @@
 """The Gaussian process against scikit-learn's, its gradient against finite differences, and items without genes."""
 
+import random
+
 import numpy as np
 import pytest
 from scipy.optimize import check_grad
@@ -99,9 +101,47 @@ def test_what_is_given_later_counts_as_if_it_had_been_there():
 
 def test_many_observations_are_thinned_for_the_fit_only():
     items = _items(150)
-    kept, targets = module._thinned(items, _targets(items))
-    assert len(kept[0]) == len(kept[1]) == len(targets) == 100
+    kept, targets = module._thinned(module._distances(items, items, same=True), _targets(items))
+    assert [d.shape for d in kept] == [(100, 100)] * 2 and len(targets) == 100
     assert set(np.sort(_targets(items))[-50:]) <= set(targets)
+    rows = [list(_targets(items)).index(target) for target in targets]
+    again = module._distances(*[tuple(view[rows] for view in items)] * 2, same=True)
+    assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(kept, again, strict=True))
+
+
+def test_levels_are_the_prediction_of_what_it_was_fitted_to():
+    items = _items(30)
+    process = GaussianProcess(items, _targets(items), LOGS)
+    assert process.levels == pytest.approx(process.predict(items)[0])
+
+
+def test_the_precision_of_the_hyperparameters_is_that_of_the_score_over_draws():
+    """Fisher's information is the mean square of the likelihood's slope, where targets come from the process itself."""
+    items, rng = _items(12), np.random.default_rng(0)
+    distances = module._distances(items, items, same=True)
+    root = np.linalg.cholesky(module._covariance_and_slopes(LOGS, distances)[0])
+    mean, spread = module._prior(2)
+    slopes = [module._loss(LOGS, distances, root @ rng.standard_normal(12))[1] for _ in range(20_000)] - (
+        LOGS - mean
+    ) / spread**2
+    information = module._precision(LOGS, distances) - np.diag(spread**-2)
+    assert slopes.T @ slopes / len(slopes) == pytest.approx(information, abs=0.05 * information.max())
+
+
+def test_likely_processes_are_spread_around_the_fitted_one():
+    items, new = _items(30), _items(7, 1)
+    fitted = GaussianProcess(items, _targets(items))
+    drawn = fitted.likely(4000, random.Random(0))
+    away = np.array([process.log_parameters for process in drawn]) - fitted.log_parameters
+    expected = module._TAILS**2 * np.linalg.inv(
+        module._precision(fitted.log_parameters, module._distances(items, items, same=True))
+    )
+    assert np.cov(away.T) == pytest.approx(expected, abs=0.1 * expected.max())
+    assert away.mean(axis=0) == pytest.approx(0, abs=0.1 * np.sqrt(expected.max()))
+    together = module.predicted(drawn[:3], new)
+    for process, mean, deviation in zip(drawn, *together, strict=False):
+        alone = GaussianProcess(items, _targets(items), process.log_parameters).predict(new)
+        assert (mean, deviation) == (pytest.approx(alone[0]), pytest.approx(alone[1]))
 
 
 def test_hyperparameters_that_a_line_search_may_try_have_a_finite_loss():
