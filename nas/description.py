@@ -46,21 +46,22 @@ class MakeUp:
 
     def __init__(self) -> None:
         self._columns: dict[tuple[str, Value | None], int] = {}
-        self._blocks: dict[BlockSpec, list[tuple[int, float]]] = {}
+        self._blocks: dict[BlockSpec, tuple[NDArray[np.int64], Row]] = {}
 
     def row(self, genotype: Genotype) -> Row:
         branches = list(_branches(genotype.blocks))
         blocks = [*genotype.blocks, *(spec for branch in branches for spec in branch)]
-        columns, numbers = zip(*(entry for spec in blocks for entry in self._entries(spec)), strict=True)
+        columns, numbers = map(np.concatenate, zip(*map(self._entries, blocks), strict=True))
         return np.bincount(columns, numbers, len(self._columns)) / len(blocks)
 
-    def _entries(self, spec: BlockSpec) -> list[tuple[int, float]]:
+    def _entries(self, spec: BlockSpec) -> tuple[NDArray[np.int64], Row]:
         if spec not in self._blocks:
             named: list[tuple[tuple[str, Value | None], float]] = [((spec.kind, None), 1.0)]
             for knob, value in spec.arguments().items():
                 number = isinstance(value, int | float)
                 named.append(((knob, None if number else value), float(value) if number else 1.0))
-            self._blocks[spec] = [(self._columns.setdefault(key, len(self._columns)), x) for key, x in named]
+            columns = [self._columns.setdefault(key, len(self._columns)) for key, _ in named]
+            self._blocks[spec] = np.array(columns), np.array([number for _, number in named])
         return self._blocks[spec]
 
 

@@ -194,14 +194,20 @@ def _distances(first: Views, second: Views, same: bool = False) -> list[Array]:
     """Euclidean distances [n, m] in each view; `same` items are at distance 0 even where the view is unknown."""
     found = []
     for a, b in zip(first, second, strict=True):
-        unknown_a, unknown_b = np.isnan(a[:, 0]), np.isnan(b[:, 0])
-        distances = _euclidean(np.nan_to_num(a), np.nan_to_num(b))
+        (known_a, unknown_a), (known_b, unknown_b) = _known(a), _known(b)
+        distances = _euclidean(known_a, known_b)
         distances[unknown_a] = _FAR
         distances[:, unknown_b] = _FAR
         if same:
             np.fill_diagonal(distances, 0.0)
         found.append(distances)
     return found
+
+
+def _known(view: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """A view with zeros where it is unknown, and which rows those are."""
+    unknown = np.isnan(view[:, 0])
+    return (np.where(unknown[:, None], 0.0, view) if unknown.any() else view), unknown
 
 
 def _euclidean(a: Array, b: Array) -> Array:

@@ -74,7 +74,7 @@ class BlockSpec:
         inner = tuple(map(tuple, branches))
         return cls(kind, width, _branch_stride(known, inner) if known.has_branches else stride, kept, inner)
 
-    @property
+    @cached_property
     def line(self) -> str:
         """The block without its branches, on one line."""
         known = block_kind(self.kind)

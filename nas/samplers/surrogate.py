@@ -5,6 +5,7 @@ trainings, the anchors' among them, say much about the rest. With a second objec
 is maximised is the expected gain in the area under the Pareto front (Emmerich et al., 2006), over the log of the cost.
 """
 
+import math
 import random
 import statistics
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,8 @@ from functools import cache
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from scipy.stats import norm, rankdata
+from scipy.special import ndtr
+from scipy.stats import rankdata
 from threadpoolctl import ThreadpoolController
 
 from nas.description import Scaling, stacked
@@ -117,9 +119,10 @@ class _Gain:
         rng: random.Random,
     ) -> None:
         items = [*pool, *trials, *running]
-        self._branched = any(item.branches.any() for item in items)
-        figures, make_up, *others = rows = self._rows(items)
-        self._scalings = [Scaling.of(figures, True), Scaling.of(make_up, True), *map(Scaling.of, others)]
+        figures, make_up, genes, branches = rows = _rows(items)
+        self._scalings = [Scaling.of(figures, True), Scaling.of(make_up, True), Scaling.of(genes)]
+        if branches.any():  # without any, this is no view of theirs
+            self._scalings.append(Scaling.of(branches))
         parts = (np.split(view, [len(pool), len(pool) + len(trials)]) for view in self._scaled(rows))
         untrained, trained, in_flight = zip(*parts, strict=True)
         self._cost = cost
@@ -137,7 +140,7 @@ class _Gain:
         self.best, self.most = pool[first[int(np.argmax(gains))]], float(gains.max())
 
     def __call__(self, candidates: Sequence[Candidate]) -> Array:
-        return self._expected(candidates, self._scaled(self._rows(candidates)))
+        return self._expected(candidates, self._scaled(_rows(candidates)))
 
     def _expected(self, candidates: Sequence[Candidate], views: Views, processes: int | None = None) -> Array:
         """The mean over the first of the `processes`, or all."""
@@ -154,14 +157,14 @@ class _Gain:
     def _costs(self, candidates: Sequence[Candidate], cost: str) -> Array:
         return np.array([c.estimate.figure(cost) for c in candidates])
 
-    def _rows(self, items: Sequence[Candidate]) -> list[Array]:
-        """The views of items, not scaled yet."""
-        rows = [np.stack([item.figures for item in items]), stacked([item.make_up for item in items])]
-        rows.append(np.stack([item.gene_row for item in items]))
-        return [*rows, stacked([item.branches for item in items])] if self._branched else rows
-
     def _scaled(self, rows: Sequence[Array]) -> Views:
-        return tuple(scaling(view) for scaling, view in zip(self._scalings, rows, strict=True))
+        return tuple(scaling(view) for scaling, view in zip(self._scalings, rows, strict=False))
+
+
+def _rows(items: Sequence[Candidate]) -> tuple[Array, Array, Array, Array]:
+    """The views of items, not scaled yet: figures, make-up, genes, branches."""
+    figures, genes = (np.array(rows) for rows in zip(*((item.figures, item.gene_row) for item in items), strict=True))
+    return figures, stacked([item.make_up for item in items]), genes, stacked([item.branches for item in items])
 
 
 def _evidence(seen: Sequence[Proposal]) -> _Evidence:
@@ -205,7 +208,7 @@ def _largest(candidates: Sequence[Candidate]) -> Candidate:
 def _improvement(mean: Array, deviation: Array, best: float) -> Array:
     """Expected improvement over `best` (Mockus, 1978)."""
     z = (mean - best) / deviation
-    return np.asarray(deviation * (z * norm.cdf(z) + norm.pdf(z)))
+    return np.asarray(deviation * (z * ndtr(z) + np.exp(-z * z / 2) / math.sqrt(2 * math.pi)))
 
 
 def _area_gained(
