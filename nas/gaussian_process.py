@@ -21,7 +21,7 @@ _AT_ONCE = 256  # items predicted at once: their matrices then stay in a process
 _FAR = 1e3  # distance to an item of which this view is unknown: no covariance
 # for targets of variance 1 and mean distances of 1: log of the variances together, of a length, of the noise's variance
 _VARIANCE, _LENGTH, _NOISE = np.log([1.0, 1.0, 0.1])
-_TAILS = 2.0  # by which a draw of hyperparameters is further from the fit than a normal one
+_TAILS = 2.0  # by which draws of hyperparameters are further from the fit than normal ones (benchmarks/search.md)
 _IMAGINABLE = 8  # standard deviations of the prior
 _PRIOR_STD = {"variance": 1.0, "length": 0.7, "noise": 1.0}
 
@@ -30,7 +30,10 @@ Views = tuple[Array, ...]
 
 
 class GaussianProcess:
-    """Fitted to `targets` [n] of `items` on construction; `log_parameters` (variance, length of each view, noise) if known."""
+    """Fitted to `targets` [n] of `items` on construction; `log_parameters` (variance, length of each view, noise) if known.
+
+    `levels` [n] are the posterior means of the targets' noise-free values.
+    """
 
     def __init__(self, items: Views, targets: Array, log_parameters: Array | None = None) -> None:
         self._items, self._targets = items, targets
@@ -46,15 +49,15 @@ class GaussianProcess:
         noise = _noise(log_parameters)
         covariance = _covariance(self._distances, log_parameters)
         covariance.flat[:: len(covariance) + 1] += noise
-        self._factor = cho_factor(covariance, lower=True, overwrite_a=True, check_finite=False)
-        self._weights = cho_solve(self._factor, self._scaled, check_finite=False)
+        self._factor = cho_factor(covariance, lower=True, overwrite_a=True)
+        self._weights = cho_solve(self._factor, self._scaled)
         self.levels = self._mean + self._scale * (self._scaled - noise * self._weights)
 
     def likely(self, count: int, rng: random.Random) -> list["GaussianProcess"]:
-        """The same process with `count` other draws of its hyperparameters, around the fit (Laplace's approximation).
+        """The same process with `count` other draws of its hyperparameters around the fit, as Laplace's approximation has them.
 
-        Their precision is the prior's and Fisher's information (Rasmussen and Williams, 5.4). Draws are twice as far from the
-        fit as those of the normal distribution would be, whose tails are too short.
+        Their precision is the prior's and Fisher's information (Rasmussen and Williams, 5.4). They are drawn further out, since
+        a normal distribution's tails are too short.
         """
         distances, _ = _thinned(self._distances, self._scaled)
         root = _TAILS * np.linalg.inv(np.linalg.cholesky(_precision(self.log_parameters, distances))).T
