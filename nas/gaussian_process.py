@@ -21,7 +21,7 @@ _AT_ONCE = 256  # items predicted at once: their matrices then stay in a process
 _FAR = 1e3  # distance to an item of which this view is unknown: no covariance
 # for targets of variance 1 and mean distances of 1: log of the variances together, of a length, of the noise's variance
 _VARIANCE, _LENGTH, _NOISE = np.log([1.0, 1.0, 0.1])
-_TAILS = 2.0  # by which draws of hyperparameters are further from the fit than normal ones (benchmarks/search.md)
+_TAILS = 2.0  # by which draws of hyperparameters are further from the fit than normal ones
 _IMAGINABLE = 8  # standard deviations of the prior
 _PRIOR_STD = {"variance": 1.0, "length": 0.7, "noise": 1.0}
 
@@ -56,8 +56,8 @@ class GaussianProcess:
     def likely(self, count: int, rng: random.Random) -> list["GaussianProcess"]:
         """The same process with `count` other draws of its hyperparameters around the fit, as Laplace's approximation has them.
 
-        Their precision is the prior's and Fisher's information (Rasmussen and Williams, 5.4). They are drawn further out, since
-        a normal distribution's tails are too short.
+        Their precision is the prior's and Fisher's information (Rasmussen and Williams, 5.4). They are drawn further out, by
+        which searches find more (benchmarks/search.md).
         """
         distances, _ = _thinned(self._distances, self._scaled)
         root = _TAILS * np.linalg.inv(np.linalg.cholesky(_precision(self.log_parameters, distances))).T

@@ -163,7 +163,7 @@ class _Gain:
 
 def _rows(items: Sequence[Candidate]) -> tuple[Array, Array, Array, Array]:
     """The views of items, not scaled yet: figures, make-up, genes, branches."""
-    figures, genes = (np.array(rows) for rows in zip(*((item.figures, item.gene_row) for item in items), strict=True))
+    figures, genes = np.array([item.figures for item in items]), np.array([item.gene_row for item in items])
     return figures, stacked([item.make_up for item in items]), genes, stacked([item.branches for item in items])
 
 
