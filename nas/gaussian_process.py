@@ -8,6 +8,7 @@ variance, maximise the marginal likelihood times a weak prior. Where a view of a
 import random
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,26 +33,27 @@ Views = tuple[Array, ...]
 class GaussianProcess:
     """Fitted to `targets` [n] of `items` on construction; `log_parameters` (variance, length of each view, noise) if known.
 
+    Some targets may be known less well: `errors` [n] are standard deviations of what they are off by, the common noise aside.
     `levels` [n] are the posterior means of the targets' noise-free values.
     """
 
-    def __init__(self, items: Views, targets: Array, log_parameters: Array | None = None) -> None:
+    def __init__(self, items: Views, targets: Array, log_parameters: Array | None = None, errors: Array | None = None) -> None:
         self._items, self._targets = items, targets
+        self._errors = np.zeros(len(targets)) if errors is None else errors
         self._mean, self._scale = float(np.mean(targets)), float(np.std(targets)) or 1.0
-        self._scaled = (targets - self._mean) / self._scale
-        self._distances = _distances(items, items, same=True)
-        if log_parameters is None:
-            log_parameters = _fitted(*_thinned(self._distances, self._scaled))
-        self._condition(log_parameters)
+        self._observed = _Observed(
+            _distances(items, items, same=True), (targets - self._mean) / self._scale, (self._errors / self._scale) ** 2
+        )
+        self._condition(_fitted(self._observed.thinned()) if log_parameters is None else log_parameters)
 
     def _condition(self, log_parameters: Array) -> None:
         self.log_parameters = log_parameters
-        noise = _noise(log_parameters)
-        covariance = _covariance(self._distances, log_parameters)
+        noise = _noise(log_parameters) + self._observed.doubt
+        covariance = _covariance(self._observed.distances, log_parameters)
         covariance.flat[:: len(covariance) + 1] += noise
         self._factor = cho_factor(covariance, lower=True, overwrite_a=True)
-        self._weights = cho_solve(self._factor, self._scaled)
-        self.levels = self._mean + self._scale * (self._scaled - noise * self._weights)
+        self._weights = cho_solve(self._factor, self._observed.targets)
+        self.levels = self._mean + self._scale * (self._observed.targets - noise * self._weights)
 
     def likely(self, count: int, rng: random.Random) -> list["GaussianProcess"]:
         """The same process with `count` other draws of its hyperparameters around the fit, as Laplace's approximation has them.
@@ -59,8 +61,8 @@ class GaussianProcess:
         Their precision is the prior's and Fisher's information (Rasmussen and Williams, 5.4). They are drawn further out, by
         which searches find more (benchmarks/search.md).
         """
-        distances, _ = _thinned(self._distances, self._scaled)
-        root = _TAILS * np.linalg.inv(np.linalg.cholesky(_precision(self.log_parameters, distances))).T
+        precision = _precision(self.log_parameters, self._observed.thinned())
+        root = _TAILS * np.linalg.inv(np.linalg.cholesky(precision)).T
         return [self._by(self.log_parameters + root @ [rng.gauss(0, 1) for _ in root]) for _ in range(count)]
 
     def _by(self, log_parameters: Array) -> "GaussianProcess":
@@ -83,7 +85,8 @@ class GaussianProcess:
     def given(self, items: Views, targets: Array) -> "GaussianProcess":
         """The same process after further observations; hyperparameters stay."""
         both = tuple(np.vstack(pair) for pair in zip(self._items, items, strict=True))
-        return GaussianProcess(both, np.concatenate([self._targets, targets]), self.log_parameters)
+        errors = np.concatenate([self._errors, np.zeros(len(targets))])
+        return GaussianProcess(both, np.concatenate([self._targets, targets]), self.log_parameters, errors)
 
 
 def predicted(processes: Sequence[GaussianProcess], items: Views) -> tuple[Array, Array]:
@@ -97,22 +100,28 @@ def predicted(processes: Sequence[GaussianProcess], items: Views) -> tuple[Array
     return means, deviations
 
 
-def _thinned(distances: Sequence[Array], targets: Array) -> tuple[Sequence[Array], Array]:
-    """Of at most _MOST_FITTED observations: the better half of those, and others evenly."""
-    if len(targets) <= _MOST_FITTED:
-        return distances, targets
-    order = np.argsort(-targets, kind="stable")
-    best, rest = order[: _MOST_FITTED // 2], order[_MOST_FITTED // 2 :]
-    others = rest[np.linspace(0, len(rest) - 1, _MOST_FITTED - len(best)).astype(np.int64)]
-    rows = np.concatenate([best, others])
-    return [d[np.ix_(rows, rows)] for d in distances], targets[rows]
+@dataclass(frozen=True)
+class _Observed:
+    """Distances [n, n] of items in each view, their targets [n] of variance 1, and variances [n] of what these are off by."""
+
+    distances: Sequence[Array]
+    targets: Array
+    doubt: Array
+
+    def thinned(self) -> "_Observed":
+        """At most _MOST_FITTED of them: the better half of those, and others evenly."""
+        if len(self.targets) <= _MOST_FITTED:
+            return self
+        order = np.argsort(-self.targets, kind="stable")
+        best, rest = order[: _MOST_FITTED // 2], order[_MOST_FITTED // 2 :]
+        others = rest[np.linspace(0, len(rest) - 1, _MOST_FITTED - len(best)).astype(np.int64)]
+        rows = np.concatenate([best, others])
+        return _Observed([d[np.ix_(rows, rows)] for d in self.distances], self.targets[rows], self.doubt[rows])
 
 
-def _fitted(distances: Sequence[Array], targets: Array) -> Array:
-    start, _ = _prior(len(distances))
-    found = minimize(
-        _loss, start, args=(distances, targets), jac=True, method="L-BFGS-B", options={"maxiter": 20, "maxfun": 30}
-    )
+def _fitted(observed: _Observed) -> Array:
+    start, _ = _prior(len(observed.distances))
+    found = minimize(_loss, start, args=(observed,), jac=True, method="L-BFGS-B", options={"maxiter": 20, "maxfun": 30})
     return np.asarray(found.x)
 
 
@@ -123,16 +132,16 @@ def _prior(views: int) -> tuple[Array, Array]:
     return np.array(means), np.array(spreads)
 
 
-def _loss(logs: Array, distances: Sequence[Array], targets: Array) -> tuple[float, Array]:
+def _loss(logs: Array, observed: _Observed) -> tuple[float, Array]:
     """Negative log of marginal likelihood times prior, and its gradient.
 
     Where a line search leaves what is imaginable, only the prior still changes, which leads it back.
     """
-    n = len(targets)
-    mean, spread = _prior(len(distances))
+    n, targets = len(observed.targets), observed.targets
+    mean, spread = _prior(len(observed.distances))
     away = (logs - mean) / spread
     logs = mean + spread * np.clip(away, -_IMAGINABLE, _IMAGINABLE)
-    covariance, slopes = _covariance_and_slopes(logs, distances)
+    covariance, slopes = _covariance_and_slopes(logs, observed)
     factor = cho_factor(covariance, lower=True, check_finite=False)
     inverse = cho_solve(factor, np.eye(n), check_finite=False)
     weights = inverse @ targets
@@ -142,22 +151,22 @@ def _loss(logs: Array, distances: Sequence[Array], targets: Array) -> tuple[floa
     return float(loss), gradient + away / spread
 
 
-def _precision(logs: Array, distances: Sequence[Array]) -> Array:
+def _precision(logs: Array, observed: _Observed) -> Array:
     """The inverse covariance of the hyperparameters' posterior, where it is approximated at `logs`."""
-    covariance, slopes = _covariance_and_slopes(logs, distances)
+    covariance, slopes = _covariance_and_slopes(logs, observed)
     inverse = cho_solve(cho_factor(covariance, lower=True, check_finite=False), np.eye(len(covariance)), check_finite=False)
     changes = [inverse @ slope for slope in slopes]
     information = np.array([[0.5 * np.vdot(a, b.T) for b in changes] for a in changes])
-    _, spread = _prior(len(distances))
+    _, spread = _prior(len(observed.distances))
     return np.asarray(information + np.diag(spread**-2))
 
 
-def _covariance_and_slopes(logs: Array, distances: Sequence[Array]) -> tuple[Array, list[Array]]:
+def _covariance_and_slopes(logs: Array, observed: _Observed) -> tuple[Array, list[Array]]:
     """The covariance of observations, noise included, and its derivative by the log of each hyperparameter."""
-    noise = _noise(logs) * np.eye(len(distances[0]))
-    parts = [_matern_and_slope(d / np.exp(logs[2 * i + 1])) for i, d in enumerate(distances)]
+    noise = _noise(logs) * np.eye(len(observed.targets))
+    parts = [_matern_and_slope(d / np.exp(logs[2 * i + 1])) for i, d in enumerate(observed.distances)]
     slopes = [np.exp(logs[2 * i]) * part for i, pair in enumerate(parts) for part in pair]
-    return np.asarray(sum(slopes[::2], noise)), [*slopes, noise]
+    return np.asarray(sum(slopes[::2], noise + np.diag(observed.doubt))), [*slopes, noise]
 
 
 def _covariance(distances: Sequence[Array], logs: Array) -> Array:

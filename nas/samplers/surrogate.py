@@ -7,7 +7,6 @@ is maximised is the expected gain in the area under the Pareto front (Emmerich e
 
 import math
 import random
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +15,7 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 from scipy.special import ndtr
-from scipy.stats import rankdata
+from scipy.stats import rankdata, theilslopes
 from threadpoolctl import ThreadpoolController
 
 from nas.description import Scaling, stacked
@@ -34,16 +33,22 @@ _PARENTS = 6  # of the best, whose mutations and crossings are in the pool
 _CHILDREN, _CROSSINGS = 24, 24  # mutations of a parent, crossings of two
 _STEPS, _SKETCHES, _COSTED = 3, 30, 2  # of the climb; mutations looked at in a step, and how many of them are costed at most
 _LIKELY, _WEIGHED = 4, 64  # sets of hyperparameters beside the fitted one; and how many of the pool they weigh
+_EXPECTED_GAIN = 1.0  # of accuracy in the end by accuracy early on, as if one training had shown it
+_OFF, _BENT = (
+    2.2,
+    0.5,
+)  # how far an expectation may be off: median absolute deviations; share of what is left to the line's slope
 _STARTUP = 4  # trained candidates or anchors before there is anything to fit
 _STARTUP_DRAWS = 16  # of which the largest is proposed
 
 
 @dataclass(frozen=True)
 class _Evidence:
-    """Trials that were trained, and what accuracy each is taken to have when trained to the end."""
+    """Trials that were trained, what accuracy each is taken to have when trained to the end, and how far that may be off."""
 
     trials: list[Proposal]
     accuracies: Array
+    errors: Array
 
 
 class Surrogate(GeneSampler):
@@ -58,7 +63,7 @@ class Surrogate(GeneSampler):
             return {}
         running = [s for s in seen if s.outcome == "running"]
         with _threads().limit(limits=1, user_api="blas"):
-            gain = _Gain(pool, self._described(evidence.trials), evidence.accuracies, self._described(running), cost, self._rng)
+            gain = _Gain(pool, evidence, self._described(evidence.trials), self._described(running), cost, self._rng)
             return self._climbed(gain, {*known, *(c.text for c in pool)}).genes
 
     def _climbed(self, gain: "_Gain", met: set[str]) -> Candidate:
@@ -103,7 +108,7 @@ def _threads() -> ThreadpoolController:
 
 
 class _Gain:
-    """What training a candidate is expected to gain, after `trials` were trained to `accuracies` and while others run.
+    """What training a candidate is expected to gain, by the `evidence` of `trials` and while others run.
 
     It is the mean over sets of hyperparameters that are about as likely (Snoek et al., arXiv:1206.2944): by the fitted set
     alone, a few trainings seem to say more than they do. That one alone tells which of the pool the others weigh.
@@ -112,8 +117,8 @@ class _Gain:
     def __init__(
         self,
         pool: Sequence[Candidate],
+        evidence: _Evidence,
         trials: Sequence[Candidate],
-        accuracies: Array,
         running: Sequence[Candidate],
         cost: str | None,
         rng: random.Random,
@@ -129,7 +134,7 @@ class _Gain:
         if cost is not None:
             self._known_costs = self._costs(trials, cost)
             self._costs_between = [f(self._costs([*pool, *trials], cost)) for f in (np.min, np.max)]
-        fitted = GaussianProcess(trained, accuracies)
+        fitted = GaussianProcess(trained, evidence.accuracies, errors=evidence.errors)
         self._processes = [fitted, *fitted.likely(_LIKELY, rng)]
         if running:  # believed to come out as expected, so that workers are not sent to the same place
             believed, _ = predicted(self._processes, in_flight)
@@ -168,25 +173,55 @@ def _rows(items: Sequence[Candidate]) -> tuple[Array, Array, Array, Array]:
 
 
 def _evidence(seen: Sequence[Proposal]) -> _Evidence:
-    """Trials with an accuracy: one that was stopped early is credited with what the others gained from there on.
+    """Trials with an accuracy: one that was stopped early is credited with what is to be expected after those that went on.
 
     Outliers far below the rest are raised to the lower fence (Tukey): how bad a bad network is says nothing of the good.
     One that failed counts as the worst.
     """
     trained = [s for s in seen if s.outcome == "trained"]
     usable = [s for s in seen if s.outcome in ("trained", "stopped") and s.accuracies]
-    gains = {epochs: _later_gain(trained, epochs) for epochs in {len(s.accuracies) for s in usable}}
-    credited = [s.accuracies[-1] + gains[len(s.accuracies)] for s in usable]
-    failed = [s for s in seen if s.outcome == "failed"] if credited else []
-    accuracies = np.array(credited + [min(credited, default=0.0)] * len(failed))
-    if len(credited) >= _STARTUP:
-        low, high = np.quantile(credited, [0.25, 0.75])
+    outlooks = {epochs: _Outlook.of(trained, epochs) for epochs in {len(s.accuracies) for s in usable}}
+    credits = [outlooks[len(s.accuracies)](s.accuracies[-1]) if s.outcome == "stopped" else (s.accuracy, 0.0) for s in usable]
+    failed = [s for s in seen if s.outcome == "failed"] if credits else []
+    credits += [(min(accuracy for accuracy, _ in credits), 0.0) for _ in failed]
+    accuracies, errors = np.array(credits).reshape(-1, 2).T
+    if len(usable) >= _STARTUP:
+        low, high = np.quantile(accuracies[: len(usable)], [0.25, 0.75])
         accuracies = np.maximum(accuracies, low - 1.5 * (high - low))
-    return _Evidence(usable + failed, accuracies)
+    return _Evidence(usable + failed, accuracies, errors)
 
 
-def _later_gain(trained: Sequence[Proposal], epochs: int) -> float:
-    return statistics.median([s.accuracies[-1] - s.accuracies[min(epochs, len(s.accuracies)) - 1] for s in trained] or [0.0])
+@dataclass(frozen=True)
+class _Outlook:
+    """What accuracy in the end is to be expected of one early on: a line through those that were trained to the end.
+
+    Its slope is the median of those between any two (Theil and Sen). Networks that were stopped lie below most of these, where
+    the line may bend: the further below, the less is known.
+    """
+
+    middle: float
+    level: float
+    slope: float
+    error: float
+
+    @classmethod
+    def of(cls, trained: Sequence[Proposal], epochs: int) -> "_Outlook":
+        pairs = [(s.accuracies[epochs - 1], s.accuracy) for s in trained if len(s.accuracies) >= epochs]
+        if not pairs:
+            return cls(0.0, 0.0, 1.0, 0.0)
+        early, final = np.array(pairs).T
+        slope = _EXPECTED_GAIN
+        if len(pairs) > 2 and np.ptp(early) > 0:
+            slope = (len(pairs) * max(0.0, float(theilslopes(final, early).slope)) + _EXPECTED_GAIN) / (len(pairs) + 1)
+        middle = float(np.median(early))
+        above = final - slope * (early - middle)
+        level = float(np.median(above))
+        return cls(middle, level, slope, _OFF * float(np.median(np.abs(above - level))))
+
+    def __call__(self, early: float) -> tuple[float, float]:
+        """The accuracy that is expected, and its standard error."""
+        along = self.slope * (early - self.middle)
+        return self.level + along, math.hypot(self.error, _BENT * min(0.0, along))
 
 
 def _parents(evidence: _Evidence, cost: str | None) -> list[Proposal]:
