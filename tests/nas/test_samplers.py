@@ -2,6 +2,7 @@
 
 import math
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -183,10 +184,40 @@ def test_the_gained_area_is_the_mean_over_draws_of_the_area_itself():
         assert found == pytest.approx(np.mean(gains), rel=0.08, abs=1e-6)
 
 
-def test_a_trial_stopped_early_is_credited_with_what_the_others_gained(tmp_path):
+def _trained(*accuracies):
+    return SimpleNamespace(accuracies=list(accuracies), accuracy=accuracies[-1], outcome="trained")
+
+
+def test_a_training_is_expected_to_go_on_as_those_that_did():
+    rng = np.random.default_rng(0)
+    early = np.append(rng.uniform(0.4, 0.8, 400), 0.1)
+    final = np.append(0.6 + 0.3 * early[:-1] + rng.normal(0, 0.01, 400), 0.1)  # the last one never learned anything
+    outlook = module._Outlook.of([_trained(a, (a + b) / 2, b) for a, b in zip(early, final, strict=True)], 1)
+    expected, error = outlook(0.7)
+    assert expected == pytest.approx(0.81, abs=0.005)
+    assert error == pytest.approx(module._OFF / 1.4826 * 0.01, rel=0.15)  # of a normal distribution's deviation
+    below, far_below = outlook(0.5), outlook(0.2)
+    assert (below[0], far_below[0]) == (pytest.approx(0.75, abs=0.005), pytest.approx(0.66, abs=0.01))
+    assert error < below[1] < far_below[1] == pytest.approx(module._BENT * 0.3 * 0.4, rel=0.1)
+
+
+def test_what_little_was_seen_of_a_training_s_end_moves_the_outlook_little():
+    assert module._Outlook.of([], 1)(0.3) == (0.3, 0.0)
+    pair = [_trained(0.5, 0.7), _trained(0.6, 0.8)]
+    assert module._Outlook.of(pair, 1)(0.55) == (pytest.approx(0.75), pytest.approx(0.0))
+    flat = [*pair, _trained(0.4, 0.8)]
+    assert module._Outlook.of(flat, 1).slope == pytest.approx(module._EXPECTED_GAIN / 4)
+    assert module._Outlook.of([_trained(0.5, 0.7)] * 5, 1)(0.4)[0] == pytest.approx(0.6)
+
+
+def test_evidence_holds_what_each_trial_is_taken_to_reach(tmp_path):
     study = _study(tmp_path / "a", "random")
-    _go_on(study, 12)
+    _go_on(study, 24)
     evidence = module._evidence(study.trials())
-    for trial, accuracy in zip(evidence.trials, evidence.accuracies, strict=True):
-        credit = 0.05 if trial.outcome == "stopped" else 0.0
-        assert accuracy >= trial.accuracies[-1] + credit - 1e-9
+    assert len(evidence.trials) == len(evidence.accuracies) == len(evidence.errors)
+    assert {t.outcome for t in evidence.trials} == {"trained", "stopped"}
+    for trial, accuracy, error in zip(evidence.trials, evidence.accuracies, evidence.errors, strict=True):
+        if trial.outcome == "trained":
+            assert accuracy >= trial.accuracy and error == 0.0
+        else:  # the second epoch adds 0.05
+            assert accuracy >= trial.accuracy + 0.05 - 2 * error and error > 0.0
