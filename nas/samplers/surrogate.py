@@ -33,11 +33,9 @@ _PARENTS = 6  # of the best, whose mutations and crossings are in the pool
 _CHILDREN, _CROSSINGS = 24, 24  # mutations of a parent, crossings of two
 _STEPS, _SKETCHES, _COSTED = 3, 30, 2  # of the climb; mutations looked at in a step, and how many of them are costed at most
 _LIKELY, _WEIGHED = 4, 64  # sets of hyperparameters beside the fitted one; and how many of the pool they weigh
-_EXPECTED_GAIN = 1.0  # of accuracy in the end by accuracy early on, as if one training had shown it
-_OFF, _BENT = (
-    2.2,
-    0.5,
-)  # how far an expectation may be off: median absolute deviations; share of what is left to the line's slope
+_SLOPE = 1.0  # of accuracy in the end over accuracy early on, as if one training had shown it
+_OFF = 2.2  # median absolute deviations that what is expected may be off by
+_BENT = 0.5  # of what the slope takes off below the middle, which it may be off by as well
 _STARTUP = 4  # trained candidates or anchors before there is anything to fit
 _STARTUP_DRAWS = 16  # of which the largest is proposed
 
@@ -180,7 +178,8 @@ def _evidence(seen: Sequence[Proposal]) -> _Evidence:
     """
     trained = [s for s in seen if s.outcome == "trained"]
     usable = [s for s in seen if s.outcome in ("trained", "stopped") and s.accuracies]
-    outlooks = {epochs: _Outlook.of(trained, epochs) for epochs in {len(s.accuracies) for s in usable}}
+    rungs = {len(s.accuracies) for s in usable if s.outcome == "stopped"}
+    outlooks = {epochs: _Outlook.of(trained, epochs) for epochs in rungs}
     credits = [outlooks[len(s.accuracies)](s.accuracies[-1]) if s.outcome == "stopped" else (s.accuracy, 0.0) for s in usable]
     failed = [s for s in seen if s.outcome == "failed"] if credits else []
     credits += [(min(accuracy for accuracy, _ in credits), 0.0) for _ in failed]
@@ -208,11 +207,11 @@ class _Outlook:
     def of(cls, trained: Sequence[Proposal], epochs: int) -> "_Outlook":
         pairs = [(s.accuracies[epochs - 1], s.accuracy) for s in trained if len(s.accuracies) >= epochs]
         if not pairs:
-            return cls(0.0, 0.0, 1.0, 0.0)
+            return cls(0.0, 0.0, _SLOPE, 0.0)
         early, final = np.array(pairs).T
-        slope = _EXPECTED_GAIN
+        slope = _SLOPE
         if len(pairs) > 2 and np.ptp(early) > 0:
-            slope = (len(pairs) * max(0.0, float(theilslopes(final, early).slope)) + _EXPECTED_GAIN) / (len(pairs) + 1)
+            slope = (len(pairs) * max(0.0, float(theilslopes(final, early).slope)) + _SLOPE) / (len(pairs) + 1)
         middle = float(np.median(early))
         above = final - slope * (early - middle)
         level = float(np.median(above))

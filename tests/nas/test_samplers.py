@@ -206,7 +206,7 @@ def test_what_little_was_seen_of_a_training_s_end_moves_the_outlook_little():
     pair = [_trained(0.5, 0.7), _trained(0.6, 0.8)]
     assert module._Outlook.of(pair, 1)(0.55) == (pytest.approx(0.75), pytest.approx(0.0))
     flat = [*pair, _trained(0.4, 0.8)]
-    assert module._Outlook.of(flat, 1).slope == pytest.approx(module._EXPECTED_GAIN / 4)
+    assert module._Outlook.of(flat, 1).slope == pytest.approx(module._SLOPE / 4)
     assert module._Outlook.of([_trained(0.5, 0.7)] * 5, 1)(0.4)[0] == pytest.approx(0.6)
 
 
