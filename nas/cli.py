@@ -37,6 +37,7 @@ class _Quantity(click.ParamType):  # type: ignore[type-arg]
 LATENCY = _Quantity("latency", _UNITS, "20ms")
 DURATION = _Quantity("duration", _TIMES, "15m")
 _AT_LEAST_1 = click.IntRange(min=1)
+_FIT = "Bring images to an input by cropping what is beyond it, or by padding them with black."
 
 
 def _objectives(_: click.Context, __: click.Parameter, value: str) -> str | None:
@@ -104,16 +105,38 @@ def cli() -> None:
 @click.option(
     "--supernet-epochs", type=_AT_LEAST_1, default=20, show_default=True, help="For how long shared weights are trained."
 )
-@click.option("--recipe", default="proxy", show_default=True, help="How candidates are trained: a name or a .yaml file.")
-@click.option("--final-recipe", default="final", show_default=True, help="How finalists and anchors are retrained.")
+@click.option(
+    "--weights",
+    metavar="DONOR",
+    help="Trained network to inherit from: ANCHOR=FILE, a folder of `nas train` or `nas export`, or a name of "
+    "`nas list donors`.  [default: the installed one]",
+)
+@click.option("--from-scratch", is_flag=True, help="Inherit nothing: every network begins at random.")
+@click.option("--fit", type=click.Choice(["crop", "pad"]), default="crop", show_default=True, help=_FIT)
+@click.option(
+    "--metric",
+    type=click.Choice(["top1", "balanced_accuracy", "macro_f1"]),
+    default="top1",
+    show_default=True,
+    help="What ranks networks.",
+)
+@click.option(
+    "--rivals",
+    type=_AT_LEAST_1,
+    default=3,
+    show_default=True,
+    help="Hand-designed networks trained beside the search, besides the donor: the best by their probes.",
+)
+@click.option(
+    "--recipe", help="How candidates are trained: a name or a .yaml file.  [default: finetune, or proxy from scratch]"
+)
+@click.option(
+    "--final-recipe",
+    help="How finalists and hand-designed networks are trained.  [default: finetune_final, or final from scratch]",
+)
 @click.option("--epochs", type=_AT_LEAST_1, help="Epochs of a candidate that is not stopped early.  [default: the recipe's]")
 @click.option("--final-epochs", type=_AT_LEAST_1, help="Epochs of finalists and anchors.  [default: the recipe's]")
 @click.option("--distill", metavar="TEACHER", help="Retrain with a teacher: a trained network's folder, or an anchor.")
-@click.option(
-    "--train-size",
-    type=_AT_LEAST_1,
-    help="Side of the training pictures.  [default: theirs, at most the space's input]",
-)
 @click.option(
     "--confidence",
     type=click.FloatRange(0.5, 1.0, max_open=True),
@@ -147,16 +170,31 @@ def search(**flags: Any) -> None:
 @cli.command()
 @click.argument("what", metavar="ANCHOR|FILE|RUN[:NETWORK]")
 @click.option("--data", help="NAME or NAME:PATH; see `nas list datasets`.  [default: the run's, else fashion-mnist-small]")
-@click.option("--recipe", default="full", show_default=True, help="How it is trained: a name or a .yaml file.")
+@click.option("--recipe", help="How it is trained: a name or a .yaml file.  [default: finetune_final, or full from scratch]")
 @click.option("--epochs", type=_AT_LEAST_1, help="For how many epochs.  [default: the recipe's]")
-@click.option("--train-size", type=_AT_LEAST_1, help="Side of the training pictures.  [default: as in `nas search`]")
+@click.option("--weights", metavar="DONOR", help="Trained network to inherit from, as in `nas search`.")
+@click.option("--from-scratch", is_flag=True, help="Begin at random.")
+@click.option("--input", "size", help="Input: a side, or HEIGHTxWIDTH.  [default: the network's own]")
+@click.option("--fit", type=click.Choice(["crop", "pad"]), default="crop", show_default=True, help=_FIT)
+@click.option(
+    "--metric",
+    type=click.Choice(["top1", "balanced_accuracy", "macro_f1"]),
+    default="top1",
+    show_default=True,
+    help="What the epochs report.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Everything random follows from it.")
 @click.option("--distill", metavar="TEACHER", help="Train with a teacher: a trained network's folder, or an anchor.")
-@click.option("--space", "space_name", default="mobile", show_default=True, help="Whose input a genotype FILE is deployed at.")
+@click.option(
+    "--space", "space_name", default="mobile", show_default=True, help="Whose largest input a genotype FILE without one gets."
+)
 @click.option("--to", "folder", type=click.Path(path_type=Path), help="The folder.  [default: runs/train-NAME-TIME]")
 @click.option("--download", is_flag=True, help="Let the data set be downloaded (checksums are verified).")
 def train(**flags: Any) -> None:
-    """Train an anchor, a genotype file's network or a run's best at full length, for deployment."""
+    """Train an anchor, a genotype file's network or a run's best at full length, for deployment.
+
+    It goes on from the weights that a run left for the network; else it inherits from the donor, as in a search.
+    """
     from nas import train as training
 
     training.start(**flags)

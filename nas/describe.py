@@ -181,10 +181,11 @@ def find_network(what: str, space_name: str, classes: int | None) -> tuple[str, 
     path, space = Path(what), load_space(space_name)
     run, name = find_run(what)
     if run:
-        task = run.space().task(classes or len(run.config.classes))
-        return f"{name or 'best'} of {run.name}", _network_of(run, name) if name else _best_of(run), run.config.space, task
+        found = _network_of(run, name) if name else _best_of(run)
+        return f"{name or 'best'} of {run.name}", found, run.config.space, found.task(classes or len(run.config.classes))
     if path.is_file():
-        return str(path), read_genotype(path), space.name, space.task(classes or 1000)
+        genotype = read_genotype(path)
+        return str(path), genotype, space.name, space.task(classes or 1000).of(genotype)
     if what not in anchor_names() and (path.is_dir() or "/" in what or path.suffix):
         raise InputError(f"{what} is neither a genotype file, nor a run folder, nor an anchor{near_miss(what, anchor_names())}")
     found_anchor = anchor(what)

@@ -101,9 +101,9 @@ def depth(blocks: Iterable[BlockSpec]) -> int:
     return sum(max(map(depth, spec.branches), default=1) for spec in blocks)
 
 
-def figures_row(macs: int, params: int, depth: int, predicted_ms: float) -> Row:
+def figures_row(macs: int, params: int, depth: int, predicted_ms: float, pixels: int) -> Row:
     """Logs of what is known before training; a latency that is not known counts as 1 ms."""
-    sizes = (macs, params, depth, predicted_ms if math.isfinite(predicted_ms) else 1.0)
+    sizes = (macs, params, depth, predicted_ms if math.isfinite(predicted_ms) else 1.0, pixels)
     return np.log(np.maximum(sizes, 1e-9))
 
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from nas.console import make_console
 from search_spaces.errors import InputError, near_miss
 from search_spaces.space import SearchSpace, load_space
+from search_spaces.task import input_text
 
 if TYPE_CHECKING:
     from evaluators.latency.predictor import Predictor
@@ -25,7 +26,7 @@ _CHECKED = 6  # networks
 _CHECK_S = 12.0
 _OFF = 0.10
 _COLUMNS = (
-    *("space", "input", "networks", "age", "clock", "noise", "contention", "unseen"),
+    *("space", "inputs", "networks", "age", "clock", "noise", "contention", "unseen"),
     *("off by (rms)", "within 5 %", "within 10 %", "rank", "bound"),
 )
 
@@ -183,7 +184,7 @@ def _facts(calibration: "Calibration") -> list[str]:
     created = datetime.fromisoformat(calibration.created)
     days = (datetime.now(UTC) - (created if created.tzinfo else created.replace(tzinfo=UTC))).days
     return [
-        "x".join(map(str, calibration.input)),
+        ", ".join(map(input_text, calibration.inputs)),
         str(len(calibration.networks)),
         f"{days} day{'' if days == 1 else 's'}",
         calibration.clock,
@@ -221,14 +222,14 @@ def _timed_again(
     from evaluators.latency.measure import load_reference, quietest, sample_rounds, summarise
     from evaluators.latency.runtime import load_runtime
     from search_spaces.genotype import Genotype
-    from search_spaces.task import Task
 
     code, threads, runs = load_runtime(profile.device.runtime), profile.device.threads, []
     with tempfile.TemporaryDirectory() as folder:
         for i, network in enumerate(chosen):
             report(0.3 * i / len(chosen), "exporting networks")
             path = Path(folder) / f"{i}{code.SUFFIX}"
-            write_network(Genotype.parse(network.genotype), Task(calibration.input, network.classes), code, path)
+            genotype = Genotype.parse(network.genotype)
+            write_network(genotype, genotype.task(network.classes), code, path)
             runs.append(code.load(path, threads))
     reference = load_reference(code, threads)
     samples = sample_rounds(runs, reference, _CHECK_S, random.Random(0), lambda part, what: report(0.3 + 0.7 * part, what))
@@ -249,7 +250,7 @@ def _plot(profile: "Profile", predictors: "dict[str, Predictor]", path: Path) ->
     for axes, (space, predictor) in zip(figure.subplots(1, len(predictors), squeeze=False)[0], predictors.items(), strict=True):
         calibration = profile.spaces[space]
         for split, style in ((FIT, {"color": "0.7", "s": 12}), (VERIFY, {"color": "C0", "s": 28})):
-            points = [(n.ms, ms) for n in calibration.split(split) if (ms := _predicted(predictor, n, calibration)) is not None]
+            points = [(n.ms, ms) for n in calibration.split(split) if (ms := _predicted(predictor, n)) is not None]
             axes.scatter(*zip(*points, strict=True), label=f"{split} ({len(points)})", **style)
         limits = [0.9 * min(n.ms for n in calibration.networks), 1.1 * max(n.ms for n in calibration.networks)]
         axes.plot(limits, limits, color="black", linewidth=0.8)
@@ -263,13 +264,13 @@ def _plot(profile: "Profile", predictors: "dict[str, Predictor]", path: Path) ->
         raise InputError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _predicted(predictor: "Predictor", network: "MeasuredNetwork", calibration: "Calibration") -> float | None:
+def _predicted(predictor: "Predictor", network: "MeasuredNetwork") -> float | None:
     """Milliseconds; None for an operation that no fit network had."""
     from search_spaces.genotype import Genotype
-    from search_spaces.task import Task
 
+    genotype = Genotype.parse(network.genotype)
     try:
-        return predictor.predict(Genotype.parse(network.genotype), Task(calibration.input, network.classes)).ms
+        return predictor.predict(genotype, genotype.task(network.classes)).ms
     except InputError:
         return None
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evaluators.data.preprocess import Preprocessing
+from evaluators.training.metrics import Metric
+
 from evaluators.training.weights import GENOTYPE, WEIGHTS, load_network, save_weights
 from nas.run import Run
 from search_spaces.anchor import Anchor
@@ -17,38 +20,41 @@ from search_spaces.task import Task
 if TYPE_CHECKING:
     from torch import nn
 
+MODEL = "model.onnx"
+
 
 @dataclass(frozen=True)
 class Trained:
     """A network with its weights (safetensors), what it was trained on, and what is known of it.
 
-    `deploy` is the task at the deployment input, `train_size` the side of the training pictures, `mean` and `std` are those
-    of the training pixels by channel, scaled to 0..1. Accuracies are 0..1, None where unknown.
+    Its genotype names the input at which it was trained, tested and timed, `preprocessing` says how images are brought to
+    it. Accuracies are by `metric`, 0..1, None where unknown.
     """
 
     genotype: Genotype
     weights: Path
-    deploy: Task
-    train_size: int
     classes: list[str]
-    mean: list[float]
-    std: list[float]
+    preprocessing: Preprocessing
+    metric: Metric
     validation: float | None
     test: float | None
     latency_ms: dict[str, Any] | None = None
 
+    @property
+    def task(self) -> Task:
+        return self.genotype.task(len(self.classes))
+
 
 def export(run: Run, network: dict[str, Any], folder: Path) -> list[Path]:
     """Writes a network of a run's result, with the weights of its first seed, which were measured; as `export_trained`."""
-    config = run.config
+    genotype = Genotype.parse(network["genotype"])
+    assert genotype.input is not None, "a run's networks name their input"
     trained = Trained(
-        genotype=Genotype.parse(network["genotype"]),
+        genotype=genotype,
         weights=run.weights(network["id"]),
-        deploy=run.space().task(len(config.classes)),
-        train_size=config.train_size,
-        classes=config.classes,
-        mean=config.mean,
-        std=config.std,
+        classes=run.config.classes,
+        preprocessing=run.preprocessing(genotype.input),
+        metric=run.config.metric,
         validation=next(iter(network["validation_by_seed"]), None),
         test=next(iter(network["test_by_seed"]), None),
         latency_ms={k: network[k] for k in ("predicted_ms", "bound_ms", "p50_ms", "p90_ms", "n")},
@@ -59,24 +65,19 @@ def export(run: Run, network: dict[str, Any], folder: Path) -> list[Path]:
 def export_trained(trained: Trained, folder: Path) -> list[Path]:
     """Writes genotype.txt, weights.safetensors, model.onnx, model.json; returns the files.
 
-    model.onnx has the deployment input, at which latency is measured. When training used pictures of another size, a
-    second file model_SIZE.onnx has the training input, at which the accuracy was measured. An earlier export in `folder`
-    is replaced; raises InputError when the folder holds anything else, or cannot be written.
+    All are of one network at one input. An earlier export in `folder` is replaced; raises InputError when the folder holds
+    anything else, or cannot be written.
     """
     from evaluators.onnx import export_onnx
 
-    deploy, train_size = trained.deploy, trained.train_size
     _check_folder(folder)
-    sizes = {"model.onnx": deploy}
-    if train_size != deploy.input[1]:
-        sizes[f"model_{train_size}.onnx"] = deploy.at(train_size)
 
     def write(part: Path) -> None:
         shutil.copyfile(trained.weights, part / WEIGHTS)
-        for name, task in sizes.items():
-            export_onnx(load_network(trained.genotype, task, trained.weights), task, part / name)
+        network = load_network(trained.genotype, trained.task, trained.weights)
+        export_onnx(network, trained.task, part / MODEL)
 
-    return _replace(folder, trained.genotype, _card(trained, sizes), write)
+    return _replace(folder, trained.genotype, _card(trained), write)
 
 
 def export_network(known: Anchor, network: "nn.Module", folder: Path) -> list[Path]:
@@ -91,10 +92,10 @@ def export_network(known: Anchor, network: "nn.Module", folder: Path) -> list[Pa
 
     def write(part: Path) -> None:
         save_weights(network, part / WEIGHTS)
-        export_onnx(network, known.task, part / "model.onnx")
+        export_onnx(network, known.task, part / MODEL)
 
-    card = {"anchor": known.name, "paper": known.paper, "files": {"model.onnx": {"input": ["image", [1, *known.task.input]]}}}
-    return _replace(folder, known.genotype, card, write)
+    card = {"anchor": known.name, "paper": known.paper, "files": {MODEL: {"input": ["image", [1, *known.task.input]]}}}
+    return _replace(folder, known.genotype.at(known.task.input), card, write)
 
 
 def _check_folder(folder: Path) -> None:
@@ -118,25 +119,12 @@ def _replace(folder: Path, genotype: Genotype, card: dict[str, Any], write: Call
     return sorted(folder.iterdir())
 
 
-def _card(trained: Trained, sizes: dict[str, Task]) -> dict[str, Any]:
-    known = {"latency_ms": {"input": list(trained.deploy.input), **trained.latency_ms}} if trained.latency_ms else {}
+def _card(trained: Trained) -> dict[str, Any]:
+    task = trained.task
     return {
         "classes": trained.classes,
-        "files": {
-            name: {"input": ["image", [1, *task.input]], "output": ["logits", [1, task.classes]]}
-            for name, task in sizes.items()
-        },
-        "preprocessing": {
-            "channels": "RGB; grey pictures repeated three times",
-            "resize": "short side to the input's size, then centre crop",
-            "scale": "pixel / 255, minus mean, divided by std",
-            "mean": trained.mean,
-            "std": trained.std,
-        },
-        "accuracy": {
-            "training_input": [3, trained.train_size, trained.train_size],
-            "validation": trained.validation,
-            "test": trained.test,
-        },
-        **known,
+        "files": {MODEL: {"input": ["image", [1, *task.input]], "output": ["logits", [1, task.classes]]}},
+        "preprocessing": trained.preprocessing.as_json(),
+        "accuracy": {"metric": trained.metric, "validation": trained.validation, "test": trained.test},
+        **({"latency_ms": trained.latency_ms} if trained.latency_ms else {}),
     }

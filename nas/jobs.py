@@ -2,18 +2,28 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from evaluators.inheritance.donor import Donor
+from evaluators.training.metrics import Metric
 
 from evaluators.data import Dataset
 from evaluators.training.recipe import Recipe
-from search_spaces.task import Task
+from search_spaces.task import Input
+
+if TYPE_CHECKING:
+    import torch
+
+    from evaluators.training.batches import Pictures
+
+Part = Literal["train", "validation", "test"]
 
 
 @dataclass(frozen=True)
 class Job:
-    """A network to train: its genotype's text, by which recipe, from which seed.
+    """A network to train: its genotype's text, which names its input, by which recipe, from which seed.
 
-    `teacher` is the folder of a network that teaches it; weights go to `keep`, if anywhere. Both are absolute paths on the
+    With `probe_only` it inherits and is probed, and not trained. `teacher` is the folder of a network that teaches it; weights go to `keep`, if anywhere. Both are absolute paths on the
     machine of the search, and not meant for workers.
     """
 
@@ -24,25 +34,44 @@ class Job:
     seed: int
     keep: Path | None = None
     teacher: Path | None = None
+    probe_only: bool = False
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What all jobs of a run share; `threads` are those of a worker on this machine."""
+    """What all jobs of a run share.
 
-    task: Task
+    Networks inherit from `donor`, if there is one. `mean` and `std` normalise each channel of pixels in 0..1. Accuracies are
+    by `metric`. `threads` are those of a worker on this machine.
+    """
+
     dataset: Dataset
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    metric: Metric
     threads: int
+    donor: Donor | None = None
+
+    def images(self, part: Part, input: Input, device: "torch.device") -> "Pictures":
+        """A part of the data set as a network with this input sees it."""
+        from evaluators.training.batches import Pictures
+
+        return Pictures(getattr(self.dataset, part), self.dataset.preprocessing(input, self.mean, self.std), device)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """After an epoch: its number from 1, mean loss, validation accuracy (0..1), seconds."""
+    """After an epoch: its number from 1, mean loss, validation accuracy (0..1), seconds.
+
+    Epoch 0 is what a network is before its first: `inherited` is the share of its weights that it has from the donor,
+    `accuracy` that of the linear probe on its features.
+    """
 
     epoch: int
     loss: float
     accuracy: float
     seconds: float
+    inherited: float | None = None
 
 
 class Source(Protocol):

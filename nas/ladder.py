@@ -1,6 +1,5 @@
 """The ladder of evaluators: how well each rung ranks what the next one says, on the networks of this run that have both."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from evaluators.zero_cost import vote
 from nas.proposal import Proposal
 from nas.study import Memory
 
@@ -40,11 +38,9 @@ def _rungs(memory: Memory, evaluator: str) -> list[Rung]:
     trained = {t.genotype.id: t for t in reversed(memory.trials) if t.outcome in ("trained", "stopped") and t.accuracies}
     epochs = max((len(t.accuracies) for t in trained.values()), default=0)
     finals = {i: f["accuracy"] for i, f in memory.notes("final").items() if "accuracy" in f}
-    scores = {i: s for i, s in memory.notes("score").items() if i in trained}
-    votes = vote([{n: -math.inf if v is None else v for n, v in s.items()} for s in scores.values()])
     return [
         Rung("MACs", {i: float(t.estimate.macs) for i, t in trained.items()}),
-        Rung("zero-cost vote", dict(zip(scores, votes, strict=True))),
+        Rung("linear probe", {i: t.probe for i, t in trained.items() if t.probe is not None}),
         *(Rung(_rated(evaluator, e), _after(trained, e)) for e in sorted({1, epochs}) if e),
         Rung("retrained", finals),
     ]

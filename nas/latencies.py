@@ -18,7 +18,7 @@ _STEPS = 100  # a correction is kept to a hundredth, so that a search seldom has
 
 
 class Latencies:
-    """Estimates of genotypes at a task's input, by a predictor; `above_quiet` leads to the percentile at the usual speed."""
+    """Estimates of genotypes, each at its own input, by a predictor; `above_quiet` leads to the percentile at the usual speed."""
 
     def __init__(self, predictor: Predictor, task: Task, promise: Promise, above_quiet: float) -> None:
         self._predictor, self._task, self._promise, self._above_quiet = predictor, task, promise, above_quiet
@@ -27,7 +27,7 @@ class Latencies:
 
     def estimate(self, genotypes: Sequence[Genotype]) -> list[Estimate]:
         """Predicted latency, its bound as corrected so far, its own time where it has one, and cost; of many at once."""
-        costs = [cost(g, self._task) for g in genotypes]
+        costs = [cost(g, self._task.of(g)) for g in genotypes]
         predictions = self._predictor.covered(genotypes, self._task)
         known = zip(genotypes, predictions, costs, strict=True)
         return [self._estimate(p, c.params, c.macs, self._timed.get(g.id)) for g, p, c in known]

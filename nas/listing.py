@@ -10,6 +10,7 @@ from search_spaces.anchor import anchors
 from search_spaces.registry import block_kinds
 from search_spaces.registry import show as show_value
 from search_spaces.space import load_space, space_names
+from search_spaces.task import size_text
 
 
 def show(what: str) -> None:
@@ -26,10 +27,12 @@ def _table(*columns: str) -> Table:
 
 
 def _spaces() -> Table:
-    table = _table("space", "input", "genotypes", "anchors inside", "what it is")
+    table = _table("space", "inputs", "genotypes", "anchors inside", "what it is")
     for space in map(load_space, space_names()):
         inside = ", ".join(name for name, where in {**space.anchors, **space.other_anchors}.items() if where == "inside")
-        table.add_row(space.name, "x".join(map(str, space.input)), f"10^{math.log10(space.size):.1f}", inside, space.summary)
+        table.add_row(
+            space.name, ", ".join(map(size_text, space.inputs)), f"10^{math.log10(space.size):.1f}", inside, space.summary
+        )
     return table
 
 

@@ -17,14 +17,14 @@ from search_spaces.genotype import Genotype
 from search_spaces.task import Task
 
 if TYPE_CHECKING:
-    from torch import nn
+    from search_spaces.network import Network
 
 _CHECK_S = 1.0
 _SESSION_S = 2.5  # for each network
 
 
 class Meter(Protocol):
-    """Measures networks at a task's input."""
+    """Measures networks, each at the input that its genotype names, else at the task's."""
 
     @property
     def usual(self) -> float:
@@ -33,7 +33,7 @@ class Meter(Protocol):
     def check(self, genotype: Genotype, task: Task) -> Measurement:
         """Of an untrained network, at once, in this process, while trainings may go on around it."""
 
-    def session(self, networks: "Mapping[str, nn.Module]", task: Task, seed: int) -> dict[str, Measurement]:
+    def session(self, networks: "Mapping[str, Network]", task: Task, seed: int) -> dict[str, Measurement]:
         """By name, in a fresh process, in turns; the networks are prepared anew for each session."""
 
     def rest(self, seconds: float) -> None:
@@ -52,6 +52,7 @@ class LocalMeter:
         return self.bench.usual
 
     def check(self, genotype: Genotype, task: Task) -> Measurement:
+        task = task.of(genotype)
         known = self.times.get(genotype, task)
         if known is None:
             with self._prepared([load_network(genotype, task, None)], task) as paths:
@@ -59,7 +60,7 @@ class LocalMeter:
             self.times.add(genotype, task, known)
         return known
 
-    def session(self, networks: "Mapping[str, nn.Module]", task: Task, seed: int) -> dict[str, Measurement]:
+    def session(self, networks: "Mapping[str, Network]", task: Task, seed: int) -> dict[str, Measurement]:
         with self._prepared(list(networks.values()), task) as paths:
             figures = measure_apart(paths, _SESSION_S * len(paths), self.bench, seed)
         return dict(zip(networks, figures, strict=True))
@@ -68,11 +69,11 @@ class LocalMeter:
         time.sleep(seconds)
 
     @contextmanager
-    def _prepared(self, networks: "list[nn.Module]", task: Task) -> Iterator[list[Path]]:
+    def _prepared(self, networks: "list[Network]", task: Task) -> Iterator[list[Path]]:
         """Files of the networks, as the runtime reads them."""
         code = load_runtime(self.bench.runtime)
         with tempfile.TemporaryDirectory() as folder:
             paths = [Path(folder) / f"{i}{code.SUFFIX}" for i in range(len(networks))]
             for network, path in zip(networks, paths, strict=True):
-                code.prepare(network, task, path)
+                code.prepare(network, task.of(network.genotype), path)
             yield paths

@@ -5,6 +5,7 @@ A block costs milliseconds when it is met for the first time, and microseconds a
 together from a bank of random stages, which grows as more are drawn: thousands of genotypes share a few hundred blocks.
 """
 
+import math
 import random
 from collections import ChainMap
 from collections.abc import Callable, Mapping, Sequence
@@ -87,7 +88,8 @@ class Pool:
         return known
 
     def _described(self, genes: Mapping[str, Value], genotype: Genotype, estimate: Estimate) -> Candidate:
-        figures = figures_row(estimate.macs, estimate.params, depth(genotype.blocks), estimate.predicted_ms)
+        pixels = math.prod(genotype.input[1:]) if genotype.input else 1
+        figures = figures_row(estimate.macs, estimate.params, depth(genotype.blocks), estimate.predicted_ms, pixels)
         rows = self._make_up.row(genotype), self._branches.row(genotype), self._coder.row(genes)
         return Candidate(genes, genotype, estimate, figures, *rows)
 

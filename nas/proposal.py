@@ -3,6 +3,8 @@
 rejected   its predicted upper bound is over the budget, or the time that it was seen to take, or the device profile does not
            cover it; it was never trained
 repeated   the same network came up before; answered from memory
+screened   inherited and probed, but others' probes were better; it was not trained
+screened   inherited and probed; the probes of others were better, and it was not trained
 running    being trained
 trained    trained to the end, or `stopped` early by successive halving
 failed     could not be trained; the reason is kept
@@ -25,6 +27,9 @@ from search_spaces.registry import Value
 class Proposal:
     """Trial `number`: `genes` are the active ones, none for an anchor outside the space; `accuracies` are validation
     accuracies after each epoch, 0..1.
+
+    Of a network with a donor `probe` is the accuracy of the linear probe on its features before it is trained, `inherited`
+    the share of its weights that come from the donor.
     """
 
     number: int
@@ -36,11 +41,18 @@ class Proposal:
     reason: str
     accuracies: tuple[float, ...]
     seconds: float
+    probe: float | None = None
+    inherited: float | None = None
 
     @property
     def accuracy(self) -> float:
         """The last validation accuracy."""
         return self.accuracies[-1]
+
+    @property
+    def rungs(self) -> tuple[float, ...]:
+        """What was found of it, cheapest first: the probe, if there is one, and the accuracies."""
+        return self.accuracies if self.probe is None else (self.probe, *self.accuracies)
 
     @property
     def anchor(self) -> str | None:
@@ -87,8 +99,10 @@ def read(trial: FrozenTrial) -> Proposal:
         estimate=Estimate.from_json(known),
         outcome=known["outcome"],
         reason=known["reason"],
-        accuracies=tuple(value for _, value in sorted(trial.intermediate_values.items())),
+        accuracies=tuple(value for epoch, value in sorted(trial.intermediate_values.items()) if epoch),
         seconds=known.get("seconds", 0.0),
+        probe=trial.intermediate_values.get(0),
+        inherited=known.get("inherited"),
     )
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from nas.standing import base_name
 from search_spaces.anchor import Anchor
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
@@ -66,13 +67,13 @@ class Reach:
 
     def lines(self) -> list[str]:
         """For the terminal."""
-        fit = [a.name for a in self.anchors if a.fits]
-        bounds = {a.name: a.bound_ms for a in self.anchors if not a.fits}
+        fit = {base_name(a.name): a.name for a in self.anchors if a.fits}  # by size
+        bounds = {a.name: a.bound_ms for a in self.anchors if not a.fits and base_name(a.name) not in fit}
         slow = [f"{name} ({ms:.2f} ms)" for name, ms in bounds.items() if ms is not None and ms > self.allowed_ms]
         beyond = [name for name, ms in bounds.items() if ms is not None and ms <= self.allowed_ms]
         blank = [name for name, ms in bounds.items() if ms is None]
         known = [
-            ("within it", fit),
+            ("within it, with the largest input", list(fit.values())),
             ("over it by their bound", slow),
             ("partly beyond what the device profile measured", beyond),
             ("not covered by the device profile", blank),

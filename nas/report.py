@@ -13,6 +13,7 @@ from rich.table import Table
 from nas.promise import SESSIONS, SPARE
 from nas.result import points, result
 from nas.run import Run
+from nas.standing import base_name
 from search_spaces.errors import InputError
 
 
@@ -37,16 +38,17 @@ def show(console: Console, found: dict[str, Any]) -> None:
     table = Table(title=f"{found['run']}: budget {found['budget_ms']:g} ms", title_justify="left")
     for name in (
         "network",
+        "input",
         "test",
         "validation",
         "seeds",
+        "inherited",
         "predicted",
         "bound",
         "p50 ms",
         "p90 ms",
         "spread",
         "n",
-        "busy",
         "params M",
         "MACs M",
         "fits",
@@ -63,24 +65,42 @@ def show(console: Console, found: dict[str, Any]) -> None:
         table.add_section()
     for entry in found["anchors"]:
         is_best = best is not None and entry["id"] == best["id"]
-        table.add_row(*_row(entry, entry["anchor"], entry["fits"]), style=None if entry["fits"] else "dim")
+        table.add_row(*_row(entry, base_name(entry["anchor"]), entry["fits"]), style=None if entry["fits"] else "dim")
         if is_best:
             table.rows[-1].style = "bold"
     console.print(table)
-    n, side = found["counts"], found["training_input"][-1]
+    n = found["counts"]
     console.print(
-        f"Accuracy: trained and tested on {side}x{side} pictures of {found['data']}; same recipe for all, "
-        f"{found['epochs']['final']} epochs{_taught(found)}; means over the seeds, those within the budget that led with more."
+        f"Accuracy ({found['metric']}): each network trained and tested at its own input on {found['data']}; same recipe for "
+        f"all, {found['epochs']['final']} epochs{_taught(found)}; means over the seeds, those within the budget that led with "
+        f"more. {_inherited(found)}"
     )
     for line in _latency(found):
         console.print(line, highlight=False)
     console.print(
-        f"Asked {n['asked']}: {n['rejected']} rejected for their latency, {n['repeated']} repeated, {n['trained']} trained "
-        f"({n['stopped_early']} stopped early), {n['failed']} failed; {n['anchors_trained']} anchors as first trials."
+        f"Asked {n['asked']}: {n['rejected']} rejected for their latency, {n['repeated']} repeated, {n['screened']} only probed, "
+        f"{n['trained']} trained ({n['stopped_early']} stopped early), {n['failed']} failed; {n['anchors_trained']} anchors as "
+        "first trials."
     )
-    for line in [*_ladder(found["ladder"]), *_baseline(found)]:
+    for line in [*_probed(found), *_ladder(found["ladder"]), *_baseline(found)]:
         console.print(line, highlight=False)
     console.print(found["verdict"], style="bold")
+
+
+def _inherited(found: dict[str, Any]) -> str:
+    if not found["donor"]:
+        return "All networks began at random."
+    return f"Inherited: the share of a network's weights that it had from {found['donor']} before it was fine-tuned."
+
+
+def _probed(found: dict[str, Any]) -> list[str]:
+    """The hand-designed networks that were probed and not trained: the best input of each, if it was not retrained."""
+    shown = {base_name(entry["anchor"]) for entry in found["anchors"]}
+    best: dict[str, dict[str, Any]] = {}
+    for entry in found["probed"]:
+        best.setdefault(base_name(entry["anchor"]), entry)
+    others = [f"{e['anchor']} {e['probe']:.2%}" for name, e in best.items() if name not in shown]
+    return [f"Other hand-designed networks, by the best of their linear probes: {', '.join(others)}."] if others else []
 
 
 def _taught(found: dict[str, Any]) -> str:
@@ -119,7 +139,7 @@ def _plus_minus(value: float | None, error: float | None) -> str:
 
 def _latency(found: dict[str, Any]) -> list[str]:
     """How latency was found out, and what must be known to trust it."""
-    where = f"at {'x'.join(map(str, found['deployment_input']))}, batch 1"
+    where = "at each network's input, batch 1"
     bound = f"predicted upper bound at confidence {found['confidence']:g}"
     if not found["measured"]:
         return [f"Latency: predicted {where}, NOT measured; fits: {bound} within the budget."]
@@ -157,13 +177,14 @@ def _row(entry: dict[str, Any], name: str, fits: bool) -> list[str]:
 
     return [
         name,
+        "x".join(map(str, entry["input"][1:])),
         _plus_minus(entry["test_accuracy"], entry["test_error"]),
         entry["failure"] or text(entry["validation_accuracy"], ".2%"),
         str(len(entry["validation_by_seed"])),
+        "none" if not entry["inherited"] else f"{entry['inherited']:.0%}",
         *(text(entry[k], ".2f") for k in ("predicted_ms", "bound_ms", "p50_ms", "p90_ms")),
         " / ".join(text(entry[k], ".1%") for k in ("spread", "between")),
         text(entry["n"], "d"),
-        text(entry["contention"], ".0%"),
         f"{entry['params'] / 1e6:.2f}",
         f"{entry['macs'] / 1e6:.0f}",
         "yes" if fits else "no",

@@ -10,9 +10,10 @@ from nas.pareto import front
 from nas.promise import BUSY, Promise
 from nas.proposal import Proposal
 from nas.run import Run
-from nas.standing import best_found, over_seeds, ranking
-from nas.study import counts, read_journal
+from nas.standing import base_name, best_found, over_seeds, ranking
+from nas.study import Memory, counts, read_journal
 from search_spaces.anchor import anchor as anchor_named
+from search_spaces.genotype import Genotype
 
 _MEASURED = (
     *("p50_ms", "p90_ms", "mean_ms", "std_ms", "n", "robust_ms"),
@@ -35,7 +36,7 @@ def result(run: Run) -> dict[str, Any]:
         known = measured.get(entry["id"])
         entry["fits"] = (known is not None and promise.held(known)) if promise.measured else promise.bounded(entry)
     return {
-        "format": 1,
+        "format": 2,
         "run": run.name,
         "finished": bool(memory.notes("finished")),
         "budget_ms": budget,
@@ -70,8 +71,10 @@ def result(run: Run) -> dict[str, Any]:
         "seed": run.config.seed,
         "space": run.config.space,
         "data": run.config.data,
-        "training_input": [3, run.config.train_size, run.config.train_size],
-        "deployment_input": list(run.space().input),
+        "metric": run.config.metric,
+        "donor": run.config.donor,
+        "fit": run.config.fit,
+        "probed": _probed(memory),
         "epochs": {"search": run.config.recipe.epochs, "final": run.config.final_recipe.epochs},
         "distilled_from": run.config.distill,
         "machine": run.machine,
@@ -195,8 +198,11 @@ class _Facts:
         return {
             "id": genotype_id,
             "anchor": name,
-            "published_top1": anchor_named(name).published.top1 if name else None,
+            "published_top1": anchor_named(base_name(name)).published.top1 if name else None,
             "genotype": final["genotype"],
+            "input": list(Genotype.parse(final["genotype"]).input or ()),
+            "inherited": final.get("inherited"),
+            "probe": final.get("probe"),
             "predicted_ms": final.get("predicted_ms"),
             "bound_ms": final.get("bound_ms"),
             **{k: measured.get(k) for k in _MEASURED},
@@ -220,6 +226,15 @@ class _Facts:
         }
 
 
+def _probed(memory: Memory) -> list[dict[str, Any]]:
+    """The hand-designed networks within the budget, at each input at which they are, by their probes; best first."""
+    names = {t.genotype.id: t.anchor for t in memory.trials if t.anchor}
+    found = [
+        {"anchor": names[i], "probe": n["accuracy"]} for i, n in memory.notes("probe").items() if i in names and "accuracy" in n
+    ]
+    return sorted(found, key=lambda entry: -entry["probe"])
+
+
 def _point(trial: Proposal, final: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": trial.genotype.id,
@@ -230,6 +245,9 @@ def _point(trial: Proposal, final: dict[str, Any], measured: dict[str, Any]) -> 
         "measured_p50_ms": measured.get("p50_ms", ""),
         "params": trial.estimate.params,
         "macs": trial.estimate.macs,
+        "input": "x".join(map(str, trial.genotype.input or ())),
+        "inherited": "" if trial.inherited is None else trial.inherited,
+        "probe": "" if trial.probe is None else trial.probe,
         "epochs": len(trial.accuracies),
         "search_accuracy": trial.accuracy,
         "final_accuracy": final.get("accuracy", ""),

@@ -18,9 +18,11 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
+from evaluators.data.preprocess import Fit, Interpolation, Preprocessing, per_channel
+from evaluators.training.metrics import Metric
 
 from evaluators.training.recipe import Recipe, recipe_of
 from evaluators.training.weights import GENOTYPE
@@ -29,16 +31,23 @@ from search_spaces import resources
 from search_spaces.errors import InputError
 from search_spaces.folder import made_whole
 from search_spaces.space import SearchSpace, load_space
+from search_spaces.task import Input
 
-FORMAT = 3
-RUN = "run.yaml"
+if TYPE_CHECKING:
+    from evaluators.inheritance.donor import Donor
+
+FORMAT = 4
+RUN, DONOR = "run.yaml", "donor"
 
 
 @dataclass(frozen=True)
 class Config:
-    """What was asked for, with every default resolved, and what must be known of the pictures without reading them.
+    """What was asked for, with every default resolved, and what must be known of the images without reading them.
 
-    `mean` and `std` are those of the training pixels by channel, scaled to 0..1. `anchors` stand in the run besides those
+    Networks inherit from `donor` (its name; None: all begin at random), whose rule of `padding` they follow. Images are
+    fitted to a network's input by `fit` and `interpolation`, and normalised by `mean` and `std`, by channel of pixels in 0..1:
+    the donor's, or else those of the training set. `metric` ranks networks. Of the hand-designed networks within the budget,
+    the best `rivals` by their probes are trained. `anchors` stand in the run besides those
     of its space. Candidates are trained by `recipe`, finalists and anchors by `final_recipe`, taught by the network that
     `distill` names; those that may still win, with `final_seeds` seeds. `percentile` of the measured times must hold the
     budget; `cost` is the second objective, if any; `measure` is False where the device is elsewhere; `baseline` adds a
@@ -53,10 +62,15 @@ class Config:
     classes: list[str]
     mean: list[float]
     std: list[float]
-    train_size: int
+    fit: Fit
+    interpolation: Interpolation
+    padding: str
+    donor: str | None
+    metric: Metric
     trials: int
     seconds: float | None
     finalists: int
+    rivals: int
     seed: int
     sampler: str
     workers: int | None
@@ -113,10 +127,28 @@ class Run:
 
     def space(self) -> SearchSpace:
         space = load_space(str(self.path / "space.yaml")).with_anchors(self.config.anchors)
-        return replace(space, name=self.config.space)
+        return replace(space, name=self.config.space, padding=self.config.padding)
+
+    def preprocessing(self, input: Input) -> Preprocessing:
+        """How images become the input of one of the run's networks."""
+        config = self.config
+        mean, std = per_channel(config.mean, input[0]), per_channel(config.std, input[0])
+        return Preprocessing(input, config.fit, config.interpolation, mean, std)
+
+    @property
+    def donor(self) -> Path:
+        """The folder of the donor; there if the run has one."""
+        return self.path / DONOR
 
 
-def create(path: Path, config: Config, space_text: str, profile: Path, teacher: Teacher | None = None) -> Run:
+def create(
+    path: Path,
+    config: Config,
+    space_text: str,
+    profile: Path,
+    teacher: Teacher | None = None,
+    donor: "Donor | None" = None,
+) -> Run:
     """A new run folder; raises InputError when the path is taken or cannot be written. Nothing half-made is left behind."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{path} exists already; `nas resume {path}` goes on with it, `--run` names another folder")
@@ -127,6 +159,8 @@ def create(path: Path, config: Config, space_text: str, profile: Path, teacher: 
         shutil.copyfile(profile, part / "device.json")
         if teacher:
             teacher.place(part / TEACHER)
+        if donor:
+            donor.save(part / DONOR)
         (part / RUN).write_text(_dump(run), encoding="utf-8")
     return run
 
@@ -146,7 +180,8 @@ def open_run(path: Path) -> Run:
         run = Run(path, config, data["created"], data["versions"], data["machine"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{file}: damaged: {error}") from None
-    for needed in ("space.yaml", "device.json", *([f"{TEACHER}/{GENOTYPE}"] if config.distill else [])):
+    own = [*([f"{TEACHER}/{GENOTYPE}"] if config.distill else []), *([f"{DONOR}/{GENOTYPE}"] if config.donor else [])]
+    for needed in ("space.yaml", "device.json", *own):
         if not (path / needed).is_file():
             raise InputError(f"{path} is damaged: {needed} is missing")
     return run

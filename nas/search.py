@@ -1,12 +1,13 @@
 """The search from its first question to the measured winner; every step is kept in the journal and taken once."""
 
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from evaluators.inheritance.donor import Donor
 
 from evaluators.data import Dataset
 from evaluators.latency.predictor import Predictor
@@ -23,14 +24,13 @@ from nas.promise import BUSY, CHECK_EVERY, SESSIONS, SPARE, Promise
 from nas.proposal import Proposal
 from nas.run import Run
 from nas.seeds import training_seed
-from nas.standing import along_front, best_found, contenders, over_seeds, ranking
+from nas.standing import along_front, base_name, best_found, contenders, over_seeds, ranking, rival_anchors
 from nas.study import Study
-from nas.trainings import Proposals, Retrainings
+from nas.trainings import Probes, Proposals, Retrainings
 from nas.view import View
+from search_spaces.anchor import Anchor
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype, read_genotype
-
-_SCORED_ON = 64  # pictures, for the zero-cost scores
 
 
 class Search:
@@ -38,7 +38,7 @@ class Search:
 
     `scorer`, if there is one, makes what carries out the candidates' jobs in its place (nas.executors.supernet).
     `meter` times networks, by default on this machine with the runtime of the run's profile. `reach` is kept for the
-    result.
+    result. Where there is a `donor`, every network that is trained inherits from it.
     """
 
     def __init__(
@@ -51,8 +51,9 @@ class Search:
         meter: Meter | None = None,
         reach: dict[str, Any] | None = None,
         scorer: Callable[[Setting, View], Executor] | None = None,
+        donor: Donor | None = None,
     ) -> None:
-        self._run, self._dataset, self._view = run, dataset, view
+        self._run, self._dataset, self._view, self._donor = run, dataset, view, donor
         self._config = run.config
         profile = load_profile(str(run.device_profile), anywhere=True)
         space = run.config.space
@@ -60,9 +61,8 @@ class Search:
         self._promise = replace(Promise.of(run.config), usual=self._meter.usual)
         self._above_quiet = self._promise.above_quiet(profile.calibration(space).networks)
         self._space = run.space()
-        self._deploy = self._space.task(len(dataset.classes))
-        self._train = self._deploy.at(dataset.size)
-        self._latencies = Latencies(predictor, self._deploy, self._promise, self._above_quiet)
+        self._task = self._space.task(len(dataset.classes))
+        self._latencies = Latencies(predictor, self._task, self._promise, self._above_quiet)
         self._anchors = {a.genotype.id: a for a in self._space.reference_networks()}
         self._make_executor = executor
         self._make_scorer = scorer
@@ -88,6 +88,7 @@ class Search:
         if self._study.notes("finished"):
             return
         try:
+            self._probe_anchors()
             self._propose_and_train()
             tried: set[str] = set()
             others = self._random_baseline()
@@ -102,7 +103,6 @@ class Search:
                 tried |= {g.id for g in finalists}
             self._retrain_contenders()
             self._test()
-            self._score()
             self._study.note("finished:run", {"at": _now()})
         finally:
             self._note_time()
@@ -110,7 +110,7 @@ class Search:
                 self._executor.close()
 
     def estimate(self, genotype: Genotype) -> Estimate:
-        """What is known of a network before it is trained, at the deployment input."""
+        """What is known of a network before it is trained."""
         return self._latencies.estimate([genotype])[0]
 
     def _propose_and_train(self) -> None:
@@ -152,7 +152,7 @@ class Search:
     def _timed(self, genotype: Genotype, estimate: Estimate) -> Estimate:
         """Times a network untrained, and learns from it; the estimate that it has then."""
         if genotype.id not in self._study.notes("checked"):
-            record = self._latencies.checked(genotype, estimate, self._meter.check(genotype, self._deploy))
+            record = self._latencies.checked(genotype, estimate, self._meter.check(genotype, self._task))
             self._study.note(f"checked:{genotype.id}", record)
             over = "  over the budget" if record["timed_ms"] > self._promise.allowed_ms else ""
             self._view.say(
@@ -195,20 +195,62 @@ class Search:
         self._propose_and_train()
         return True
 
-    def _anchor_proposals(self) -> Iterator[Proposal]:
-        """Anchors that pass the gate, as trials; those entered before are left out.
+    def _probe_anchors(self) -> None:
+        """The linear probe of every hand-designed network within the budget, on the features that it inherits."""
+        if not self._donor or self._make_scorer:
+            return
+        done, fitting = self._study.notes("probe"), self._fitting_anchors()
+        jobs = [
+            Job(
+                a.genotype.id,
+                a.name,
+                a.genotype.text,
+                self._config.recipe,
+                training_seed(self._config.seed, a.genotype, "search"),
+                probe_only=True,
+            )
+            for a in fitting
+            if a.genotype.id not in done
+        ]
+        self._view.phase("probe the hand-designed networks", len(fitting), len(fitting) - len(jobs))
+        if jobs:
+            self._train_jobs(Probes(jobs, self._study, self._view))
+
+    def _fitting_anchors(self) -> list[Anchor]:
+        """The anchors that pass the gate, those in doubt after they were timed.
 
         A supernet has no weights for an anchor outside the space, which then is a reference only.
         """
+        found = []
         for entry in self._anchors.values():
             if self._make_scorer and self._space.place_of(entry) != "inside":
                 continue
             estimate = self.estimate(entry.genotype)
             if self._study.in_doubt(estimate):
                 estimate = self._timed(entry.genotype, estimate)
-            proposal = self._study.seed_anchor(entry) if estimate.fits(self._promise.allowed_ms) else None
-            if proposal:
+            if estimate.fits(self._promise.allowed_ms):
+                found.append(entry)
+        return found
+
+    def _anchor_proposals(self) -> Iterator[Proposal]:
+        """Anchors that pass the gate, as trials; those entered before are left out. Only `_rivals` of them are trained."""
+        fitting, probes = self._fitting_anchors(), self._probed()
+        rivals = rival_anchors(fitting, probes, self._config.rivals, self._own_anchors())
+        for entry in fitting:
+            probe = None if entry in rivals else probes.get(entry.genotype.id)
+            if entry not in rivals and probe is None:
+                continue
+            proposal = self._study.seed_anchor(entry, probe)
+            if proposal and probe is None:
                 yield proposal
+
+    def _probed(self) -> dict[str, float]:
+        """The probes of hand-designed networks, by genotype id."""
+        return {i: note["accuracy"] for i, note in self._study.notes("probe").items() if "accuracy" in note}
+
+    def _own_anchors(self) -> set[str]:
+        """The hand-designed networks that are trained however their probes come out: the donor, and those asked for."""
+        return {*self._config.anchors, *([self._donor.name] if self._donor else [])}
 
     def _finalists(self, tried: set[str]) -> list[Genotype]:
         """The best of the search that hold the budget when measured; with a second objective, along the front of both."""
@@ -240,8 +282,15 @@ class Search:
     def _retrain(self, finalists: Iterable[Genotype], others: Iterable[Genotype]) -> None:
         """Finalists, anchors and what random search found, by the same recipe, taught by the same network if there is one."""
         wanted = {g.id: ("random", g) for g in others} | {g.id: ("search", g) for g in finalists}
-        wanted |= {i: (f"anchor:{a.name}", a.genotype) for i, a in self._anchors.items()}
+        wanted |= {a.genotype.id: (f"anchor:{a.name}", a.genotype) for a in self._final_anchors()}
         self._retrain_as("retrain the best and the anchors", "final", {i: (i, *what) for i, what in wanted.items()})
+
+    def _final_anchors(self) -> list[Anchor]:
+        """The hand-designed networks that are retrained: the best that the search trained, the donor, and those asked for."""
+        trained = [t for t in ranking(self._study.trials(), anchors=True) if t.anchor]
+        own = [t for t in trained if base_name(t.anchor or "") in self._own_anchors()]
+        best = [t for t in trained if t not in own][: self._config.finalists]
+        return [self._anchors[t.genotype.id] for t in [*best, *own] if t.genotype.id in self._anchors]
 
     def _retrain_contenders(self) -> None:
         """Those that may still win, with further seeds: one training says little of differences of a point."""
@@ -304,7 +353,7 @@ class Search:
         """What is exported is what is measured: the retrained networks, on the device, twice in fresh processes."""
         if not self._config.measure:
             return
-        genotypes = [*finalists, *(a.genotype for a in self._anchors.values())]
+        genotypes = [*finalists, *(a.genotype for a in self._final_anchors())]
         finals, known = self._study.notes("final"), self._study.notes("measured")
         todo = [g for g in genotypes if "accuracy" in finals[g.id] and not known.get(g.id, {}).get("retrained")]
         self._view.phase("measure on the device", len(todo))
@@ -330,9 +379,9 @@ class Search:
     def _time(self, genotypes: Sequence[Genotype], stage: str) -> None:
         """One session: the networks exported anew, and timed in turns in a fresh process."""
         weights = {g.id: self._run.weights(g.id) if stage == "retrained" else None for g in genotypes}
-        networks = {g.id: load_network(g, self._deploy, weights[g.id]) for g in genotypes}
+        networks = {g.id: load_network(g, self._task.of(g), weights[g.id]) for g in genotypes}
         number = 1 + max(len(self._sessions(g.id, stage)) for g in genotypes)
-        for genotype_id, figures in self._meter.session(networks, self._deploy, number).items():
+        for genotype_id, figures in self._meter.session(networks, self._task, number).items():
             count = len(self._sessions(genotype_id, stage))
             self._study.note(f"timing:{genotype_id}/{stage}/{count + 1}", {"at": _now(), **asdict(figures)})
 
@@ -372,26 +421,29 @@ class Search:
         With a second objective for all finalists: each may be the best for a budget of its own (`nas best`).
         """
         import torch
+        from evaluators.training.metrics import evaluate
 
-        from evaluators.training.batches import Pictures
-        from evaluators.training.loop import accuracy, training_device
+        from evaluators.training.loop import training_device
 
         finals, done = self._study.notes("final"), self._study.notes("test")
         again, measured = self._study.notes("again"), self._study.notes("measured")
         means = over_seeds(finals, again)
         leaders = [best_found(means, measured, self._promise, origin) for origin in ("search", "random")]
         leaders += [i for i, final in finals.items() if self._config.cost and final["origin"] == "search"]
-        chosen = [i for i in [*self._anchors, *leaders] if i and "accuracy" in means[i]]
+        anchors = [i for i, final in finals.items() if final["origin"].startswith("anchor:")]
+        chosen = [i for i in [*anchors, *leaders] if i and "accuracy" in means[i]]
         trained = {i: finals[i] for i in chosen if "accuracy" in finals[i]}
         trained |= {key: r for key, r in again.items() if key.partition("/")[0] in chosen and "accuracy" in r}
         todo = [key for key in trained if key not in done]
         self._view.phase("test", len(todo))
         device = training_device()
-        pictures = Pictures(self._dataset.test.images, self._dataset.test.labels, *self._dataset.mean_std(), device)
         for key in todo:
             genotype, weights = Genotype.parse(trained[key]["genotype"]), self._run.weights(key.replace("/", "-"))
-            network = load_network(genotype, self._train, weights).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            self._study.note(f"test:{key}", {"accuracy": accuracy(network, pictures), "pictures": len(pictures)})
+            task = self._task.of(genotype)
+            network = load_network(genotype, task, weights).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            images = self._setting().images("test", task.input, device)
+            scores = asdict(evaluate(network, images))
+            self._study.note(f"test:{key}", {"accuracy": scores[self._config.metric], "pictures": len(images), **scores})
             self._view.step()
 
     def _carry_out(self, title: str, candidates: Proposals) -> None:
@@ -413,27 +465,13 @@ class Search:
             self._executor = self._make_executor(self._setting())
         return self._executor
 
-    def _score(self) -> None:
-        """Zero-cost scores of what the search trained: the report says whether they would have ranked it."""
-        from evaluators.training.batches import Pictures
-        from evaluators.training.loop import training_device
-        from evaluators.zero_cost import scores
-
-        trials, done = ranking(self._study.trials(), anchors=True), self._study.notes("score")
-        todo = {t.genotype.id: t.genotype for t in trials if t.genotype.id not in done}
-        self._view.phase("score what was trained, untrained", len(todo))
-        train = self._dataset.train
-        batch = Pictures(train.images, train.labels, *self._dataset.mean_std(), training_device()).few(_SCORED_ON)
-        for i, genotype in todo.items():
-            found = scores(genotype, self._train, *batch, training_seed(self._config.seed, genotype, "score"))
-            self._study.note(f"score:{i}", {name: value if math.isfinite(value) else None for name, value in found.items()})
-            self._view.step()
-
     def _train_jobs(self, source: Any) -> None:
         self._for_training().run(source)
 
     def _setting(self) -> Setting:
-        return Setting(self._train, self._dataset, max(1, processors() // (self._config.workers or 1)))
+        config = self._config
+        threads = max(1, processors() // (config.workers or 1))
+        return Setting(self._dataset, tuple(config.mean), tuple(config.std), config.metric, threads, self._donor)
 
     def _note_time(self) -> None:
         self._study.note(f"session:{self._session}", {"seconds": round(time.monotonic() - self._started, 1)})

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from evaluators.data.preprocess import Fit, Interpolation, per_channel
+from evaluators.training.metrics import Metric
 from rich.console import Console
 from rich.progress import Progress
 
@@ -19,10 +21,16 @@ from nas.promise import SPARE, Promise
 from nas.reach import Predicted, Reach, survey
 from nas.run import Config, Lock, Run, create, open_run
 from nas.teacher import find_teacher
-from search_spaces.anchor import anchor
+from search_spaces.anchor import anchor, anchor_names
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.space import SearchSpace, load_space
+from search_spaces.task import Input
+
+if TYPE_CHECKING:
+    from evaluators.inheritance.donor import Donor
+
+    from evaluators.data import Dataset
 
 
 def start(
@@ -42,12 +50,16 @@ def start(
     final_seeds: int,
     baseline: bool,
     finalists: int,
-    recipe: str,
-    final_recipe: str,
+    recipe: str | None,
+    final_recipe: str | None,
     epochs: int | None,
     final_epochs: int | None,
     distill: str | None,
-    train_size: int | None,
+    weights: str | None,
+    from_scratch: bool,
+    fit: Fit,
+    metric: Metric,
+    rivals: int,
     run_path: Path | None,
     download: bool,
     confidence: float = 0.95,
@@ -61,8 +73,10 @@ def start(
     from nas.cli import default_run_folder
 
     console = make_console()
-    space = load_space(space_name).with_anchors(anchors)
-    chosen, final = load_recipe(recipe, epochs), load_recipe(final_recipe, final_epochs)
+    donor = None if from_scratch else donor_for(weights, download)
+    space = inheriting(load_space(space_name).with_anchors(anchors), donor)
+    chosen = load_recipe(recipe or ("finetune" if donor else "proxy"), epochs)
+    final = load_recipe(final_recipe or ("finetune_final" if donor else "final"), final_epochs)
     if evaluator == "supernet":
         chosen = replace(chosen, epochs=1)  # a score is one epoch
     teacher = find_teacher(distill, space.overall_stride) if distill else None
@@ -75,24 +89,30 @@ def start(
     profile = _profile_for_search(device, space.name, measure)
     promise = Promise(budget_ms, percentile, confidence, measure)
     reach = _survey(console, space, profile, promise) if profile else None
-    dataset = load_data(console, data, train_size, max(space.input[1:]), download)
+    dataset = load_data(console, data, space.inputs, fit, donor.interpolation if donor else "bilinear", download)
     if not profile:
         profile = measure_device(console, space, device)
         reach = _survey(console, space, profile, promise)
     if teacher:
         teacher.check(space.task(len(dataset.classes)))
+    mean, std = (donor.mean, donor.std) if donor else dataset.mean_std()
     config = Config(
         space=space.name,
         budget_ms=budget_ms,
         device=device,
         data=absolute(data),
         classes=list(dataset.classes),
-        mean=list(dataset.mean_std()[0]),
-        std=list(dataset.mean_std()[1]),
-        train_size=dataset.size,
+        mean=list(per_channel(mean, space.input[0])),
+        std=list(per_channel(std, space.input[0])),
+        fit=fit,
+        interpolation=dataset.interpolation,
+        padding=space.padding,
+        donor=donor.name if donor else None,
+        metric=metric,
         trials=trials,
         seconds=seconds,
         finalists=finalists,
+        rivals=rivals,
         seed=seed,
         sampler=sampler,
         cost=cost,
@@ -110,7 +130,7 @@ def start(
         evaluator=evaluator,
         supernet_epochs=supernet_epochs,
     )
-    _work(console, create(path, config, space_text(space_name), profile, teacher), dataset, reach)
+    _work(console, create(path, config, space_text(space_name), profile, teacher, donor), dataset, reach)
 
 
 def resume(path: Path, workers: int | None) -> None:
@@ -126,9 +146,24 @@ def resume(path: Path, workers: int | None) -> None:
         _check_address(run.config.address)
     if workers:
         run = replace(run, config=replace(run.config, workers=workers))
-    space = run.space()
-    dataset = load_data(console, run.config.data, run.config.train_size, max(space.input[1:]), False)
+    config = run.config
+    dataset = load_data(console, config.data, run.space().inputs, config.fit, config.interpolation, False)
     _work(console, run, dataset)
+
+
+def donor_for(weights: str | None, download: bool) -> "Donor":
+    """The donor that was asked for, or the one that is installed."""
+    from evaluators.inheritance.found import find_donor
+
+    return find_donor(weights, download=download)
+
+
+def inheriting(space: SearchSpace, donor: "Donor | None") -> SearchSpace:
+    """A space whose networks inherit: they pad as the donor does, and it stands among the hand-designed ones."""
+    if donor is None:
+        return space
+    known = space.with_anchors([donor.name] if donor.name in anchor_names() else [])
+    return replace(known, padding=donor.padding)
 
 
 def export_run(path: Path, folder: Path | None, network: str | None) -> None:
@@ -222,6 +257,8 @@ def _profile_file(device: str) -> Path:
 
 
 def _work(console: Console, run: Run, dataset: Any, reach: Reach | None = None) -> None:
+    from evaluators.inheritance.donor import load_donor
+
     from nas import report
     from nas.search import Search
     from nas.view import ConsoleView
@@ -233,7 +270,8 @@ def _work(console: Console, run: Run, dataset: Any, reach: Reach | None = None) 
         predictor = predictor_of(run.device_profile, config.space, config.confidence, anywhere=not config.measure)
         with ConsoleView(console) as view:
             kept = asdict(reach) if reach else None
-            Search(run, dataset, predictor, _executor(run), view, reach=kept, scorer=_scorer(run)).run()
+            donor = load_donor(run.donor) if config.donor else None
+            Search(run, dataset, predictor, _executor(run), view, reach=kept, scorer=_scorer(run), donor=donor).run()
         found = report.write(run)
         if found["best"]:
             _export(run, found["best"], run.path / "export")
@@ -320,16 +358,19 @@ def _survey(console: Console, space: SearchSpace, profile: Path, promise: Promis
     return reach
 
 
-def load_data(console: Console, data: str, size: int | None, largest: int, download: bool) -> Any:
+def load_data(
+    console: Console, data: str, inputs: Sequence[Input], fit: Fit, interpolation: Interpolation, download: bool
+) -> "Dataset":
     """The data set, read with a progress bar; what it is made of is printed."""
     from evaluators.data import load
 
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("reading pictures", total=None)
+        task = bar.add_task("reading images", total=None)
         dataset = load(
             data,
-            size=size,
-            largest=largest,
+            inputs=inputs,
+            fit=fit,
+            interpolation=interpolation,
             download=download,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )

@@ -1,12 +1,13 @@
 """Who stands where: the order of trained proposals, of retrained networks, and which of them may still win."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from nas.pareto import front
 from nas.promise import Promise
 from nas.proposal import Proposal
+from search_spaces.anchor import Anchor
 
 Record = Mapping[str, Any]
 
@@ -15,6 +16,29 @@ def ranking(trials: Iterable[Proposal], anchors: bool = False) -> list[Proposal]
     """Trained proposals, best first: by how far successive halving let them go, then by validation accuracy."""
     ended = [t for t in trials if t.outcome in ("trained", "stopped") and (anchors or t.anchor is None)]
     return sorted(ended, key=lambda t: (-len(t.accuracies), -t.accuracy, t.number))
+
+
+def base_name(anchor: str) -> str:
+    """The name of an anchor without the input's size: mobilenet_v2 of mobilenet_v2@160."""
+    return anchor.partition("@")[0]
+
+
+def rival_anchors(fitting: Sequence[Anchor], probes: Mapping[str, float], count: int, own: Set[str]) -> list[Anchor]:
+    """The hand-designed networks that are trained beside the search, each at one of the inputs at which it fits the budget.
+
+    That is the input of its best probe, without probes the largest; and of all with a probe, the best `count`, and those
+    named in `own`.
+    """
+    best: dict[str, Anchor] = {}
+    for entry in fitting:  # by size
+        known = best.get(base_name(entry.name))
+        if known is None or probes.get(entry.genotype.id, 0.0) >= probes.get(known.genotype.id, 0.0):
+            best[base_name(entry.name)] = entry
+    if not probes:
+        return list(best.values())
+    ranked = sorted(best.values(), key=lambda a: -probes.get(a.genotype.id, 0.0))
+    others = [a for a in ranked if base_name(a.name) not in own]
+    return [a for a in ranked if base_name(a.name) in own] + others[:count]
 
 
 def along_front(ranked: Sequence[Proposal], cost: str) -> list[Proposal]:

@@ -32,6 +32,7 @@ from search_spaces.genotype import Genotype
 
 MAIN = "nas"  # the name of the search in its journal
 PATIENCE = {"repeated": 10, "rejected": 1}  # since the last that was accepted; then one is drawn that is feasible and new
+SCREENING = 3  # of so many candidates that were probed, the best is trained
 TIMED_IN_VAIN = 20  # likewise; then only those pass whose bound holds the budget, and nobody is timed
 _FIRST_DRAWN, _MOST_DRAWN = 64, 4096  # candidates that are looked through for it; without one the space is exhausted
 
@@ -41,7 +42,7 @@ class Study:
 
     `timed`, where there is something to time networks by, is asked for a better estimate of those in doubt.
     `journal` is the file, `name` tells studies in it apart. `cost` names a second objective (nas.pareto.COSTS), `reduction`
-    is that of successive halving.
+    is that of successive halving between epochs.
     """
 
     def __init__(
@@ -83,8 +84,11 @@ class Study:
         """Every proposal so far, in order."""
         return proposals(self._study)
 
-    def seed_anchor(self, anchor: Anchor) -> Proposal | None:
-        """Enters an anchor as a trial, with its genes when the space contains it; None if it was entered before."""
+    def seed_anchor(self, anchor: Anchor, probe: float | None = None) -> Proposal | None:
+        """Enters an anchor as a trial, with its genes when the space contains it; None if it was entered before.
+
+        With a `probe` the trial is over: that is all that is to be known of it.
+        """
         if anchor.genotype.text in self._known:
             return None
         [estimate] = self._estimate([anchor.genotype])
@@ -95,11 +99,13 @@ class Study:
         distributions: dict[str, optuna.distributions.BaseDistribution] = {
             n: optuna.distributions.CategoricalDistribution(self._space.genes[n]) for n in genes
         }
+        outcome = "running" if probe is None else "screened"
         frozen = optuna.trial.create_trial(
-            state=TrialState.RUNNING,
+            state=TrialState.RUNNING if probe is None else self._early,
             params=genes,
             distributions=distributions,
-            user_attrs=_attributes(f"anchor:{anchor.name}", anchor.genotype, estimate, "running"),
+            user_attrs=_attributes(f"anchor:{anchor.name}", anchor.genotype, estimate, outcome),
+            intermediate_values={} if probe is None else {0: probe},
         )
         self._study.add_trial(frozen)
         self._ids.append(self._study.get_trials(deepcopy=False)[-1]._trial_id)
@@ -179,14 +185,23 @@ class Study:
         """To be called when `estimate` says something else than before of the same genotypes."""
         self._pool.forget()
 
-    def report(self, number: int, epoch: int, accuracy: float, seconds: float) -> bool:
-        """Keeps an epoch's validation accuracy; True when successive halving stops the trial."""
+    def report(self, number: int, epoch: int, accuracy: float, seconds: float, inherited: float | None = None) -> bool:
+        """Keeps an epoch's validation accuracy, or as epoch 0 that of the probe; True when the trial is to stop there."""
         if epoch in self._frozen(number).intermediate_values:
             return False  # an interrupted run kept this epoch already, and the trial survived it
         trial = self._running(number)
         self._storage.set_trial_intermediate_value(trial._trial_id, epoch, accuracy)  # report() is for one objective
         trial.set_user_attr("seconds", self._trial(number).seconds + seconds)
-        return self._falls_behind(number, epoch)
+        if inherited is not None:
+            trial.set_user_attr("inherited", inherited)
+        return self._screened(number) if epoch == 0 else self._falls_behind(number, epoch)
+
+    def _screened(self, number: int) -> bool:
+        """Successive halving by the probe: of the candidates, the best 1 in SCREENING go on; anchors were chosen before."""
+        own = self._trial(number)
+        rivals = [t for t in self._rivals(own) if t.anchor is None and t.probe is not None]
+        better = sum(t.rungs[0] > own.rungs[0] for t in rivals)
+        return own.anchor is None and better >= max(1, len(rivals) // SCREENING)
 
     def _falls_behind(self, number: int, epoch: int) -> bool:
         """Asynchronous successive halving (arXiv:1810.05934): at epochs 1, r, r^2 ... the best 1/r of a rung go on.
@@ -196,21 +211,30 @@ class Study:
         if epoch not in {self._reduction**k for k in range(epoch)}:
             return False
         own = self._trial(number)
-        rivals = [t for t in self.trials() if len(t.accuracies) >= epoch and t.outcome != "repeated"]
-        if self._cost:
-            rivals = [t for t in rivals if t.estimate.figure(self._cost) <= own.estimate.figure(self._cost)]
+        rivals = [t for t in self._rivals(own) if len(t.accuracies) >= epoch]
         better = sum(t.accuracies[epoch - 1] > own.accuracies[epoch - 1] for t in rivals)
         return better >= max(1, len(rivals) // self._reduction)
 
+    def _rivals(self, own: Proposal) -> list[Proposal]:
+        """The trials that it competes with; with a second objective those that cost no more."""
+        rivals = [t for t in self.trials() if t.outcome != "repeated"]
+        if self._cost:
+            rivals = [t for t in rivals if t.estimate.figure(self._cost) <= own.estimate.figure(self._cost)]
+        return rivals
+
     def complete(self, number: int, epochs: int) -> Proposal:
-        """The trial ended: after `epochs` epochs it is `trained`, after fewer it was `stopped`."""
+        """The trial ended: after `epochs` epochs it is `trained`, after fewer it was `stopped`, after none `screened`."""
         trial = self._trial(number)
-        outcome = "trained" if len(trial.accuracies) >= epochs else "stopped"
+        outcome = "trained" if len(trial.accuracies) >= epochs else "stopped" if trial.accuracies else "screened"
         self._running(number).set_user_attr("outcome", outcome)
-        early = TrialState.FAIL if self._cost else TrialState.PRUNED  # samplers of two objectives do not know pruning
-        state = TrialState.COMPLETE if outcome == "trained" else early
+        state = TrialState.COMPLETE if outcome == "trained" else self._early
         self._study.tell(number, self._values(trial) if outcome == "trained" else None, state=state)
         return self._trial(number)
+
+    @property
+    def _early(self) -> TrialState:
+        """The state of a trial that ended early: samplers of two objectives do not know pruning."""
+        return TrialState.FAIL if self._cost else TrialState.PRUNED
 
     def fail(self, number: int, reason: str) -> Proposal:
         """The trial could not be trained."""
@@ -290,7 +314,7 @@ def counts(trials: Iterable[Proposal]) -> dict[str, int]:
     """How many genotypes the search asked for and what became of them; anchors are counted apart."""
     trials = list(trials)
     asked = [t for t in trials if t.anchor is None]
-    found = {word: sum(t.outcome == word for t in asked) for word in ("rejected", "repeated", "failed")}
+    found = {word: sum(t.outcome == word for t in asked) for word in ("rejected", "repeated", "screened", "failed")}
     stopped = sum(t.outcome == "stopped" for t in asked)
     return {
         "asked": len(asked),

@@ -2,6 +2,8 @@
 
 train.yaml            everything resolved: network, data, recipe, seed, versions, machine
 genotype.txt          the network
+donor/                where there is one: the network that it inherits from
+begin.safetensors     or the weights that it goes on from
 teacher/              where there is one: its genotype, and its weights as given or as trained first
 checkpoint-EPOCH/     the newest finished epoch, until the training is over
 curve.json            loss, validation accuracy, seconds of each epoch
@@ -10,12 +12,15 @@ result.json export/   the result, and the files to deploy
 """
 
 import json
+import shutil
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from evaluators.data.preprocess import Fit, Interpolation, Preprocessing, per_channel
+from evaluators.training.metrics import Metric
 from rich.console import Console
 
 from evaluators.training.recipe import Recipe, load_recipe, recipe_of
@@ -23,57 +28,70 @@ from evaluators.training.weights import GENOTYPE, WEIGHTS, load_network, save_we
 from nas.console import make_console
 from nas.describe import find_run
 from nas.export import Trained, export_trained
-from nas.run import Lock, is_running, machine, versions
+from nas.run import DONOR, Lock, is_running, machine, versions
 from nas.teacher import TEACHER, Teacher, find_teacher
 from nas.view import ConsoleView
 from search_spaces import resources
 from search_spaces.errors import InputError
 from search_spaces.folder import made_whole
 from search_spaces.genotype import Genotype, read_genotype
-from search_spaces.task import Task
+from search_spaces.task import Input, Task, input_text, parse_input
 
 if TYPE_CHECKING:
+    from evaluators.inheritance.donor import Donor
+
     from evaluators.data import Dataset, Split
     from evaluators.training.batches import Pictures
+    from search_spaces.network import Network
 
-FORMAT = 2
+FORMAT = 3
 PLAN, CURVE, RESULT = "train.yaml", "curve.json", "result.json"
+BEGIN = "begin.safetensors"
 
 
 @dataclass(frozen=True)
 class Plan:
     """What was asked for, with every default resolved.
 
-    `deployment_input` is (channels, height, width), `train_size` the side of the training pictures, pixels; `distill` is
-    the teacher's name.
+    `input` is (channels, height, width); `fit`, `interpolation`, `mean` and `std` say how images are brought to it. `begins`
+    says in words what the weights are at first, `distill` is the teacher's name.
     """
 
     network: str
     data: str
     classes: list[str]
-    train_size: int
-    deployment_input: list[int]
+    input: list[int]
+    fit: Fit
+    interpolation: Interpolation
+    mean: list[float]
+    std: list[float]
     seed: int
     recipe: Recipe
+    metric: Metric
+    begins: str
     distill: str | None
 
     @property
-    def deploy(self) -> Task:
-        channels, height, width = self.deployment_input
+    def task(self) -> Task:
+        channels, height, width = self.input
         return Task((channels, height, width), len(self.classes))
 
     @property
-    def task(self) -> Task:
-        return self.deploy.at(self.train_size)
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing(self.task.input, self.fit, self.interpolation, tuple(self.mean), tuple(self.std))
 
 
 def start(
     *,
     what: str,
     data: str | None,
-    recipe: str,
+    weights: str | None,
+    from_scratch: bool,
+    recipe: str | None,
     epochs: int | None,
-    train_size: int | None,
+    size: str | None,
+    fit: Fit,
+    metric: Metric,
     seed: int,
     distill: str | None,
     space_name: str,
@@ -85,26 +103,84 @@ def start(
     from nas.session import absolute, load_data
 
     console = make_console()
-    title, genotype, _, deploy = find_network(what, space_name, None)
-    chosen, teacher = load_recipe(recipe, epochs), find_teacher(distill) if distill else None
+    title, genotype, _, task = find_network(what, space_name, None)
+    genotype = genotype.at(_sized(task.input, size))
+    begin = _begin(what, genotype, weights, from_scratch, download)
+    genotype = genotype.padded(begin.donor.padding) if begin.donor and begin.donor.padding == "same" else genotype
+    chosen = load_recipe(recipe or ("full" if begin.random else "finetune_final"), epochs)
+    teacher = find_teacher(distill) if distill else None
     folder = folder or _default_folder(what)
     _check_free(folder)
-    data, train_size = _data(what, data, train_size)
-    dataset = load_data(console, data, train_size, max(deploy.input[1:]), download)
+    data, fit = _data(what, data, fit)
+    assert genotype.input is not None
+    dataset = load_data(console, data, [genotype.input], fit, begin.interpolation, download)
+    _check_classes(begin, dataset.classes)
+    mean, std = begin.mean_std or dataset.mean_std()
     plan = Plan(
         network=title,
         data=absolute(data),
         classes=list(dataset.classes),
-        train_size=dataset.size,
-        deployment_input=list(deploy.input),
+        input=list(genotype.input),
+        fit=fit,
+        interpolation=dataset.interpolation,
+        mean=list(per_channel(mean, genotype.input[0])),
+        std=list(per_channel(std, genotype.input[0])),
         seed=seed,
         recipe=chosen,
+        metric=metric,
+        begins=begin.words,
         distill=distill,
     )
     if teacher:
         teacher.check(plan.task)
-    _create(folder, plan, genotype, teacher)
+    _create(folder, plan, genotype, teacher, begin)
     _work(console, folder, plan, dataset)
+
+
+@dataclass(frozen=True)
+class _Begin:
+    """What a training begins with: the weights in a file, with their classes and normalisation, or a donor, or neither."""
+
+    words: str
+    weights: Path | None = None
+    classes: tuple[str, ...] = ()
+    mean_std: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    interpolation: Interpolation = "bilinear"
+    donor: "Donor | None" = None
+
+    @property
+    def random(self) -> bool:
+        return self.weights is None and self.donor is None
+
+
+def _begin(what: str, genotype: Genotype, weights: str | None, from_scratch: bool, download: bool) -> _Begin:
+    """The weights that a run left for this very network, unless others are asked for; else the donor's."""
+    from nas.session import donor_for
+
+    if from_scratch:
+        if weights:
+            raise InputError("--weights and --from-scratch contradict each other; give one of them")
+        return _Begin("at random")
+    run, _ = find_run(what)
+    if run and not weights and (left := run.weights(genotype.id)).is_file():
+        config = run.config
+        known = tuple(config.mean), tuple(config.std)
+        return _Begin(f"the weights of {run.name}", left, tuple(config.classes), known, config.interpolation)
+    donor = donor_for(weights, download)
+    return _Begin(f"inherited from {donor.name}", None, (), (donor.mean, donor.std), donor.interpolation, donor)
+
+
+def _check_classes(begin: _Begin, classes: tuple[str, ...]) -> None:
+    if begin.weights and begin.classes != classes:
+        raise InputError(
+            f"{begin.words} tell {len(begin.classes)} classes ({', '.join(begin.classes[:5])} ...), the data have {len(classes)} "
+            f"({', '.join(classes[:5])} ...); --weights FOLDER inherits all but the classifier"
+        )
+
+
+def _sized(input: Input, size: str | None) -> Input:
+    """The network's input, or another size with as many channels."""
+    return parse_input(f"{input[0]}x{size if 'x' in size else f'{size}x{size}'}") if size else input
 
 
 def is_training(folder: Path) -> bool:
@@ -119,7 +195,7 @@ def resume(folder: Path) -> None:
     if (folder / RESULT).is_file():
         _show(console, json.loads((folder / RESULT).read_text()), folder)
         return
-    dataset = load_data(console, plan.data, plan.train_size, max(plan.deployment_input[1:]), False)
+    dataset = load_data(console, plan.data, [plan.task.input], plan.fit, plan.interpolation, False)
     _work(console, folder, plan, dataset)
 
 
@@ -152,12 +228,10 @@ def open_plan(folder: Path) -> Plan:
         raise InputError(f"{file}: damaged: {error}") from None
 
 
-def _data(what: str, data: str | None, train_size: int | None) -> tuple[str, int | None]:
-    """Data set and size, as given, or those of the run whose network is trained."""
+def _data(what: str, data: str | None, fit: Fit) -> tuple[str, Fit]:
+    """Data set and fit, as given, or those of the run whose network is trained."""
     run, _ = find_run(what) if data is None else (None, "")
-    if run:
-        return run.config.data, train_size or run.config.train_size
-    return data or "fashion-mnist-small", train_size
+    return (run.config.data, run.config.fit) if run else (data or "fashion-mnist-small", fit)
 
 
 def _check_free(folder: Path) -> None:
@@ -167,7 +241,7 @@ def _check_free(folder: Path) -> None:
         raise InputError(f"{folder} exists already and is no training; `--to` names another folder")
 
 
-def _create(folder: Path, plan: Plan, genotype: Genotype, teacher: Teacher | None) -> None:
+def _create(folder: Path, plan: Plan, genotype: Genotype, teacher: Teacher | None, begin: _Begin) -> None:
     """The folder, with all that a resumption needs, whole or not there."""
     facts = {"format": FORMAT, "machine": machine(), "versions": versions(), "plan": asdict(plan)}
     with made_whole(folder, "folder") as part:
@@ -175,6 +249,10 @@ def _create(folder: Path, plan: Plan, genotype: Genotype, teacher: Teacher | Non
         (part / PLAN).write_text(yaml.safe_dump(facts, sort_keys=False), encoding="utf-8")
         if teacher:
             teacher.place(part / TEACHER)
+        if begin.donor:
+            begin.donor.save(part / DONOR)
+        if begin.weights:
+            shutil.copyfile(begin.weights, part / BEGIN)
 
 
 def _work(console: Console, folder: Path, plan: Plan, dataset: "Dataset") -> None:
@@ -182,7 +260,7 @@ def _work(console: Console, folder: Path, plan: Plan, dataset: "Dataset") -> Non
     try:
         console.print(f"Folder: {folder}", highlight=False)
         with ConsoleView(console) as view:
-            fitting = _Fitting(plan, dataset, view)
+            fitting = _Fitting(folder, plan, dataset, view)
             teacher = folder / TEACHER if plan.distill else None
             if teacher:
                 fitting.fit(teacher, f"train the teacher {plan.distill}", None)
@@ -198,19 +276,31 @@ def _work(console: Console, folder: Path, plan: Plan, dataset: "Dataset") -> Non
 
 
 class _Fitting:
-    """Trains the networks of one plan on its data."""
+    """Trains the networks of one plan on its data; `folder` is the training's."""
 
-    def __init__(self, plan: Plan, dataset: "Dataset", view: ConsoleView) -> None:
+    def __init__(self, folder: Path, plan: Plan, dataset: "Dataset", view: ConsoleView) -> None:
         from evaluators.training.loop import training_device
 
-        self._plan, self._view, self._device = plan, view, training_device()
-        self._mean_std = dataset.mean_std()
+        self._folder, self._plan, self._view, self._device = folder, plan, view, training_device()
         self._train, self._validation = self.pictures(dataset.train), self.pictures(dataset.validation)
 
     def pictures(self, split: "Split") -> "Pictures":
         from evaluators.training.batches import Pictures
 
-        return Pictures(split.images, split.labels, *self._mean_std, self._device)
+        return Pictures(split, self._plan.preprocessing, self._device)
+
+    def _begun(self, network: "Network", folder: Path) -> None:
+        """Brings the new network of a folder to the beginning of its training: with weights that are there, or a donor's."""
+        from evaluators.inheritance.donor import load_donor
+        from evaluators.training.finetune import begin
+
+        from evaluators.training.weights import load_weights
+
+        if (folder / BEGIN).is_file():
+            load_weights(network, folder / BEGIN)
+        elif (self._folder / DONOR).is_dir():
+            found = begin(network, load_donor(self._folder / DONOR), self._train, self._plan.seed)
+            self._view.say(f"{found.share:.0%} of the weights inherited; linear probe {found.accuracy:.2%}")
 
     def fit(self, folder: Path, title: str, teacher: Path | None) -> None:
         """Trains the genotype in `folder` from its newest checkpoint until its weights are there."""
@@ -223,7 +313,8 @@ class _Fitting:
         plan = self._plan
         network, generator = seeded_network(read_genotype(folder / GENOTYPE), plan.task, plan.seed, self._device)
         taught = load_teacher(teacher, plan.task, self._device) if teacher else None
-        training = Training(network, self._train, self._validation, plan.recipe, generator, taught)
+        self._begun(network, folder)
+        training = Training(network, self._train, self._validation, plan.recipe, generator, taught, plan.metric)
         load_checkpoint(training, folder)
         self._view.phase(title, plan.recipe.epochs, len(training.history))
         while not training.finished:
@@ -244,27 +335,25 @@ class _Fitting:
 def _finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Pictures") -> dict[str, Any]:
     """Tests once, exports, and writes the result, which says that the training is over."""
     import torch
+    from evaluators.training.metrics import evaluate
 
     from evaluators.cost import cost
-    from evaluators.training.loop import accuracy, training_device
+    from evaluators.training.loop import training_device
 
     genotype, curve = read_genotype(folder / GENOTYPE), _curve(folder)
     network = load_network(genotype, plan.task, folder / WEIGHTS).to(training_device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
-    reached = accuracy(network, test)
-    mean, std = dataset.mean_std()
+    scores = asdict(evaluate(network, test))
     trained = Trained(
         genotype=genotype,
         weights=folder / WEIGHTS,
-        deploy=plan.deploy,
-        train_size=plan.train_size,
         classes=plan.classes,
-        mean=list(mean),
-        std=list(std),
+        preprocessing=plan.preprocessing,
+        metric=plan.metric,
         validation=curve[-1]["accuracy"],
-        test=reached,
+        test=scores[plan.metric],
     )
     export_trained(trained, folder / "export")
-    figures = cost(genotype, plan.deploy)
+    figures = cost(genotype, plan.task)
     found = {
         "format": FORMAT,
         "network": plan.network,
@@ -272,16 +361,18 @@ def _finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Pictures") -> d
         "genotype": genotype.text,
         "data": plan.data,
         "pictures": {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")},
-        "training_input": list(plan.task.input),
-        "deployment_input": plan.deployment_input,
+        "input": plan.input,
+        "begins": plan.begins,
         "params": figures.params,
         "macs": figures.macs,
         "recipe": asdict(plan.recipe),
         "seed": plan.seed,
         "distilled_from": plan.distill,
         "teacher_epochs": _curve(folder / TEACHER),
+        "metric": plan.metric,
         "validation_accuracy": curve[-1]["accuracy"],
-        "test_accuracy": reached,
+        "test_accuracy": scores[plan.metric],
+        "test_scores": scores,
         "epochs": curve,
         "training_seconds": round(sum(epoch["seconds"] for epoch in curve), 1),
         "machine": machine(),
@@ -297,7 +388,6 @@ def _curve(folder: Path) -> list[dict[str, Any]]:
 
 
 def _show(console: Console, found: dict[str, Any], folder: Path) -> None:
-    side = found["training_input"][-1]
     taught = f", taught by {found['distilled_from']}" if found["distilled_from"] else ""
     console.print(f"{found['network']}: test {found['test_accuracy']:.2%}", style="bold", highlight=False)
     console.print(
@@ -305,9 +395,10 @@ def _show(console: Console, found: dict[str, Any], folder: Path) -> None:
         f"{found['training_seconds'] / 60:.1f} min; test part of {found['pictures']['test']:,} pictures used once.",
         highlight=False,
     )
-    deploy = "x".join(map(str, found["deployment_input"]))
-    differs = "" if found["training_input"] == found["deployment_input"] else "; train at that size before you deploy at it"
-    console.print(f"Trained and tested at 3x{side}x{side}; deployment input {deploy}{differs}.", highlight=False)
+    console.print(
+        f"Weights at first: {found['begins']}. Trained, tested and exported at {input_text(tuple(found['input']))}.",
+        highlight=False,
+    )
     console.print(f"Ready to deploy: {folder / 'export'}", highlight=False)
 
 

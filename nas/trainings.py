@@ -36,7 +36,7 @@ class Proposals:
         self._check, self._deadline, self._stage = check, deadline, stage
         known = study.trials()
         self._waiting = [t for t in known if t.outcome == "running"] + list(first)
-        started = [t for t in known if t.anchor is None and t.outcome not in ("rejected", "repeated")]
+        started = [t for t in known if t.anchor is None and t.outcome not in ("rejected", "repeated", "screened")]
         self._left = trials - len(started)
         self.done_before = sum(t.outcome in ("trained", "stopped", "failed") for t in known)
         self.total = self.done_before + len(self._waiting) + max(0, self._left)
@@ -54,13 +54,22 @@ class Proposals:
         return Job(str(proposal.number), proposal.origin, proposal.genotype.text, self._config.recipe, seed)
 
     def progress(self, job: Job, progress: Progress) -> bool:
-        stop = self._study.report(int(job.id), progress.epoch, progress.accuracy, progress.seconds)
-        self._view.working(self._expected_epochs())
+        stop = self._study.report(int(job.id), progress.epoch, progress.accuracy, progress.seconds, progress.inherited)
+        if progress.epoch:
+            self._view.working(self._expected_epochs())
         return stop
 
     def done(self, job: Job) -> None:
         trial = self._study.complete(int(job.id), self._config.recipe.epochs)
-        self._ended(trial, f"{trial.accuracy:6.2%} after {epochs_text(len(trial.accuracies))}")
+        probe = "" if trial.probe is None else f"probe {trial.probe:6.2%}"
+        if trial.outcome == "screened":
+            self._left += 1  # another takes its place
+            self._view.say(
+                f"{trial.number:>4}  {trial.genotype.id:<24} {trial.estimate.predicted_ms:6.2f} ms predicted  {probe}"
+            )
+            return
+        reached = f"{trial.accuracy:6.2%} after {epochs_text(len(trial.accuracies))}"
+        self._ended(trial, f"{reached}{probe and ', '}{probe}")
 
     def failed(self, job: Job, reason: str) -> None:
         self._ended(self._study.fail(int(job.id), reason), f"failed: {reason}")
@@ -119,12 +128,16 @@ class Retrainings:
         self._jobs, self._figures, self._kind = list(jobs), figures, kind
         self._study, self._view, self._keep_time = study, view, keep_time
         self._curves: dict[str, list[Progress]] = {}
+        self._starts: dict[str, dict[str, Any]] = {}
         self._epochs = sum(job.recipe.epochs for job in jobs)
 
     def next(self) -> Job | None:
         return self._jobs.pop(0) if self._jobs else None
 
     def progress(self, job: Job, progress: Progress) -> bool:
+        if progress.epoch == 0:
+            self._starts[job.id] = {"probe": progress.accuracy, "inherited": progress.inherited}
+            return False
         self._curves.setdefault(job.id, []).append(progress)
         self._epochs -= 1
         self._view.working(self._epochs)
@@ -147,9 +160,33 @@ class Retrainings:
             "seed": job.seed,
             "seconds": seconds,
             **self._figures[job.id],
+            **self._starts.get(job.id, {}),
         }
         self._study.note(f"{self._kind}:{job.id}", common | found)
         self._keep_time()
+
+
+class Probes:
+    """Hand-designed networks to be probed, untrained; what that finds is kept as notes `probe:ID`."""
+
+    def __init__(self, jobs: list[Job], study: Study, view: View) -> None:
+        self._jobs, self._study, self._view = list(jobs), study, view
+
+    def next(self) -> Job | None:
+        return self._jobs.pop(0) if self._jobs else None
+
+    def progress(self, job: Job, progress: Progress) -> bool:
+        found = {"accuracy": progress.accuracy, "inherited": progress.inherited, "seconds": round(progress.seconds, 2)}
+        self._study.note(f"probe:{job.id}", found)
+        self._view.step(f"      {job.label:<24} probe {progress.accuracy:6.2%}, {progress.inherited or 0:4.0%} inherited")
+        return False
+
+    def done(self, job: Job) -> None:
+        """What was found is kept already."""
+
+    def failed(self, job: Job, reason: str) -> None:
+        self._study.note(f"probe:{job.id}", {"reason": reason})
+        self._view.step(f"      {job.label:<24} failed: {reason}")
 
 
 def epochs_text(count: int) -> str:

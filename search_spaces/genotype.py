@@ -1,12 +1,14 @@
-"""BlockSpec and Genotype: a network as a list of blocks, written one a line; equal text means equal network.
+"""BlockSpec and Genotype: a network as its input and a list of blocks, written one a line; equal text means equal network.
 
+    input 3x160x160
     conv 32/2 act=relu6
     inverted_residual 16/1 expand=1 act=relu6
     inverted_residual 24/2 act=relu6
     head dropout=0.2
 
 A line is `kind width/stride knob=value ... xN`: knobs left out have the block's defaults, `xN` repeats the block, a block
-that has no width or stride of its own leaves it out, and `#` starts a comment.
+that has no width or stride of its own leaves it out, and `#` starts a comment. The input is channels x height x width; a genotype
+without one (an anchor's, say) is built for the input that is asked for.
 
 Blocks that hold branches (`add`, `concat`, ...) have them below, each opened by a `|` further in; a branch is itself a list
 of blocks, and an empty one passes its input on:
@@ -22,14 +24,17 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 from search_spaces.errors import InputError
 from search_spaces.registry import BlockKind, Value, block_kind, show
+from search_spaces.task import Input, Task, check_input, input_text, parse_input
 
+_INPUT = "input"
+_PADDINGS = ("symmetric", "same")
 _SIZE = re.compile(r"([0-9]{1,9})?(?:/([0-9]{1,9}))?")
 _MOST_BLOCKS = 1000
 _DEEPEST = 8
@@ -124,22 +129,36 @@ class BlockSpec:
 
 @dataclass(frozen=True)
 class Genotype:
-    """A network as a sequence of blocks, stem and head included."""
+    """A network as a sequence of blocks, stem and head included, and the input that it is trained, timed and deployed at.
+
+    `input` is (channels, height, width), None where the genotype leaves it open.
+    """
 
     blocks: Blocks
+    input: Input | None = None
 
     @classmethod
     def parse(cls, text: str, source: str = "genotype") -> "Genotype":
         """The genotype written as `text`; raises InputError with `source` and line number."""
-        blocks = _Parser(text, source).parse()
+        input, blocks = _Parser(text, source).parse()
         if not blocks:
             raise InputError(f"{source}: no blocks; a line is `kind width/stride knob=value ... xN`")
         _check_head(blocks, source)
-        return cls(tuple(blocks))
+        return cls(tuple(blocks), input)
 
     @classmethod
-    def of(cls, blocks: Iterable[BlockSpec]) -> "Genotype":
-        return cls(tuple(blocks))
+    def of(cls, blocks: Iterable[BlockSpec], input: Input | None = None) -> "Genotype":
+        return cls(tuple(blocks), input)
+
+    def at(self, input: Input) -> "Genotype":
+        """The same blocks at another input; raises InputError for one that no network can have."""
+        return replace(self, input=check_input(input))
+
+    def task(self, classes: int) -> Task:
+        """What the network is built for, with so many classes; raises InputError where the genotype leaves its input open."""
+        if self.input is None:
+            raise InputError("the genotype names no input; its first line would be, for example, `input 3x224x224`")
+        return Task(self.input, classes)
 
     def at_stride(self, overall: int) -> "Genotype":
         """The genotype with its first strides removed until it shrinks pictures by at most `overall`."""
@@ -148,12 +167,20 @@ class Genotype:
             if math.prod(b.stride for b in blocks) <= overall:
                 break
             blocks[i] = spec.unstrided()
-        return Genotype(tuple(blocks))
+        return replace(self, blocks=tuple(blocks))
+
+    def padded(self, padding: str) -> "Genotype":
+        """The genotype whose strided blocks pad by another of two rules, "symmetric" or TensorFlow's "same".
+
+        Blocks that pad by a number of pixels, or know no other rule, stay as they are.
+        """
+        return replace(self, blocks=tuple(_padded(spec, padding) for spec in self.blocks))
 
     @cached_property
     def text(self) -> str:
         """The canonical text, one line for a run of equal blocks."""
-        return "".join(f"{line}\n" for line in _lines(self.blocks))
+        opening = [f"{_INPUT} {input_text(self.input)}"] if self.input else []
+        return "".join(f"{line}\n" for line in [*opening, *_lines(self.blocks)])
 
     @cached_property
     def id(self) -> str:
@@ -179,6 +206,13 @@ def row_width(blocks: Iterable[BlockSpec], c_in: int) -> int:
     for spec in blocks:
         c_in = spec.out_width(c_in)
     return c_in
+
+
+@lru_cache(maxsize=2**16)
+def _padded(spec: BlockSpec, padding: str) -> BlockSpec:
+    if spec.stride == 1 or "padding" not in block_kind(spec.kind).knobs or spec.knob("padding") not in _PADDINGS:
+        return spec
+    return BlockSpec.make(spec.kind, spec.width, spec.stride, {**dict(spec.knobs), "padding": padding})
 
 
 def _lines(blocks: Iterable[BlockSpec]) -> list[str]:
@@ -218,11 +252,23 @@ class _Parser:
         self._lines = list(_split(text))
         self._source, self._next, self._size = source, 0, 0
 
-    def parse(self) -> list[BlockSpec]:
+    def parse(self) -> tuple[Input | None, list[BlockSpec]]:
+        input = self._input()
         blocks = self._row(-1, 1, 0)
         if (line := self._peek()) is not None:
             raise self._error(line, "a branch is opened by | below a block that holds branches, further in than the block")
-        return blocks
+        return input, blocks
+
+    def _input(self) -> Input | None:
+        """The input, if the first line that says something gives it."""
+        line = self._peek()
+        if line is None or line.opens or line.words[0] != _INPUT:
+            return None
+        self._next += 1
+        try:
+            return parse_input(" ".join(line.words[1:]))
+        except InputError as error:
+            raise self._error(line, error) from None
 
     def _peek(self) -> _Line | None:
         return self._lines[self._next] if self._next < len(self._lines) else None
@@ -235,6 +281,8 @@ class _Parser:
         blocks: list[BlockSpec] = []
         while (line := self._peek()) is not None and line.indent > outer and not line.opens:
             self._next += 1
+            if line.words[0] == _INPUT:
+                raise self._error(line, "the input stands once, on the first line")
             try:
                 kind, width, stride, knobs, repeat = _parse_line(line.words)
                 branches = self._branches(line, times * repeat, depth) if kind.has_branches else ()

@@ -5,7 +5,7 @@ else is fixed. `each: [...]` chooses anew for every block of the stage. The firs
 A block kind without a width of its own (a pooling, the head) stands once.
 
     summary: one sentence
-    input: [3, 224, 224]
+    input: {channels: 3, size: [96, 128, 96x160, 224]}
     stages:
       - name: stem
         width: [16, 24, 32]
@@ -18,12 +18,15 @@ A block kind without a width of its own (a pooling, the head) stands once.
           inverted_residual: {kernel: [3, 5, 7], expand: {each: [3, 4, 6]}}
           shuffle: {}
 
-Every choice is a gene, named by its place: `s1.block`, `s1.width`, `s1.depth`, `s1.inverted_residual.kernel`,
+A size of the input is the side of a square, or HEIGHTxWIDTH; `input: [3, 224, 224]` is one fixed input.
+
+Every choice is a gene, named by its place: `input`, `s1.block`, `s1.width`, `s1.depth`, `s1.inverted_residual.kernel`,
 `s1.inverted_residual.expand.2`. Genes of blocks that were not chosen stay silent: decoding never reads them.
 """
 
 import math
 import random
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -34,9 +37,10 @@ from search_spaces.anchor import Anchor, anchor
 from search_spaces.errors import InputError, near_miss
 from search_spaces.genotype import BlockSpec, Genotype
 from search_spaces.registry import BlockKind, Value, block_kind, show
-from search_spaces.task import Task
+from search_spaces.task import Input, Task, check_input, input_text, size_text
 
 _FOLDER = "search_spaces.spaces"
+_INPUT = "input"
 Genes = Mapping[str, Value]
 Chooser = Callable[[str, Sequence[Value]], Value]
 
@@ -146,26 +150,49 @@ class Stage:
 class SearchSpace:
     """Genotypes in stages.
 
-    `input` is the deployment input (channels, height, width) that latency is measured at. `anchors` are the hand-designed
-    networks that stand in every run, `other_anchors` further compact ones, each with "inside" or the gene that excludes it;
-    where they shrink pictures by more
-    than `overall_stride`, their first strides are removed (the usual form of ImageNet networks for small pictures).
+    `inputs` are those (channels, height, width) that a network may be trained, timed and deployed at, by size. `anchors` are
+    the hand-designed networks that stand in every run, `other_anchors` further compact ones, each with "inside" or the gene
+    that excludes it; where they shrink images by more than `overall_stride`, their first strides are removed (the usual form
+    of ImageNet networks for small images). With `padding` "same" strided blocks pad as TensorFlow does, which belongs to the
+    weights of networks that were trained so.
     """
 
     name: str
     summary: str
-    input: tuple[int, int, int]
+    inputs: tuple[Input, ...]
     stages: tuple[Stage, ...]
     anchors: Mapping[str, str] = field(default_factory=dict)
     other_anchors: Mapping[str, str] = field(default_factory=dict)
     overall_stride: int = 32
+    padding: str = "symmetric"
+
+    @property
+    def input(self) -> Input:
+        """The largest input."""
+        return self.inputs[-1]
 
     def task(self, classes: int) -> Task:
+        """The task at the largest input."""
         return Task(self.input, classes)
 
     def reference_networks(self) -> list[Anchor]:
-        """The anchors of this space, brought to its overall stride."""
-        return [replace(a, genotype=a.genotype.at_stride(self.overall_stride)) for a in map(anchor, self.anchors)]
+        """The anchors of this space, brought to its overall stride, at every input up to their published one.
+
+        Where the space has none so small, at its smallest. Of several inputs the size stands behind the name:
+        mobilenet_v2@160 (the resolution multiplier of arXiv:1704.04861).
+        """
+        return [at for known in map(anchor, self.anchors) for at in self._at_inputs(known)]
+
+    def _brought(self, known: Anchor) -> Genotype:
+        """The anchor's blocks at the space's overall stride, padded as the space pads where that is TensorFlow's way."""
+        genotype = known.genotype.at_stride(self.overall_stride)
+        return genotype if self.padding == "symmetric" else genotype.padded(self.padding)
+
+    def _at_inputs(self, known: Anchor) -> list[Anchor]:
+        genotype, published = self._brought(known), math.prod(known.task.input[1:])
+        found = [i for i in self.inputs if math.prod(i[1:]) <= published] or list(self.inputs[:1])
+        names = {i: f"{known.name}@{size_text(i)}" if len(self.inputs) > 1 else known.name for i in found}
+        return [replace(known, name=names[i], genotype=genotype.at(i)) for i in found]
 
     def with_anchors(self, names: Iterable[str]) -> "SearchSpace":
         """The space with further anchors in its runs; raises InputError when there is no such anchor."""
@@ -175,7 +202,7 @@ class SearchSpace:
     def place_of(self, known: Anchor) -> str:
         """ "inside", or the gene that excludes the anchor, brought to the space's overall stride."""
         try:
-            self.encode(known.genotype.at_stride(self.overall_stride))
+            self.encode(self._brought(known).at(self.input))
         except InputError as error:
             return str(error).partition(":")[0]
         return "inside"
@@ -183,7 +210,13 @@ class SearchSpace:
     @cached_property
     def genes(self) -> dict[str, tuple[Value, ...]]:
         """The flat table: every gene that is a choice, with its values."""
-        return {name: values for stage in self.stages for name, values in stage.genes() if len(values) > 1}
+        own = [(_INPUT, tuple(self._sizes)), *(gene for stage in self.stages for gene in stage.genes())]
+        return {name: values for name, values in own if len(values) > 1}
+
+    @cached_property
+    def _sizes(self) -> dict[Value, Input]:
+        """The inputs by the value of their gene: the side of a square, else HEIGHTxWIDTH."""
+        return {height if height == width else f"{height}x{width}": (c, height, width) for c, height, width in self.inputs}
 
     def decode(self, genes: Genes | Chooser) -> Genotype:
         """The genotype of a table of genes, or of a function that is asked `choose(gene, values)` for each active gene.
@@ -191,7 +224,9 @@ class SearchSpace:
         Raises InputError for a gene that is missing or has a value outside the space.
         """
         choose = _once(genes if callable(genes) else _from_table(genes))
-        return Genotype.of(spec for stage in self.stages for spec in stage.decode(choose))
+        input = self._sizes[_pick(choose, _INPUT, tuple(self._sizes))]
+        found = Genotype.of([spec for stage in self.stages for spec in stage.decode(choose)], input)
+        return found if self.padding == "symmetric" else found.padded(self.padding)
 
     def sample(self, rng: random.Random) -> Genotype:
         """A genotype with every active gene drawn uniformly."""
@@ -200,15 +235,24 @@ class SearchSpace:
     @cached_property
     def size(self) -> int:
         """The number of genotypes, counted exactly as different runs of blocks stage by stage."""
-        return math.prod(stage.size() for stage in self.stages)
+        return len(self.inputs) * math.prod(stage.size() for stage in self.stages)
 
     def encode(self, genotype: Genotype) -> dict[str, Value]:
         """The active genes that decode to `genotype`; raises InputError that names the gene which excludes it."""
+        size = self._size(genotype)
         deepest: list[tuple[int, InputError]] = []
-        genes = self._match(genotype.blocks, 0, 0, deepest)
+        genes = self._match(genotype.padded("symmetric").blocks if self.padding == "same" else genotype.blocks, 0, 0, deepest)
         if genes is None:
             raise max(deepest, key=lambda found: found[0])[1]
-        return {name: value for name, value in genes.items() if name in self.genes}
+        return {name: value for name, value in ({_INPUT: size} | genes).items() if name in self.genes}
+
+    def _size(self, genotype: Genotype) -> Value:
+        """The value of the input's gene; raises InputError for an input that the space does not have."""
+        for value, input in self._sizes.items():
+            if input == genotype.input:
+                return value
+        found = input_text(genotype.input) if genotype.input else "none"
+        raise InputError(f"{_INPUT}: {found} is not among {', '.join(map(input_text, self.inputs))}")
 
     def _match(
         self, blocks: Sequence[BlockSpec], start: int, stage: int, deepest: list[tuple[int, InputError]]
@@ -284,25 +328,54 @@ def _from_table(genes: Genes) -> Chooser:
 
 def _space(source: str, data: dict[str, Any]) -> SearchSpace:
     _check_keys(data, {"summary", "input", "stages"}, {"anchors", "other_anchors", "overall_stride"}, "the space")
-    shape = data["input"]
-    if not (isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and n > 0 for n in shape)):
-        raise InputError(f"input must be [channels, height, width], not {shape}")
+    inputs = _inputs(data["input"])
     if not isinstance(data["stages"], list) or not data["stages"]:
         raise InputError("stages must be a list of stages")
     stages = tuple(_stage(entry, f"stage {i + 1}") for i, entry in enumerate(data["stages"]))
-    if len({s.name for s in stages}) < len(stages):
-        raise InputError("two stages have the same name")
+    if len({s.name for s in stages} | {_INPUT}) <= len(stages):
+        raise InputError(f'two stages have the same name, or one is called "{_INPUT}"')
     if "head" not in stages[-1].kinds:
         raise InputError("the last stage must be the head")
     return SearchSpace(
         name=source.rpartition("/")[2].rpartition(".")[0],
         summary=str(data["summary"]),
-        input=(shape[0], shape[1], shape[2]),
+        inputs=inputs,
         stages=stages,
         anchors=data.get("anchors") or {},
         other_anchors=data.get("other_anchors") or {},
         overall_stride=data.get("overall_stride", 32),
     )
+
+
+def _inputs(given: object) -> tuple[Input, ...]:
+    """Inputs by size; raises InputError for what is neither [channels, height, width] nor channels with sizes."""
+    if isinstance(given, dict):
+        _check_keys(given, {"channels", "size"}, set(), _INPUT)
+        sizes = given["size"] if isinstance(given["size"], list) else [given["size"]]
+        found = [check_input((_whole(given["channels"]), *_sides(size))) for size in sizes]
+    elif isinstance(given, list) and len(given) == 3:
+        found = [check_input((_whole(given[0]), _whole(given[1]), _whole(given[2])))]
+    else:
+        raise InputError(f"input must be [channels, height, width], or {{channels: 3, size: [96, 128]}}, not {given}")
+    if not found or len(set(found)) < len(found):
+        raise InputError("input: its sizes must be different ones, at least one")
+    return tuple(sorted(found, key=lambda i: (math.prod(i), i)))
+
+
+def _sides(size: object) -> tuple[int, int]:
+    """Height and width of a size: a side, or HEIGHTxWIDTH."""
+    if type(size) is int:
+        return size, size
+    match = re.fullmatch("([0-9]{1,6})x([0-9]{1,6})", str(size))
+    if not match:
+        raise InputError(f'input: size must be a side or HEIGHTxWIDTH, such as 224 or 96x160, not "{size}"')
+    return int(match[1]), int(match[2])
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int:
+        raise InputError(f"input: channels, heights and widths must be whole numbers, not {value}")
+    return value
 
 
 def _stage(entry: object, where: str) -> Stage:

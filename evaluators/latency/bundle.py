@@ -34,7 +34,7 @@ from search_spaces.errors import InputError, near_miss
 from search_spaces.folder import made_whole
 from search_spaces.genotype import Genotype
 from search_spaces.space import SearchSpace
-from search_spaces.task import Task
+from search_spaces.task import Input, check_input
 
 MANIFEST, SCRIPT = "manifest.json", "bench.py"
 _LEAST_VISITS = 4
@@ -70,13 +70,13 @@ def write_bundle(
         manifest = {
             "format": FORMAT,
             "space": space.name,
-            "input": list(space.input),
+            "inputs": list(map(list, space.inputs)),
             "seed": seed,
             "seconds": seconds,
             "runtime": runtime,
             "dtype": code.DTYPE,
             "reference": _file(reference, part) | {"genotype": REFERENCE.strip()},
-            "networks": _networks_written(space, chosen, runtime, part, progress),
+            "networks": _networks_written(chosen, runtime, part, progress),
         }
         (part / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
         script = (files("evaluators.latency") / SCRIPT).read_text(encoding="utf-8")
@@ -85,13 +85,11 @@ def write_bundle(
     return folder
 
 
-def _networks_written(
-    space: SearchSpace, chosen: Sequence[Chosen], runtime: str, folder: Path, progress: Progress
-) -> list[dict[str, Any]]:
+def _networks_written(chosen: Sequence[Chosen], runtime: str, folder: Path, progress: Progress) -> list[dict[str, Any]]:
     """The networks' entries in the manifest."""
     suffix, found = load_runtime(runtime).SUFFIX, list[dict[str, Any]]()
     orders = [
-        Order(network.genotype, Task(space.input, network.classes), folder / "networks" / f"{i:03d}{suffix}")
+        Order(network.genotype, network.genotype.task(network.classes), folder / "networks" / f"{i:03d}{suffix}")
         for i, network in enumerate(chosen)
     ]
     with writers(runtime, len(orders)) as write:
@@ -109,7 +107,7 @@ def import_results(results: Path, bundle: Path, name: str = LOCAL) -> tuple[Prof
     """
     manifest, text = _json(bundle / MANIFEST, "bundle's manifest")
     found, _ = _json(results, "results file")
-    chosen, size, space = _checked(bundle / MANIFEST, lambda: _networks(manifest))
+    chosen, inputs, space = _checked(bundle / MANIFEST, lambda: _networks(manifest))
     if found.get("bundle") != hashlib.sha256(text).hexdigest():
         raise InputError(f"{results} was not measured with the bundle {bundle}")
     samples, device = _checked(results, lambda: (_samples(found, manifest), _device(found["device"], manifest)))
@@ -120,17 +118,19 @@ def import_results(results: Path, bundle: Path, name: str = LOCAL) -> tuple[Prof
     seconds, load, created, machine = _checked(results, lambda: _conditions(found))
     kernels, graph = _checked(results, lambda: _kernels(found, manifest)), load_runtime(device.runtime).GRAPH
     seed, timed = int(manifest["seed"]), dict(enumerate(samples))
-    calibration = calibrated(size, chosen, timed, seed, seconds, load, kernels, graph)
+    calibration = calibrated(inputs, chosen, timed, seed, seconds, load, kernels, graph)
     return with_space(device, name, space, replace(calibration, created=created), machine), space
 
 
-def _networks(manifest: Any) -> tuple[list[Chosen], tuple[int, int, int], str]:
-    """The manifest's networks, input and space."""
-    channels, height, width = map(int, manifest["input"])
+def _networks(manifest: Any) -> tuple[list[Chosen], tuple[Input, ...], str]:
+    """The manifest's networks, inputs and space."""
+    inputs = tuple(check_input((int(c), int(height), int(width))) for c, height, width in manifest["inputs"])
     chosen = [Chosen(Genotype.parse(n["genotype"]), int(n["classes"]), n["split"]) for n in manifest["networks"]]
     if any(c.split not in (FIT, VERIFY) for c in chosen) or not chosen:
         raise ValueError("a network is neither to be fitted to nor to verify with")
-    return chosen, (channels, height, width), str(manifest["space"])
+    if any(c.genotype.input not in inputs for c in chosen):
+        raise ValueError("a network has an input that the space has not")
+    return chosen, inputs, str(manifest["space"])
 
 
 def _device(found: Any, manifest: Any) -> Device:

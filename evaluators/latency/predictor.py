@@ -39,7 +39,7 @@ from evaluators.latency.relower import relowered
 from evaluators.latency.runtime import load_runtime
 from search_spaces.errors import InputError
 from search_spaces.genotype import BlockSpec, Genotype
-from search_spaces.task import Task
+from search_spaces.task import Input, Task, input_text
 
 Array = NDArray[np.float64]
 Totals = Mapping[str, tuple[int, ...]]
@@ -111,7 +111,7 @@ class _Block(NamedTuple):
     out_layout: Layout
 
 
-_Key = tuple[BlockSpec, tuple[int, ...], int, Layout]
+_Key = tuple[BlockSpec, tuple[int, ...], Input, int, Layout]  # block, its input, the network's, classes, layout
 
 
 class Predictor:
@@ -124,7 +124,6 @@ class Predictor:
         self._where = f"device {profile.name}, space {space_name}"
         self._confidence = confidence
         self._calibration = profile.calibration(space_name)
-        self._task = Task(self._calibration.input, 0)
         self._graph = load_runtime(profile.device.runtime).GRAPH
         self._fit, self._verify = self._measured(FIT), self._measured(VERIFY)
         _check_enough(len(self._verify), confidence, self._where)
@@ -138,7 +137,7 @@ class Predictor:
         networks = self._calibration.split(split)
         if self._calibration.lowering == LOWERING:
             return networks
-        return tuple(relowered(network, self._calibration.input, self._graph) for network in networks)
+        return tuple(relowered(network, self._graph) for network in networks)
 
     def _chosen(self) -> tuple[_Choice, Array]:
         """The choice that suits the verify networks, and measured / predicted of them with it."""
@@ -155,16 +154,17 @@ class Predictor:
         return self._models.of_measured(network, self._choice)
 
     def predict(self, genotype: Genotype, task: Task) -> Prediction:
-        """Milliseconds of `genotype` built for `task`.
+        """Milliseconds of `genotype` built for `task`, at its own input where it names one.
 
-        Raises InputError for another input shape than was measured, and for an operation that no fit network had.
+        Raises InputError for an input that the space was not measured at, and for an operation that no fit network had.
         """
         return self.predict_many([genotype], task)[0]
 
     def predict_many(self, genotypes: Sequence[Genotype], task: Task) -> list[Prediction]:
         """`predict` for many: more than ten thousand a second once their blocks have been met (benchmarks/cost.py)."""
-        if task.input != self._task.input:
-            raise InputError(f"{self._where}: measured at input {self._task.input}, not {task.input}")
+        for input in {task.of(genotype).input for genotype in genotypes}.difference(self._calibration.inputs):
+            measured = ", ".join(map(input_text, self._calibration.inputs))
+            raise InputError(f"{self._where}: measured at input {measured}, not {input_text(input)}")
         return [
             Prediction(ms, ms * self.factor * (1 + beyond), blocks, beyond)
             for ms, beyond, blocks in self._predicted(genotypes, task)
@@ -183,6 +183,7 @@ class Predictor:
     def class_ms(self, genotype: Genotype, task: Task) -> dict[str, float]:
         """Predicted milliseconds by kernel class, the slowest first, and what is paid once a run as `network`."""
         self.predict(genotype, task)  # refuses what the profile does not cover
+        task = task.of(genotype)
         totals = {**total_kernels(genotype, task, self._graph), _OVERHEAD: _ONCE}
         found = {kind: (1 - self._choice.share) * self._models.sums({kind: row}) for kind, row in totals.items()}
         if self._models.kernels and self._choice.share:
@@ -249,10 +250,11 @@ class Predictor:
     def _known(self, genotype: Genotype, task: Task) -> list[_Block] | None:
         """The blocks of a genotype; None if one of them was not met before."""
         found: list[_Block] = []
-        shape: tuple[int, ...] = task.input
+        image = task.of(genotype).input
+        shape: tuple[int, ...] = image
         layout = _FIRST_LAYOUT
         for spec in genotype.blocks:
-            block = self._blocks.get((spec, shape, task.classes, layout))
+            block = self._blocks.get((spec, shape, image, task.classes, layout))
             if block is None:
                 return None
             found.append(block)
@@ -263,11 +265,12 @@ class Predictor:
         """The kernels of the blocks that were not met before."""
         found: dict[_Key, Lowered] = {}
         for genotype in genotypes:
-            shape: tuple[int, ...] = task.input
+            image = task.of(genotype).input
+            shape: tuple[int, ...] = image
             layout = _FIRST_LAYOUT
             for spec in genotype.blocks:
-                lowered = lower_block(spec, shape, self._task.input, task.classes, layout, self._graph)  # type: ignore[arg-type]
-                key = (spec, shape, task.classes, layout)
+                lowered = lower_block(spec, shape, image, task.classes, layout, self._graph)  # type: ignore[arg-type]
+                key = (spec, shape, image, task.classes, layout)
                 if key not in self._blocks:
                     found[key] = lowered
                 shape, layout = lowered.out_shape, lowered.out_layout

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, partial
 from importlib.resources import files
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -34,9 +35,9 @@ from search_spaces.anchor import anchors
 from search_spaces.errors import InputError, near_miss
 from search_spaces.genotype import Genotype
 from search_spaces.space import SearchSpace
-from search_spaces.task import Task
+from search_spaces.task import Input
 
-SCHEMA = 1
+SCHEMA = 2
 LOCAL = "local"
 FIT, VERIFY = "fit", "verify"
 _MEASURE = "`nas device measure`"
@@ -80,7 +81,9 @@ class Device:
 
 @dataclass(frozen=True)
 class MeasuredNetwork:
-    """One timed network. `ms` is the robust estimate that predictors are fitted to, p50_ms and p90_ms are wall clock.
+    """One timed network, at the input that its genotype names.
+
+    `ms` is the robust estimate that predictors are fitted to, p50_ms and p90_ms are wall clock.
 
     `kernels` is what it ran, as evaluators.latency.kernels sums it by class: so a profile is fitted without tracing
     again. `raw` are its visits: median wall and CPU milliseconds of the runs, and the reference's. `kernel_times` are its
@@ -104,12 +107,13 @@ class MeasuredNetwork:
 class Calibration:
     """What was measured for one search space, and under which conditions.
 
+    inputs: those (channels, height, width) that the space's networks may have, by size; the measured ones are drawn at all.
     noise: median over networks of the relative standard error of `ms`. contention: median slow-down of the reference
     network by other work on the machine. reference_ms: its quiet time. seconds: how long measuring took. lowering: the
     version of the code that summed up the networks' kernels. clock: by which `ms` was timed (evaluators.latency.measure).
     """
 
-    input: tuple[int, int, int]
+    inputs: tuple[Input, ...]
     seed: int
     created: str
     seconds: float
@@ -264,8 +268,8 @@ def _read(path: Path) -> Profile:
 
 def _calibration(entry: dict[str, Any]) -> Calibration:
     networks = tuple(_measured(MeasuredNetwork(**n)) for n in entry["networks"])
-    channels, height, width = entry["input"]
-    return Calibration(**entry | {"input": (int(channels), int(height), int(width)), "networks": networks})
+    inputs = tuple((int(channels), int(height), int(width)) for channels, height, width in entry["inputs"])
+    return Calibration(**entry | {"inputs": inputs, "networks": networks})
 
 
 def _measured(network: MeasuredNetwork) -> MeasuredNetwork:
@@ -334,9 +338,9 @@ def measure_profile(
     chosen = choose_networks(space, fit, verify, seed)
     journal = _Journal(user_folder() / f"{device.name}.{space.name}.partial", chosen)
     code = load_runtime(runtime)
-    _measure(chosen, journal, space, device, seconds, random.Random(seed), progress or _silent)
+    _measure(chosen, journal, device, seconds, random.Random(seed), progress or _silent)
     seconds = time.monotonic() - start
-    calibration = calibrated(space.input, chosen, journal.samples, seed, seconds, kernels=journal.kernels, graph=code.GRAPH)
+    calibration = calibrated(space.inputs, chosen, journal.samples, seed, seconds, kernels=journal.kernels, graph=code.GRAPH)
     profile = with_space(device, name, space.name, calibration)
     save_profile(profile)
     journal.path.unlink(missing_ok=True)
@@ -353,10 +357,15 @@ class Chosen:
 
 
 def choose_networks(space: SearchSpace, fit: int, verify: int, seed: int) -> list[Chosen]:
-    """Networks of a space to time: `verify` drawn at random, `fit` picked so that every choice is met often."""
+    """Networks of a space to time: `verify` drawn at random, `fit` picked so that every choice is met often.
+
+    They are drawn at all inputs of the space, and padded in both ways (`SearchSpace.padding`) in turns.
+    """
     rng = random.Random(seed)
-    barred = {a.genotype for a in anchors()}
-    pool = list(dict.fromkeys(g for g in (space.sample(rng) for _ in range(_POOL)) if g not in barred))
+    barred = {a.genotype.blocks for a in anchors()}
+    ways = cycle([replace(space, padding=padding) for padding in ("symmetric", "same")])
+    drawn = (next(ways).sample(rng) for _ in range(_POOL))
+    pool = list(dict.fromkeys(g for g in drawn if g.blocks not in barred))
     verified, rest = pool[:verify], pool[verify:]
     fitted = _covering(rest, fit)
     return [
@@ -367,7 +376,7 @@ def choose_networks(space: SearchSpace, fit: int, verify: int, seed: int) -> lis
 
 
 def _covering(pool: Sequence[Genotype], count: int) -> list[Genotype]:
-    """Greedy: next always the network whose kinds, knobs and widths were met least so far."""
+    """Greedy: next always the network whose input, kinds, knobs and widths were met least so far."""
     tokens = {g: _tokens(g) for g in pool}
     met: Counter[tuple[Any, ...]] = Counter()
     chosen: list[Genotype] = []
@@ -379,7 +388,7 @@ def _covering(pool: Sequence[Genotype], count: int) -> list[Genotype]:
 
 
 def _tokens(genotype: Genotype) -> set[tuple[Any, ...]]:
-    found: set[tuple[Any, ...]] = set()
+    found: set[tuple[Any, ...]] = {("input", genotype.input)}
     scale = 0
     for spec in genotype.blocks:
         scale += spec.stride - 1
@@ -417,7 +426,6 @@ def _read_lines(path: Path) -> Iterator[tuple[str, list[Sample], tuple[Timed, ..
 def _measure(
     chosen: Sequence[Chosen],
     journal: _Journal,
-    space: SearchSpace,
     device: Device,
     seconds: float,
     rng: random.Random,
@@ -433,7 +441,7 @@ def _measure(
             group = {i: chosen[i] for i in todo[start : start + _GROUP]}
             report = partial(_report, progress, len(chosen) - len(todo) + start, len(group), len(chosen))
             runs: list[Run] = []
-            for i, (run, kernels) in zip(group, _exported(group.values(), space, runtime, device.threads, write), strict=True):
+            for i, (run, kernels) in zip(group, _exported(group.values(), runtime, device.threads, write), strict=True):
                 runs.append(run)
                 journal.kernels[i] = kernels
                 report(0.5 * len(runs) / len(group), "exporting networks")
@@ -453,21 +461,19 @@ def _second_half(report: Progress, part: float, _: str) -> None:
     report(0.5 + 0.5 * part, "timing networks")
 
 
-def _exported(
-    group: Iterable[Chosen], space: SearchSpace, runtime: Runtime, threads: int, write: Write
-) -> Iterator[tuple[Run, tuple[Timed, ...]]]:
+def _exported(group: Iterable[Chosen], runtime: Runtime, threads: int, write: Write) -> Iterator[tuple[Run, tuple[Timed, ...]]]:
     """The networks, exported to temporary files, loaded, the files gone; and their kernels' times where the runtime tells."""
     tell = getattr(runtime, "kernel_times", None)
     with tempfile.TemporaryDirectory() as folder:
         files = ((chosen, Path(folder) / f"{i}{runtime.SUFFIX}") for i, chosen in enumerate(group))
-        orders = [Order(chosen.genotype, Task(space.input, chosen.classes), path) for chosen, path in files]
+        orders = [Order(chosen.genotype, chosen.genotype.task(chosen.classes), path) for chosen, path in files]
         for path in list(write(orders)):
             kernels = tuple((k.kind, k.size, round(k.ms, 6)) for k in tell(path, threads=threads)) if tell else ()
             yield runtime.load(path, threads), kernels
 
 
 def calibrated(
-    input: tuple[int, int, int],
+    inputs: tuple[Input, ...],
     chosen: Sequence[Chosen],
     samples: Mapping[int, Sequence[Sample]],
     seed: int,
@@ -483,7 +489,7 @@ def calibrated(
     quiet = quietest([v for visits in samples.values() for v in visits])
     results = [summarise(samples[i], quiet) for i in range(len(chosen))]
     return Calibration(
-        input=input,
+        inputs=inputs,
         seed=seed,
         created=_now(),
         seconds=round(seconds, 1),
@@ -493,16 +499,14 @@ def calibrated(
         contention=_median([r.contention for r in results]),
         load=load_average() if load is None else load,
         networks=tuple(
-            replace(_entry(c, r, input, samples[i], graph), kernel_times=(kernels or {}).get(i, ()))
+            replace(_entry(c, r, samples[i], graph), kernel_times=(kernels or {}).get(i, ()))
             for i, (c, r) in enumerate(zip(chosen, results, strict=True))
         ),
         clock=results[0].clock,
     )
 
 
-def _entry(
-    chosen: Chosen, result: Measurement, input: tuple[int, int, int], visits: Sequence[Sample], graph: Graph
-) -> MeasuredNetwork:
+def _entry(chosen: Chosen, result: Measurement, visits: Sequence[Sample], graph: Graph) -> MeasuredNetwork:
     return MeasuredNetwork(
         chosen.genotype.text,
         chosen.classes,
@@ -512,7 +516,7 @@ def _entry(
         result.p90_ms,
         result.n,
         result.spread,
-        total_kernels(chosen.genotype, Task(input, chosen.classes), graph),
+        total_kernels(chosen.genotype, chosen.genotype.task(chosen.classes), graph),
         raw=tuple((_short(median(v.wall)), _short(median(v.cpu)), _short(v.reference)) for v in visits[:_RAW]),
     )
 

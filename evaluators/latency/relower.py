@@ -8,17 +8,17 @@ from evaluators.latency.kernels import Size, lowered_blocks, total_kernels
 from evaluators.latency.profile import MeasuredNetwork
 from evaluators.latency.runtime import Graph
 from search_spaces.genotype import Genotype
-from search_spaces.task import Task
 
 _BEFORE = {"depthwise_plain": "conv_plain"}  # what a class was part of
 
 
-def relowered(network: MeasuredNetwork, input: tuple[int, int, int], kind: Graph) -> MeasuredNetwork:
+def relowered(network: MeasuredNetwork, kind: Graph) -> MeasuredNetwork:
     """The same times of the same network, its kernels as evaluators.latency.kernels describes them now.
 
     A timed kernel is found again by its size. One that the lowering does not have, as fusions across blocks, stays as it is.
     """
-    genotype, task = Genotype.parse(network.genotype), Task(input, network.classes)
+    genotype = Genotype.parse(network.genotype)
+    task = genotype.task(network.classes)
     left: dict[tuple[str, Size], list[tuple[str, Size]]] = defaultdict(list)
     for kernel in (kernel for block in lowered_blocks(genotype, task, kind) for kernel in block.kernels):
         left[_old(kernel.kind, kernel.size)].append((kernel.kind, kernel.size))

@@ -30,34 +30,29 @@ if {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys() or (Path.home()
     os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import ray  # noqa: E402
+from evaluators.training.finetune import begin  # noqa: E402
 from ray import cloudpickle, tune  # noqa: E402
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
 from evaluators.data.dataset import UnreadablePicture  # noqa: E402
-from evaluators.training.batches import Pictures  # noqa: E402
 from evaluators.training.distill import load_teacher  # noqa: E402
-from evaluators.training.loop import (  # noqa: E402
-    Epoch,
-    TrainingFailed,
-    epochs,
-    seeded_network,
-    training_device,
-)
+from evaluators.training.loop import TrainingFailed, epochs, seeded_network, training_device  # noqa: E402
 from evaluators.training.weights import GENOTYPE, WEIGHTS, packed, write_weights  # noqa: E402
 from nas.executors.sharing import Node, share  # noqa: E402
 from nas.jobs import Job, Progress, Setting, Source  # noqa: E402
 from search_spaces.errors import InputError  # noqa: E402
 from search_spaces.genotype import Genotype  # noqa: E402
+from search_spaces.task import Task  # noqa: E402
 
 RUNS = 3  # of a job whose worker is lost, before it counts as failed
 
 
 class Worker(tune.Trainable):  # type: ignore[misc]
-    """Trains one job after another in one process; the pictures are read from Ray's object store and never copied.
+    """Trains one job after another in one process; images and donor are read from Ray's object store and never copied.
 
     It may be on another machine than the search: a teacher comes through Ray's object store, weights go back with the last
-    result, and no path is read or written but those of pictures that are streamed.
+    result, and no path is read or written but those of images that are streamed.
     """
 
     def setup(self, config: dict[str, Any], setting: Setting | None = None) -> None:
@@ -67,17 +62,12 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         torch.set_num_threads(setting.threads)
         self._setting, self._device = setting, training_device()
         self._teachers: dict[Path, Any] = {}
-        mean, std = setting.dataset.mean_std()
-        self._train, self._validation = (
-            Pictures(split.images, split.labels, mean, std, self._device)
-            for split in (setting.dataset.train, setting.dataset.validation)
-        )
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._job: Job = new_config["job"]
         self._teacher_files = new_config["teacher"]
-        self._epochs: Iterator[Epoch] | None = None
+        self._epochs: Iterator[dict[str, Any]] | None = None
         return True
 
     def step(self) -> dict[str, Any]:
@@ -85,7 +75,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             if self._epochs is None:
                 self._epochs = self._start()
             epoch = next(self._epochs)
-            last = epoch.number == self._job.recipe.epochs
+            last = self._job.probe_only or epoch["number"] == self._job.recipe.epochs
             weights = packed(self._network) if last and self._job.keep else None
         except (OSError, UnreadablePicture) as error:  # no fault of the candidate
             reason = _reason(error) if isinstance(error, OSError) else str(error)
@@ -94,21 +84,28 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             return {"failure": str(error), "done": True}
         except Exception as error:  # noqa: BLE001 (whatever is wrong with a candidate fails that candidate, with its reason)
             return {"failure": f"{type(error).__name__}: {error}", "done": True}
-        return {**vars(epoch), "weights": weights, "done": last}
+        return {**epoch, "weights": weights, "done": last}
 
-    def _start(self) -> Iterator[Epoch]:
-        job, setting = self._job, self._setting
-        self._network, generator = seeded_network(Genotype.parse(job.genotype), setting.task, job.seed, self._device)
-        teacher = self._teacher(job.teacher) if job.teacher else None
-        return epochs(self._network, self._train, self._validation, job.recipe, generator, teacher)
+    def _start(self) -> Iterator[dict[str, Any]]:
+        """What is told of the job: as epoch 0 what it inherits, where there is a donor, then each epoch."""
+        job, setting, genotype = self._job, self._setting, Genotype.parse(self._job.genotype)
+        task = genotype.task(len(setting.dataset.classes))
+        train, validation = (setting.images(part, task.input, self._device) for part in ("train", "validation"))
+        self._network, generator = seeded_network(genotype, task, job.seed, self._device)
+        if setting.donor:
+            found = begin(self._network, setting.donor, train, job.seed)
+            yield {"number": 0, "loss": 0.0, "accuracy": found.accuracy, "seconds": found.seconds, "inherited": found.share}
+        teacher = self._teacher(job.teacher, task) if job.teacher else None
+        for epoch in epochs(self._network, train, validation, job.recipe, generator, teacher, setting.metric):
+            yield {name: vars(epoch)[name] for name in ("number", "loss", "accuracy", "seconds")}
 
-    def _teacher(self, name: Path) -> Any:
+    def _teacher(self, name: Path, task: Task) -> Any:
         """Fetched and loaded once a worker."""
         if name not in self._teachers:
             with tempfile.TemporaryDirectory(prefix="nas-teacher-") as folder:
                 for file, content in ray.get(self._teacher_files).items():
                     Path(folder, file).write_bytes(content)
-                self._teachers[name] = load_teacher(Path(folder), self._setting.task, self._device)
+                self._teachers[name] = load_teacher(Path(folder), task, self._device)
         return self._teachers[name]
 
 
@@ -176,9 +173,10 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
             self.error = _unfinished(result["failure"])
         elif "failure" in result:
             self._failures[trial_id] = result["failure"]
-        elif not self.error and self._heard.get(job.id, 0) < result["number"]:
+        elif not self.error and self._heard.get(job.id, -1) < result["number"]:
             self._heard[job.id] = result["number"]
-            progress = Progress(result["number"], result["loss"], result["accuracy"], result["seconds"])
+            figures = (result[name] for name in ("number", "loss", "accuracy", "seconds"))
+            progress = Progress(*figures, inherited=result.get("inherited"))
             return bool(self._told(lambda: self._source.progress(job, progress)))
         return self.error is not None
 
@@ -343,6 +341,7 @@ def _unfinished(reason: str) -> InputError:
 
 
 def _size(setting: Setting) -> int:
-    """Bytes for the object store: the pictures, and room for Tune's own messages."""
+    """Bytes for the object store: images and donor, and room for Tune's own messages."""
     splits = (setting.dataset.train, setting.dataset.validation, setting.dataset.test)
-    return 2 * sum(split.images.nbytes for split in splits) + 256 * 2**20
+    donor = sum(tensor.nbytes for tensor in setting.donor.tensors.values()) if setting.donor else 0
+    return 2 * sum(split.images.nbytes for split in splits) + 2 * donor + 256 * 2**20

@@ -6,7 +6,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from evaluators.supernet.supernet import Supernet
-from evaluators.training.batches import Pictures
 from evaluators.training.loop import TrainingFailed, training_device
 from evaluators.training.recipe import Recipe
 from nas.jobs import Progress, Setting, Source
@@ -27,13 +26,9 @@ class SupernetExecutor:
 
     def __init__(self, setting: Setting, space: SearchSpace, recipe: Recipe, seed: int, kept: Path, view: "View") -> None:
         self._recipe, self._kept, self._view = recipe, kept, view
-        device = training_device()
-        mean, std = setting.dataset.mean_std()
-        self._train, self._validation = (
-            Pictures(split.images, split.labels, mean, std, device)
-            for split in (setting.dataset.train, setting.dataset.validation)
-        )
-        self._supernet = Supernet(space, setting.task, seed, device)
+        device, task = training_device(), space.task(len(setting.dataset.classes))
+        self._train, self._validation = (setting.images(part, task.input, device) for part in ("train", "validation"))
+        self._supernet = Supernet(space, task, seed, device)
         if kept.is_file():
             self._supernet.load(kept)
         self._train_supernet()

@@ -171,16 +171,16 @@ def _rows(items: Sequence[Candidate]) -> tuple[Array, Array, Array, Array]:
 
 
 def _evidence(seen: Sequence[Proposal]) -> _Evidence:
-    """Trials with an accuracy: one that was stopped early is credited with what is to be expected after those that went on.
+    """Trials with an accuracy or a probe: one that was stopped early is credited with what is to be expected after those that went on.
 
     Outliers far below the rest are raised to the lower fence (Tukey): how bad a bad network is says nothing of the good.
     One that failed counts as the worst.
     """
     trained = [s for s in seen if s.outcome == "trained"]
-    usable = [s for s in seen if s.outcome in ("trained", "stopped") and s.accuracies]
-    rungs = {len(s.accuracies) for s in usable if s.outcome == "stopped"}
-    outlooks = {epochs: _Outlook.of(trained, epochs) for epochs in rungs}
-    credits = [outlooks[len(s.accuracies)](s.accuracies[-1]) if s.outcome == "stopped" else (s.accuracy, 0.0) for s in usable]
+    usable = [s for s in seen if s.outcome in ("trained", "stopped", "screened") and s.rungs]
+    rungs = {len(s.rungs) for s in usable if s.outcome != "trained"}
+    outlooks = {rung: _Outlook.of(trained, rung) for rung in rungs}
+    credits = [(s.accuracy, 0.0) if s.outcome == "trained" else outlooks[len(s.rungs)](s.rungs[-1]) for s in usable]
     failed = [s for s in seen if s.outcome == "failed"] if credits else []
     credits += [(min(accuracy for accuracy, _ in credits), 0.0) for _ in failed]
     accuracies, errors = np.array(credits).reshape(-1, 2).T
@@ -192,7 +192,8 @@ def _evidence(seen: Sequence[Proposal]) -> _Evidence:
 
 @dataclass(frozen=True)
 class _Outlook:
-    """What accuracy in the end is to be expected of one early on: a line through those that were trained to the end.
+    """What accuracy in the end is to be expected of one early on, or of a probe: a line through those that were trained
+    to the end.
 
     Its slope is the median of those between any two (Theil and Sen). Networks that were stopped lie below most of these, where
     the line may bend: the further below, the less is known.
@@ -204,8 +205,9 @@ class _Outlook:
     error: float
 
     @classmethod
-    def of(cls, trained: Sequence[Proposal], epochs: int) -> "_Outlook":
-        pairs = [(s.accuracies[epochs - 1], s.accuracy) for s in trained if len(s.accuracies) >= epochs]
+    def of(cls, trained: Sequence[Proposal], rung: int) -> "_Outlook":
+        """From a rung, from 1: the probe is the first where there is one."""
+        pairs = [(s.rungs[rung - 1], s.accuracy) for s in trained if len(s.rungs) >= rung]
         if not pairs:
             return cls(0.0, 0.0, _SLOPE, 0.0)
         early, final = np.array(pairs).T

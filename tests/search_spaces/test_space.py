@@ -75,7 +75,7 @@ def test_the_file_says_truly_which_anchors_are_inside_and_which_gene_excludes_th
     space = SPACES[name]
     assert space.anchors
     for anchor_name, where in {**space.anchors, **space.other_anchors}.items():
-        genotype = anchor(anchor_name).genotype.at_stride(space.overall_stride)
+        genotype = anchor(anchor_name).genotype.at_stride(space.overall_stride).at(space.input)
         if where == "inside":
             assert space.decode(space.encode(genotype)) == genotype
         else:
