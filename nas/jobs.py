@@ -23,8 +23,8 @@ Part = Literal["train", "validation", "test"]
 class Job:
     """A network to train: its genotype's text, which names its input, by which recipe, from which seed.
 
-    With `probe_only` it inherits and is probed, and not trained. `teacher` is the folder of a network that teaches it; weights go to `keep`, if anywhere. Both are absolute paths on the
-    machine of the search, and not meant for workers.
+    With `probe_only` it inherits and is probed, and not trained. `teacher` is the folder of a network that teaches it; weights
+    go to `keep`, if anywhere. Both are absolute paths on the machine of the search, and not meant for workers.
     """
 
     id: str

@@ -18,7 +18,7 @@ _STEPS = 100  # a correction is kept to a hundredth, so that a search seldom has
 
 
 class Latencies:
-    """Estimates of genotypes, each at its own input, by a predictor; `above_quiet` leads to the percentile at the usual speed."""
+    """Estimates of genotypes, each at its own input; `above_quiet` leads to the percentile at the usual speed."""
 
     def __init__(self, predictor: Predictor, task: Task, promise: Promise, above_quiet: float) -> None:
         self._predictor, self._task, self._promise, self._above_quiet = predictor, task, promise, above_quiet

@@ -78,9 +78,9 @@ def show(console: Console, found: dict[str, Any]) -> None:
     for line in _latency(found):
         console.print(line, highlight=False)
     console.print(
-        f"Asked {n['asked']}: {n['rejected']} rejected for their latency, {n['repeated']} repeated, {n['screened']} only probed, "
-        f"{n['trained']} trained ({n['stopped_early']} stopped early), {n['failed']} failed; {n['anchors_trained']} anchors as "
-        "first trials."
+        f"Asked {n['asked']}: {n['rejected']} rejected for their latency, {n['repeated']} repeated, {n['screened']} probed and "
+        f"not trained, {n['trained']} trained ({n['stopped_early']} stopped early), {n['failed']} failed; "
+        f"{n['anchors_trained']} anchors as first trials."
     )
     for line in [*_probed(found), *_ladder(found["ladder"]), *_baseline(found)]:
         console.print(line, highlight=False)

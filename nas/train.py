@@ -173,8 +173,8 @@ def _begin(what: str, genotype: Genotype, weights: str | None, from_scratch: boo
 def _check_classes(begin: _Begin, classes: tuple[str, ...]) -> None:
     if begin.weights and begin.classes != classes:
         raise InputError(
-            f"{begin.words} tell {len(begin.classes)} classes ({', '.join(begin.classes[:5])} ...), the data have {len(classes)} "
-            f"({', '.join(classes[:5])} ...); --weights FOLDER inherits all but the classifier"
+            f"{begin.words} are for {len(begin.classes)} classes ({', '.join(begin.classes[:5])} ...), the data have "
+            f"{len(classes)} ({', '.join(classes[:5])} ...); --weights FOLDER inherits all but the classifier"
         )
 
 

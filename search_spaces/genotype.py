@@ -7,8 +7,8 @@
     head dropout=0.2
 
 A line is `kind width/stride knob=value ... xN`: knobs left out have the block's defaults, `xN` repeats the block, a block
-that has no width or stride of its own leaves it out, and `#` starts a comment. The input is channels x height x width; a genotype
-without one (an anchor's, say) is built for the input that is asked for.
+that has no width or stride of its own leaves it out, and `#` starts a comment. The input is channels x height x width; a
+genotype without one (an anchor's, say) is built for the input that is asked for.
 
 Blocks that hold branches (`add`, `concat`, ...) have them below, each opened by a `|` further in; a branch is itself a list
 of blocks, and an empty one passes its input on:

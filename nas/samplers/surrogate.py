@@ -171,7 +171,7 @@ def _rows(items: Sequence[Candidate]) -> tuple[Array, Array, Array, Array]:
 
 
 def _evidence(seen: Sequence[Proposal]) -> _Evidence:
-    """Trials with an accuracy or a probe: one that was stopped early is credited with what is to be expected after those that went on.
+    """Trials with an accuracy or a probe; what stopped early is credited with what is to be expected after those that went on.
 
     Outliers far below the rest are raised to the lower fence (Tukey): how bad a bad network is says nothing of the good.
     One that failed counts as the worst.
