@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from search_spaces.errors import InputError
 from search_spaces.ops.activation import Act, activation
+from search_spaces.ops.conv import conv_bn_act
 from search_spaces.registry import block
 
 
@@ -12,7 +13,8 @@ from search_spaces.registry import block
 class Head(nn.Module):
     """Average pooling to `pool` x `pool` pixels, `layers` of `hidden` units, dropout, linear to the classes (logits).
 
-    A hidden layer is linear, activation, dropout; `dropout_first` puts the dropout before each linear layer but the last.
+    A hidden layer is linear, activation, dropout; `dropout_first` puts the dropout before each linear layer but the last;
+    `norm` gives it batch norm instead of a bias, as in MobileNetV4.
     `pixelwise` classifies each pixel (dropout, 1x1 convolution, activation) and averages the logits, as NIN and SqueezeNet
     do.
     """
@@ -30,13 +32,16 @@ class Head(nn.Module):
         pool: int = 1,
         dropout_first: bool = False,
         pixelwise: bool = False,
+        norm: bool = False,
     ) -> None:
         super().__init__()
         if not 0 <= dropout < 1 or not 0 <= hidden <= 65536 or not 1 <= pool <= 16 or not 1 <= layers <= 8:
             raise InputError("dropout must be 0 or more and below 1, hidden 0 to 65536, layers 1 to 8, pool 1 to 16")
         if pixelwise and (hidden or pool > 1):
             raise InputError("a pixelwise head has neither hidden layers nor a pool")
-        self.pixelwise, self.size = pixelwise, pool
+        if norm and (pool > 1 or pixelwise):
+            raise InputError("a head whose hidden layers have batch norm pools to one pixel and is not pixelwise")
+        self.pixelwise, self.size, self.normalises = pixelwise, pool, norm
         if pixelwise:
             classify = nn.Conv2d(c_in, classes, 1, bias=bias)
             self.classifier = nn.Sequential(*_dropout(dropout), classify, activation(act, classes))
@@ -44,15 +49,22 @@ class Head(nn.Module):
         stack: list[nn.Module] = []
         width = c_in * pool**2
         for _ in range(layers if hidden else 0):
-            stack += [*_dropout(dropout * dropout_first), nn.Linear(width, hidden), activation(act, hidden)]
+            stack += [*_dropout(dropout * dropout_first), *_hidden(width, hidden, act, norm)]
             stack += _dropout(dropout * (not dropout_first))
             width = hidden
+        stack += [nn.Flatten()] if norm else []
         self.classifier = nn.Sequential(*stack, *_dropout(0 if hidden else dropout), nn.Linear(width, classes, bias=bias))
 
     def forward(self, x: Tensor) -> Tensor:
         if self.pixelwise:
             return self.classifier(x).mean((2, 3))  # type: ignore[no-any-return]
-        return self.classifier(adaptive_avg_pool(x, self.size).flatten(1))  # type: ignore[no-any-return]
+        pooled = adaptive_avg_pool(x, self.size)
+        return self.classifier(pooled if self.normalises else pooled.flatten(1))  # type: ignore[no-any-return]
+
+
+def _hidden(width: int, units: int, act: Act, norm: bool) -> nn.Sequential | list[nn.Module]:
+    """A hidden layer on [N, width]; with batch norm a pointwise convolution on [N, width, 1, 1], into which it can be folded."""
+    return conv_bn_act(width, units, act=act) if norm else [nn.Linear(width, units), activation(act, units)]
 
 
 def adaptive_avg_pool(x: Tensor, size: int) -> Tensor:

@@ -77,5 +77,5 @@ def test_a_default_variant_is_found_with_and_without_its_name() -> None:
 
 
 def test_a_wrong_name_is_answered_with_the_near_miss() -> None:
-    with pytest.raises(InputError, match='there is no anchor "mobilenet_v4"; did you mean "mobilenet_v'):
-        anchor("mobilenet_v4")
+    with pytest.raises(InputError, match='there is no anchor "mobilenet_v5"; did you mean "mobilenet_v'):
+        anchor("mobilenet_v5")

@@ -101,7 +101,7 @@ def test_mobile_is_large_and_holds_every_block():
     space = SPACES["mobile"]
     assert space.size >= 10**15 and space.input == (3, 224, 224)
     kinds = {kind for stage in space.stages for kind in stage.kinds}
-    assert {"conv", "inverted_residual", "shuffle", "eesp", "csc", "fe", "head"} <= kinds
+    assert {"conv", "inverted_residual", "fused", "shuffle", "eesp", "csc", "fe", "head"} <= kinds
     for name in ("mobilenet_v2", "mobilenet_v3", "shufflenet_v2"):
         assert space.anchors[name] == "inside"
 
@@ -135,7 +135,7 @@ def test_decoding_names_a_missing_or_foreign_gene(tmp_path):
         ("name: body", "nam: body", 'stage 2 has an unknown key "nam"; did you mean "name"'),
         ("shuffle: {}", "shufle: {}", 'stage body: there is no block "shufle"; did you mean "shuffle"'),
         ("kernel: [3, 5]", "kernl: [3, 5]", 'stage body: block inverted_residual has no knob "kernl"; did you mean "kernel"'),
-        ("kernel: [3, 5]", "kernel: [3, 4]", "kernel takes one of 3, 5, 7, not 4"),
+        ("kernel: [3, 5]", "kernel: [3, 4]", "kernel takes one of 0, 3, 5, 7, not 4"),
         ("kernel: [3, 5]", "kernel: [3, 3]", "kernel: a value is listed twice"),
         ("kernel: [3, 5]", "kernel: []", "nothing to choose"),
         ("each: [1, 2]", "ech: [1, 2]", 'did you mean "each"'),

@@ -22,7 +22,17 @@ Kernels = Counter[tuple[str, Size]]
 # split that is reordered are not seen by a lowering block by block.
 MOST_DIFFERENT = 0.01
 pytestmark = pytest.mark.skipif(not blocks_of_16(), reason="needs a processor with AVX-512")
-EXACT = ("mobilenet_v1", "mobilenet_v2", "mobilenet_v3", "shufflenet_v2", "mnasnet", "squeezenet", "efficientnet_lite")
+EXACT = (
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "mobilenet_v3",
+    "mobilenet_v4",
+    "mobilenet_v4:conv_medium",
+    "shufflenet_v2",
+    "mnasnet",
+    "squeezenet",
+    "efficientnet_lite",
+)
 
 
 def lowered(genotype: Genotype, task: Task) -> Kernels:
