@@ -15,7 +15,8 @@ class Donor:
     """A trained network: its genotype, its tensors on the CPU, and what its images have to look like.
 
     `tensors` is the state dict of build(genotype, task), for batch norms with epsilon `norm_eps`; `mean` and `std` are per
-    channel of pixels in 0..1, `interpolation` is bilinear or bicubic, `source` says where the weights come from.
+    channel of pixels in 0..1, `interpolation` is bilinear or bicubic, `source` says where the weights come from. Where
+    `folded`, its batch norms are identities, merged into the convolutions before them, whose channels have wild norms.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Donor:
     interpolation: str
     norm_eps: float
     source: str
+    folded: bool = False
 
     def network(self) -> Network:
         """The trained network in eval mode."""
