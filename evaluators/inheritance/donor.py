@@ -16,7 +16,7 @@ class Donor:
 
     `tensors` is the state dict of build(genotype, task), for batch norms with epsilon `norm_eps`; `mean` and `std` are per
     channel of pixels in 0..1, `interpolation` is bilinear or bicubic, `source` says where the weights come from. Where
-    `folded`, its batch norms are identities, merged into the convolutions before them, whose channels have wild norms.
+    `folded`, statistics of batch norms are merged into weights, and channels before those norms have wild variances.
     """
 
     name: str
