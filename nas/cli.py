@@ -369,9 +369,9 @@ def export(what: str, folder: Path | None, network: str | None, weights: Path | 
 
 
 @cli.command("list")
-@click.argument("what", type=click.Choice(["spaces", "blocks", "anchors", "devices", "datasets"]))
+@click.argument("what", type=click.Choice(["spaces", "blocks", "anchors", "donors", "devices", "datasets"]))
 def list_(what: str) -> None:
-    """What there is: spaces, blocks, anchors, devices, datasets."""
+    """What there is: spaces, blocks, anchors, donors (trained networks to inherit from), devices, datasets."""
     from nas import listing
 
     listing.show(what)

@@ -5,6 +5,7 @@ import math
 from rich.table import Table
 
 from evaluators.data import summaries
+from evaluators.inheritance.offers import offers
 from nas.console import make_console
 from search_spaces.anchor import anchors
 from search_spaces.registry import block_kinds
@@ -15,7 +16,14 @@ from search_spaces.task import size_text
 
 def show(what: str) -> None:
     make_console().print(
-        {"spaces": _spaces, "blocks": _blocks, "anchors": _anchors, "devices": _devices, "datasets": _datasets}[what]()
+        {
+            "spaces": _spaces,
+            "blocks": _blocks,
+            "anchors": _anchors,
+            "donors": _donors,
+            "devices": _devices,
+            "datasets": _datasets,
+        }[what]()
     )
 
 
@@ -48,6 +56,15 @@ def _anchors() -> Table:
     for a in anchors():
         top1 = "-" if a.published.top1 is None else f"{a.published.top1:.1f}"
         table.add_row(a.name, a.family, f"{a.params / 1e6:.2f}", f"{a.macs / 1e6:.0f}", top1, a.paper)
+    return table
+
+
+def _donors() -> Table:
+    table = _table("donor", "weights", "input", "params M", "top-1", "licence", "here")
+    for offer in offers():
+        known, top1 = offer.anchor, offer.trained.top1
+        figures = "x".join(map(str, known.task.input)), f"{known.params / 1e6:.2f}", "-" if top1 is None else f"{top1:.1f}"
+        table.add_row(offer.name, offer.origin, *figures, offer.trained.licence, offer.how)
     return table
 
 

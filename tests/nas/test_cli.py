@@ -40,7 +40,7 @@ def _search(workshop, *more: object) -> list[object]:
     ]
 
 
-LISTS = [["list", what] for what in ("spaces", "blocks", "anchors", "devices", "datasets")]
+LISTS = [["list", what] for what in ("spaces", "blocks", "anchors", "donors", "devices", "datasets")]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["search", "--help"], *LISTS])
