@@ -153,7 +153,7 @@ def resume(path: Path, workers: int | None) -> None:
 
 def donor_for(weights: str | None, download: bool) -> "Donor":
     """The donor that was asked for, or the one that is installed."""
-    from evaluators.inheritance.found import find_donor
+    from evaluators.inheritance.find import find_donor
 
     return find_donor(weights, download=download)
 

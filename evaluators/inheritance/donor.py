@@ -1,13 +1,22 @@
 """Donor: a trained network that others inherit weights from, as plain data."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from search_spaces.genotype import Genotype
+from evaluators.training.weights import GENOTYPE, WEIGHTS
+from search_spaces.errors import InputError
+from search_spaces.genotype import Genotype, read_genotype
 from search_spaces.network import Network, build
 from search_spaces.task import Task
+
+ABOUT = "donor.json"
+_FACTS = ("name", "mean", "std", "interpolation", "norm_eps", "source", "folded")
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +39,40 @@ class Donor:
     source: str
     folded: bool = False
 
+    @property
+    def padding(self) -> str:
+        """The rule by which its strided blocks pad: "same" as TensorFlow does, or "symmetric"."""
+        knobs = (dict(spec.knobs).get("padding") for spec in self.genotype.blocks)
+        return "same" if "same" in knobs else "symmetric"
+
+    def save(self, folder: Path) -> None:
+        """Writes it to a new folder, for `load_donor`; raises OSError."""
+        folder.mkdir()
+        (folder / GENOTYPE).write_text(self.genotype.at(self.task.input).text, encoding="utf-8")
+        (folder / WEIGHTS).write_bytes(save({name: tensor.contiguous() for name, tensor in self.tensors.items()}))
+        facts = {name: getattr(self, name) for name in _FACTS} | {"classes": self.task.classes}
+        (folder / ABOUT).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
     def network(self) -> Network:
         """The trained network in eval mode."""
         network = build(self.genotype, self.task)
         network.load_state_dict(dict(self.tensors))
         set_norm_eps(network, self.norm_eps)
         return network.eval()
+
+
+def load_donor(folder: Path) -> Donor:
+    """The donor that was saved in a folder; raises InputError when it is damaged."""
+    try:
+        facts = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        task = read_genotype(folder / GENOTYPE).task(facts.pop("classes"))
+        facts |= {"mean": tuple(facts["mean"]), "std": tuple(facts["std"])}
+        donor = Donor(genotype=read_genotype(folder / GENOTYPE), task=task, tensors=load_file(folder / WEIGHTS), **facts)
+        donor.network()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{folder}: the donor that was kept here is damaged: {reason}") from None
+    return donor
 
 
 def set_norm_eps(network: nn.Module, eps: float) -> None:
