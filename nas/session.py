@@ -28,9 +28,8 @@ from search_spaces.space import SearchSpace, load_space
 from search_spaces.task import Input
 
 if TYPE_CHECKING:
-    from evaluators.inheritance.donor import Donor
-
     from evaluators.data import Dataset
+    from evaluators.inheritance.donor import Donor
 
 
 def start(
@@ -79,7 +78,7 @@ def start(
     final = load_recipe(final_recipe or ("finetune_final" if donor else "final"), final_epochs)
     if evaluator == "supernet":
         chosen = replace(chosen, epochs=1)  # a score is one epoch
-    teacher = find_teacher(distill, space.overall_stride) if distill else None
+    teacher = find_teacher(distill, space.overall_stride, space.input) if distill else None
     samplers.check(sampler)
     if address:
         _check_address(address)
@@ -258,7 +257,6 @@ def _profile_file(device: str) -> Path:
 
 def _work(console: Console, run: Run, dataset: Any, reach: Reach | None = None) -> None:
     from evaluators.inheritance.donor import load_donor
-
     from nas import report
     from nas.search import Search
     from nas.view import ConsoleView

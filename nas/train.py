@@ -38,9 +38,8 @@ from search_spaces.genotype import Genotype, read_genotype
 from search_spaces.task import Input, Task, input_text, parse_input
 
 if TYPE_CHECKING:
-    from evaluators.inheritance.donor import Donor
-
     from evaluators.data import Dataset, Split
+    from evaluators.inheritance.donor import Donor
     from evaluators.training.batches import Pictures
     from search_spaces.network import Network
 
@@ -108,7 +107,7 @@ def start(
     begin = _begin(what, genotype, weights, from_scratch, download)
     genotype = genotype.padded(begin.donor.padding) if begin.donor and begin.donor.padding == "same" else genotype
     chosen = load_recipe(recipe or ("full" if begin.random else "finetune_final"), epochs)
-    teacher = find_teacher(distill) if distill else None
+    teacher = find_teacher(distill, input=genotype.input) if distill else None
     folder = folder or _default_folder(what)
     _check_free(folder)
     data, fit = _data(what, data, fit)
@@ -291,9 +290,9 @@ class _Fitting:
 
     def _begun(self, network: "Network", folder: Path) -> None:
         """Brings the new network of a folder to the beginning of its training: with weights that are there, or a donor's."""
-        from evaluators.inheritance.donor import load_donor
         from evaluators.training.finetune import begin
 
+        from evaluators.inheritance.donor import load_donor
         from evaluators.training.weights import load_weights
 
         if (folder / BEGIN).is_file():
@@ -312,7 +311,7 @@ class _Fitting:
             return
         plan = self._plan
         network, generator = seeded_network(read_genotype(folder / GENOTYPE), plan.task, plan.seed, self._device)
-        taught = load_teacher(teacher, plan.task, self._device) if teacher else None
+        taught = load_teacher(teacher, plan.task, self._device, (tuple(plan.mean), tuple(plan.std))) if teacher else None
         self._begun(network, folder)
         training = Training(network, self._train, self._validation, plan.recipe, generator, taught, plan.metric)
         load_checkpoint(training, folder)

@@ -1,12 +1,13 @@
 """Knowledge distillation: a trained network teaches another one."""
 
+import json
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evaluators.training.weights import GENOTYPE, WEIGHTS, load_network
+from evaluators.training.weights import GENOTYPE, NORMALISATION, WEIGHTS, Moments, load_network
 from search_spaces.genotype import read_genotype
 from search_spaces.task import Task
 
@@ -15,10 +16,36 @@ TEMPERATURE = 4.0
 LABELS = 0.1
 
 
-def load_teacher(folder: Path, task: Task, device: torch.device) -> nn.Module:
-    """The network in a folder with genotype.txt and weights.safetensors, in eval mode; raises InputError if damaged."""
-    network = load_network(read_genotype(folder / GENOTYPE), task, folder / WEIGHTS)
-    return network.to(device, memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload, no-any-return]
+class Teacher(nn.Module):
+    """A trained network that is shown its student's images [B, C, H, W], brought to its own input and normalisation."""
+
+    def __init__(self, network: nn.Module, size: tuple[int, int] | None, own: Moments | None, student: Moments) -> None:
+        super().__init__()
+        self.network, self._size = network, size
+        (mean, std), (given_mean, given_std) = (map(torch.tensor, moments) for moments in (own or student, student))
+        self.register_buffer("scale", (given_std / std).view(1, -1, 1, 1))
+        self.register_buffer("shift", ((given_mean - mean) / std).view(1, -1, 1, 1))
+        self.scale: Tensor
+        self.shift: Tensor
+
+    def forward(self, images: Tensor) -> Tensor:
+        images = images * self.scale + self.shift
+        if self._size not in (None, tuple(images.shape[2:])):
+            images = F.interpolate(images, self._size, mode="bilinear", antialias=True)
+        return self.network(images)  # type: ignore[no-any-return]
+
+
+def load_teacher(folder: Path, task: Task, device: torch.device, student: Moments) -> Teacher:
+    """The network in a folder with genotype.txt and weights.safetensors, in eval mode; raises InputError if damaged.
+
+    `student` is the mean and standard deviation, by channel, that the images it is shown were normalised with.
+    """
+    genotype = read_genotype(folder / GENOTYPE)
+    network = load_network(genotype, task.of(genotype), folder / WEIGHTS)
+    kept = folder / NORMALISATION
+    own: Moments | None = tuple(map(tuple, json.loads(kept.read_text()))) if kept.is_file() else None  # type: ignore[assignment]
+    taught = Teacher(network, genotype.input[1:] if genotype.input else None, own, student).eval()
+    return taught.to(device, memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload, no-any-return]
 
 
 def distilled(logits: Tensor, teacher: Tensor, labels_loss: Tensor) -> Tensor:

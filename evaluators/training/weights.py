@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from search_spaces.network import Network
 
 GENOTYPE, WEIGHTS = "genotype.txt", "weights.safetensors"
+NORMALISATION = "normalisation.json"  # beside them: mean and std, by channel, of the images that it was trained on
+Moments = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def packed(network: "nn.Module") -> bytes:

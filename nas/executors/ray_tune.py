@@ -38,7 +38,7 @@ from ray.tune.search import Searcher  # noqa: E402
 from evaluators.data.dataset import UnreadablePicture  # noqa: E402
 from evaluators.training.distill import load_teacher  # noqa: E402
 from evaluators.training.loop import TrainingFailed, epochs, seeded_network, training_device  # noqa: E402
-from evaluators.training.weights import GENOTYPE, WEIGHTS, packed, write_weights  # noqa: E402
+from evaluators.training.weights import GENOTYPE, NORMALISATION, WEIGHTS, packed, write_weights  # noqa: E402
 from nas.executors.sharing import Node, share  # noqa: E402
 from nas.jobs import Job, Progress, Setting, Source  # noqa: E402
 from search_spaces.errors import InputError  # noqa: E402
@@ -101,11 +101,12 @@ class Worker(tune.Trainable):  # type: ignore[misc]
 
     def _teacher(self, name: Path, task: Task) -> Any:
         """Fetched and loaded once a worker."""
+        setting = self._setting
         if name not in self._teachers:
             with tempfile.TemporaryDirectory(prefix="nas-teacher-") as folder:
                 for file, content in ray.get(self._teacher_files).items():
                     Path(folder, file).write_bytes(content)
-                self._teachers[name] = load_teacher(Path(folder), task, self._device)
+                self._teachers[name] = load_teacher(Path(folder), task, self._device, (setting.mean, setting.std))
         return self._teachers[name]
 
 
@@ -159,7 +160,7 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
         """Puts its files into Ray's object store, once; False when they cannot be read."""
         try:
             if folder not in self._teachers:
-                self._teachers[folder] = ray.put({name: (folder / name).read_bytes() for name in (GENOTYPE, WEIGHTS)})
+                self._teachers[folder] = ray.put({file.name: file.read_bytes() for file in _teacher_files(folder)})
         except OSError as error:
             self.error = _unfinished(_reason(error))
         return self.error is None
@@ -216,6 +217,11 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
 
     def restore(self, checkpoint_path: str) -> None:
         raise AssertionError("a search is resumed from its journal")
+
+
+def _teacher_files(folder: Path) -> list[Path]:
+    own = folder / NORMALISATION
+    return [folder / GENOTYPE, folder / WEIGHTS, *([own] if own.is_file() else [])]
 
 
 class _Stopper(_Unsaved, FIFOScheduler):  # type: ignore[misc]
