@@ -35,6 +35,7 @@ from evaluators.data import Split, load
 from evaluators.heap import keep_heap
 from evaluators.training import loop
 from evaluators.training.batches import Pictures
+from evaluators.training.groups import optimizer_of
 from evaluators.training.precision import lowered
 from evaluators.training.recipe import Recipe, load_recipe
 from search_spaces.genotype import Genotype
@@ -112,7 +113,7 @@ class _PlainTraining:
         transform = _transform(recipe, task.input[1], mean_std, pil, train=True)
         self._loader = DataLoader(_Plain(train, transform, pil), recipe.batch_size, shuffle=True)
         self._recipe = recipe
-        fused = loop._optimizer(self.network, recipe)
+        fused = optimizer_of(self.network, recipe)
         self._optimizer = torch.optim.SGD([{**group, "fused": None} for group in fused.param_groups])
         steps = recipe.epochs * len(self._loader)
         rate: Callable[[int], float] = lambda step: loop.rate(step, steps, recipe.warmup)  # noqa: E731

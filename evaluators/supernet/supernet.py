@@ -49,8 +49,11 @@ class Supernet:
     def train(self, train: Pictures, validation: Pictures, recipe: Recipe, sampling: Sampling = "fair") -> Iterator[Epoch]:
         """Trains until `recipe.epochs` are done, yielding after each; an epoch's accuracy is the mean of two fixed genotypes.
 
-        Batch norms use the statistics of their batch. Raises TrainingFailed when the loss is not finite.
+        Batch norms use the statistics of their batch. Raises TrainingFailed when the loss is not finite, InputError for
+        a recipe with another optimizer than SGD.
         """
+        if recipe.optimizer != "sgd":
+            raise InputError(f"a supernet is trained by sgd, not by {recipe.optimizer} as its recipe says")
         keep_heap()
         probes = [self.space.sample(random.Random(_seed_of("probe", self._seed, i))) for i in range(_PROBES)]
         while self.trained < recipe.epochs:

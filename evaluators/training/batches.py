@@ -59,9 +59,9 @@ class Pictures:
             images = augment.cutout(images, round(recipe.cutout * images.shape[-1]), generator)
             yield images.contiguous(memory_format=torch.channels_last), labels
 
-    def in_order(self, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """(images, labels) as they are, for evaluation."""
-        for images, labels in self._read(torch.arange(len(self)).split(batch_size)):
+    def in_order(self, batch_size: int, among: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+        """(images, labels) as they are, for evaluation; of all images, or of those with the indices `among`."""
+        for images, labels in self._read((torch.arange(len(self)) if among is None else among).split(batch_size)):
             yield self.normalise(images).contiguous(memory_format=torch.channels_last), labels
 
     def few(self, count: int) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,8 @@
 """The training loop: one epoch at a time, so that whoever runs it can stop it early."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
 from time import perf_counter
 from typing import Any
 
@@ -15,6 +15,8 @@ from evaluators.training.augment import Parts, mixup
 from evaluators.training.average import averaged
 from evaluators.training.batches import Pictures
 from evaluators.training.distill import distilled
+from evaluators.training.groups import optimizer_of
+from evaluators.training.metrics import Metric, evaluate
 from evaluators.training.precision import lowered, scaler
 from evaluators.training.recipe import Recipe
 from search_spaces.genotype import Genotype
@@ -28,20 +30,24 @@ class TrainingFailed(Exception):
 
 @dataclass(frozen=True)
 class Epoch:
-    """After epoch `number` (from 1): mean training loss, top-1 accuracy on the validation part (0..1), seconds it took."""
+    """After epoch `number` (from 1): mean training loss, accuracy on the validation set (0..1), seconds it took.
+
+    `accuracy` is by the metric of the training, `scores` by every metric's name.
+    """
 
     number: int
     loss: float
     accuracy: float
     seconds: float
+    scores: dict[str, float] = field(default_factory=dict)
 
 
 class Training:
     """A network's training, epoch by epoch; `state` and `restore` let it go on in another process as if never interrupted.
 
     `network` is trained in place; where the recipe averages weights, it holds the averaged ones after the last epoch. A
-    `teacher` in eval mode teaches by its logits (evaluators.training.distill). Everything random follows from `generator`
-    and, in layers such as dropout, from torch's global one.
+    `teacher` in eval mode teaches by its logits (evaluators.training.distill). `metric` is what its epochs report.
+    Everything random follows from `generator` and, in layers such as dropout, from torch's global one.
     """
 
     def __init__(
@@ -52,14 +58,16 @@ class Training:
         recipe: Recipe,
         generator: torch.Generator,
         teacher: nn.Module | None = None,
+        metric: Metric = "top1",
     ) -> None:
         keep_heap()
         self.network, self.recipe = network, recipe
         self.history: list[Epoch] = []
         self._train, self._validation, self._generator, self._teacher = train, validation, generator, teacher
-        self._among = train.share(recipe.share)
-        steps = recipe.epochs * math.ceil(max(len(self._among), recipe.least_pictures) / recipe.batch_size)
-        self._optimizer = _optimizer(network, recipe)
+        self._metric: Metric = metric
+        self._among = shown(train, recipe)
+        steps = recipe.epochs * math.ceil(max(len(self._among(1)), recipe.least_pictures) / recipe.batch_size)
+        self._optimizer = optimizer_of(network, recipe)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, lambda step: rate(step, steps, recipe.warmup))
         self._averaged = averaged(network, recipe.ema) if recipe.ema else None
         self._scaler = scaler(train.labels.device, recipe.mixed_precision)
@@ -74,14 +82,14 @@ class Training:
         self.network.train()
         total = torch.zeros((), device=self._train.labels.device)
         batches = 0
-        for images, labels in self._train.epoch(self._among, self.recipe, self._generator):
+        for images, labels in self._train.epoch(self._among(number), self.recipe, self._generator):
             total += self._step(images, labels)
             batches += 1
             if batches % 16 == 0:
                 check_finite(total, number, batches)
         mean = check_finite(total, number, batches) / max(batches, 1)
-        reached = accuracy(self._averaged.module if self._averaged else self.network, self._validation)
-        self.history.append(Epoch(number, mean, reached, perf_counter() - start))
+        scores = asdict(evaluate(self._averaged.module if self._averaged else self.network, self._validation))
+        self.history.append(Epoch(number, mean, scores[self._metric], perf_counter() - start, scores))
         if self.finished and self._averaged:
             self.network.load_state_dict(self._averaged.module.state_dict())
         return self.history[-1]
@@ -150,10 +158,7 @@ def epochs(
 
 def accuracy(network: nn.Module, pictures: Pictures, batch_size: int = 250) -> float:
     """Top-1 accuracy, 0..1."""
-    network.eval()
-    with torch.inference_mode():
-        hits = sum(int((network(images).argmax(1) == labels).sum()) for images, labels in pictures.in_order(batch_size))
-    return hits / len(pictures)
+    return evaluate(network, pictures, batch_size).top1
 
 
 def seeded_network(genotype: Genotype, task: Task, seed: int, device: torch.device) -> tuple[Network, torch.Generator]:
@@ -183,23 +188,23 @@ def rate(step: int, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - up) / max(1, steps - up)))
 
 
+def shown(train: Pictures, recipe: Recipe) -> Callable[[int], Tensor]:
+    """The indices of the images that the epoch of a number, from 1, is about: of the recipe's share, `most_pictures` at most.
+
+    Where there are more, each epoch goes on where the last one ended, in an order in which every stretch has as many images
+    of each class as the class has a share of all.
+    """
+    among, most = train.share(recipe.share), recipe.most_pictures
+    if not 0 < most < len(among):
+        return lambda number: among
+    labels = train.labels.cpu()[among]
+    place = torch.empty(len(among), dtype=torch.float64)
+    for label in labels.unique():
+        (of,) = torch.where(labels == label)
+        place[of] = (torch.arange(len(of)) + 0.5).double() / len(of)
+    spread = among[place.argsort(stable=True)]
+    return lambda number: spread[torch.arange((number - 1) * most, number * most) % len(spread)]
+
+
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    weights: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for module in network.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            decays = isinstance(module, nn.Conv2d | nn.Linear) and name == "weight"
-            (weights if decays else others).append(parameter)
-    groups: list[dict[str, Any]] = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.SGD(
-        groups,
-        lr=recipe.learning_rate * recipe.batch_size / 128,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.momentum > 0,
-        fused=True,
-    )

@@ -20,7 +20,8 @@ from evaluators.supernet.paths import SAMPLINGS, paths
 from evaluators.supernet.shared import initial, members, part, slots, uses
 from evaluators.supernet.supernet import Supernet, recalibrate
 from evaluators.training.batches import Pictures
-from evaluators.training.loop import TrainingFailed, _optimizer
+from evaluators.training.groups import optimizer_of
+from evaluators.training.loop import TrainingFailed
 from evaluators.training.recipe import load_recipe
 from search_spaces.errors import InputError
 from search_spaces.genotype import BlockSpec, Genotype
@@ -127,7 +128,7 @@ def test_two_steps_are_those_of_sgd_on_the_network_alone_and_touch_nothing_else(
     alone = without_dropout(supernet.network(genotype)).train()
     before = {key: tensor.clone() for key, tensor in supernet.weights.items()}
     recipe = replace(RECIPE, mixup=0.0)
-    optimizer = _optimizer(alone, recipe)
+    optimizer = optimizer_of(alone, recipe)
     frame = supernet._frame
     supernet._frame = lambda g: without_dropout(frame(g))
     for _ in range(2):
@@ -319,3 +320,9 @@ def test_a_loss_that_is_not_finite_is_a_failure_with_its_place(space):
     supernet = Supernet(space, TASK, seed=0)
     with pytest.raises(TrainingFailed, match=r"the loss was (nan|inf) in epoch \d"):
         list(supernet.train(pictures(), pictures(), replace(RECIPE, learning_rate=1e30)))
+
+
+def test_a_recipe_with_another_optimizer_is_refused(space):
+    supernet = Supernet(space, TASK, seed=0)
+    with pytest.raises(InputError, match="trained by sgd, not by adamw"):
+        next(supernet.train(pictures(), pictures(), replace(RECIPE, optimizer="adamw")))

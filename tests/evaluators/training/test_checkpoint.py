@@ -22,6 +22,7 @@ NETWORK = Genotype.parse(
 RECIPES = {
     "plain": {},
     "everything": {"cutout": 0.25, "mixup": 0.2, "randaugment_ops": 1, "randaugment_magnitude": 3, "ema": 0.9},
+    "adamw": {"optimizer": "adamw", "head_rate": 2.0, "layer_decay": 0.7, "learning_rate": 0.01, "most_pictures": 40},
 }
 
 

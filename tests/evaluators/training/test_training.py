@@ -18,6 +18,7 @@ from torch import nn
 from evaluators.training import loop
 from evaluators.training.average import averaged
 from evaluators.training.batches import Pictures
+from evaluators.training.groups import optimizer_of
 from evaluators.training.loop import TrainingFailed, accuracy, epochs, seeded_network
 from evaluators.training.recipe import load_recipe
 from search_spaces import resources
@@ -50,6 +51,8 @@ def test_every_recipe_reads(name):
 
 def test_finalists_are_trained_as_candidates_are_but_on_all_pictures():
     assert load_recipe("final") == replace(load_recipe("proxy"), share=1.0)
+    tuned, longer = load_recipe("finetune"), load_recipe("finetune_final")
+    assert tuned.epochs < longer.epochs and longer == replace(tuned, epochs=longer.epochs)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +70,16 @@ def test_finalists_are_trained_as_candidates_are_but_on_all_pictures():
         ({"randaugment_magnitude": 31}, "randaugment_magnitude must be at most 30"),
         ({"flip": 1}, "flip must be bool"),
         ({"batch_size": None}, "batch_size must be int"),
+        ({"optimizer": "adam"}, "optimizer must be sgd or adamw, not 'adam'"),
+        ({"optimizer": 1}, "optimizer must be sgd or adamw, not 1"),
+        ({"momentum": 1.0}, "momentum must be at most"),
+        ({"head_rate": 0.0}, "head_rate must be above 0"),
+        ({"layer_decay": 0.0}, "layer_decay must be above 0"),
+        ({"layer_decay": 1.1}, "layer_decay must be at most 1, not 1.1"),
+        ({"crop_scale": 1.5}, "crop_scale must be at most 1"),
+        ({"crop_scale": 0.5}, "crop_scale and crop_padding are two kinds of random crop"),
+        ({"colour": -0.1}, "colour must be at least 0"),
+        ({"most_pictures": 100}, "most_pictures must be 0 (all) or at least least_pictures, 6000"),
     ],
 )
 def test_a_wrong_recipe_is_refused_in_one_message(tmp_path, change, message):
@@ -129,11 +142,67 @@ def test_learning_rate_warms_up_and_falls_to_zero():
 
 def test_weight_decay_spares_norms_biases_and_offsets():
     network, _ = seeded_network(NETWORK, Task((3, 8, 8), 3), 0, CPU)
-    decayed, spared = loop._optimizer(network, RECIPE).param_groups
+    decayed, spared = optimizer_of(network, RECIPE).param_groups
     names = {id(p): n for n, p in network.named_parameters()}
     assert all(names[id(p)].endswith("weight") and p.ndim > 1 for p in decayed["params"])
     assert spared["weight_decay"] == 0 and any("offsets" in names[id(p)] for p in spared["params"])
     assert len(decayed["params"]) + len(spared["params"]) == len(names)
+
+
+def test_rates_follow_from_the_stage_and_the_classifier_has_its_own():
+    network, _ = seeded_network(NETWORK, Task((3, 8, 8), 3), 0, CPU)
+    recipe = replace(RECIPE, head_rate=2.0, layer_decay=0.5, batch_size=64, learning_rate=0.2)
+    rates = {id(p): group["lr"] for group in optimizer_of(network, recipe).param_groups for p in group["params"]}
+    assert len(rates) == len(list(network.parameters()))
+    by_block = [{rates[id(p)] for p in block.parameters()} for block in network.blocks]
+    assert by_block == [{0.05}, {0.1}, {0.1}, {0.2}]
+    adamw = optimizer_of(network, replace(recipe, optimizer="adamw"))
+    assert isinstance(adamw, torch.optim.AdamW)
+    assert {group["lr"] for group in adamw.param_groups} == {0.1, 0.2, 0.4}  # as written, for batches of any size
+    assert {group["weight_decay"] for group in adamw.param_groups} == {0.0, recipe.weight_decay}
+
+
+def test_adamw_steps_as_torch_says():
+    network, _ = seeded_network(NETWORK, Task((3, 8, 8), 3), 0, CPU)
+    recipe = replace(RECIPE, optimizer="adamw", learning_rate=0.01, weight_decay=0.1, momentum=0.8)
+    weight = network.blocks[3].classifier[0].weight
+    alone = nn.Parameter(weight.detach().clone())
+    theirs, ours = torch.optim.AdamW([alone], 0.01, (0.8, 0.999), weight_decay=0.1), optimizer_of(network, recipe)
+    for step in range(3):
+        for parameter in network.parameters():
+            parameter.grad = torch.full_like(parameter, 1.0 - step)
+        alone.grad = weight.grad
+        ours.step()
+        theirs.step()
+    torch.testing.assert_close(weight, alone)
+
+
+@given(n=st.integers(4, 60), most=st.integers(1, 70), share=st.floats(0.3, 1.0))
+def test_an_epoch_goes_on_where_the_last_ended_with_every_class(n, most, share):
+    whole = pictures(n)
+    recipe = replace(PLAIN, most_pictures=most, share=share)
+    among, epoch = whole.share(share), loop.shown(whole, recipe)
+    if most >= len(among):
+        assert torch.equal(epoch(1), epoch(9)) and torch.equal(epoch(1), among)
+        return
+    numbers = range(1, len(among) + 1)
+    seen = torch.cat([epoch(number) for number in numbers])
+    assert set(seen.tolist()) == set(among.tolist()) and len(seen) == most * len(among)
+    assert seen.bincount().max() == most  # all of them equally often
+    for number in numbers:
+        counts = whole.labels[epoch(number)].bincount(minlength=3) - most * whole.labels[among].bincount(minlength=3) / len(
+            among
+        )
+        assert len(epoch(number)) == most and counts.abs().max() < 3
+
+
+def test_a_large_set_takes_as_many_steps_as_the_schedule_has():
+    network, generator = seeded_network(NETWORK, Task((3, 8, 8), 3), 0, CPU)
+    recipe = replace(PLAIN, epochs=3, share=1.0, most_pictures=40, batch_size=16)
+    training = loop.Training(network, pictures(90), pictures(), recipe, generator)
+    while not training.finished:
+        training.epoch()
+    assert training._schedule.last_epoch == 9 and training._schedule.get_last_lr() == [0.0, 0.0]
 
 
 def _trained(seed: int, **changes):
@@ -163,7 +232,20 @@ def test_everything_on_learns_too_and_follows_from_the_seed_alone():
     assert curve == _trained(5, **EVERYTHING)[1] and accuracy(network, pictures()) > 0.8
 
 
-@pytest.mark.parametrize("change", [{"cutout": 0.25}, {"mixup": 0.2}, {"randaugment_ops": 1}, {"flip": False}])
+TUNED = {"optimizer": "adamw", "learning_rate": 0.02, "head_rate": 2.0, "layer_decay": 0.7, "most_pictures": 64}
+
+
+def test_it_learns_by_adamw_too():
+    assert _trained(0, **TUNED)[1][-1][2] > 0.9
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"cutout": 0.25}, {"mixup": 0.2}, {"randaugment_ops": 1}, {"flip": False}),
+        *({"most_pictures": 64}, {"optimizer": "adamw"}, {"head_rate": 2.0}, {"layer_decay": 0.7}),
+    ],
+)
 def test_each_part_of_a_recipe_has_an_effect(change):
     assert _trained(3, **change)[1] != _trained(3)[1]
 

@@ -1,0 +1,62 @@
+"""The optimizer of a recipe: which parameters learn at which rate, and which of them decay."""
+
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import nn
+
+from evaluators.training.recipe import Recipe
+from search_spaces.network import Network
+
+
+def optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimizer over a network's parameters in groups of one rate each; only weights of layers decay.
+
+    `network` is a Network where the recipe has a `layer_decay`.
+    """
+    rates, groups = _rates(network, recipe), dict[tuple[float, bool], list[nn.Parameter]]()
+    for module in network.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            decays = isinstance(module, nn.Conv2d | nn.Linear) and name == "weight"
+            groups.setdefault((rates.get(parameter, 1.0), decays), []).append(parameter)
+    batch = recipe.batch_size / 128 if recipe.optimizer == "sgd" else 1.0
+    return _optimizer(
+        [
+            {
+                "params": parameters,
+                "lr": recipe.learning_rate * batch * rate,
+                "weight_decay": recipe.weight_decay if decays else 0.0,
+            }
+            for (rate, decays), parameters in sorted(groups.items(), key=lambda group: group[0], reverse=True)
+        ],
+        recipe,
+    )
+
+
+def classifier(network: nn.Module) -> nn.Linear | nn.Conv2d:
+    """The layer that gives the logits: the last one that is linear or a convolution."""
+    *_, last = (module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d))
+    return last
+
+
+def _optimizer(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, betas=(recipe.momentum, 0.999), fused=True)
+    return torch.optim.SGD(groups, momentum=recipe.momentum, nesterov=recipe.momentum > 0, fused=True)
+
+
+def _rates(network: nn.Module, recipe: Recipe) -> dict[nn.Parameter, float]:
+    """The learning rate of those parameters that have one of their own, as a multiple of the recipe's."""
+    rates = dict(_stage_rates(network, recipe.layer_decay)) if recipe.layer_decay < 1 else {}
+    return rates | dict.fromkeys(classifier(network).parameters(), recipe.head_rate)
+
+
+def _stage_rates(network: nn.Module, decay: float) -> Iterator[tuple[nn.Parameter, float]]:
+    """Stages are blocks at one resolution, in a row: each learns at `decay` times the rate of the next one."""
+    assert isinstance(network, Network)
+    stages = list(accumulate(int(spec.stride > 1) for spec in network.genotype.blocks))
+    for stage, block in zip(stages, network.blocks, strict=True):
+        for parameter in block.parameters():
+            yield parameter, decay ** (stages[-1] - stage)

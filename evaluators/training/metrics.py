@@ -1,0 +1,50 @@
+"""How right a network is: top-1 accuracy, balanced accuracy and macro F1, all from one confusion matrix."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from evaluators.training.batches import Pictures
+
+Metric = Literal["top1", "balanced_accuracy", "macro_f1"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Shares in 0..1: of the images that are right; the mean over classes of it; the mean over classes of F1.
+
+    Classes of which there is no image do not count for `balanced_accuracy`, those that are not predicted either not for
+    `macro_f1`, as in scikit-learn.
+    """
+
+    top1: float
+    balanced_accuracy: float
+    macro_f1: float
+
+
+def confusion(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
+    """int64 [classes, classes]: entry (i, j) counts the images of class i, `labels` [N], that are taken for class j."""
+    return (labels * classes + predicted).bincount(minlength=classes**2).view(classes, classes)
+
+
+def scores(counts: Tensor) -> Scores:
+    """The scores of a confusion matrix [classes, classes] with rows of true classes, of at least one image."""
+    counts = counts.double()
+    right, there, taken = counts.diagonal(), counts.sum(1), counts.sum(0)
+    recall = (right / there)[there > 0]
+    f1 = (2 * right / (there + taken))[there + taken > 0]
+    return Scores(float(right.sum() / counts.sum()), float(recall.mean()), float(f1.mean()))
+
+
+def evaluate(network: nn.Module, pictures: Pictures, batch_size: int = 250) -> Scores:
+    """Scores of a network in one pass over a split, in eval mode."""
+    network.eval()
+    labels, predicted = [], []
+    with torch.inference_mode():
+        for images, of in pictures.in_order(batch_size):
+            logits = network(images)
+            labels.append(of)
+            predicted.append(logits.argmax(1))
+    return scores(confusion(torch.cat(labels), torch.cat(predicted), logits.shape[1]))

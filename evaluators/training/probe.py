@@ -1,0 +1,152 @@
+"""The linear probe: ridge regression on a network's features in closed form; a score for one pass, a head to begin with."""
+
+import math
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from scipy.optimize import minimize_scalar
+from torch import Tensor, nn
+
+from evaluators.training.batches import Pictures
+from evaluators.training.groups import classifier
+from evaluators.training.metrics import Scores, confusion, scores
+
+_PENALTIES = torch.logspace(-4, 2, 25).tolist()
+_SHARPEST = 100.0  # what answers, about 0 to 1, are multiplied by at most before the softmax
+_LINEAR = 3.0  # from here on ReLU and hard-swish are the identity
+
+
+@dataclass(frozen=True, eq=False)
+class Ridge:
+    """Ridge regression to one-hot targets: `weight` [classes, F] and `bias` [classes], if it has one.
+
+    `left_out` [N, classes] is what it answers for each image when it is fitted to the others; `penalty` is that on the squared weights, for each image, where features have a variance of 1.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    left_out: Tensor
+    penalty: float
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """A linear classifier on features: `weight` [classes, F], `bias` [classes] unless the network's own has none.
+
+    `scores` are by leave-one-out on the training images that it is fitted to, `images` in number; `validation` on the
+    validation set, where that was given.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    scores: Scores
+    validation: Scores | None
+    penalty: float
+    images: int
+    seconds: float
+
+    def logits(self, features: Tensor) -> Tensor:
+        """[N, classes] of features [N, F]."""
+        return F.linear(features, self.weight, self.bias)
+
+
+def probe(
+    network: nn.Module, train: Pictures, validation: Pictures | None = None, most: int = 2000, batch_size: int = 100
+) -> Probe:
+    """Fits a linear classifier to a network's features of at most about `most` training images, of each class its share.
+
+    Features are what the network's classifier is given, averaged over pixels where it classifies pixels. They take one pass
+    in eval mode, in which the network is left. The answers are scaled so that the softmax of those by leave-one-out has the
+    least cross-entropy (temperature scaling, Guo et al. 2017, arXiv:1706.04599). A classifier without a bias has a probe
+    without one, fitted so. The bias of a classifier of pixels is raised for all classes alike, until an activation behind it
+    changes nothing.
+    """
+    start, last = perf_counter(), classifier(network)
+    found, labels, pixels = features(network, train, train.share(min(1.0, most / len(train))), batch_size)
+    fitted = ridge(found, labels, last.weight.shape[0], last.bias is not None)
+    scale = _scale(fitted.left_out, labels)
+    weight, bias = scale * fitted.weight, None if fitted.bias is None else scale * fitted.bias
+    if bias is not None and pixels is not None:
+        bias = bias + _LINEAR - 2 * float(F.conv2d(pixels, weight[:, :, None, None], bias).min().clamp_max(0))
+    held_out = None
+    if validation is not None:
+        shown, of, _ = features(network, validation, torch.arange(len(validation)), batch_size)
+        held_out = _scores(F.linear(shown, weight, bias), of)
+    reached = _scores(fitted.left_out, labels)
+    return Probe(weight, bias, reached, held_out, fitted.penalty, len(found), perf_counter() - start)
+
+
+@torch.no_grad()
+def begin_head(network: nn.Module, begun: Probe) -> None:
+    """The network's classifier becomes the probe, so that the network answers as the probe does."""
+    last = classifier(network)
+    last.weight.copy_(begun.weight.view_as(last.weight))
+    if last.bias is not None and begun.bias is not None:
+        last.bias.copy_(begun.bias)
+
+
+@torch.no_grad()
+def features(network: nn.Module, pictures: Pictures, among: Tensor, batch_size: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    """(features [N, F], labels [N], pixels) of the images with the indices `among`, in one pass in eval mode.
+
+    `pixels` [B, F, H, W] is what a classifier of pixels was given for the last batch.
+    """
+    network.eval()
+    given: list[Tensor] = []
+
+    def keep(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        given.append(inputs[0])
+
+    found, labels = [], []
+    hook = classifier(network).register_forward_pre_hook(keep)
+    try:
+        for images, of in pictures.in_order(batch_size, among):
+            network(images)
+            last = given.pop()
+            found.append(last.mean((2, 3)) if last.dim() == 4 else last)
+            labels.append(of)
+    finally:
+        hook.remove()
+    return torch.cat(found), torch.cat(labels), last if last.dim() == 4 else None
+
+
+def ridge(features: Tensor, labels: Tensor, classes: int, intercept: bool = True) -> Ridge:
+    """The ridge regression of one-hot targets on features [N, F], scaled to a variance of 1, with the best penalty.
+
+    That is the one with the least squared error by leave-one-out, which follows from one singular value decomposition
+    (PRESS, Allen 1974; scikit-learn's RidgeCV).
+    """
+    n = len(features)
+    targets = F.one_hot(labels, classes).to(features.dtype)
+    middle, level = (features.mean(0), targets.mean(0)) if intercept else (features.new_zeros(()), targets.new_zeros(()))
+    spread = (features - middle).square().mean(0).sqrt()
+    spread[spread < 1e-6 * spread.max()] = math.inf  # constant features say nothing
+    left, values, right = torch.linalg.svd((features - middle) / spread, full_matrices=False)
+    turned = left.T @ (targets - level)
+
+    def answers(penalty: float) -> Tensor:
+        """By leave-one-out: the residual of an image, divided by 1 minus its leverage."""
+        kept = values.square() / (values.square() + n * penalty)
+        leverage = left.square() @ kept + (1 / n if intercept else 0.0)
+        fitted = left @ (kept[:, None] * turned) + level
+        return targets - (targets - fitted) / (1 - leverage).clamp_min(1e-6)[:, None]
+
+    penalty = min(_PENALTIES, key=lambda penalty: float((targets - answers(penalty)).square().sum()))
+    weight = (right.T @ ((values / (values.square() + n * penalty))[:, None] * turned)).T / spread
+    return Ridge(weight, level - weight @ middle if intercept else None, answers(penalty), penalty)
+
+
+def _scale(answers: Tensor, labels: Tensor) -> float:
+    """What answers are multiplied by so that their softmax has the least cross-entropy."""
+
+    def loss(log_scale: float) -> float:
+        return float(F.cross_entropy(math.exp(log_scale) * answers, labels))
+
+    return math.exp(minimize_scalar(loss, bounds=(0.0, math.log(_SHARPEST)), method="bounded").x)
+
+
+def _scores(logits: Tensor, labels: Tensor) -> Scores:
+    return scores(confusion(labels, logits.argmax(1), logits.shape[1]))
