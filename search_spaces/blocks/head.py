@@ -62,9 +62,9 @@ class Head(nn.Module):
         return self.classifier(pooled if self.normalises else pooled.flatten(1))  # type: ignore[no-any-return]
 
 
-def _hidden(width: int, units: int, act: Act, norm: bool) -> nn.Sequential | list[nn.Module]:
-    """A hidden layer on [N, width]; with batch norm a pointwise convolution on [N, width, 1, 1], into which it can be folded."""
-    return conv_bn_act(width, units, act=act) if norm else [nn.Linear(width, units), activation(act, units)]
+def _hidden(width: int, units: int, act: Act, norm: bool) -> list[nn.Module]:
+    """A hidden layer on [N, width]; with batch norm a pointwise convolution on [N, width, 1, 1], as timm's MobileNetV4 has."""
+    return [conv_bn_act(width, units, act=act)] if norm else [nn.Linear(width, units), activation(act, units)]
 
 
 def adaptive_avg_pool(x: Tensor, size: int) -> Tensor:

@@ -42,7 +42,8 @@ stages:
     stride: 2
     depth: [0, 1, 2]
     blocks:
-      inverted_residual: {kernel: [3, 5], expand: {each: [1, 2, 4]}, se: [0, 0.25], act: [relu, swish]}
+      inverted_residual: {kernel: [0, 3, 5], expand: {each: [1, 2, 4]}, se: [0, 0.25], act: [relu, swish], start: [0, 3, 5]}
+      fused: {kernel: [3, 5], expand: {each: [1, 2]}}
       shuffle: {kernel: [3, 5]}
       eesp: {receptive_field: [5, 7], act: [prelu, relu]}
       csc: {expand: [1, 2], kernel: [3, 5]}
@@ -189,8 +190,10 @@ def test_layers_share_by_what_they_do_however_many_stand_before_them():
         block = build_block(BlockSpec.make("inverted_residual", 16, 1, knobs), 8, 3)
         return {slot: name for name, slot, _ in slots(block)}
 
-    plain, all_, bare = shared(expand=2.0), shared(expand=2.0, se=0.25), shared(expand=1.0)
+    plain, all_, bare = shared(expand=2.0), shared(expand=2.0, se=0.25, start=3), shared(expand=1.0)
+    without = shared(expand=2.0, start=5, kernel=0)
     assert set(bare) < set(plain) < set(all_)
+    assert set(without) == {slot for slot in all_ if not slot.startswith(("layers.depthwise", "layers.SqueezeExcite"))}
     assert bare["layers.conv0.conv0.weight"] == "layers.1.0.weight"  # the projection
     assert plain["layers.conv0.conv0.weight"] == "layers.2.0.weight"
     assert all_["layers.conv0.conv0.weight"] == "layers.3.0.weight"

@@ -29,8 +29,17 @@ TASK = Task((3, 16, 16), 10)
 NAMES = zero_cost.names()
 ACTS = [act for act in get_args(Act) if act != "none"]
 BODIES = every_block() | {f"act {act}": f"inverted_residual 24/1 act={act} se=0.25" for act in get_args(Act)}
-HEADS = ["head hidden=16", "head pool=2 dropout=0.5", "head pixelwise=yes act=relu"]
-ANCHORS = ["mobilenet_v2", "mobilenet_v3:small", "shufflenet_v2:0.5", "espnet_v2", "shiftnet:B", "fe_net", "as_resnet"]
+HEADS = ["head hidden=16", "head hidden=16 norm=yes act=relu", "head pool=2 dropout=0.5", "head pixelwise=yes act=relu"]
+ANCHORS = [
+    "mobilenet_v2",
+    "mobilenet_v3:small",
+    "mobilenet_v4",
+    "shufflenet_v2:0.5",
+    "espnet_v2",
+    "shiftnet:B",
+    "fe_net",
+    "as_resnet",
+]
 
 
 def made(text, task=TASK, seed=0):

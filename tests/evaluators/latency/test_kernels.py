@@ -28,7 +28,7 @@ CLASSES = {
 LINES = [
     "inverted_residual 32/1 act=hard_swish se=0.25",
     "inverted_residual 40/2 act=swish\ninverted_residual 40/1 act=swish",
-    "inverted_residual 48/2 start=5\ninverted_residual 48/1 start=3 kernel=0 act=relu\ninverted_residual 48/1 kernel=0 act=relu",
+    "inverted_residual 48/2 start=5\ninverted_residual 48/1 start=3 kernel=0 act=relu\ninverted_residual 48/1 kernel=0",
     "inverted_residual 40/2 start=3 kernel=0 act=hard_swish\ninverted_residual 40/2 kernel=0 act=swish se=0.25",
     "fused 48/2\nfused 48/1 kernel=5 act=hard_swish\nfused 40/1 expand=1",
     "shuffle 48/2\nshuffle 48/1",
