@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluators.data.preprocess import Preprocessing
-from evaluators.training.metrics import Metric
 
+from evaluators.training.recipe import Metric
 from evaluators.training.weights import GENOTYPE, WEIGHTS, load_network, save_weights
 from nas.run import Run
 from search_spaces.anchor import Anchor

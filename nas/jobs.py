@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from evaluators.inheritance.donor import Donor
-from evaluators.training.metrics import Metric
-
 from evaluators.data import Dataset
-from evaluators.training.recipe import Recipe
+from evaluators.inheritance.donor import Donor
+from evaluators.training.recipe import Metric, Recipe
 from search_spaces.task import Input
 
 if TYPE_CHECKING:

@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from evaluators.data.preprocess import Fit, Interpolation, Preprocessing, per_channel
-from evaluators.training.metrics import Metric
 
-from evaluators.training.recipe import Recipe, recipe_of
+from evaluators.training.recipe import Metric, Recipe, recipe_of
 from evaluators.training.weights import GENOTYPE
 from nas.teacher import TEACHER, Teacher
 from search_spaces import resources

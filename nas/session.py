@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluators.data.preprocess import Fit, Interpolation, per_channel
-from evaluators.training.metrics import Metric
 from rich.console import Console
 from rich.progress import Progress
 
 from evaluators.processors import processors
+from evaluators.training.recipe import Metric
 from nas import samplers
 from nas.console import make_console
 from nas.promise import SPARE, Promise

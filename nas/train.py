@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from evaluators.data.preprocess import Fit, Interpolation, Preprocessing, per_channel
-from evaluators.training.metrics import Metric
 from rich.console import Console
 
-from evaluators.training.recipe import Recipe, load_recipe, recipe_of
+from evaluators.training.recipe import Metric, Recipe, load_recipe, recipe_of
 from evaluators.training.weights import GENOTYPE, WEIGHTS, load_network, save_weights
 from nas.console import make_console
 from nas.describe import find_run
@@ -334,10 +333,10 @@ class _Fitting:
 def _finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Pictures") -> dict[str, Any]:
     """Tests once, exports, and writes the result, which says that the training is over."""
     import torch
-    from evaluators.training.metrics import evaluate
 
     from evaluators.cost import cost
     from evaluators.training.loop import training_device
+    from evaluators.training.metrics import evaluate
 
     genotype, curve = read_genotype(folder / GENOTYPE), _curve(folder)
     network = load_network(genotype, plan.task, folder / WEIGHTS).to(training_device(), memory_format=torch.channels_last)  # type: ignore[call-overload]

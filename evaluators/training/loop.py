@@ -16,9 +16,9 @@ from evaluators.training.average import averaged
 from evaluators.training.batches import Pictures
 from evaluators.training.distill import distilled
 from evaluators.training.groups import optimizer_of
-from evaluators.training.metrics import Metric, evaluate
+from evaluators.training.metrics import evaluate
 from evaluators.training.precision import lowered, scaler
-from evaluators.training.recipe import Recipe
+from evaluators.training.recipe import Metric, Recipe
 from search_spaces.genotype import Genotype
 from search_spaces.network import Network, build
 from search_spaces.task import Task

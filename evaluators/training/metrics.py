@@ -1,14 +1,11 @@
 """How right a network is: top-1 accuracy, balanced accuracy and macro F1, all from one confusion matrix."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from evaluators.training.batches import Pictures
-
-Metric = Literal["top1", "balanced_accuracy", "macro_f1"]
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args, get_origin
 from search_spaces import resources
 from search_spaces.errors import InputError, near_miss
 
+Metric = Literal["top1", "balanced_accuracy", "macro_f1"]  # by which accuracies are told (evaluators.training.metrics)
 _FOLDER = "evaluators.training.recipes"
 _LEAST = {"epochs": 1, "batch_size": 2}  # of all others 0
 _MOST = {
