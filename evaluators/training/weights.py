@@ -12,16 +12,26 @@ if TYPE_CHECKING:
 
     from search_spaces.network import Network
 
+_EPSILON = 1e-5
 GENOTYPE, WEIGHTS = "genotype.txt", "weights.safetensors"
 NORMALISATION = "normalisation.json"  # beside them: mean and std, by channel, of the images that it was trained on
 Moments = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def packed(network: "nn.Module") -> bytes:
-    """Parameters and buffers as the content of a safetensors file."""
-    from safetensors.torch import save
+    """Parameters and buffers as the content of a safetensors file.
 
-    return bytes(save({name: tensor.contiguous() for name, tensor in network.state_dict().items()}))
+    An epsilon of batch norms other than torch's goes into their variances, so that a network that is built and loaded has
+    the same outputs in eval mode.
+    """
+    from safetensors.torch import save
+    from torch import nn
+
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    for name, module in network.named_modules():
+        if isinstance(module, nn.BatchNorm2d) and module.running_var is not None and module.eps != _EPSILON:
+            tensors[f"{name}.running_var"] = module.running_var + (module.eps - _EPSILON)
+    return bytes(save(tensors))
 
 
 def write_weights(weights: bytes, path: Path) -> None:

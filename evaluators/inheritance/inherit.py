@@ -1,0 +1,169 @@
+"""inherit: a network's weights from a donor by parameter remapping over genotypes (FNA, arXiv:2001.02525)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from evaluators.inheritance.bottleneck import fill_bottleneck
+from evaluators.inheritance.channels import Channels, Colours, Mixed, Reader
+from evaluators.inheritance.donor import Donor
+from evaluators.inheritance.filling import Filling
+from evaluators.inheritance.matching import IMAGE, Layout, Partner, Place, alike, partners
+from evaluators.inheritance.parts import parts_of
+from search_spaces.genotype import BlockSpec
+from search_spaces.network import Network
+
+_FREE_KNOBS = ("act",)
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """The share of a network's parameters that came from a donor, and of each block's; the classifier is left out.
+
+    Zeros around a smaller kernel, gates that the donor lacks and scales that begin at zero did not come from there. A block
+    without such parameters has the share 1.
+    """
+
+    share: float
+    by_block: tuple[float, ...]
+
+
+def inherit(network: Network, donor: Donor, seed: int) -> Inherited:
+    """Fills a network that was built of its genotype, for any input and number of classes, in place.
+
+    Channels are kept by importance, kernels cropped, depth cut; where the network is wider, deeper, has larger kernels or
+    squeeze-and-excitation, it computes the same function (Net2Net, arXiv:1511.05641), `seed` saying at which shares copies
+    are read. Where the donor has no counterpart, and in the classifier, weights stay as they are. Batch-norm statistics are
+    the donor's, which are right for grown networks only: see statistics.estimate_statistics.
+    """
+    remapping = _Remapping(network, donor, seed)
+    inherited = [remapping.fill(place) for place in remapping.ours.places] + [remapping.fill_head()]
+    sizes = [sum(p.numel() for p in block.parameters()) for block in network.blocks]
+    sizes[-1] -= sum(p.numel() for p in classifier(network).parameters())
+    shares = [count / size if size else 1.0 for count, size in zip(inherited, sizes, strict=True)]
+    return Inherited(sum(inherited) / max(sum(sizes), 1), tuple(shares))
+
+
+def classifier(network: Network) -> nn.Linear | nn.Conv2d:
+    """The layer that computes a network's logits."""
+    return [m for m in network.blocks[-1].modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
+
+
+class _Remapping:
+    """The state of one inheritance: both layouts, which of the donor's runs each of ours holds, channels chosen so far."""
+
+    def __init__(self, network: Network, donor: Donor, seed: int) -> None:
+        ours, theirs = alike(network.genotype, donor.genotype)
+        self.network, self.donor = network, donor.network()
+        self.ours = Layout.of(ours, _image_channels(network))
+        self.theirs = Layout.of(theirs, donor.task.input[0])
+        self.partners = partners(self.ours, self.theirs)
+        self.draws = torch.Generator().manual_seed(seed)
+        self.eps = donor.norm_eps
+        self.holds: int | None = IMAGE  # which run of the donor's the last block's outputs are; None if none
+        self._chosen: dict[tuple[int, int], Channels] = {}
+
+    def fill(self, place: Place) -> int:
+        """Fills the next block; how many of its parameters were inherited."""
+        partner = self.partners.get(place.index)
+        if place.passes or partner is None:
+            self.holds = self.holds if place.passes else None
+            return 0
+        theirs, filling = self.theirs.places[partner.index], Filling(self.eps, self.draws)
+        done = self._fill(place, theirs, partner, filling)
+        self.holds = theirs.writes if done else None
+        return filling.inherited
+
+    def _fill(self, place: Place, theirs: Place, partner: Partner, filling: Filling) -> bool:
+        block, source = self.network.blocks[place.index], self.donor.blocks[partner.index]
+        ours, sources = parts_of(block), parts_of(source)
+        if ours is None or sources is None:
+            return _copied(filling, place.spec, theirs.spec, block, source)
+        inputs, reader = self._channels(theirs.reads, place.reads), self._reader(theirs.reads, place.reads)
+        outputs = self._channels(theirs.writes, place.writes)
+        fill_bottleneck(filling, ours, sources, inputs, reader, outputs)
+        if partner.beyond and _adds(block):
+            filling.silence(ours.project.norm)
+        return True
+
+    def fill_head(self) -> int:
+        """Hidden layers, where all are of the size of the donor's; how many parameters were inherited."""
+        filling = Filling(self.eps, self.draws)
+        (ours, pool), (theirs, their_pool) = _hidden(self.network), _hidden(self.donor)
+        if pool != their_pool or [layer.out_features for layer in ours] != [layer.out_features for layer in theirs]:
+            return 0
+        for layer, source in zip(ours[:1], theirs[:1], strict=True):
+            weight = source.weight.detach().unflatten(1, (self.theirs.widths[-1], -1))
+            filling.linear(layer, source, self._reader(self.theirs.last, self.ours.last).columns(weight, self.draws).flatten(1))
+        for layer, source in zip(ours[1:], theirs[1:], strict=True):
+            filling.linear(layer, source, source.weight.detach())
+        return filling.inherited
+
+    def _channels(self, theirs: int, ours: int) -> Channels:
+        """Which channels of the donor's run `theirs` those of our run `ours` are, wherever they are asked for."""
+        if (theirs, ours) not in self._chosen:
+            self._chosen[theirs, ours] = Channels.choose(self._importance(theirs), self.ours.widths[ours], self.draws)
+        return self._chosen[theirs, ours]
+
+    def _reader(self, theirs: int, ours: int) -> Reader:
+        """How a layer that read the donor's run `theirs` reads our run `ours`.
+
+        Where ours holds an earlier run of the donor's, blocks between the two are left out: they are taken as linear.
+        """
+        if ours == theirs == IMAGE and self.ours.widths[IMAGE] != self.theirs.widths[IMAGE]:
+            return Colours(self.ours.widths[IMAGE])
+        if self.holds is not None and self.holds < theirs and (matrix := self._skipped(self.holds, theirs)) is not None:
+            return Mixed(self._channels(self.holds, ours), matrix)
+        return self._channels(theirs, ours)
+
+    def _skipped(self, start: int, end: int) -> Tensor | None:
+        """The donor's run `end` [channels of end, channels of start] from `start` by linear maps; None if it has none."""
+        matrix = torch.eye(self.theirs.widths[start])
+        for place in self.theirs.places:
+            block = self.donor.blocks[place.index]
+            if start < place.writes <= end and not place.passes and not _adds(block):
+                if (parts := parts_of(block)) is None:
+                    return None
+                matrix = parts.linear_map @ matrix
+        return matrix
+
+    def _importance(self, run: int) -> Tensor:
+        """Importance of the channels of a run of the donor: the sum over the blocks that write them."""
+        total = torch.zeros(self.theirs.widths[run])
+        for place in self.theirs.places:
+            if place.writes == run and (parts := parts_of(self.donor.blocks[place.index])) is not None:
+                total += parts.project.row_norms
+        return total
+
+
+def _image_channels(network: Network) -> int:
+    """Channels of the images that a network is built for."""
+    return next(m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d))
+
+
+def _adds(block: nn.Module) -> bool:
+    return bool(getattr(block, "adds", False))
+
+
+def _copied(filling: Filling, ours: BlockSpec, theirs: BlockSpec, block: nn.Module, source: nn.Module) -> bool:
+    """Copies a block of equal width and knobs, whatever its activation; whether it was possible."""
+    same = ours.branches == theirs.branches and _essence(ours) == _essence(theirs)
+    if not same or _shapes(block) != _shapes(source):
+        return False
+    filling.copy(block, source)
+    return True
+
+
+def _essence(spec: BlockSpec) -> tuple[object, ...]:
+    return spec.kind, spec.width, {name: value for name, value in spec.arguments().items() if name not in _FREE_KNOBS}
+
+
+def _shapes(module: nn.Module) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in module.state_dict().items()}
+
+
+def _hidden(network: Network) -> tuple[list[nn.Linear], int]:
+    """The hidden layers of a head, and the size of the map that the first one reads."""
+    head = network.blocks[-1]
+    return [m for m in head.modules() if isinstance(m, nn.Linear)][:-1], int(head.size)  # type: ignore[arg-type]

@@ -1,0 +1,106 @@
+"""Which block of a donor each block of a network inherits from: by resolution and position; plain genotypes, no weights.
+
+Channels come in runs: blocks of equal width behind the block that opens it, along which identities are added. Poolings go
+on with the channels that they read.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+from search_spaces.genotype import BlockSpec, Genotype
+
+IMAGE = 0  # the run of the image's channels
+_PASSING = ("avg_pool", "dropout", "identity", "lrn", "max_pool")
+_FAMILIES = {"fused": "inverted_residual"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A block in its network: its index, the runs of channels that it reads and writes, the overall stride at its output."""
+
+    index: int
+    spec: BlockSpec
+    reads: int
+    writes: int
+    resolution: int
+    passes: bool
+
+    @property
+    def family(self) -> str:
+        """Its kind; the inverted bottlenecks are one family."""
+        return _FAMILIES.get(self.spec.kind, self.spec.kind)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The places of all blocks but the head, and how many channels each run has (run 0 is the image)."""
+
+    places: tuple[Place, ...]
+    widths: tuple[int, ...]
+
+    @classmethod
+    def of(cls, genotype: Genotype, channels: int) -> "Layout":
+        """The layout of a network for images of `channels` channels."""
+        places: list[Place] = []
+        widths, resolution = [channels], 1
+        for index, spec in enumerate(genotype.blocks[:-1]):
+            width, reads = spec.out_width(widths[-1]), len(widths) - 1
+            resolution *= spec.stride
+            passes = spec.kind in _PASSING and width == widths[-1]
+            if not passes and (spec.stride > 1 or width != widths[-1] or reads == IMAGE):
+                widths.append(width)
+            places.append(Place(index, spec, reads, len(widths) - 1, resolution, passes))
+        return cls(tuple(places), tuple(widths))
+
+    @property
+    def last(self) -> int:
+        """The run that the head reads."""
+        return len(self.widths) - 1
+
+
+@dataclass(frozen=True)
+class Partner:
+    """The donor's block that a block inherits from; `beyond` the donor's depth it is the last one of its run."""
+
+    index: int
+    beyond: bool
+
+
+def alike(network: Genotype, donor: Genotype) -> tuple[Genotype, Genotype]:
+    """Both with the overall stride of the one that shrinks images less: the other's first strides are taken off."""
+    overall = min(math.prod(spec.stride for spec in genotype.blocks) for genotype in (network, donor))
+    return network.at_stride(overall), donor.at_stride(overall)
+
+
+def partners(network: Layout, donor: Layout) -> dict[int, Partner]:
+    """For each block of the network that has a counterpart, the donor's.
+
+    At each resolution the first run of a family is paired with the first, and in it the first block with the first. Runs
+    that the donor has too few of go on with the blocks of its last one.
+    """
+    theirs = _by_family(donor.places)
+    found: dict[int, Partner] = {}
+    for key, runs in _by_family(network.places).items():
+        if key in theirs:
+            found |= dict(_paired(runs, theirs[key]))
+    return found
+
+
+def _by_family(places: Iterable[Place]) -> dict[tuple[int, str], list[list[Place]]]:
+    """The runs at each resolution and of each family, in order."""
+    found: dict[tuple[int, str], list[list[Place]]] = {}
+    for (resolution, family, _), run in groupby(places, key=lambda p: (p.resolution, p.family, p.writes)):
+        found.setdefault((resolution, family), []).append(list(run))
+    return found
+
+
+def _paired(runs: list[list[Place]], theirs: list[list[Place]]) -> Iterator[tuple[int, Partner]]:
+    used = 0
+    for number, run in enumerate(runs):
+        source = theirs[min(number, len(theirs) - 1)]
+        used = used if number >= len(theirs) else 0
+        for place in run:
+            yield place.index, Partner(source[min(used, len(source) - 1)].index, used >= len(source))
+            used += 1

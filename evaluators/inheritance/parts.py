@@ -1,0 +1,134 @@
+"""The layers of blocks by what they do, and what their batch norms tell about the values that they pass on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.blocks.conv import Conv
+from search_spaces.blocks.fused import Fused
+from search_spaces.blocks.inverted_residual import InvertedResidual
+from search_spaces.ops.squeeze_excite import SqueezeExcite
+
+_POINTS = 33
+_FLOOR = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A convolution, the batch norm behind it, and the activation behind that, None where there is none."""
+
+    convolution: nn.Conv2d
+    norm: nn.BatchNorm2d
+    act: nn.Module | None
+
+    @classmethod
+    def of(cls, layers: nn.Module) -> "Layer":
+        """The layer that ops.conv.conv_bn_act made."""
+        convolution, norm, *act = cast(nn.Sequential, layers)
+        return cls(cast(nn.Conv2d, convolution), cast(nn.BatchNorm2d, norm), act[0] if act else None)
+
+    @property
+    def weight(self) -> Tensor:
+        """[out, in / groups, k, k]."""
+        return self.convolution.weight.detach()
+
+    @property
+    def scale(self) -> Tensor:
+        """What the batch norm in eval mode multiplies each channel by [out]."""
+        return self.norm.weight.detach() / (cast(Tensor, self.norm.running_var) + self.norm.eps).sqrt()
+
+    @property
+    def row_norms(self) -> Tensor:
+        """L1 norm of the weights of each output channel, the batch norm folded in [out]."""
+        return self.weight.abs().flatten(1).sum(1) * self.scale.abs()
+
+    def outputs(self) -> tuple[Tensor, Tensor]:
+        """(mean, mean slope of the activation) of each channel [out], normalised values taken as normally distributed."""
+        shift, spread = self.norm.bias.detach(), self.norm.weight.detach().abs()
+        points = torch.special.ndtri((torch.arange(_POINTS) + 0.5) / _POINTS)
+        points = points / points.square().mean().sqrt()
+        values = (shift[:, None] + spread[:, None] * points)[None, :, None]
+        values = (values if self.act is None else self.act(values).detach())[0, :, 0]
+        return values.mean(1), (values * points).mean(1) / spread.clamp(min=_FLOOR)
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The layers of an inverted bottleneck, None where there is none of a sort.
+
+    `dense` is a fused one's expansion, which stands for expansion and depthwise convolution. A conv block is one that only
+    projects.
+    """
+
+    project: Layer
+    start: Layer | None = None
+    expand: Layer | None = None
+    dense: Layer | None = None
+    depthwise: Layer | None = None
+    squeeze: SqueezeExcite | None = None
+
+    @property
+    def middle(self) -> int:
+        """How many channels are projected."""
+        return self.project.convolution.in_channels
+
+    @property
+    def before(self) -> list[Layer]:
+        """The convolutions between the first depthwise one and the projection, in order."""
+        return [layer for layer in (self.expand, self.dense, self.depthwise) if layer is not None]
+
+    @property
+    def middle_importance(self) -> Tensor:
+        """Importance of the channels that are projected [middle]: the product of the norms of all weights on their way."""
+        importance = self.project.weight.abs().sum((0, 2, 3))
+        for layer in self.before:
+            importance = importance * layer.row_norms
+        return importance
+
+    @property
+    def mean_gates(self) -> Tensor:
+        """What squeeze-and-excitation multiplies each channel by for a map of the mean values [middle]; ones without it."""
+        if self.squeeze is None or not self.before:
+            return torch.ones(self.middle)
+        mean, _ = self.before[-1].outputs()
+        return cast(Tensor, self.squeeze.gate(mean[None, :, None, None])).detach().flatten()
+
+    @property
+    def linear_map(self) -> Tensor:
+        """[out, in]: what the block does to a constant map, each activation replaced by its mean slope."""
+        layers = [*([] if self.start is None else [self.start]), *self.before]
+        return _linear(self.project) @ (self.mean_gates[:, None] * _product(layers, self.project.convolution.in_channels))
+
+
+def parts_of(block: nn.Module) -> Parts | None:
+    """The parts of a conv (ungrouped, with batch norm), inverted_residual or fused block; None for others."""
+    if isinstance(block, Conv):
+        dense = len(block.layers) > 1 and isinstance(block.layers[1], nn.BatchNorm2d) and block.layers[0].groups == 1
+        return Parts(Layer.of(block.layers)) if dense else None
+    if isinstance(block, Fused):
+        return Parts(Layer.of(block.layers[1]), dense=Layer.of(block.layers[0]))
+    return _parts_of_inverted(block) if isinstance(block, InvertedResidual) else None
+
+
+def _parts_of_inverted(block: InvertedResidual) -> Parts:
+    squeeze = next((module for module in block.layers if isinstance(module, SqueezeExcite)), None)
+    *before, project = [Layer.of(module) for module in block.layers if module is not squeeze]
+    depthwise = next((layer for layer in before if layer.convolution.kernel_size[0] > 1), None)
+    expand = next((layer for layer in before if layer is not depthwise), None)
+    start = None if block.start is None else Layer.of(block.start)
+    return Parts(project, start, expand, None, depthwise, squeeze)
+
+
+def _product(layers: Sequence[Layer], width: int) -> Tensor:
+    matrix = torch.eye(layers[0].convolution.in_channels if layers else width)
+    for layer in layers:
+        matrix = _linear(layer) * matrix if layer.convolution.groups > 1 else _linear(layer) @ matrix
+    return matrix
+
+
+def _linear(layer: Layer) -> Tensor:
+    """[out, in / groups]."""
+    return layer.weight.sum((2, 3)) * (layer.outputs()[1] * layer.scale)[:, None]
