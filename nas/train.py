@@ -297,7 +297,7 @@ class _Fitting:
         if (folder / BEGIN).is_file():
             load_weights(network, folder / BEGIN)
         elif (self._folder / DONOR).is_dir():
-            found = begin(network, load_donor(self._folder / DONOR), self._train, self._plan.seed)
+            found = begin(network, load_donor(self._folder / DONOR), self._train, self._plan.seed, self._plan.metric)
             self._view.say(f"{found.share:.0%} of the weights inherited; linear probe {found.accuracy:.2%}")
 
     def fit(self, folder: Path, title: str, teacher: Path | None) -> None:

@@ -93,7 +93,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         train, validation = (setting.images(part, task.input, self._device) for part in ("train", "validation"))
         self._network, generator = seeded_network(genotype, task, job.seed, self._device)
         if setting.donor:
-            found = begin(self._network, setting.donor, train, job.seed)
+            found = begin(self._network, setting.donor, train, job.seed, setting.metric)
             yield {"number": 0, "loss": 0.0, "accuracy": found.accuracy, "seconds": found.seconds, "inherited": found.share}
         teacher = self._teacher(job.teacher, task) if job.teacher else None
         for epoch in epochs(self._network, train, validation, job.recipe, generator, teacher, setting.metric):
