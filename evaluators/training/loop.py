@@ -149,9 +149,10 @@ def epochs(
     recipe: Recipe,
     generator: torch.Generator,
     teacher: nn.Module | None = None,
+    metric: Metric = "top1",
 ) -> Iterator[Epoch]:
     """Trains `network` in place by the recipe, yielding after each epoch; raises TrainingFailed as `Training.epoch`."""
-    training = Training(network, train, validation, recipe, generator, teacher)
+    training = Training(network, train, validation, recipe, generator, teacher, metric)
     while not training.finished:
         yield training.epoch()
 

@@ -176,8 +176,8 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
             self._failures[trial_id] = result["failure"]
         elif not self.error and self._heard.get(job.id, -1) < result["number"]:
             self._heard[job.id] = result["number"]
-            figures = (result[name] for name in ("number", "loss", "accuracy", "seconds"))
-            progress = Progress(*figures, inherited=result.get("inherited"))
+            number, loss, accuracy, seconds = (result[name] for name in ("number", "loss", "accuracy", "seconds"))
+            progress = Progress(number, loss, accuracy, seconds, result.get("inherited"))
             return bool(self._told(lambda: self._source.progress(job, progress)))
         return self.error is not None
 
