@@ -61,7 +61,7 @@ class Search:
         self._above_quiet = self._promise.above_quiet(profile.calibration(space).networks)
         self._space = run.space()
         self._deploy = self._space.task(len(dataset.classes))
-        self._train = self._deploy.at(dataset.size)
+        self._train = self._deploy.at(dataset.inputs[0][1])
         self._latencies = Latencies(predictor, self._deploy, self._promise, self._above_quiet)
         self._anchors = {a.genotype.id: a for a in self._space.reference_networks()}
         self._make_executor = executor
@@ -387,7 +387,8 @@ class Search:
         todo = [key for key in trained if key not in done]
         self._view.phase("test", len(todo))
         device = training_device()
-        pictures = Pictures(self._dataset.test.images, self._dataset.test.labels, *self._dataset.mean_std(), device)
+        how = self._dataset.preprocessing(self._train.input, *self._dataset.mean_std())
+        pictures = Pictures.of(self._dataset.test, how, device)
         for key in todo:
             genotype, weights = Genotype.parse(trained[key]["genotype"]), self._run.weights(key.replace("/", "-"))
             network = load_network(genotype, self._train, weights).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -422,8 +423,8 @@ class Search:
         trials, done = ranking(self._study.trials(), anchors=True), self._study.notes("score")
         todo = {t.genotype.id: t.genotype for t in trials if t.genotype.id not in done}
         self._view.phase("score what was trained, untrained", len(todo))
-        train = self._dataset.train
-        batch = Pictures(train.images, train.labels, *self._dataset.mean_std(), training_device()).few(_SCORED_ON)
+        how = self._dataset.preprocessing(self._train.input, *self._dataset.mean_std())
+        batch = Pictures.of(self._dataset.train, how, training_device()).few(_SCORED_ON)
         for i, genotype in todo.items():
             found = scores(genotype, self._train, *batch, training_seed(self._config.seed, genotype, "score"))
             self._study.note(f"score:{i}", {name: value if math.isfinite(value) else None for name, value in found.items()})

@@ -89,7 +89,7 @@ def start(
         classes=list(dataset.classes),
         mean=list(dataset.mean_std()[0]),
         std=list(dataset.mean_std()[1]),
-        train_size=dataset.size,
+        train_size=dataset.inputs[0][1],
         trials=trials,
         seconds=seconds,
         finalists=finalists,
@@ -328,8 +328,7 @@ def load_data(console: Console, data: str, size: int | None, largest: int, downl
         task = bar.add_task("reading pictures", total=None)
         dataset = load(
             data,
-            size=size,
-            largest=largest,
+            inputs=[(3, size or largest, size or largest)],
             download=download,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )

@@ -95,7 +95,7 @@ def start(
         network=title,
         data=absolute(data),
         classes=list(dataset.classes),
-        train_size=dataset.size,
+        train_size=dataset.inputs[0][1],
         deployment_input=list(deploy.input),
         seed=seed,
         recipe=chosen,
@@ -204,13 +204,13 @@ class _Fitting:
         from evaluators.training.loop import training_device
 
         self._plan, self._view, self._device = plan, view, training_device()
-        self._mean_std = dataset.mean_std()
+        self._preprocessing = dataset.preprocessing(plan.task.input, *dataset.mean_std())
         self._train, self._validation = self.pictures(dataset.train), self.pictures(dataset.validation)
 
     def pictures(self, split: "Split") -> "Pictures":
         from evaluators.training.batches import Pictures
 
-        return Pictures(split.images, split.labels, *self._mean_std, self._device)
+        return Pictures.of(split, self._preprocessing, self._device)
 
     def fit(self, folder: Path, title: str, teacher: Path | None) -> None:
         """Trains the genotype in `folder` from its newest checkpoint until its weights are there."""

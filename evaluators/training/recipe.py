@@ -8,7 +8,15 @@ from search_spaces.errors import InputError, near_miss
 
 _FOLDER = "evaluators.training.recipes"
 _LEAST = {"epochs": 1, "batch_size": 2}  # of all others 0
-_MOST = {"share": 1, "label_smoothing": 1, "cutout": 1, "randaugment_magnitude": 30, "ema": 0.99999}
+_MOST = {
+    "share": 1,
+    "label_smoothing": 1,
+    "cutout": 1,
+    "crop_scale": 1,
+    "colour": 1,
+    "randaugment_magnitude": 30,
+    "ema": 0.99999,
+}
 
 
 @dataclass(frozen=True)
@@ -18,7 +26,9 @@ class Recipe:
     `share` is the share of the training pictures, of each class, that is trained on. An epoch shows at least
     `least_pictures`: a smaller set is shown again and again. `learning_rate` is per batch of 128 pictures and scales
     linearly with `batch_size`; weight decay acts on weights of convolutions and linear layers only. Of the pictures,
-    `crop_padding` is the share of the side that a random crop may move by, `cutout` the side of a square that is left out as
+    `crop_padding` is the share of the side that a random crop may move by; `crop_scale`, above 0, makes it a random resized
+    crop instead, of that share of the area at least; `colour` is how far brightness, contrast and saturation may go from 1,
+    `cutout` the side of a square that is left out as
     a share of theirs, `mixup` its alpha, `randaugment_ops` how many operations at `randaugment_magnitude` (0 to 30) each
     picture gets. `ema` is the decay per step of averaged weights, which are those that are evaluated and kept. 0 is off.
     `mixed_precision` computes parts in less than float32 where that is faster (evaluators.training.precision).
@@ -34,6 +44,8 @@ class Recipe:
     warmup: float
     label_smoothing: float
     crop_padding: float
+    crop_scale: float
+    colour: float
     flip: bool
     cutout: float
     mixup: float

@@ -67,10 +67,9 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         torch.set_num_threads(setting.threads)
         self._setting, self._device = setting, training_device()
         self._teachers: dict[Path, Any] = {}
-        mean, std = setting.dataset.mean_std()
+        how = setting.dataset.preprocessing(setting.task.input, *setting.dataset.mean_std())
         self._train, self._validation = (
-            Pictures(split.images, split.labels, mean, std, self._device)
-            for split in (setting.dataset.train, setting.dataset.validation)
+            Pictures.of(split, how, self._device) for split in (setting.dataset.train, setting.dataset.validation)
         )
         self.reset_config(config)
 

@@ -28,10 +28,9 @@ class SupernetExecutor:
     def __init__(self, setting: Setting, space: SearchSpace, recipe: Recipe, seed: int, kept: Path, view: "View") -> None:
         self._recipe, self._kept, self._view = recipe, kept, view
         device = training_device()
-        mean, std = setting.dataset.mean_std()
+        how = setting.dataset.preprocessing(setting.task.input, *setting.dataset.mean_std())
         self._train, self._validation = (
-            Pictures(split.images, split.labels, mean, std, device)
-            for split in (setting.dataset.train, setting.dataset.validation)
+            Pictures.of(split, how, device) for split in (setting.dataset.train, setting.dataset.validation)
         )
         self._supernet = Supernet(space, setting.task, seed, device)
         if kept.is_file():
