@@ -153,7 +153,7 @@ def _searches(
 ) -> Iterator[Outcome]:
     rng = np.random.default_rng(0)
     split = Split(rng.integers(0, 255, (8, 3, _SIZE, _SIZE)).astype(np.uint8), np.arange(8) % 2)
-    dataset = Dataset("made", _SIZE, _CLASSES, split, split, split, "made for a benchmark")
+    dataset = Dataset("made", ((3, _SIZE, _SIZE),), _CLASSES, split, split, split, "made for a benchmark")
     text = yaml.safe_dump({**yaml.safe_load(space_text(flags.space)), "anchors": {}}, sort_keys=False)
     predictor = predictor_of(profile, space.name, flags.confidence)
     for budget_ms in budgets:

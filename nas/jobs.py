@@ -54,7 +54,7 @@ class Setting:
         """A part of the data set as a network with this input sees it."""
         from evaluators.training.batches import Pictures
 
-        return Pictures(getattr(self.dataset, part), self.dataset.preprocessing(input, self.mean, self.std), device)
+        return Pictures.of(getattr(self.dataset, part), self.dataset.preprocessing(input, self.mean, self.std), device)
 
 
 @dataclass(frozen=True)

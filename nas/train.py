@@ -285,7 +285,7 @@ class _Fitting:
     def pictures(self, split: "Split") -> "Pictures":
         from evaluators.training.batches import Pictures
 
-        return Pictures(split, self._plan.preprocessing, self._device)
+        return Pictures.of(split, self._plan.preprocessing, self._device)
 
     def _begun(self, network: "Network", folder: Path) -> None:
         """Brings the new network of a folder to the beginning of its training: with weights that are there, or a donor's."""

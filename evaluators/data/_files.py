@@ -1,31 +1,35 @@
-"""Pictures that stay in their files, for sets that do not fit in memory."""
+"""Images that stay in their files, for sets that do not fit in memory."""
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from evaluators.data._pictures import mean_std, picture, render
-from evaluators.data.dataset import Triple
+from evaluators.data._render import empty, mean_std, picture, render
+from evaluators.data.dataset import Moments
+from evaluators.data.preprocess import Fitting
 
-SAMPLE = 2000  # pictures that the mean and standard deviation of the pixels are taken from
+SAMPLE = 2000  # images that the mean and standard deviation of the pixels are taken from
 
 
 @dataclass(frozen=True, eq=False)
 class Files:
-    """In place of an array uint8 [N, 3, size, size]: decoded whenever they are read, in the same way and so to the same.
+    """In place of an array uint8 [N, C, H, W]: decoded whenever they are read, in the same way and so to the same.
 
-    `paths` are the files' names as bytes [N]: one array, which processes share without a copy.
+    `paths` are the files' names as bytes [N]: one array, which processes share without a copy. Those for `training` come
+    as they are held in memory, at the largest input and decoded coarsely, whatever the network's input.
     """
 
     paths: np.ndarray
-    size: int
+    fitting: Fitting
+    training: bool
 
     @classmethod
-    def of(cls, paths: Sequence[Path], size: int) -> "Files":
-        return cls(np.array([os.fsencode(path.absolute()) for path in paths]), size)  # workers run in folders of their own
+    def of(cls, paths: Sequence[Path], fitting: Fitting, training: bool) -> "Files":
+        names = [os.fsencode(path.absolute()) for path in paths]  # workers run in folders of their own
+        return cls(np.array(names), fitting, training)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -35,18 +39,23 @@ class Files:
         """Memory that is taken, bytes."""
         return self.paths.nbytes
 
+    def at(self, fitting: Fitting) -> "Files":
+        """The same files, fitted in this way in one step from the original, unless they are for training."""
+        return self if self.training else replace(self, fitting=fitting)
+
     def read(self, indexes: Sequence[int]) -> np.ndarray:
-        """The pictures with these indexes, uint8 [B, 3, size, size]; raises UnreadablePicture naming the first bad file."""
-        out = np.empty((len(indexes), 3, self.size, self.size), np.uint8)
+        """The images with these indexes, uint8 [B, C, H, W]; raises UnreadablePicture naming the first bad file."""
+        out = empty(len(indexes), self.fitting)
         for place, index in zip(out, indexes, strict=True):
-            place[:] = picture(self._path(index), self.size)
+            place[:] = picture(self._path(index), self.fitting, coarse=self.training)
         return out
 
-    def sampled_mean_std(self, progress: Callable[[int, int], None]) -> tuple[Triple, Triple]:
+    def sampled_mean_std(self, progress: Callable[[int, int], None]) -> Moments:
         """Mean and standard deviation of each channel, in units of 255, over a sample spread evenly over the files."""
         chosen = np.arange(0, len(self), -(-len(self) // SAMPLE))
         paths = [self._path(index) for index in chosen.tolist()]
-        return mean_std(render(paths, self.size, lambda done: progress(done, len(paths))))
+        found = render(paths, [self.fitting], self.training, lambda done: progress(done, len(paths)))
+        return mean_std(found.at(self.fitting))
 
     def _path(self, index: int) -> Path:
         return Path(os.fsdecode(self.paths[index]))

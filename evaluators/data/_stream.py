@@ -1,4 +1,4 @@
-"""Batches of pictures that worker processes read from their files, in the order that is asked for."""
+"""Batches of images that worker processes read from their files, in the order that is asked for."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,7 +11,7 @@ from evaluators.data.dataset import UnreadablePicture
 
 
 def stream(files: Files, batches: Sequence[Tensor], workers: int) -> Iterator[Tensor]:
-    """For each of `batches`, indices [B], its pictures uint8 [B, 3, S, S]: the same whatever the number of workers.
+    """For each of `batches`, indices [B], its images uint8 [B, C, H, W]: the same whatever the number of workers.
 
     With 0 workers this process reads. Raises UnreadablePicture naming the first file that cannot be read.
     """
@@ -25,7 +25,7 @@ def stream(files: Files, batches: Sequence[Tensor], workers: int) -> Iterator[Te
 
 
 class _Batches(Dataset[Tensor | UnreadablePicture]):
-    """Errors are handed over like pictures: raised in a worker, the loader would wrap them in a traceback."""
+    """Errors are handed over like images: raised in a worker, the loader would wrap them in a traceback."""
 
     def __init__(self, files: Files) -> None:
         self._files = files

@@ -1,7 +1,7 @@
-"""What a data set is, and how one is found by name, split and brought to one size.
+"""What a data set is, and how one is found by name, split and made ready for the inputs of networks.
 
 A new data set is one new file in this folder: a function under `@register("name")` whose docstring's first line is its
-summary. Files that start with an underscore are helpers. Nothing heavy is imported until pictures are read.
+summary. Files that start with an underscore are helpers. Nothing heavy is imported until images are read.
 """
 
 from __future__ import annotations
@@ -9,21 +9,25 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from evaluators.data.preprocess import Fit, Fitting, Interpolation, Preprocessing, per_channel
 from search_spaces.errors import InputError, near_miss
 
 if TYPE_CHECKING:
     import numpy as np
 
     from evaluators.data._files import Files
+    from evaluators.data._render import Rendered
 
 SMALLEST = 8
+ASPECTS = 1.05  # by how much the inputs' aspects may differ: training images are held at one of them
+Input = tuple[int, int, int]
 Progress = Callable[[int, int], None]
-Triple = tuple[float, float, float]
+Moments = tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation of each channel of pixels in 0..1
 
 
 class UnreadablePicture(InputError):
@@ -32,9 +36,12 @@ class UnreadablePicture(InputError):
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Pictures of one size with their classes: images uint8 [N, 3, S, S], contiguous, or in files; labels int64 [N]."""
+    """Images with their classes: uint8 [N, C, H, W] at one size or at each input, or in files; labels int64 [N].
 
-    images: np.ndarray | Files
+    What is held at another size than a network's input is scaled batch by batch (evaluators.training.batches).
+    """
+
+    images: np.ndarray | Rendered | Files
     labels: np.ndarray
 
     def __len__(self) -> int:
@@ -43,30 +50,40 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Three disjoint splits of S x S pictures; `size` is S, label i means `classes[i]`, `source` is for reports.
+    """Three disjoint splits for networks with one of `inputs`; label i means `classes[i]`, `source` is for reports.
 
-    Pictures that are streamed from their files have `sampled`, the mean and standard deviation of a sample.
+    `fit` and `interpolation` say how images are brought to an input. Images that are streamed from their files have
+    `sampled`, the mean and standard deviation of a sample.
     """
 
     name: str
-    size: int
+    inputs: tuple[Input, ...]
     classes: tuple[str, ...]
     train: Split
     validation: Split
     test: Split
     source: str
-    sampled: tuple[Triple, Triple] | None = None
+    fit: Fit = "crop"
+    interpolation: Interpolation = "bilinear"
+    sampled: Moments | None = None
 
-    def mean_std(self) -> tuple[Triple, Triple]:
-        """Mean and standard deviation of each channel of the training pixels, scaled to 0..1."""
-        from evaluators.data._pictures import mean_std
+    def mean_std(self) -> Moments:
+        """Mean and standard deviation of each channel of the training pixels, scaled to 0..1; no deviation is 0."""
+        from evaluators.data._render import mean_std
 
-        return self.sampled or mean_std(cast("np.ndarray", self.train.images))
+        mean, std = self.sampled or mean_std(cast("np.ndarray", self.train.images))
+        channels = self.inputs[0][0]
+        return per_channel(mean, channels), per_channel(std, channels)
+
+    def preprocessing(self, input: Input, mean: Sequence[float], std: Sequence[float]) -> Preprocessing:
+        """How images become the input of a network; a `mean` and `std` of three channels are averaged for a grey input."""
+        channels = input[0]
+        return Preprocessing(input, self.fit, self.interpolation, per_channel(mean, channels), per_channel(std, channels))
 
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """Pictures as they were found: an array uint8 [N, H, W] or [N, H, W, 3], or files; labels int64 [N]."""
+    """Images as they were found: an array uint8 [N, H, W] or [N, H, W, 3], or files; labels int64 [N]."""
 
     items: np.ndarray | list[Path]
     labels: np.ndarray
@@ -74,7 +91,7 @@ class Pictures:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a data set's reader returns: the splits before they are brought to one size."""
+    """What a data set's reader returns: the splits as they were found."""
 
     classes: tuple[str, ...]
     train: Pictures
@@ -110,53 +127,32 @@ def summaries() -> dict[str, str]:
 def load(
     spec: str,
     *,
-    size: int | None = None,
-    largest: int = 224,
+    inputs: Sequence[Input],
+    fit: Fit = "crop",
+    interpolation: Interpolation = "bilinear",
     download: bool = False,
     progress: Progress | None = None,
     stream: bool | None = None,
 ) -> Dataset:
-    """The data set that `spec`, NAME or NAME:PATH, names, with all pictures `size` x `size`.
+    """The data set that `spec`, NAME or NAME:PATH, names, for networks with one of `inputs` (channels, height, width).
 
-    Without `size` it is the pictures' own short side (its median over a sample of files), at most `largest`. Pictures
-    are scaled by their short side, antialiased bilinear, and cropped at the centre; grey ones get three equal channels.
-    `download` permits fetching a public data set that is not there yet. `progress` is called with (pictures done,
-    pictures in all). Pictures in files that would take more than half of the available memory are streamed: read and
-    decoded anew whenever they are shown; `stream` decides it otherwise. Raises InputError for anything a person can put
-    right.
+    `fit` and `interpolation` say how images are brought to an input (evaluators.data.preprocess). Arrays that are no larger
+    than the largest input are kept as they are. Of all other images those for training are held once, at the largest input,
+    those for validation and test at each, in one step from the original. `download` permits fetching a public data set that
+    is not there yet. `progress` is called with (images done, images in all). Images in files that would take more than half
+    of the available memory are streamed: read and decoded anew whenever they are shown; `stream` decides it otherwise.
+    Raises InputError for anything a person can put right.
     """
-    from evaluators.data._pictures import check_memory, fits_memory, own_size, render
+    from evaluators.data._ready import ready
 
     name, _, path = spec.partition(":")
-    reader = _reader(name)
-    _check_size(size, largest)
+    reader, inputs = _reader(name), tuple(dict.fromkeys(inputs))
+    largest = _largest(inputs)
     found = reader(Path(path).expanduser() if path else None, download)
-    side = min(own_size(found.train.items), largest) if size is None else size
-    if side < SMALLEST:
-        raise InputError(f"the pictures of {spec} are {side} pixels wide or high; at least {SMALLEST} are needed")
-    parts = (found.train, found.validation, found.test)
-    total = sum(len(part.labels) for part in parts)
-    if isinstance(found.train.items, list) and (not fits_memory(total, side) if stream is None else stream):
-        return _streamed(name, found, side, progress or (lambda done, total: None))
-    check_memory(total, side)
-    splits, done = [], 0
-    for part in parts:
-        splits.append(Split(render(part.items, side, _from(progress, done, total)), part.labels))
-        done += len(part.labels)
-    train, validation, test = splits
-    return Dataset(name, side, found.classes, train, validation, test, found.source)
-
-
-def _streamed(name: str, found: Found, side: int, progress: Progress) -> Dataset:
-    from evaluators.data._files import Files
-    from evaluators.data._pictures import gib, needed_bytes
-
-    parts = (found.train, found.validation, found.test)
-    files = [Files.of(cast("list[Path]", part.items), side) for part in parts]
-    train, validation, test = (Split(f, part.labels) for f, part in zip(files, parts, strict=True))
-    memory = gib(needed_bytes(sum(map(len, files)), side))
-    source = f"{found.source}; they would take {memory} of memory, and are read from their files whenever they are shown"
-    return Dataset(name, side, found.classes, train, validation, test, source, files[0].sampled_mean_std(progress))
+    fittings = [Fitting(i, fit, interpolation) for i in inputs]
+    told = progress or (lambda done, total: None)
+    (train, validation, test), source, sampled = ready(found, fittings, Fitting(largest, fit, interpolation), told, stream)
+    return Dataset(name, inputs, found.classes, train, validation, test, source, fit, interpolation, sampled)
 
 
 def default_folder() -> Path:
@@ -181,11 +177,18 @@ def _reader(name: str) -> Reader:
     return readers[name]
 
 
-def _check_size(size: int | None, largest: int) -> None:
-    if size is not None and not SMALLEST <= size <= largest:
-        raise InputError(f"pictures of {size} x {size} pixels are out of range; --train-size is {SMALLEST} to {largest}")
+def _largest(inputs: Sequence[Input]) -> Input:
+    """The input with the most pixels; raises InputError unless one data set can serve them all."""
+    for given in inputs:
+        if min(given[1:]) < SMALLEST or given[0] not in (1, 3):
+            raise InputError(f"input {_text(given)}: 1 or 3 channels, and at least {SMALLEST} pixels high and wide are needed")
+    wide, tall = (choose(inputs, key=lambda i: i[2] / i[1]) for choose in (max, min))
+    if len({channels for channels, _, _ in inputs}) > 1:
+        raise InputError(f"inputs {', '.join(map(_text, inputs))}: all must have the same number of channels")
+    if wide[2] * tall[1] > ASPECTS * tall[2] * wide[1]:
+        raise InputError(f"inputs {_text(wide)} and {_text(tall)}: all must have the same shape, within 5 % of width / height")
+    return max(inputs, key=lambda i: i[1] * i[2])
 
 
-def _from(progress: Progress | None, done: int, total: int) -> Callable[[int], None]:
-    """Reports the pictures of one split to `progress`, counted after the `done` ones of the splits before."""
-    return (lambda count: None) if progress is None else (lambda count: progress(done + count, total))
+def _text(given: Input) -> str:
+    return "x".join(map(str, given))

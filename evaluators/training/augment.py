@@ -1,6 +1,7 @@
-"""Augmentations of a batch: random crop, flip, RandAugment, cutout, mixup; everything random follows from a generator."""
+"""Augmentations of a batch: crops, flip, colour, RandAugment, cutout, mixup; everything random follows from a generator."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -8,38 +9,80 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Parts = list[tuple[float, Tensor]]
+_ASPECTS = (3 / 4, 4 / 3)  # of a random part to the input's own
+_LUMA = (0.2989, 0.587, 0.114)  # torchvision's
+
+
+def random_resized_crop(
+    images: Tensor, size: tuple[int, int], least: float, interpolation: str, generator: torch.Generator
+) -> Tensor:
+    """Of each image of uint8 [B, C, h, w] a random part scaled to `size` (H, W), in channels_last order.
+
+    The part shows `least` (0..1) to all of the area; its aspect is the input's times 3/4 to 4/3. Szegedy et al. 2014,
+    arXiv:1409.4842, as torchvision does it, antialiased.
+    """
+    from torchvision.transforms import RandomResizedCrop
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2.functional import resized_crop
+
+    ratio = [size[1] / size[0] * bound for bound in _ASPECTS]
+    out = torch.empty(len(images), images.shape[1], *size, dtype=torch.uint8).to(memory_format=torch.channels_last)
+    with _torchs_own(generator):
+        for image, place in zip(images, out, strict=True):
+            part = RandomResizedCrop.get_params(image, [least, 1.0], ratio)
+            place.copy_(resized_crop(image, *part, list(size), InterpolationMode(interpolation), antialias=True))
+    return out
 
 
 def crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
-    """Each picture of [B, C, S, S] moved by its own offset of up to `padding` pixels in both directions, zeros outside."""
+    """Each image of [B, C, H, W] moved by its own offset of up to `padding` pixels in both directions, zeros outside."""
     if padding == 0:
         return images
-    n, _, size, _ = images.shape
-    offsets = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator).to(images.device)
-    rows, columns = offsets + torch.arange(size, device=images.device)
+    n, _, height, width = images.shape
+    down, right = torch.randint(0, 2 * padding + 1, (2, n, 1), generator=generator).to(images.device)
+    rows, columns = (start + torch.arange(side, device=images.device) for start, side in ((down, height), (right, width)))
     padded = F.pad(images, (padding,) * 4).permute(0, 2, 3, 1)
-    picture = torch.arange(n, device=images.device)[:, None, None]
-    return padded[picture, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    image = torch.arange(n, device=images.device)[:, None, None]
+    return padded[image, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Half of the pictures mirrored left to right."""
+    """Half of the images mirrored left to right."""
     chosen = (torch.rand(len(images), generator=generator) < 0.5).to(images.device)
     return torch.where(chosen.view(-1, 1, 1, 1), images.flip(3), images)
 
 
 def cutout(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """Each picture of [B, C, S, S] with a square of `side` pixels set to zero, its centre anywhere in the picture.
+    """Each image of [B, C, H, W] with a square of `side` pixels set to zero, its centre anywhere in the image.
 
     The square may reach over the edge. DeVries and Taylor 2017, arXiv:1708.04552.
     """
     if side == 0:
         return images
-    n, _, size, _ = images.shape
-    starts = torch.randint(0, size, (2, n, 1), generator=generator).to(images.device) - side // 2
-    pixels = torch.arange(size, device=images.device)
-    rows, columns = (starts <= pixels) & (pixels < starts + side)
+    rows, columns = (_covered(len(images), length, side, generator).to(images.device) for length in images.shape[2:])
     return images.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0.0)
+
+
+def colour(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
+    """Brightness, contrast and, of RGB, saturation of each image of float32 [B, C, H, W] in 0..1 altered, in place.
+
+    Three factors for each image, 1 - `strength` to 1 + `strength`, as torchvision's ColorJitter draws them. The three
+    commute, and are one affine map, but for the clamping to 0..1, which is done once, at the end.
+    """
+    if strength == 0:
+        return images
+    factors = 1 - strength + 2 * strength * torch.rand(3, len(images), 1, 1, 1, generator=generator)
+    brightness, contrast, saturation = factors.clamp(min=0).to(images.device)
+    grey = images
+    if images.shape[1] == 3:
+        grey = torch.einsum("bchw,c->bhw", images, torch.tensor(_LUMA, device=images.device))[:, None]
+    mean = grey.mean((2, 3), keepdim=True) * brightness * (1 - contrast)
+    linear = brightness * contrast
+    if images.shape[1] == 3:
+        images.mul_(linear * saturation).add_(grey * (linear * (1 - saturation)) + mean)
+    else:
+        images.mul_(linear).add_(mean)
+    return images.clamp_(0, 1)
 
 
 def mixup(images: Tensor, labels: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Parts]:
@@ -56,17 +99,31 @@ def mixup(images: Tensor, labels: Tensor, alpha: float, generator: torch.Generat
 
 
 def randaugment(ops: int, magnitude: int) -> Callable[[Tensor, torch.Generator], Tensor]:
-    """RandAugment of uint8 pictures [B, C, S, S], each with operations of its own. Cubuk et al. 2019, arXiv:1909.13719."""
+    """RandAugment of uint8 images [B, C, H, W], each with operations of its own. Cubuk et al. 2019, arXiv:1909.13719."""
     from torchvision.transforms import v2
 
     transform = v2.RandAugment(ops, magnitude)
 
     def apply(images: Tensor, generator: torch.Generator) -> Tensor:
-        with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator of the CPU
-            torch.default_generator.manual_seed(_seed(generator))
+        with _torchs_own(generator):
             return torch.stack([transform(image) for image in images])
 
     return apply
+
+
+@contextmanager
+def _torchs_own(generator: torch.Generator) -> Iterator[None]:
+    """Within it torch's global generator of the CPU, which torchvision draws from, follows from `generator`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(_seed(generator))
+        yield
+
+
+def _covered(count: int, length: int, side: int, generator: torch.Generator) -> Tensor:
+    """For `count` spans of `side` along a line, their centres anywhere in it: bool [count, length]."""
+    starts = torch.randint(0, length, (count, 1), generator=generator) - side // 2
+    pixels = torch.arange(length)
+    return (starts <= pixels) & (pixels < starts + side)
 
 
 def _seed(generator: torch.Generator) -> int:

@@ -1,4 +1,4 @@
-"""Batches from pictures in memory or in files: augmented as a recipe says, normalised, channels_last."""
+"""Batches at a network's own input from images in memory or in files: augmented as a recipe says, normalised, channels_last."""
 
 import math
 import warnings
@@ -6,32 +6,53 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from evaluators.data._files import Files
+from evaluators.data._render import Rendered, empty
 from evaluators.data._stream import stream
+from evaluators.data.dataset import Split
+from evaluators.data.preprocess import Fit, Interpolation, Preprocessing
 from evaluators.training import augment
 from evaluators.training.recipe import Recipe
 
 
 class Pictures:
-    """A split as tensors that share memory with its arrays; pictures in files are read whenever they are shown.
+    """A split at a network's input; images held share memory with its arrays, those in files are read whenever shown.
 
-    `images` uint8 [N, C, S, S] in channels_last order, `labels` int64 [N]; `mean`, `std` per channel of pixels in 0..1.
+    `size` is the input's (height, width), by default that of the images; its channels are as many as `mean` and `std` have,
+    which are those of pixels in 0..1; `fit` and `interpolation` are as in evaluators.data.preprocess. Images held at another
+    size are scaled batch by batch. `labels` are int64 [N].
     """
 
     def __init__(
         self,
-        images: np.ndarray | Files,
+        images: np.ndarray | Rendered | Files,
         labels: np.ndarray,
         mean: tuple[float, ...],
         std: tuple[float, ...],
         device: torch.device,
+        *,
+        size: tuple[int, int] | None = None,
+        fit: Fit = "crop",
+        interpolation: Interpolation = "bilinear",
     ) -> None:
-        self.images = images if isinstance(images, Files) else _share(images).to(device)
+        height, width = size or _own_size(images)
+        self.preprocessing = Preprocessing((len(mean), height, width), fit, interpolation, mean, std)
+        found = images if isinstance(images, np.ndarray) else images.at(self.preprocessing)
+        self.images = found if isinstance(found, Files) else _share(found)
         self.labels = _share(labels).to(device)
         self._mean = torch.tensor(mean, device=device).view(1, -1, 1, 1)
         self._std = torch.tensor(std, device=device).view(1, -1, 1, 1)
+
+    @classmethod
+    def of(cls, split: Split, how: Preprocessing, device: torch.device) -> "Pictures":
+        """The split as `how` describes the network's input."""
+        size = how.input[1:]
+        return cls(
+            split.images, split.labels, how.mean, how.std, device, size=size, fit=how.fit, interpolation=how.interpolation
+        )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,43 +65,91 @@ class Pictures:
         return torch.cat([part[: max(1, round(share * len(part)))] for part in parts])
 
     def epoch(self, among: Tensor, recipe: Recipe, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """Augmented (images [B, C, S, S] float32, labels [B]) of the pictures with the indices `among`, in random order.
+        """Augmented (images [B, C, H, W] float32, labels [B]) of the images with the indices `among`, in random order.
 
-        Fewer than the recipe's `least_pictures` are shown again, in another order, up to that number. A last single picture
-        is left out. Mixup is not done here: it is of pictures and labels.
+        Fewer than the recipe's `least_pictures` are shown again, in another order, up to that number. A last single image
+        is left out. Mixup is not done here: it is of images and labels.
         """
-        alter = augment.randaugment(recipe.randaugment_ops, recipe.randaugment_magnitude) if recipe.randaugment_ops else None
         batches = _order(among, recipe.least_pictures, generator).split(recipe.batch_size)
-        for images, labels in self._read([b for b in batches if len(b) > 1]):  # batch norm cannot train on one picture
-            images = self.normalise(alter(images, generator) if alter else images)
-            images = augment.crop(images, round(recipe.crop_padding * images.shape[-1]), generator)
-            if recipe.flip:
-                images = augment.flip(images, generator)
-            images = augment.cutout(images, round(recipe.cutout * images.shape[-1]), generator)
+        for images, labels in self._read([b for b in batches if len(b) > 1]):  # batch norm cannot train on one image
+            images = self._augmented(self._shown(images, recipe, generator), recipe, generator)
             yield images.contiguous(memory_format=torch.channels_last), labels
 
     def in_order(self, batch_size: int, among: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """(images, labels) as they are, for evaluation; of all images, or of those with the indices `among`."""
+        """(images, labels) as they are, for evaluation: fitted to the input and normalised exactly as `preprocessing` does.
+
+        Of all images, or of those with the indices `among`.
+        """
         for images, labels in self._read((torch.arange(len(self)) if among is None else among).split(batch_size)):
-            yield self.normalise(images).contiguous(memory_format=torch.channels_last), labels
+            yield self._as_deployed(images), labels
 
     def few(self, count: int) -> tuple[Tensor, Tensor]:
-        """(images, labels) of about `count` pictures, as many of each class as it has a share of all; always the same ones."""
+        """(images, labels) of about `count` images, as many of each class as it has a share of all; always the same ones."""
         images, labels = next(iter(self._read([self.share(count / len(self))])))
-        return self.normalise(images).contiguous(memory_format=torch.channels_last), labels
-
-    def _read(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """(images uint8, labels) of `batches`, indices [B] each; as many processes read files as torch has threads."""
-        if isinstance(self.images, Files):
-            pictures = stream(self.images, batches, torch.get_num_threads())
-        else:
-            pictures = map(self.images.__getitem__, (b.to(self.images.device) for b in batches))
-        for chosen, images in zip(batches, pictures, strict=True):
-            yield images.to(self.labels.device), self.labels[chosen.to(self.labels.device)]
+        return self._as_deployed(images), labels
 
     def normalise(self, images: Tensor) -> Tensor:
-        """uint8 pictures to float32 of mean 0 and standard deviation 1 per channel."""
+        """uint8 images to float32 of mean 0 and standard deviation 1 per channel."""
         return (images.float() / 255 - self._mean) / self._std
+
+    def _read(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """(images as held, uint8 on the CPU, labels) of `batches`, indices [B] each.
+
+        As many processes read files as torch has threads.
+        """
+        if isinstance(self.images, Files):
+            found = stream(self.images, batches, torch.get_num_threads())
+        else:
+            found = map(self.images.__getitem__, batches)
+        for chosen, images in zip(batches, found, strict=True):
+            yield images, self.labels[chosen.to(self.labels.device)]
+
+    def _as_deployed(self, images: Tensor) -> Tensor:
+        """Images as held, fitted one by one where they have another size, and normalised."""
+        how = self.preprocessing
+        if images.shape[2:] != how.input[1:]:
+            fitted = empty(len(images), how)
+            for place, image in zip(fitted, images.permute(0, 2, 3, 1).numpy(), strict=True):
+                place[:] = how.pixels(Image.fromarray(image.squeeze())).transpose(2, 0, 1)
+            images = torch.from_numpy(fitted)
+        return self.normalise(images.to(self.labels.device)).contiguous(memory_format=torch.channels_last)
+
+    def _shown(self, images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+        """Images as held brought to the input, uint8 [B, C, H, W]: random parts of them, or all as they are fitted."""
+        channels, height, width = self.preprocessing.input
+        if recipe.crop_scale:
+            size = (height, width)
+            images = augment.random_resized_crop(images, size, recipe.crop_scale, self.preprocessing.interpolation, generator)
+        elif images.shape[2:] != (height, width):
+            images = _fitted(images, self.preprocessing)
+        return images.to(self.labels.device).expand(-1, channels, -1, -1)
+
+    def _augmented(self, images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+        """uint8 images of the input's size altered as the recipe says, but for random resized crops, and normalised."""
+        side = min(images.shape[2:])
+        if recipe.randaugment_ops:
+            images = augment.randaugment(recipe.randaugment_ops, recipe.randaugment_magnitude)(images, generator)
+        images = augment.colour(images.float().div_(255), recipe.colour, generator).sub_(self._mean).div_(self._std)
+        if not recipe.crop_scale:
+            images = augment.crop(images, round(recipe.crop_padding * side), generator)
+        if recipe.flip:
+            images = augment.flip(images, generator)
+        return augment.cutout(images, round(recipe.cutout * side), generator)
+
+
+def _own_size(images: np.ndarray | Rendered | Files) -> tuple[int, int]:
+    assert isinstance(images, np.ndarray), "images at several inputs have no size of their own"
+    return images.shape[2], images.shape[3]
+
+
+def _fitted(images: Tensor, how: Preprocessing) -> Tensor:
+    """As `how.pixels`, of a whole batch and within one level of it: torch weighs pixels in 16 bits, PIL in 32."""
+    from torchvision.transforms.v2 import InterpolationMode
+    from torchvision.transforms.v2.functional import crop, resize
+
+    rows, columns, top, left = how.placed(images.shape[2], images.shape[3])
+    images = resize(images, [rows, columns], InterpolationMode(how.interpolation), antialias=True)
+    return crop(images, top, left, how.input[1], how.input[2])
 
 
 def _share(array: np.ndarray) -> Tensor:

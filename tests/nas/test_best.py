@@ -31,7 +31,7 @@ def done(made_run):
     """A finished run with two objectives."""
     rng = np.random.default_rng(0)
     split = Split(rng.integers(0, 255, (8, 3, 16, 16)).astype(np.uint8), np.arange(8) % 2)
-    dataset = Dataset("made", 16, ("a", "b"), split, split, split, "made for a test")
+    dataset = Dataset("made", ((3, 16, 16),), ("a", "b"), split, split, split, "made for a test")
     settings = {"budget_ms": 20.0, "trials": 10, "finalists": 3, "cost": "latency", "sampler": "surrogate"}
     run = made_run(data="made", classes=["a", "b"], **settings)
     Search(run, dataset, Graded(), Executor, View(), Meter(lambda i: 2.0 + int(i[:2], 16) / 16)).run()

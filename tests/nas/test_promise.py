@@ -47,7 +47,7 @@ def search(made_run):
     """Makes a search of made-up parts on a fresh run folder; returns (Search, run, view)."""
     rng = np.random.default_rng(0)
     split = Split(rng.integers(0, 255, (8, 3, 16, 16)).astype(np.uint8), np.arange(8) % 2)
-    dataset = Dataset("made", 16, ("a", "b"), split, split, split, "made for a test")
+    dataset = Dataset("made", ((3, 16, 16),), ("a", "b"), split, split, split, "made for a test")
 
     def make(meter, predictor=None, run=None, **settings):
         usual = {"budget_ms": BUDGET, "data": "made", "classes": ["a", "b"], "trials": 6, "finalists": 2, "sampler": "random"}

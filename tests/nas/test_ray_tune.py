@@ -24,7 +24,7 @@ from search_spaces.task import Task
 
 rng = np.random.default_rng(0)
 split = Split(rng.integers(0, 255, (64, 3, 8, 8)).astype(np.uint8), rng.integers(0, 2, 64))
-dataset = Dataset("made", 8, ("a", "b"), split, split, split, "made for a test")
+dataset = Dataset("made", ((3, 8, 8),), ("a", "b"), split, split, split, "made for a test")
 setting = Setting(Task((3, 8, 8), 2), dataset, 1)
 recipe = replace(load_recipe("final", epochs=3), least_pictures=128)
 

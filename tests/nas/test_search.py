@@ -24,7 +24,7 @@ def searched(run):
     """Searches with made-up measured latencies; returns (result, lines shown)."""
     rng = np.random.default_rng(0)
     split = Split(rng.integers(0, 255, (8, 3, 16, 16)).astype(np.uint8), np.arange(8) % 2)
-    dataset = Dataset("made", 16, ("a", "b"), split, split, split, "made for a test")
+    dataset = Dataset("made", ((3, 16, 16),), ("a", "b"), split, split, split, "made for a test")
 
     def go(measured_ms):
         view = View()

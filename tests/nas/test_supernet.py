@@ -32,7 +32,7 @@ def split(n=48):
     return Split(images, labels)
 
 
-DATASET = Dataset("made", 16, ("a", "b"), split(), split(), split(), "made for a test")
+DATASET = Dataset("made", ((3, 16, 16),), ("a", "b"), split(), split(), split(), "made for a test")
 SETTING = Setting(Task((3, 16, 16), 2), DATASET, 1)
 
 

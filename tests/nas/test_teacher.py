@@ -46,7 +46,7 @@ def search(made_run):
     """Makes a search with a teacher on a run folder; returns (Search, run, jobs)."""
     rng = np.random.default_rng(0)
     split = Split(rng.integers(0, 255, (8, 3, 16, 16)).astype(np.uint8), np.arange(8) % 2)
-    dataset = Dataset("made", 16, ("a", "b"), split, split, split, "made for a test")
+    dataset = Dataset("made", ((3, 16, 16),), ("a", "b"), split, split, split, "made for a test")
 
     def make(run=None, fails="nothing", distill=TEACHER):
         teacher = find_teacher(distill, 4) if distill else None

@@ -1,5 +1,6 @@
 """What holds for every registered data set, and what is refused whatever the data set."""
 
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,70 +11,93 @@ import torch
 from torchvision.transforms import v2
 
 from evaluators.data import Dataset, load, names, summaries
+from evaluators.data.dataset import Input
 from search_spaces.errors import InputError
 
 Spec = Callable[[str], str]
+SMALLER, LARGER = (3, 12, 12), (3, 33, 33)  # than every data set's own size here
+INPUTS = [SMALLER, (3, 16, 16)]
+
+
+def splits(data: Dataset, given: Input) -> list[np.ndarray]:
+    """The splits' images as they are held for an input, uint8 [N, C, H, W]."""
+    how = data.preprocessing(given, (0.5,), (0.5,))
+    held = [split.images for split in (data.train, data.validation, data.test)]
+    return [images if isinstance(images, np.ndarray) else images.at(how) for images in held]
 
 
 @pytest.mark.parametrize("name", names())
-def test_splits_are_arrays_of_one_size_with_every_class(name: str, sample_spec: Spec) -> None:
-    data = load(sample_spec(name))
-    for split in (data.train, data.validation, data.test):
-        assert split.images.shape == (len(split.labels), 3, data.size, data.size)
-        assert split.images.dtype == np.uint8 and split.images.flags.c_contiguous
+def test_training_images_are_held_at_the_largest_input_and_the_others_at_each(name: str, sample_spec: Spec) -> None:
+    data = load(sample_spec(name), inputs=INPUTS)
+    for given in INPUTS:
+        train, *others = splits(data, given)
+        assert train.shape[2:] == (16, 16)
+        assert all(images.shape[2:] == given[1:] for images in others)
+    for split, images in zip((data.train, data.validation, data.test), splits(data, SMALLER), strict=True):
+        assert images.shape[:2] == (len(split.labels), 3) and images.dtype == np.uint8
         assert split.labels.dtype == np.int64
         assert set(split.labels) == set(range(len(data.classes)))
     assert data.name == name
     assert data.source and "\n" not in data.source
 
 
+@pytest.mark.parametrize("name", sorted(set(names()) - {"imagefolder"}))
+def test_arrays_no_larger_than_the_largest_input_are_kept_as_they_are(name: str, sample_spec: Spec) -> None:
+    kept = splits(load(sample_spec(name), inputs=[SMALLER, LARGER]), SMALLER)
+    assert {images.shape[1:] for images in kept} == {(3, 32, 32) if name == "cifar10" else (1, 28, 28)}
+
+
+@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("largest", [INPUTS[1], LARGER])
+def test_processes_can_share_what_is_held(name: str, largest: Input, sample_spec: Spec) -> None:
+    data, buffers = load(sample_spec(name), inputs=[SMALLER, largest]), []
+    assert len(pickle.dumps(data, 5, buffer_callback=buffers.append)) < 3000
+    held = sum(split.images.nbytes + split.labels.nbytes for split in (data.train, data.validation, data.test))
+    assert sum(buffer.raw().nbytes for buffer in buffers) == held
+
+
 @pytest.mark.parametrize("name", names())
 def test_splits_have_no_picture_in_common(name: str, sample_spec: Spec) -> None:
-    data = load(sample_spec(name))
-    train, validation, test = (
-        {image.tobytes() for image in split.images} for split in (data.train, data.validation, data.test)
-    )
+    data = load(sample_spec(name), inputs=[LARGER])
+    train, validation, test = ({image.tobytes() for image in images} for images in splits(data, LARGER))
     assert not train & validation and not train & test and not validation & test
 
 
 @pytest.mark.parametrize("name", names())
 def test_loading_again_gives_the_same_whatever_the_global_seed(name: str, sample_spec: Spec) -> None:
     spec = sample_spec(name)
-    first = load(spec)
+    first = load(spec, inputs=INPUTS)
     np.random.seed(1)
-    assert _equal(first, load(spec))
+    assert _equal(first, load(spec, inputs=INPUTS))
 
 
 @pytest.mark.parametrize("name", names())
-def test_mean_and_std_are_those_of_the_training_pixels(name: str, sample_spec: Spec) -> None:
-    data = load(sample_spec(name))
+@pytest.mark.parametrize("given", [(3, 16, 16), (1, 16, 16), (3, 40, 40)])
+def test_mean_and_std_are_those_of_the_training_pixels(name: str, given: Input, sample_spec: Spec) -> None:
+    data = load(sample_spec(name), inputs=[given])
     mean, std = data.mean_std()
-    pixels = data.train.images / 255
-    assert mean == pytest.approx(pixels.mean(axis=(0, 2, 3)), abs=1e-9)  # float64 sums of at most 10^7 terms
-    assert std == pytest.approx(pixels.std(axis=(0, 2, 3)), abs=1e-9)
+    pixels = splits(data, given)[0] / 255
+    assert len(mean) == len(std) == given[0]
+    assert mean == pytest.approx(pixels.mean(axis=(0, 2, 3)).repeat(given[0] // pixels.shape[1]), abs=1e-9)  # float64 sums
+    assert std == pytest.approx(pixels.std(axis=(0, 2, 3)).repeat(given[0] // pixels.shape[1]), abs=1e-9)
 
 
 @pytest.mark.parametrize("name", names())
-@pytest.mark.parametrize("size", [8, 33])
-def test_pictures_come_in_the_size_asked_for_and_progress_is_told(name: str, size: int, sample_spec: Spec) -> None:
+def test_progress_is_told(name: str, sample_spec: Spec) -> None:
     told: list[tuple[int, int]] = []
-    data = load(sample_spec(name), size=size, progress=lambda done, total: told.append((done, total)))
-    assert data.train.images.shape[2:] == (size, size) and data.size == size
+    data = load(sample_spec(name), inputs=INPUTS, progress=lambda done, total: told.append((done, total)))
     total = sum(map(len, (data.train, data.validation, data.test)))
     assert told == sorted(told) and told[-1] == (total, total)
 
 
 @pytest.mark.parametrize("name", names())
-def test_own_size_is_cut_to_the_largest(name: str, sample_spec: Spec) -> None:
-    assert load(sample_spec(name), largest=16).size == 16
-
-
-@pytest.mark.parametrize("name", names())
-def test_too_little_memory_names_the_option_that_helps(name: str, sample_spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_counted_at_every_input(name: str, sample_spec: Spec, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = sample_spec(name)
-    monkeypatch.setattr("evaluators.data._pictures.available_bytes", lambda: 40_000)
-    with pytest.raises(InputError, match="--train-size"):
-        load(spec, stream=False)
+    data = load(spec, inputs=INPUTS)
+    needed = 3 * (len(data.train) * 16 * 16 + (len(data.validation) + len(data.test)) * (12 * 12 + 16 * 16))
+    monkeypatch.setattr("evaluators.data._memory.available_bytes", lambda: 2 * needed - 1)
+    with pytest.raises(InputError, match="smaller inputs, fewer images"):
+        load(spec, inputs=INPUTS, stream=False)
 
 
 @pytest.mark.parametrize("name", names())
@@ -90,11 +114,21 @@ def test_listing_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "set()"
 
 
-def test_resized_arrays_are_what_torchvision_makes_of_them(sample_spec: Spec) -> None:
+def test_smaller_arrays_are_what_torchvision_makes_of_them(sample_spec: Spec) -> None:
     spec = sample_spec("cifar10")
-    original, small = load(spec), load(spec, size=20)
-    expected = v2.functional.resize(torch.from_numpy(original.test.images), [20, 20], antialias=True).numpy()
-    assert np.abs(small.test.images.astype(int) - expected).max() <= 1  # one rounding
+    original = splits(load(spec, inputs=[LARGER]), LARGER)
+    for images, small in zip(original, splits(load(spec, inputs=[(3, 20, 20)]), (3, 20, 20)), strict=True):
+        expected = v2.functional.resize(torch.from_numpy(images), [20, 20], antialias=True).numpy()
+        assert np.abs(small.astype(int) - expected).max() <= 1  # torch weighs in 16 bits, PIL in 32
+
+
+def test_colour_arrays_for_grey_networks_are_pils(sample_spec: Spec) -> None:
+    from PIL import Image
+
+    spec = sample_spec("cifar10")
+    for colour, grey in zip(*(splits(load(spec, inputs=[i]), i) for i in (LARGER, (1, 33, 33))), strict=True):
+        expected = [np.asarray(Image.fromarray(image).convert("L")) for image in colour.transpose(0, 2, 3, 1)]
+        assert np.array_equal(grey[:, 0], expected)
 
 
 @pytest.mark.parametrize(
@@ -113,16 +147,32 @@ def test_resized_arrays_are_what_torchvision_makes_of_them(sample_spec: Spec) ->
 )
 def test_wrong_specs(spec: str, words: str) -> None:
     with pytest.raises(InputError) as caught:
-        load(spec)
+        load(spec, inputs=INPUTS)
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("size", [-1, 0, 7, 225])
-def test_size_out_of_range(size: int) -> None:
-    with pytest.raises(InputError, match="--train-size is 8 to 224"):
-        load("fashion-mnist-small", size=size)
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ([(3, 7, 32)], "input 3x7x32: 1 or 3 channels, and at least 8 pixels"),
+        ([(3, 32, 32), (2, 32, 32)], "input 2x32x32: 1 or 3 channels"),
+        ([(3, 32, 32), (1, 64, 64)], "inputs 3x32x32, 1x64x64: all must have the same number of channels"),
+        ([(3, 100, 100), (3, 200, 200), (3, 100, 106)], "inputs 3x100x106 and 3x100x100: all must have the same shape"),
+        ([(3, 160, 96), (3, 96, 160)], "inputs 3x96x160 and 3x160x96: all must have the same shape"),
+    ],
+)
+def test_wrong_inputs(inputs: list[Input], words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load("fashion-mnist-small", inputs=inputs)
+    assert words in str(caught.value)
+
+
+def test_nearly_the_same_shape_will_do() -> None:
+    data = load("fashion-mnist-small", inputs=[(3, 160, 96), (3, 100, 63)])
+    assert data.inputs == ((3, 160, 96), (3, 100, 63))
 
 
 def _equal(a: Dataset, b: Dataset) -> bool:
-    pairs = ((a.train, b.train), (a.validation, b.validation), (a.test, b.test))
-    return all(np.array_equal(x.images, y.images) and np.array_equal(x.labels, y.labels) for x, y in pairs)
+    pairs = zip((a.train, a.validation, a.test), (b.train, b.validation, b.test), strict=True)
+    images = zip(splits(a, SMALLER), splits(b, SMALLER), strict=True)
+    return all(np.array_equal(x.labels, y.labels) for x, y in pairs) and all(np.array_equal(x, y) for x, y in images)

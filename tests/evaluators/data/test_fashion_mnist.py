@@ -16,14 +16,15 @@ from search_spaces.errors import InputError
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "make_fashion_mnist_small.py"
 ORIGINAL = Path("/usr/share/datasets/fashion-mnist")  # the Debian package's
+INPUTS = [(3, 28, 28)]
 Damage = Callable[[bytes], bytes]
 
 
 def test_the_embedded_subset_is_balanced() -> None:
-    data = load("fashion-mnist-small")
+    data = load("fashion-mnist-small", inputs=INPUTS)
     for split, count in ((data.train, 12_000), (data.validation, 3_000), (data.test, 5_000)):
         assert np.bincount(split.labels).tolist() == [count // 10] * 10
-    assert data.size == 28
+    assert data.train.images.shape == (12_000, 1, 28, 28)
     mean, std = data.mean_std()
     assert mean[0] == pytest.approx(0.2860, abs=0.003)  # of the whole; 9.4 million pixels of 12,000 pictures
     assert std[0] == pytest.approx(0.3530, abs=0.003)
@@ -32,10 +33,10 @@ def test_the_embedded_subset_is_balanced() -> None:
 def test_a_damaged_package_file_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fashion_mnist_small, "SHA256", "0" * 64)
     with pytest.raises(InputError, match=r"fashion_mnist_small\.npz is damaged; install this package again"):
-        load("fashion-mnist-small")
+        load("fashion-mnist-small", inputs=INPUTS)
     monkeypatch.setattr(fashion_mnist_small, "FILE", "absent.npz")
     with pytest.raises(InputError, match=r"absent\.npz is missing"):
-        load("fashion-mnist-small")
+        load("fashion-mnist-small", inputs=INPUTS)
 
 
 def test_the_licence_ships_beside_the_pictures() -> None:
@@ -65,9 +66,9 @@ def test_classes_are_torchvisions() -> None:
 
 def test_pictures_are_those_torchvision_reads(idx_folder: Path, tmp_path: Path) -> None:
     root = _as_torchvision_wants(idx_folder, tmp_path)
-    data = load(f"fashion-mnist:{idx_folder}")
+    data = load(f"fashion-mnist:{idx_folder}", inputs=INPUTS)
     test = FashionMNIST(root, train=False)
-    assert np.array_equal(data.test.images, np.repeat(test.data.numpy()[:, None], 3, axis=1))
+    assert np.array_equal(data.test.images, test.data.numpy()[:, None])
     assert np.array_equal(data.test.labels, test.targets.numpy())
     split = sorted(image[0].tobytes() for part in (data.train, data.validation) for image in part.images)
     assert split == sorted(image.tobytes() for image in FashionMNIST(root, train=True).data.numpy())
@@ -79,22 +80,22 @@ def test_torchvisions_own_layout_and_the_default_folder(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(InputError, match="--download"):
-        load("fashion-mnist")
+        load("fashion-mnist", inputs=INPUTS)
     root = _as_torchvision_wants(idx_folder, tmp_path / "compact-nas" / "datasets")
-    assert len(load("fashion-mnist", download=True).train) == 180  # all there: nothing is downloaded
-    assert len(load(f"fashion-mnist:{root}").train) == 180
+    assert len(load("fashion-mnist", inputs=INPUTS, download=True).train) == 180  # all there: nothing is downloaded
+    assert len(load(f"fashion-mnist:{root}", inputs=INPUTS).train) == 180
 
 
 def test_a_failed_download_says_what_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])
     with pytest.raises(InputError, match="cannot download Fashion-MNIST"):
-        load(f"fashion-mnist:{tmp_path}", download=True)
+        load(f"fashion-mnist:{tmp_path}", inputs=INPUTS, download=True)
 
 
 def test_a_missing_file_is_named(idx_folder: Path) -> None:
     (idx_folder / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(InputError, match="no t10k-labels-idx1-ubyte"):
-        load(f"fashion-mnist:{idx_folder}")
+        load(f"fashion-mnist:{idx_folder}", inputs=INPUTS)
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b[:-8] + b"\0" * 8, lambda b: b"no gzip"])
@@ -102,7 +103,7 @@ def test_a_damaged_gz_file_is_named(idx_folder: Path, damage: Damage) -> None:
     file = idx_folder / "train-images-idx3-ubyte.gz"
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(InputError, match=r"train-images-idx3-ubyte\.gz is damaged"):
-        load(f"fashion-mnist:{idx_folder}")
+        load(f"fashion-mnist:{idx_folder}", inputs=INPUTS)
 
 
 @pytest.mark.parametrize("name", ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
@@ -121,7 +122,7 @@ def test_a_damaged_plain_file_is_named(idx_folder: Path, name: str, damage: Dama
     file = idx_folder / name
     file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(InputError, match=f"{name}.* damaged"):
-        load(f"fashion-mnist:{idx_folder}")
+        load(f"fashion-mnist:{idx_folder}", inputs=INPUTS)
 
 
 def _as_torchvision_wants(folder: Path, root: Path) -> Path:

@@ -9,32 +9,28 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import CenterCrop, Compose, Resize
 
 from evaluators.data import load
+from evaluators.data._render import Rendered
+from evaluators.data.dataset import Split
+from evaluators.data.preprocess import Fitting
 from search_spaces.errors import InputError
+
+INPUTS = [(3, 16, 16)]
 
 
 def test_uneven_classes_are_split_class_by_class_in_torchvisions_order(photos: Path) -> None:
-    data, theirs = load(f"imagefolder:{photos}"), ImageFolder(photos)
+    data, theirs = load(f"imagefolder:{photos}", inputs=INPUTS), ImageFolder(photos)
     assert list(data.classes) == theirs.classes == ["Dog", "ape", "cat"]
     counts = [np.bincount(split.labels).tolist() for split in (data.train, data.validation, data.test)]
     assert counts == [[1, 5, 14], [1, 1, 3], [1, 1, 3]]
-
-
-def test_own_size_is_the_median_short_side_of_the_training_pictures(tmp_path: Path) -> None:
-    for part, sides in {"train": (10, 20, 300), "val": (50,), "test": (60,)}.items():
-        for name in ("a", "b"):
-            for side in sides:
-                _save(tmp_path / part / name / f"{side}.png", size=(side, 400))
-    assert load(f"imagefolder:{tmp_path}").size == 20
-    assert load(f"imagefolder:{tmp_path}", largest=16).size == 16
 
 
 def test_pictures_are_scaled_and_cropped_as_torchvision_does(tmp_path: Path) -> None:
     for part in ("train", "val", "test"):
         for name in ("a", "b"):
             _save(tmp_path / part / name / "1.png", size=(50, 37), seed=len(part + name))
-    data = load(f"imagefolder:{tmp_path}", size=24)
+    data = load(f"imagefolder:{tmp_path}", inputs=[(3, 24, 24)])
     theirs = ImageFolder(tmp_path / "val", Compose([Resize(24), CenterCrop(24)]))
-    for image, (expected, label), ours in zip(data.validation.images, theirs, data.validation.labels, strict=True):
+    for image, (expected, label), ours in zip(_at(24, data.validation), theirs, data.validation.labels, strict=True):
         assert np.array_equal(image.transpose(1, 2, 0), np.asarray(expected))
         assert ours == label
 
@@ -52,7 +48,7 @@ def test_kinds_of_pixels(tmp_path: Path) -> None:
     expected = {"bilevel": 255, "transparent": 255}
     for name, picture in pictures.items():
         _write(picture, tmp_path, name)
-    data = load(f"imagefolder:{tmp_path}")
+    data = load(f"imagefolder:{tmp_path}", inputs=INPUTS)
     for image, label in zip(data.train.images, data.train.labels, strict=True):
         assert np.all(image == expected.get(data.classes[label], 128)), data.classes[label]
 
@@ -66,7 +62,7 @@ def test_photos_are_turned_upright(tmp_path: Path) -> None:
     for name in ("a", "b"):
         for i in range(3):
             _save(tmp_path / name / f"{i}.jpg", picture=picture, exif=exif)
-    image = load(f"imagefolder:{tmp_path}", size=32).train.images[0]
+    image = load(f"imagefolder:{tmp_path}", inputs=[(3, 32, 32)]).train.images[0]
     assert image[:, :, :12].max() < 20 and image[:, :, 20:].min() > 235  # black left, white right
 
 
@@ -75,7 +71,7 @@ def test_a_big_jpeg_decoded_at_a_fraction_stays_close_to_the_whole(tmp_path: Pat
     for name in ("a", "b"):
         for i in range(3):
             _save(tmp_path / name / f"{i}.jpg", picture=smooth)
-    image = load(f"imagefolder:{tmp_path}", size=32).train.images[0]
+    image = load(f"imagefolder:{tmp_path}", inputs=[(3, 32, 32)]).train.images[0]
     whole = CenterCrop(32)(Resize(32)(Image.open(tmp_path / "a" / "0.jpg")))
     assert np.abs(image.transpose(1, 2, 0).astype(int) - np.asarray(whole)).mean() < 2  # of 255
 
@@ -85,7 +81,7 @@ def test_given_parts_are_kept_and_missing_ones_split_off(tmp_path: Path) -> None
         for name in ("a", "b"):
             for i in range(count):
                 _save(tmp_path / part / name / f"{i}.png", seed=i)
-    data = load(f"imagefolder:{tmp_path}")
+    data = load(f"imagefolder:{tmp_path}", inputs=INPUTS)
     assert [len(split) for split in (data.train, data.validation, data.test)] == [34, 8, 6]
     assert "15 % for test" in data.source and "validation" not in data.source
 
@@ -94,16 +90,16 @@ def test_classes_may_be_called_train_and_test(tmp_path: Path) -> None:
     for name in ("train", "plane", "test"):
         for i in range(3):
             _save(tmp_path / name / f"{i}.png", seed=i)
-    assert load(f"imagefolder:{tmp_path}").classes == ("plane", "test", "train")
+    assert load(f"imagefolder:{tmp_path}", inputs=INPUTS).classes == ("plane", "test", "train")
 
 
 def test_hidden_files_and_other_files_are_left_out(photos: Path) -> None:
-    before = load(f"imagefolder:{photos}")
+    before = load(f"imagefolder:{photos}", inputs=INPUTS)
     (photos / ".cache").mkdir()
     (photos / "__MACOSX").mkdir()
     (photos / "cat" / "._1.jpg").write_bytes(b"not a picture")
     (photos / "cat" / "notes.txt").write_text("not a picture")
-    after = load(f"imagefolder:{photos}")
+    after = load(f"imagefolder:{photos}", inputs=INPUTS)
     assert after.classes == before.classes and np.array_equal(after.train.images, before.train.images)
 
 
@@ -137,7 +133,6 @@ def test_an_unreadable_picture_is_named(photos: Path, content: bytes | str) -> N
     data = file.read_bytes()
     file.write_bytes(data[: len(data) // 2] if isinstance(content, str) else content)
     _refused(photos, r"cannot read the picture .*cat/7\.png: .*; replace or remove it")
-    _refused(photos, r"cannot read the picture .*cat/7\.png: .*; replace or remove it", size=16)
 
 
 def test_a_truncated_jpeg_is_named(photos: Path) -> None:
@@ -162,14 +157,6 @@ def test_parts_without_a_training_part_or_twice(tmp_path: Path) -> None:
     _refused(tmp_path, "both val and valid; keep one")
 
 
-def test_pictures_too_small(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        for i in range(3):
-            _save(tmp_path / name / f"{i}.png", size=(5, 9))
-    _refused(tmp_path, "5 pixels wide or high; at least 8")
-    assert load(f"imagefolder:{tmp_path}", size=8).size == 8
-
-
 def test_pixels_of_32_bits_are_refused(tmp_path: Path) -> None:
     for name in ("a", "b"):
         for i in range(3):
@@ -177,9 +164,15 @@ def test_pixels_of_32_bits_are_refused(tmp_path: Path) -> None:
     _refused(tmp_path, "32 bits")
 
 
-def _refused(path: Path, words: str, size: int | None = None) -> None:
-    with pytest.raises(InputError, match=words):
-        load(f"imagefolder:{path}", size=size)
+def _at(side: int, split: Split) -> np.ndarray:
+    assert isinstance(split.images, Rendered)
+    return split.images.at(Fitting((3, side, side), "crop", "bilinear"))
+
+
+def _refused(path: Path, words: str) -> None:
+    for stream in (False, True):
+        with pytest.raises(InputError, match=words):
+            load(f"imagefolder:{path}", inputs=INPUTS, stream=stream)
 
 
 def _write(picture: Image.Image, folder: Path, name: str) -> None:

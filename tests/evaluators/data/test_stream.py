@@ -1,5 +1,6 @@
 """Streamed folders: the same pictures, batches and training as from memory, whatever the number of worker processes."""
 
+import itertools
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 
 from evaluators.data import Dataset, Split, UnreadablePicture, load
 from evaluators.data._files import Files
+from evaluators.data._render import Rendered
 from evaluators.data._stream import stream
+from evaluators.data.dataset import Input
 from evaluators.training.batches import Pictures
 from evaluators.training.loop import epochs, seeded_network
 from evaluators.training.recipe import Recipe, load_recipe
@@ -23,12 +26,13 @@ from search_spaces.task import Task
 CPU = torch.device("cpu")
 WORKERS = [0, 1, 3]
 SIZE = 16
+INPUTS = [(3, SIZE, SIZE), (3, 12, 12)]
 
 
 @pytest.fixture
 def both(photos: Path) -> tuple[Dataset, Dataset]:
     """The photos in memory, and streamed."""
-    held, streamed = (load(f"imagefolder:{photos}", size=SIZE, stream=way) for way in (False, True))
+    held, streamed = (load(f"imagefolder:{photos}", inputs=INPUTS, stream=way) for way in (False, True))
     return held, streamed
 
 
@@ -37,17 +41,19 @@ def files_of(dataset: Dataset) -> Files:
     return dataset.train.images
 
 
-def pictures(split: Split, dataset: Dataset) -> Pictures:
-    return Pictures(split.images, split.labels, *dataset.mean_std(), CPU)
+def pictures(split: Split, dataset: Dataset, given: Input = INPUTS[0]) -> Pictures:
+    return Pictures.of(split, dataset.preprocessing(given, *dataset.mean_std()), CPU)
 
 
 def test_streamed_pictures_are_those_in_memory(both: tuple[Dataset, Dataset]) -> None:
     held, streamed = both
-    for name in ("train", "validation", "test"):
+    for name, wanted in itertools.product(("train", "validation", "test"), INPUTS):
         expected, found = getattr(held, name), getattr(streamed, name)
-        assert np.array_equal(found.images.read(range(len(found))), expected.images)
+        how = held.preprocessing(wanted, *held.mean_std())
+        images = expected.images.at(how) if isinstance(expected.images, Rendered) else expected.images
+        assert np.array_equal(found.images.at(how).read(range(len(found))), images)
         assert np.array_equal(found.labels, expected.labels)
-    assert (streamed.size, streamed.classes, streamed.name) == (held.size, held.classes, held.name)
+    assert (streamed.inputs, streamed.classes, streamed.name) == (held.inputs, held.classes, held.name)
     assert streamed.mean_std() == held.mean_std()
     assert "read from their files" in streamed.source
 
@@ -55,7 +61,9 @@ def test_streamed_pictures_are_those_in_memory(both: tuple[Dataset, Dataset]) ->
 def test_mean_and_std_of_many_pictures_are_of_a_sample(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("evaluators.data._files.SAMPLE", 5)
     told: list[tuple[int, int]] = []
-    streamed = load(f"imagefolder:{photos}", stream=True, progress=lambda done, total: told.append((done, total)))
+    streamed = load(
+        f"imagefolder:{photos}", inputs=INPUTS, stream=True, progress=lambda done, total: told.append((done, total))
+    )
     pixels = files_of(streamed).read(range(0, len(streamed.train), 4)) / 255
     assert told[-1] == (len(pixels), len(pixels)) == (5, 5)
     assert streamed.mean_std()[0] == pytest.approx(pixels.mean(axis=(0, 2, 3)))
@@ -63,10 +71,10 @@ def test_mean_and_std_of_many_pictures_are_of_a_sample(photos: Path, monkeypatch
 
 
 def test_photos_are_streamed_when_they_take_more_than_half_of_the_memory(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    needed = 30 * 3 * SIZE * SIZE
+    needed = 3 * (20 * SIZE * SIZE + 10 * (SIZE * SIZE + 12 * 12))
     for available, streams in ((2 * needed, False), (2 * needed - 1, True)):
-        monkeypatch.setattr("evaluators.data._pictures.available_bytes", lambda bytes_=available: bytes_)
-        assert isinstance(load(f"imagefolder:{photos}", size=SIZE).train.images, Files) == streams
+        monkeypatch.setattr("evaluators.data._memory.available_bytes", lambda bytes_=available: bytes_)
+        assert isinstance(load(f"imagefolder:{photos}", inputs=INPUTS).train.images, Files) == streams
 
 
 def test_processes_are_given_names_not_pictures(both: tuple[Dataset, Dataset]) -> None:
@@ -77,7 +85,7 @@ def test_processes_are_given_names_not_pictures(both: tuple[Dataset, Dataset]) -
 
 def test_a_relative_path_is_read_from_any_folder(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(photos.parent)
-    files = files_of(load(f"imagefolder:{photos.name}", stream=True))
+    files = files_of(load(f"imagefolder:{photos.name}", inputs=INPUTS, stream=True))
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert files.read([0]).any()
@@ -99,7 +107,7 @@ def test_batches_come_as_asked_for(workers: int, both: tuple[Dataset, Dataset], 
 
 @pytest.mark.parametrize("workers", WORKERS)
 def test_a_truncated_picture_is_named_in_one_line(workers: int, photos: Path) -> None:
-    files = files_of(load(f"imagefolder:{photos}", size=SIZE, stream=True))
+    files = files_of(load(f"imagefolder:{photos}", inputs=INPUTS, stream=True))
     file = photos / "cat" / "4.jpg"
     order = [torch.arange(len(files))]
     assert str(file) in {str(files._path(i)) for i in range(len(files))}
@@ -119,13 +127,19 @@ def test_a_bad_picture_met_while_reading_is_wrong_input(both: tuple[Dataset, Dat
 
 
 PROXY = replace(load_recipe("proxy"), least_pictures=40, batch_size=8)
+RECIPES = {
+    "proxy": PROXY,
+    "more altered": replace(PROXY, cutout=0.25, randaugment_ops=2),
+    "parts": replace(PROXY, crop_scale=0.3, colour=0.2),
+}
 
 
-@pytest.mark.parametrize("recipe", [PROXY, replace(PROXY, cutout=0.25, randaugment_ops=2)], ids=["proxy", "more altered"])
-def test_epochs_show_exactly_the_same(recipe: Recipe, both: tuple[Dataset, Dataset]) -> None:
+@pytest.mark.parametrize("given", INPUTS)
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_epochs_show_exactly_the_same(recipe: Recipe, given: Input, both: tuple[Dataset, Dataset]) -> None:
     shown = []
     for dataset in both:
-        train = pictures(dataset.train, dataset)
+        train = pictures(dataset.train, dataset, given)
         generator = torch.Generator().manual_seed(7)
         shown.append([*train.epoch(train.share(0.8), recipe, generator), *train.in_order(6)])
     assert len(shown[0]) == len(shown[1])

@@ -1,0 +1,35 @@
+"""How much memory images take, and how much there is."""
+
+import os
+from pathlib import Path
+
+from search_spaces.errors import InputError
+
+
+def fits_memory(needed: int) -> bool:
+    """Whether `needed` bytes are at most half of the available memory."""
+    return needed <= available_bytes() / 2
+
+
+def check_memory(needed: int, count: int) -> None:
+    """Raises InputError unless `needed` bytes, those of `count` images, fit in memory."""
+    if not fits_memory(needed):
+        raise InputError(
+            f"{count:,} images at every input of the space take {gib(needed)} of memory, more than half of the "
+            f"{gib(available_bytes())} available; give a space with smaller inputs, fewer images, or image files to be streamed"
+        )
+
+
+def available_bytes() -> int:
+    """Memory that can be had without swapping, bytes: the system's, or the container's limit if that is lower."""
+    meminfo, limit = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
+    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    if meminfo.exists():
+        found += [int(line.split()[1]) * 1024 for line in meminfo.read_text().splitlines() if "MemAvailable" in line]
+    if limit.exists() and (text := limit.read_text().strip()).isdigit():
+        found.append(int(text))
+    return min(found)
+
+
+def gib(count: float) -> str:
+    return f"{count / 2**30:.2g} GiB"

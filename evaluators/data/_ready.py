@@ -1,0 +1,62 @@
+"""Splits made ready for the inputs of networks: arrays kept as they are, images held at the inputs, or files streamed."""
+
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+
+from evaluators.data._files import Files
+from evaluators.data._memory import check_memory, fits_memory, gib
+from evaluators.data._render import as_they_are, render
+from evaluators.data.dataset import Found, Moments, Pictures, Progress, Split
+from evaluators.data.preprocess import Fitting
+
+Ready = tuple[list[Split], str, Moments | None]  # training, validation, test; words for the report; of a sample
+
+
+def ready(found: Found, fittings: Sequence[Fitting], largest: Fitting, progress: Progress, stream: bool | None) -> Ready:
+    """The splits for networks with the inputs of `fittings`, of which `largest` has the most pixels; as `load` says."""
+    parts = [found.train, found.validation, found.test]
+    if isinstance(found.train.items, np.ndarray) and _within(found.train.items, largest):
+        return [_kept(part, largest) for part in parts], found.source, None
+    needed = _held_bytes(parts, fittings, largest)
+    if isinstance(found.train.items, list) and (not fits_memory(needed) if stream is None else stream):
+        return _streamed(found, parts, largest, needed, progress)
+    check_memory(needed, sum(len(part.labels) for part in parts))
+    return _held(parts, fittings, largest, progress), found.source, None
+
+
+def _within(pixels: np.ndarray, largest: Fitting) -> bool:
+    _, height, width = largest.input
+    return pixels.shape[1] <= height and pixels.shape[2] <= width
+
+
+def _kept(part: Pictures, largest: Fitting) -> Split:
+    return Split(as_they_are(cast("np.ndarray", part.items), largest.input[0]), part.labels)
+
+
+def _held_bytes(parts: Sequence[Pictures], fittings: Sequence[Fitting], largest: Fitting) -> int:
+    """Memory that the images take when they are held, bytes."""
+    train, *others = (len(part.labels) for part in parts)
+    return train * int(np.prod(largest.input)) + sum(others) * sum(int(np.prod(fitting.input)) for fitting in fittings)
+
+
+def _held(parts: Sequence[Pictures], fittings: Sequence[Fitting], largest: Fitting, progress: Progress) -> list[Split]:
+    done, total = 0, sum(len(part.labels) for part in parts)
+    train, *others = parts
+
+    def told(count: int) -> None:
+        progress(done + count, total)
+
+    splits = [Split(render(train.items, [largest], True, told).at(largest), train.labels)]
+    for part in others:
+        done += len(splits[-1])
+        splits.append(Split(render(part.items, fittings, False, told), part.labels))
+    return splits
+
+
+def _streamed(found: Found, parts: Sequence[Pictures], largest: Fitting, needed: int, progress: Progress) -> Ready:
+    files = [Files.of(cast("list", part.items), largest, part is found.train) for part in parts]  # type: ignore[type-arg]
+    splits = [Split(images, part.labels) for images, part in zip(files, parts, strict=True)]
+    words = f"; they would take {gib(needed)} of memory, and are read from their files whenever they are shown"
+    return splits, found.source + words, files[0].sampled_mean_std(progress)

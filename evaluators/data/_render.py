@@ -1,0 +1,103 @@
+"""Images, in arrays or in files, brought to arrays of one size, or of several sizes at once; what their pixels come to."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from evaluators.data._open import opened
+from evaluators.data.dataset import Moments
+from evaluators.data.preprocess import Fitting
+
+BATCH = 256
+LEAST_STD = 1 / 255  # of a channel that is the same in all images: normalised, it is 0
+Items = np.ndarray | list[Path]
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """Images at each of several sizes (height, width): of each an array uint8 [N, C, H, W], as `render` makes them."""
+
+    arrays: dict[Size, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.arrays.values())))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that is taken, bytes."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+    def at(self, fitting: Fitting) -> np.ndarray:
+        """The images fitted in this way, which must be one of those that they were rendered in."""
+        return self.arrays[fitting.input[1:]]
+
+
+def render(items: Items, fittings: Sequence[Fitting], coarse: bool, progress: Callable[[int], None]) -> Rendered:
+    """The images fitted in each of these ways, in one step from the original, decoded once.
+
+    Arrays uint8 [N, H, W] or [N, H, W, 3] or files become arrays uint8 [N, C, H, W], channels last in memory. `coarse`
+    decodes big JPEGs at a fraction of their size, at least twice the largest of the inputs. `progress` is told how many are
+    done. Raises UnreadablePicture that names the first file which cannot be read as an image.
+    """
+    arrays = {f.input[1:]: empty(len(items), f) for f in fittings}
+
+    def pixels(item: np.ndarray | Path) -> list[np.ndarray]:
+        image = Image.fromarray(item) if isinstance(item, np.ndarray) else _opened(item, fittings, coarse)
+        return [fitting.pixels(image) for fitting in fittings]
+
+    pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1))
+    try:
+        every = map(pixels, items) if isinstance(items, np.ndarray) else pool.map(pixels, items)
+        for i, found in enumerate(every):
+            for array, image in zip(arrays.values(), found, strict=True):
+                array[i] = image.transpose(2, 0, 1)
+            progress(i + 1)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return Rendered(arrays)
+
+
+def picture(file: Path, fitting: Fitting, coarse: bool) -> np.ndarray:
+    """The image in a file as `render` gives it, uint8 [C, H, W]; raises UnreadablePicture that names it."""
+    return fitting.pixels(_opened(file, [fitting], coarse)).transpose(2, 0, 1)
+
+
+def empty(count: int, fitting: Fitting) -> np.ndarray:
+    """Room for `count` images, uint8 [N, C, H, W] with channels last in memory."""
+    channels, height, width = fitting.input
+    return np.empty((count, height, width, channels), np.uint8).transpose(0, 3, 1, 2)
+
+
+def as_they_are(pixels: np.ndarray, channels: int) -> np.ndarray:
+    """uint8 [N, H, W] or [N, H, W, 3] as [N, C, H, W] on the same memory; only RGB for a grey input is made anew.
+
+    Grey images keep one channel for an RGB input too.
+    """
+    if pixels.ndim == 4 and channels == 1:
+        pixels = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in pixels])
+    return (pixels if pixels.ndim == 4 else pixels[..., None]).transpose(0, 3, 1, 2)
+
+
+def mean_std(images: np.ndarray) -> Moments:
+    """Mean and standard deviation of each channel of uint8 [N, C, H, W], in units of 255; exact, from histograms.
+
+    The standard deviation is at least LEAST_STD.
+    """
+    counts = np.zeros((images.shape[1], 256), np.int64)
+    for start in range(0, len(images), BATCH):
+        for channel, count in enumerate(counts):
+            count += np.bincount(images[start : start + BATCH, channel].ravel(), minlength=256)
+    levels, shares = np.arange(256) / 255, counts / counts.sum(axis=1, keepdims=True)
+    means = shares @ levels
+    stds = np.sqrt((shares * (levels - means[:, None]) ** 2).sum(axis=1))
+    return tuple(map(float, means)), tuple(map(float, np.maximum(stds, LEAST_STD)))
+
+
+def _opened(file: Path, fittings: Sequence[Fitting], coarse: bool) -> Image.Image:
+    return opened(file, 2 * max(max(fitting.input[1:]) for fitting in fittings) if coarse else None)
