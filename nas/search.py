@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from evaluators.inheritance.donor import Donor
-
 from evaluators.data import Dataset
+from evaluators.inheritance.donor import Donor
 from evaluators.latency.predictor import Predictor
 from evaluators.latency.profile import load_profile
 from evaluators.latency.remeasure import Bench
@@ -421,9 +420,9 @@ class Search:
         With a second objective for all finalists: each may be the best for a budget of its own (`nas best`).
         """
         import torch
-        from evaluators.training.metrics import evaluate
 
         from evaluators.training.loop import training_device
+        from evaluators.training.metrics import evaluate
 
         finals, done = self._study.notes("final"), self._study.notes("test")
         again, measured = self._study.notes("again"), self._study.notes("measured")

@@ -9,10 +9,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluators.data.preprocess import Fit, Interpolation, per_channel
 from rich.console import Console
 from rich.progress import Progress
 
+from evaluators.data.preprocess import Fit, Interpolation, per_channel
 from evaluators.processors import processors
 from evaluators.training.recipe import Metric
 from nas import samplers

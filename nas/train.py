@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from evaluators.data.preprocess import Fit, Interpolation, Preprocessing, per_channel
 from rich.console import Console
 
+from evaluators.data.preprocess import Fit, Interpolation, Preprocessing, per_channel
 from evaluators.training.recipe import Metric, Recipe, load_recipe, recipe_of
 from evaluators.training.weights import GENOTYPE, WEIGHTS, load_network, save_weights
 from nas.console import make_console
@@ -289,9 +289,8 @@ class _Fitting:
 
     def _begun(self, network: "Network", folder: Path) -> None:
         """Brings the new network of a folder to the beginning of its training: with weights that are there, or a donor's."""
-        from evaluators.training.finetune import begin
-
         from evaluators.inheritance.donor import load_donor
+        from evaluators.training.finetune import begin
         from evaluators.training.weights import load_weights
 
         if (folder / BEGIN).is_file():

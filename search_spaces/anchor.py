@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from search_spaces import resources
 from search_spaces.errors import InputError, near_miss
@@ -41,7 +41,7 @@ class TrainedWeights:
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    interpolation: str
+    interpolation: Literal["bilinear", "bicubic"]
     channels: str = "RGB"
     top1: float | None = None
     licence: str = "not stated"

@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
+from evaluators.data.preprocess import Interpolation
 from evaluators.training.weights import GENOTYPE, WEIGHTS
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype, read_genotype
@@ -34,7 +35,7 @@ class Donor:
     tensors: Mapping[str, Tensor]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    interpolation: str
+    interpolation: Interpolation
     norm_eps: float
     source: str
     folded: bool = False

@@ -8,11 +8,12 @@ from contextlib import redirect_stdout
 from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
+from evaluators.data.preprocess import Interpolation
 from evaluators.inheritance.donor import Donor
 from evaluators.inheritance.offers import DEFAULT, EXTRA, Offer, offers
 from evaluators.training.weights import GENOTYPE, WEIGHTS, load_network
@@ -146,14 +147,17 @@ def _from_folder(path: Path) -> Donor:
     return Donor(str(path), genotype, task, tensors, mean, std, interpolation, NORM_EPS, source, _folded(network, NORM_EPS))
 
 
-def _read_card(path: Path) -> tuple[Task, tuple[float, ...], tuple[float, ...], str]:
+def _read_card(path: Path) -> tuple[Task, tuple[float, ...], tuple[float, ...], Interpolation]:
     """(task, mean, std, interpolation) as an export says; raises InputError when it does not."""
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         _, channels, height, width = card["files"]["model.onnx"]["input"][1]
         given = card["preprocessing"]
         mean, std = (tuple(float(number) for number in given[key]) for key in ("mean", "std"))
-        return Task((channels, height, width), len(card["classes"])), mean, std, str(given.get("interpolation", "bilinear"))
+        interpolation = given.get("interpolation", "bilinear")
+        if interpolation not in get_args(Interpolation):
+            raise ValueError(f"interpolation {interpolation} is not {' or '.join(get_args(Interpolation))}")
+        return Task((channels, height, width), len(card["classes"])), mean, std, interpolation
     except KeyError as error:
         raise InputError(f"{path} does not say its {error.args[0]}, as `nas train` and runs write it") from None
     except (ValueError, TypeError) as error:

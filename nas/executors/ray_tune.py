@@ -30,13 +30,13 @@ if {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys() or (Path.home()
     os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import ray  # noqa: E402
-from evaluators.training.finetune import begin  # noqa: E402
 from ray import cloudpickle, tune  # noqa: E402
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
 from ray.tune.search import Searcher  # noqa: E402
 
 from evaluators.data.dataset import UnreadablePicture  # noqa: E402
 from evaluators.training.distill import load_teacher  # noqa: E402
+from evaluators.training.finetune import begin  # noqa: E402
 from evaluators.training.loop import TrainingFailed, epochs, seeded_network, training_device  # noqa: E402
 from evaluators.training.weights import GENOTYPE, NORMALISATION, WEIGHTS, packed, write_weights  # noqa: E402
 from nas.executors.sharing import Node, share  # noqa: E402
