@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluators.data.preprocess import Preprocessing
-
 from evaluators.training.recipe import Metric
 from evaluators.training.weights import GENOTYPE, WEIGHTS, load_network, save_weights
 from nas.run import Run
@@ -18,7 +17,7 @@ from search_spaces.genotype import Genotype
 from search_spaces.task import Task
 
 if TYPE_CHECKING:
-    from torch import nn
+    from search_spaces.weights import Loaded
 
 MODEL = "model.onnx"
 
@@ -80,22 +79,26 @@ def export_trained(trained: Trained, folder: Path) -> list[Path]:
     return _replace(folder, trained.genotype, _card(trained), write)
 
 
-def export_network(known: Anchor, network: "nn.Module", folder: Path) -> list[Path]:
+def export_network(known: Anchor, loaded: "Loaded", folder: Path) -> list[Path]:
     """Writes an anchor with its trained weights: genotype.txt, weights.safetensors, model.onnx, model.json.
 
-    The number of classes is that of the network's output. An earlier export in `folder` is replaced; raises InputError
-    when the folder holds anything else, or cannot be written.
+    The last says how images are brought to the network where the weights' source does. An earlier export in `folder` is
+    replaced; raises InputError when the folder holds anything else, or cannot be written.
     """
     from evaluators.onnx import export_onnx
 
     _check_folder(folder)
 
     def write(part: Path) -> None:
-        save_weights(network, part / WEIGHTS)
-        export_onnx(network, known.task, part / MODEL)
+        save_weights(loaded.network, part / WEIGHTS)
+        export_onnx(loaded.network, loaded.task, part / MODEL)
 
-    card = {"anchor": known.name, "paper": known.paper, "files": {MODEL: {"input": ["image", [1, *known.task.input]]}}}
-    return _replace(folder, known.genotype.at(known.task.input), card, write)
+    card = {"anchor": known.name, "paper": known.paper, "files": _files(loaded.task)}
+    trained = known.trained.get(loaded.source)
+    if trained and trained.channels == "RGB":
+        seen = Preprocessing(loaded.task.input, "crop", trained.interpolation, trained.mean, trained.std)
+        card |= {"preprocessing": seen.as_json()}
+    return _replace(folder, known.genotype.at(loaded.task.input), card, write)
 
 
 def _check_folder(folder: Path) -> None:
@@ -123,8 +126,12 @@ def _card(trained: Trained) -> dict[str, Any]:
     task = trained.task
     return {
         "classes": trained.classes,
-        "files": {MODEL: {"input": ["image", [1, *task.input]], "output": ["logits", [1, task.classes]]}},
+        "files": _files(task),
         "preprocessing": trained.preprocessing.as_json(),
         "accuracy": {"metric": trained.metric, "validation": trained.validation, "test": trained.test},
         **({"latency_ms": trained.latency_ms} if trained.latency_ms else {}),
     }
+
+
+def _files(task: Task) -> dict[str, Any]:
+    return {MODEL: {"input": ["image", [1, *task.input]], "output": ["logits", [1, task.classes]]}}

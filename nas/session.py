@@ -180,11 +180,11 @@ def export_run(path: Path, folder: Path | None, network: str | None) -> None:
 def export_pretrained(name: str, weights: Path, folder: Path | None) -> None:
     """Writes the deployment files of an anchor with the weights in a file of its own library."""
     from nas.export import export_network
-    from search_spaces.weights import load_pretrained
+    from search_spaces.weights import as_trained, read_tensors
 
     known = anchor(name)
-    network = load_pretrained(known, weights)
-    for file in export_network(known, network, folder or Path(known.name.replace(":", "-"))):
+    loaded = as_trained(known, read_tensors(weights), str(weights))
+    for file in export_network(known, loaded, folder or Path(known.name.replace(":", "-"))):
         make_console().print(str(file), highlight=False)
 
 

@@ -24,22 +24,16 @@ from search_spaces.network import Network, build
 from search_spaces.task import Task
 
 Tensors = Mapping[str, Tensor]
-NORM_EPS = 1e-5  # of our own batch norms
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 
 
 def load_pretrained(known: Anchor, path: Path) -> Network:
     """The anchor's network with the weights in `path`: safetensors, a torch state dict, or arrays in .npz.
 
-    The epsilon of the source's batch norms is folded into their variances, so that in eval mode outputs are the source's.
-    Raises InputError when the file cannot be read, or is not of a network that the anchor names the layers of.
+    Its batch norms have the source's epsilon, so that in eval mode outputs are the source's. Raises InputError when the
+    file cannot be read, or is not of a network that the anchor names the layers of.
     """
-    network = as_trained(known, read_tensors(path), str(path)).network
-    for layer in network.modules():
-        if isinstance(layer, nn.BatchNorm2d) and layer.running_var is not None:
-            layer.running_var += layer.eps - NORM_EPS
-            layer.eps = NORM_EPS
-    return network
+    return as_trained(known, read_tensors(path), str(path)).network
 
 
 class Loaded(NamedTuple):

@@ -8,20 +8,19 @@ from contextlib import redirect_stdout
 from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from evaluators.data.preprocess import Interpolation
+from evaluators.data.preprocess import Preprocessing
 from evaluators.inheritance.donor import Donor
 from evaluators.inheritance.offers import DEFAULT, EXTRA, Offer, offers
-from evaluators.training.weights import GENOTYPE, WEIGHTS, load_network
+from evaluators.training.weights import GENOTYPE, NORM_EPS, WEIGHTS, load_network
 from search_spaces.anchor import Anchor, TrainedWeights, anchor, anchor_names
 from search_spaces.errors import InputError, near_miss
 from search_spaces.genotype import read_genotype
-from search_spaces.task import Task
-from search_spaces.weights import NORM_EPS, Loaded, as_trained, read_tensors, state_dict
+from search_spaces.weights import Loaded, as_trained, read_tensors, state_dict
 
 CARD = "model.json"
 
@@ -138,28 +137,33 @@ def _from_folder(path: Path) -> Donor:
         raise InputError(
             f"{path} holds no trained network: {GENOTYPE}, {WEIGHTS} and {CARD}, as `nas train` and `nas export` write them"
         )
-    genotype = read_genotype(place / GENOTYPE)
-    task, mean, std, interpolation = _read_card(place / CARD)
-    network = load_network(genotype, task, place / WEIGHTS)
+    classes, seen = _read_card(place / CARD)
+    genotype = read_genotype(place / GENOTYPE).at(seen.input)
+    network = load_network(genotype, genotype.task(classes), place / WEIGHTS)
     if wrong := next((name for name, tensor in network.state_dict().items() if not tensor.isfinite().all()), None):
         raise InputError(f"{place / WEIGHTS}: {wrong} holds values that are not finite")
-    tensors, source = network.state_dict(), f"{path}, trained for {task.classes} classes"
-    return Donor(str(path), genotype, task, tensors, mean, std, interpolation, NORM_EPS, source, _folded(network, NORM_EPS))
+    return Donor(
+        name=str(path),
+        genotype=genotype,
+        task=genotype.task(classes),
+        tensors=network.state_dict(),
+        mean=seen.mean,
+        std=seen.std,
+        interpolation=seen.interpolation,
+        norm_eps=NORM_EPS,
+        source=f"{path}, trained for {classes} classes",
+        folded=_folded(network, NORM_EPS),
+    )
 
 
-def _read_card(path: Path) -> tuple[Task, tuple[float, ...], tuple[float, ...], Interpolation]:
-    """(task, mean, std, interpolation) as an export says; raises InputError when it does not."""
+def _read_card(path: Path) -> tuple[int, Preprocessing]:
+    """(number of classes, preprocessing) as an export says; raises InputError when it does not."""
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
-        _, channels, height, width = card["files"]["model.onnx"]["input"][1]
-        given = card["preprocessing"]
-        mean, std = (tuple(float(number) for number in given[key]) for key in ("mean", "std"))
-        interpolation = given.get("interpolation", "bilinear")
-        if interpolation not in get_args(Interpolation):
-            raise ValueError(f"interpolation {interpolation} is not {' or '.join(get_args(Interpolation))}")
-        return Task((channels, height, width), len(card["classes"])), mean, std, interpolation
+        _, (_, classes) = card["files"]["model.onnx"]["output"]
+        return int(classes), Preprocessing.from_json(card["preprocessing"])
     except KeyError as error:
-        raise InputError(f"{path} does not say its {error.args[0]}, as `nas train` and runs write it") from None
+        raise InputError(f"{path} does not say its {error.args[0]}, so that {path.parent} cannot be inherited from") from None
     except (ValueError, TypeError) as error:
         raise InputError(f"{path}: damaged: {error}") from None
 

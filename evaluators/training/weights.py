@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from search_spaces.network import Network
 
-_EPSILON = 1e-5
+NORM_EPS = 1e-5  # of batch norms, in every file of weights that is written here
 GENOTYPE, WEIGHTS = "genotype.txt", "weights.safetensors"
 NORMALISATION = "normalisation.json"  # beside them: mean and std, by channel, of the images that it was trained on
 Moments = tuple[tuple[float, ...], tuple[float, ...]]
@@ -29,8 +29,8 @@ def packed(network: "nn.Module") -> bytes:
 
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     for name, module in network.named_modules():
-        if isinstance(module, nn.BatchNorm2d) and module.running_var is not None and module.eps != _EPSILON:
-            tensors[f"{name}.running_var"] = module.running_var + (module.eps - _EPSILON)
+        if isinstance(module, nn.BatchNorm2d) and module.running_var is not None and module.eps != NORM_EPS:
+            tensors[f"{name}.running_var"] = module.running_var + (module.eps - NORM_EPS)
     return bytes(save(tensors))
 
 

