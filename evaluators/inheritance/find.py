@@ -8,12 +8,12 @@ from contextlib import redirect_stdout
 from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
-from evaluators.data.preprocess import Preprocessing
+from evaluators.data.preprocess import Interpolation, Preprocessing
 from evaluators.inheritance.donor import Donor
 from evaluators.inheritance.offers import DEFAULT, EXTRA, Offer, offers
 from evaluators.training.weights import GENOTYPE, NORM_EPS, WEIGHTS, load_network
@@ -161,7 +161,10 @@ def _read_card(path: Path) -> tuple[int, Preprocessing]:
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         _, (_, classes) = card["files"]["model.onnx"]["output"]
-        return int(classes), Preprocessing.from_json(card["preprocessing"])
+        seen = Preprocessing.from_json(card["preprocessing"])
+        if seen.interpolation not in get_args(Interpolation):
+            raise ValueError(f'interpolation "{seen.interpolation}"')
+        return int(classes), seen
     except KeyError as error:
         raise InputError(f"{path} does not say its {error.args[0]}, so that {path.parent} cannot be inherited from") from None
     except (ValueError, TypeError) as error:

@@ -32,6 +32,7 @@ from search_spaces.weights import expand, has_tensors, load_pretrained, read_ten
 # float32 keeps 1e-7; a hundred layers summed in another order keep more than 1e-4 of the largest logit
 TOLERANCE = 1e-4
 AS_RESNET = Path(__file__).parents[2] / "data" / "as_resnet_w32" / "weights.npz"
+SEEN = Preprocessing((3, 32, 32), "crop", "bicubic", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)).as_json()
 TEXT = "input 3x32x32\nconv 8/2\ninverted_residual 12/2 expand=2\nhead\n"
 
 
@@ -143,7 +144,7 @@ def trained_folder(folder: Path, **card: Any) -> Path:
     save_weights(network, folder / "weights.safetensors")
     facts = {
         "files": {"model.onnx": {"output": ["logits", [1, 4]]}},
-        "preprocessing": Preprocessing((3, 32, 32), "crop", "bicubic", (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)).as_json(),
+        "preprocessing": SEEN,
     }
     (folder / "model.json").write_text(json.dumps(facts | card))
     return folder
@@ -182,6 +183,7 @@ def test_a_folder_that_cannot_serve_is_named(tmp_path: Path) -> None:
     ("card", "message"),
     [
         ({"preprocessing": {}}, "does not say its input"),
+        ({"preprocessing": SEEN | {"interpolation": "nearest"}}, 'damaged: interpolation "nearest"'),
         ({"files": {"model.onnx": {"input": ["image", [1, 3, 32, 32]]}}}, "does not say its output"),
         ({"files": {"model.onnx": {"output": ["logits", 4]}}}, "damaged"),
     ],
