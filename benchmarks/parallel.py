@@ -68,10 +68,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args()
     torch.set_num_threads(1)
-    dataset = load("fashion-mnist-small")
+    dataset = load("fashion-mnist-small", inputs=[(3, 28, 28)])
     dataset = replace(dataset, validation=_first(dataset.validation, flags.pictures))
     space = load_space("tiny")
-    task = space.task(len(dataset.classes)).at(dataset.size)
+    task = space.task(len(dataset.classes)).at(28)
     setting = Setting(task, dataset, 1)
     rng = random.Random(flags.seed)
     genotypes = sorted((space.sample(rng) for _ in range(flags.candidates)), key=lambda g: -cost(g, task).macs)
@@ -80,7 +80,7 @@ def main() -> None:
     jobs = [Job(str(i), "", genotype.text, recipe, flags.seed) for i, genotype in enumerate(genotypes)]
     print(
         f"torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; "
-        f"{len(jobs)} candidates of `tiny`, {flags.pictures} pictures of {dataset.size}x{dataset.size}, {flags.workers} workers"
+        f"{len(jobs)} candidates of `tiny`, {flags.pictures} pictures of 28x28, {flags.workers} workers"
     )
     rounds = [_round(jobs, setting, flags.workers, number) for number in range(1, flags.rounds + 1)]
     _summary(rounds, len(jobs), flags.workers)
@@ -149,8 +149,8 @@ def _train(job: Job) -> _Ended:
 
 
 def _pictures(data: Dataset) -> Iterator[Pictures]:
-    mean, std = data.mean_std()
-    return (Pictures(split.images, split.labels, mean, std, _CPU) for split in (data.train, data.validation))
+    how = data.preprocessing(data.inputs[0], *data.mean_std())
+    return (Pictures.of(split, how, _CPU) for split in (data.train, data.validation))
 
 
 def executor(jobs: list[Job], setting: Setting, workers: int) -> Measured:

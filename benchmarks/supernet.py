@@ -19,7 +19,7 @@ import torch
 from scipy.stats import kendalltau, spearmanr
 
 from evaluators.cost import cost
-from evaluators.data import load
+from evaluators.data import Split, load
 from evaluators.supernet.paths import SAMPLINGS
 from evaluators.supernet.supernet import Supernet
 from evaluators.training.batches import Pictures
@@ -51,13 +51,12 @@ class Bench:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.kept, self.asked = Kept(arguments.folder), arguments
         self.space = load_space(arguments.space)
-        data = load("fashion-mnist-small", size=arguments.size)
-        self.train, whole = (
-            Pictures(split.images, split.labels, *data.mean_std(), CPU) for split in (data.train, data.validation)
-        )
+        data = load("fashion-mnist-small", inputs=[(3, arguments.size, arguments.size)])
+        how = data.preprocessing(data.inputs[0], *data.mean_std())
+        self.train, whole = (Pictures.of(split, how, CPU) for split in (data.train, data.validation))
         chosen = whole.share(arguments.validation / len(whole)).numpy()
-        self.validation = Pictures(data.validation.images[chosen], data.validation.labels[chosen], *data.mean_std(), CPU)
-        self.task = self.space.task(len(data.classes)).at(data.size)
+        self.validation = Pictures.of(Split(data.validation.images[chosen], data.validation.labels[chosen]), how, CPU)
+        self.task = self.space.task(len(data.classes)).at(arguments.size)
         rng = random.Random("networks to rank")
         self.genotypes = [self.space.sample(rng) for _ in range(arguments.networks)]
 

@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     flags = parser.parse_args()
     torch.set_num_threads(flags.threads)
-    dataset = load(flags.data, size=flags.size)
+    dataset = _loaded(flags)
     task = Task((3, flags.size, flags.size), len(dataset.classes))
     print(
         f"torch {torch.__version__}, {platform.machine()}, {flags.threads} thread(s), load {os.getloadavg()[0]:.1f}; "
@@ -135,8 +135,8 @@ def _ours(
     network, generator = loop.seeded_network(genotype, task, seed, _CPU)
     return loop.Training(
         network,
-        Pictures(train.images, train.labels, *mean_std, _CPU),
-        Pictures(validation.images, validation.labels, *mean_std, _CPU),
+        _pictures(train, task, mean_std),
+        _pictures(validation, task, mean_std),
         recipe,
         generator,
     )
@@ -221,10 +221,22 @@ def _tensor_ways(name: str, flags: argparse.Namespace) -> Ways:
 
 
 def _setting(name: str, flags: argparse.Namespace) -> tuple[Genotype, Task, Any, Recipe, Split]:
-    dataset = load(flags.data, size=flags.size)
+    dataset = _loaded(flags)
     recipe = replace(load_recipe("final"), epochs=flags.rounds + 1, least_pictures=0)
     task = Task((3, flags.size, flags.size), len(dataset.classes))
     return _genotype(name), task, dataset, recipe, _part(dataset.train, flags.pictures)
+
+
+def _loaded(flags: argparse.Namespace) -> Any:
+    """The data set with its training images as an array uint8 [N, 3, size, size]: the plain loop knows no other."""
+    dataset = load(flags.data, inputs=[(3, flags.size, flags.size)])
+    whole = _pictures(dataset.train, Task((3, flags.size, flags.size), 1), ((0.0,) * 3, (1.0,) * 3))
+    pixels = torch.cat([images for images, _ in whole.in_order(250)]).mul_(255).round_().to(torch.uint8)
+    return replace(dataset, train=Split(pixels.numpy(), dataset.train.labels))
+
+
+def _pictures(split: Split, task: Task, mean_std: MeanStd) -> Pictures:
+    return Pictures(split.images, split.labels, *mean_std, _CPU, size=task.input[1:])
 
 
 def _genotype(name: str) -> Genotype:
@@ -261,7 +273,7 @@ def _accuracy(name: str, genotype: Genotype, task: Task, dataset: Any, flags: ar
     """Our loop, the same in float32, and the plain one, on the same pictures with the same seeds; accuracy on the test part."""
     recipe = replace(load_recipe("final", epochs=flags.epochs), least_pictures=0)
     mean_std, train = dataset.mean_std(), _part(dataset.train, flags.pictures)
-    test = Pictures(dataset.test.images, dataset.test.labels, *mean_std, _CPU)
+    test = _pictures(dataset.test, task, mean_std)
     validation, rows = _part(dataset.validation, 2), []
     for seed in range(flags.seeds):
         ways: list[Callable[[], loop.Training | _PlainTraining]] = [

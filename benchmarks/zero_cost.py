@@ -20,7 +20,7 @@ from scipy.stats import spearmanr
 
 from evaluators import zero_cost
 from evaluators.cost import cost
-from evaluators.data import load
+from evaluators.data import Split, load
 from evaluators.training.batches import Pictures
 from search_spaces.genotype import Genotype
 
@@ -53,9 +53,10 @@ def check_counts(networks: Sequence[Genotype], params: Sequence[int], macs: Sequ
 
 def batch(spec: str, count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Normalised training pictures [count, 3, 32, 32], and their labels."""
-    data = load(spec, size=TASK.input[1])
+    data = load(spec, inputs=[TASK.input])
     chosen = np.random.default_rng(seed).choice(len(data.train), count, replace=False)
-    pictures = Pictures(data.train.images[chosen], data.train.labels[chosen], *data.mean_std(), torch.device("cpu"))
+    split = Split(data.train.images[chosen], data.train.labels[chosen])
+    pictures = Pictures.of(split, data.preprocessing(TASK.input, *data.mean_std()), torch.device("cpu"))
     return next(pictures.in_order(count))
 
 

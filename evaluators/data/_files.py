@@ -34,6 +34,9 @@ class Files:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def __getitem__(self, chosen: slice | np.ndarray) -> "Files":
+        return replace(self, paths=self.paths[chosen])
+
     @property
     def nbytes(self) -> int:
         """Memory that is taken, bytes."""

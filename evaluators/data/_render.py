@@ -28,6 +28,9 @@ class Rendered:
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
 
+    def __getitem__(self, chosen: slice | np.ndarray) -> "Rendered":
+        return Rendered({size: array[chosen] for size, array in self.arrays.items()})
+
     @property
     def nbytes(self) -> int:
         """Memory that is taken, bytes."""

@@ -23,14 +23,15 @@ def random_resized_crop(
     """
     from torchvision.transforms import RandomResizedCrop
     from torchvision.transforms.v2 import InterpolationMode
-    from torchvision.transforms.v2.functional import resized_crop
+    from torchvision.transforms.v2.functional import resize
 
     ratio = [size[1] / size[0] * bound for bound in _ASPECTS]
     out = torch.empty(len(images), images.shape[1], *size, dtype=torch.uint8).to(memory_format=torch.channels_last)
     with _torchs_own(generator):
         for image, place in zip(images, out, strict=True):
-            part = RandomResizedCrop.get_params(image, [least, 1.0], ratio)
-            place.copy_(resized_crop(image, *part, list(size), InterpolationMode(interpolation), antialias=True))
+            top, left, height, width = RandomResizedCrop.get_params(image, [least, 1.0], ratio)
+            part = image[None, :, top : top + height, left : left + width].contiguous(memory_format=torch.channels_last)
+            place.copy_(resize(part, list(size), InterpolationMode(interpolation), antialias=True)[0])  # thrice as fast so
     return out
 
 
@@ -47,9 +48,10 @@ def crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
 
 
 def flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Half of the images mirrored left to right."""
-    chosen = (torch.rand(len(images), generator=generator) < 0.5).to(images.device)
-    return torch.where(chosen.view(-1, 1, 1, 1), images.flip(3), images)
+    """Half of the images [B, C, H, W] mirrored left to right, in place."""
+    for i in (torch.rand(len(images), generator=generator) < 0.5).nonzero().flatten().tolist():
+        images[i] = images[i].flip(2)
+    return images
 
 
 def cutout(images: Tensor, side: int, generator: torch.Generator) -> Tensor:

@@ -56,7 +56,7 @@ for label, name in enumerate(("dark", "grey", "bright")):
 
 heards = []
 for stream in (False, True):
-    dataset = load("imagefolder:pictures", stream=stream)
+    dataset = load("imagefolder:pictures", inputs=[(3, 16, 16)], stream=stream)
     executor = RayTuneExecutor(Setting(Task((3, 16, 16), 3), dataset, 1), 1)
     heards.append(heard(executor))
     if not stream:

@@ -69,9 +69,9 @@ def _accuracy(export, workshop):
     """Of the exported file on the test part, by ONNX Runtime and the preprocessing that model.json states."""
     card = json.loads((export / "model.json").read_text())
     mean, std = (np.array(card["preprocessing"][k]).reshape(1, 3, 1, 1) for k in ("mean", "std"))
-    test = load(f"imagefolder:{workshop / 'pictures'}", size=16).test
+    test = load(f"imagefolder:{workshop / 'pictures'}", inputs=[(3, 16, 16)]).test
     session = onnxruntime.InferenceSession(str(export / "model.onnx"))
-    images = ((test.images / 255 - mean) / std).astype(np.float32)
+    images = ((test.images.arrays[16, 16] / 255 - mean) / std).astype(np.float32)
     answers = [session.run(["logits"], {"image": image[None]})[0].argmax() for image in images]
     return float(np.mean(np.array(answers) == test.labels))
 
@@ -150,7 +150,7 @@ def test_an_anchor_that_teaches_is_trained_first_and_once(train, nas_here, asked
 @pytest.mark.parametrize("named", [False, True])
 def test_a_runs_network_is_trained_on_its_data(named, made_run, nas_here, workshop, tmp_path):
     run = made_run(trials=2, sampler="random")
-    dataset = load(run.config.data, size=16)
+    dataset = load(run.config.data, inputs=[(3, 16, 16)])
     Search(run, dataset, Predictor(), Executor, View(), Meter(lambda _: 5.0)).run()
     best = result(run)["best"]
     what = f"{run.path}:{best['anchor'] or best['id']}" if named else run.path

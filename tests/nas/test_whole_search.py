@@ -112,11 +112,12 @@ def test_exported_files_work_without_this_project(finished, workshop):
 def test_every_trial_of_several_workers_can_be_trained_again_from_its_recorded_seed(finished):
     run = open_run(finished[0])
     config = run.config
-    dataset, cpu = load(config.data, size=config.train_size, largest=config.train_size), torch.device("cpu")
+    dataset, cpu = load(config.data, inputs=[(3, config.train_size, config.train_size)]), torch.device("cpu")
     train, validation = (
-        Pictures(split.images, split.labels, *dataset.mean_std(), cpu) for split in (dataset.train, dataset.validation)
+        Pictures.of(split, dataset.preprocessing(dataset.inputs[0], *dataset.mean_std()), cpu)
+        for split in (dataset.train, dataset.validation)
     )
-    task = run.space().task(len(dataset.classes)).at(dataset.size)
+    task = run.space().task(len(dataset.classes)).at(config.train_size)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as a worker of two on two processors
     try:
