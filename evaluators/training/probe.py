@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from evaluators.training.batches import Pictures
 from evaluators.training.groups import classifier
-from evaluators.training.metrics import Scores, confusion, scores
+from evaluators.training.metrics import EVALUATED, Scores, confusion, scores
 
 _PENALTIES = torch.logspace(-4, 2, 25).tolist()
 _SHARPEST = 100.0  # what answers, about 0 to 1, are multiplied by at most before the softmax
@@ -23,7 +23,8 @@ _LINEAR = 3.0  # from here on ReLU and hard-swish are the identity
 class Ridge:
     """Ridge regression to one-hot targets: `weight` [classes, F] and `bias` [classes], if it has one.
 
-    `left_out` [N, classes] is what it answers for each image when it is fitted to the others; `penalty` is that on the squared weights, for each image, where features have a variance of 1.
+    `left_out` [N, classes] is what it answers for each image when it is fitted to the others; `penalty` is that on the squared
+    weights, for each image, where features have a variance of 1.
     """
 
     weight: Tensor
@@ -54,7 +55,7 @@ class Probe:
 
 
 def probe(
-    network: nn.Module, train: Pictures, validation: Pictures | None = None, most: int = 2000, batch_size: int = 100
+    network: nn.Module, train: Pictures, validation: Pictures | None = None, most: int = 2000, batch_size: int = EVALUATED
 ) -> Probe:
     """Fits a linear classifier to a network's features of at most about `most` training images, of each class its share.
 
