@@ -1,9 +1,9 @@
 """What training on one thread computes by loops of its own (search_spaces.ops.kernels), many times as fast as torch in places.
 
 torch's batch norm and activation read or write a map fourteen times in a step, these loops eight times; oneDNN has no fast
-gradients of depthwise convolutions that are strided or dilated, of large kernels, or of maps hardly larger than the kernel. Results are
-torch's up to rounding. With more threads, elsewhere than on a CPU, for other types and layouts, and where no gradient is
-recorded, torch computes.
+gradients of depthwise convolutions that are strided or dilated, of large kernels, or of maps hardly larger than the kernel.
+Results are torch's up to rounding. With more threads, elsewhere than on a CPU, for other types and layouts, and where no
+gradient is recorded, torch computes.
 """
 
 from collections.abc import Sequence
