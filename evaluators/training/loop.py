@@ -16,7 +16,7 @@ from evaluators.training.average import averaged
 from evaluators.training.batches import Pictures
 from evaluators.training.distill import distilled
 from evaluators.training.groups import optimizer_of
-from evaluators.training.metrics import evaluate
+from evaluators.training.metrics import EVALUATED, evaluate
 from evaluators.training.precision import lowered, scaler
 from evaluators.training.recipe import Metric, Recipe
 from search_spaces.genotype import Genotype
@@ -157,7 +157,7 @@ def epochs(
         yield training.epoch()
 
 
-def accuracy(network: nn.Module, pictures: Pictures, batch_size: int = 250) -> float:
+def accuracy(network: nn.Module, pictures: Pictures, batch_size: int = EVALUATED) -> float:
     """Top-1 accuracy, 0..1."""
     return evaluate(network, pictures, batch_size).top1
 

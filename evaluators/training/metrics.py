@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from evaluators.training.batches import Pictures
 
+EVALUATED = 32  # images at once: more are slower from 128x128 on, and take gigabytes at 224x224
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -35,7 +37,7 @@ def scores(counts: Tensor) -> Scores:
     return Scores(float(right.sum() / counts.sum()), float(recall.mean()), float(f1.mean()))
 
 
-def evaluate(network: nn.Module, pictures: Pictures, batch_size: int = 250) -> Scores:
+def evaluate(network: nn.Module, pictures: Pictures, batch_size: int = EVALUATED) -> Scores:
     """Scores of a network in one pass over a split, in eval mode."""
     network.eval()
     labels, predicted = [], []

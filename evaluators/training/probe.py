@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from evaluators.training.batches import Pictures
 from evaluators.training.groups import classifier
-from evaluators.training.metrics import Scores, confusion, scores
+from evaluators.training.metrics import EVALUATED, Scores, confusion, scores
 
 _PENALTIES = torch.logspace(-4, 2, 25).tolist()
 _SHARPEST = 100.0  # what answers, about 0 to 1, are multiplied by at most before the softmax
+_SMOOTHING = 0.1  # of labels, as in the recipes: a head that is too sure of itself would have to unlearn it
 _LINEAR = 3.0  # from here on ReLU and hard-swish are the identity
 
 
@@ -23,7 +24,8 @@ _LINEAR = 3.0  # from here on ReLU and hard-swish are the identity
 class Ridge:
     """Ridge regression to one-hot targets: `weight` [classes, F] and `bias` [classes], if it has one.
 
-    `left_out` [N, classes] is what it answers for each image when it is fitted to the others; `penalty` is that on the squared weights, for each image, where features have a variance of 1.
+    `left_out` [N, classes] is what it answers for each image when it is fitted to the others; `penalty` is that on the squared
+    weights, for each image, where features have a variance of 1.
     """
 
     weight: Tensor
@@ -54,15 +56,15 @@ class Probe:
 
 
 def probe(
-    network: nn.Module, train: Pictures, validation: Pictures | None = None, most: int = 2000, batch_size: int = 100
+    network: nn.Module, train: Pictures, validation: Pictures | None = None, most: int = 2000, batch_size: int = EVALUATED
 ) -> Probe:
     """Fits a linear classifier to a network's features of at most about `most` training images, of each class its share.
 
-    Features are what the network's classifier is given, averaged over pixels where it classifies pixels. They take one pass
-    in eval mode, in which the network is left. The answers are scaled so that the softmax of those by leave-one-out has the
-    least cross-entropy (temperature scaling, Guo et al. 2017, arXiv:1706.04599). A classifier without a bias has a probe
-    without one, fitted so. The bias of a classifier of pixels is raised for all classes alike, until an activation behind it
-    changes nothing.
+    Features are what the network's classifier is given, averaged over pixels where it classifies pixels. They take one
+    pass in eval mode, in which the network is left. The answers are scaled so that the softmax of those by leave-one-
+    out has the least cross-entropy with smoothed labels (temperature scaling, Guo et al. 2017, arXiv:1706.04599). A
+    classifier without a bias has a probe without one, fitted so. The bias of a classifier of pixels is raised for all
+    classes alike, until an activation behind it changes nothing.
     """
     start, last = perf_counter(), classifier(network)
     found, labels, pixels = features(network, train, train.share(min(1.0, most / len(train))), batch_size)
@@ -143,7 +145,7 @@ def _scale(answers: Tensor, labels: Tensor) -> float:
     """What answers are multiplied by so that their softmax has the least cross-entropy."""
 
     def loss(log_scale: float) -> float:
-        return float(F.cross_entropy(math.exp(log_scale) * answers, labels))
+        return float(F.cross_entropy(math.exp(log_scale) * answers, labels, label_smoothing=_SMOOTHING))
 
     return math.exp(minimize_scalar(loss, bounds=(0.0, math.log(_SHARPEST)), method="bounded").x)
 

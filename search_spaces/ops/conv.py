@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from search_spaces.ops.activation import Act, activation
 from search_spaces.ops.norm_act import Layers
 from search_spaces.ops.one_thread import depthwise, depthwise_applies
-from search_spaces.ops.padding import Padding, padded
+from search_spaces.ops.padding import Padding, padded, same
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -31,21 +31,29 @@ class DepthwiseConv2d(nn.Conv2d):
         weight = self.weight
         if reach < half:
             weight, half = weight[:, :, half - reach : half + reach + 1, half - reach : half + reach + 1], reach
-        if depthwise_applies(x, 2 * half + 1, dilation):
+        if depthwise_applies(x, 2 * half + 1, dilation, stride):
             return depthwise(x, weight, stride, half * dilation, dilation)
         return F.conv2d(x, weight, None, stride, half * dilation, dilation, self.groups)
 
 
 class PaddedConv2d(nn.Conv2d):
-    """A convolution with the given padding; a map that is smaller than the kernel is padded to its size."""
+    """A convolution with the given padding; a map that is smaller than the kernel is padded to its size.
+
+    While training, a depthwise one does without a padded copy of its map where that is faster (ops.one_thread).
+    """
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int, groups: int, bias: bool, padding: Padding) -> None:
         super().__init__(c_in, c_out, kernel, stride, groups=groups, bias=bias)
         self.rule = padding
+        self._depthwise = groups == c_in == c_out and not bias
 
     def forward(self, x: Tensor) -> Tensor:
-        kernel = self.kernel_size[0]
-        x, around = padded(x, kernel, self.stride[0], self.rule)
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        if self.training and self._depthwise and self.rule == "same" and depthwise_applies(x, kernel, 1, stride):
+            rows, cols = same(x, kernel, stride)
+            if rows == cols:
+                return depthwise(x, self.weight, stride, rows // 2, 1, lopsided=rows % 2 == 1)
+        x, around = padded(x, kernel, stride, self.rule)
         lacking = [max(0, kernel - size - 2 * around) for size in x.shape[2:]]
         if any(lacking):
             x = F.pad(x, (0, lacking[1], 0, lacking[0]))

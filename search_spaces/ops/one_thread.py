@@ -1,9 +1,9 @@
 """What training on one thread computes by loops of its own (search_spaces.ops.kernels), many times as fast as torch in places.
 
 torch's batch norm and activation read or write a map fourteen times in a step, these loops eight times; oneDNN has no fast
-gradients of depthwise convolutions that are dilated, of large kernels, or of maps hardly larger than the kernel. Results are
-torch's up to rounding. With more threads, elsewhere than on a CPU, for other types and layouts, and where no gradient is
-recorded, torch computes.
+gradients of depthwise convolutions that are strided or dilated, of large kernels, or of maps hardly larger than the kernel.
+Results are torch's up to rounding. With more threads, elsewhere than on a CPU, for other types and layouts, and where no
+gradient is recorded, torch computes.
 """
 
 from collections.abc import Sequence
@@ -101,32 +101,37 @@ class _BatchNorm(torch.autograd.Function):
         return dx, dweight, dbias, dslopes if ctx.needs_input_grad[3] else None, None, None, None, None, None
 
 
-def depthwise_applies(x: Tensor, kernel: int, dilation: int) -> bool:
+def depthwise_applies(x: Tensor, kernel: int, dilation: int, stride: int) -> bool:
     """Whether `depthwise` is faster than torch for `x` [N, C, H, W]."""
-    return (kernel > 3 or dilation > 1 or min(x.shape[2:]) < _LEAST) and _applies(x, torch.float32)
+    return (kernel > 3 or dilation > 1 or stride > 1 or min(x.shape[2:]) < _LEAST) and _applies(x, torch.float32)
 
 
-def depthwise(x: Tensor, weight: Tensor, stride: int, padding: int, dilation: int) -> Tensor:
-    """Depthwise convolution of `x` [N, C, H, W] by `weight` [C, 1, K, K], K odd, with a padding of `dilation` (K - 1) / 2."""
-    return _Depthwise.apply(x, weight, stride, padding, dilation)
+def depthwise(x: Tensor, weight: Tensor, stride: int, padding: int, dilation: int, lopsided: bool = False) -> Tensor:
+    """Depthwise convolution of `x` [N, C, H, W] by `weight` [C, 1, K, K], K odd, with `padding` pixels at all edges.
+
+    `padding` is `dilation` (K - 1) / 2; without a dilation it may be less. `lopsided` pads the lower and the right edge by a
+    pixel more.
+    """
+    return _Depthwise.apply(x, weight, stride, padding, dilation, lopsided)
 
 
 class _Depthwise(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int, dilation: int) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.shape = stride, padding, dilation
-        return F.conv2d(x, weight, None, stride, padding, dilation, len(weight))
+    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: int, padding: int, dilation: int, lopsided: bool) -> Tensor:
+        even = F.pad(weight, (1, 0, 1, 0)) if lopsided else weight  # a row and a column of zeros take up the pixel more above
+        ctx.save_for_backward(x, even)
+        ctx.shape, ctx.lopsided = (stride, padding, dilation), int(lopsided)
+        return F.conv2d(x, even, None, stride, padding + ctx.lopsided, dilation, len(weight))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
+        (x, weight), (stride, padding, dilation), more = ctx.saved_tensors, ctx.shape, ctx.lopsided
         dy = dy.contiguous(memory_format=torch.channels_last)
-        dx = _input_gradient(x, weight, dy, *ctx.shape) if ctx.needs_input_grad[0] else None
-        dweight = torch.zeros(*weight.shape[2:], len(weight))
-        _kernels().depthwise_weight_gradient(_pixels(x), _pixels(dy), *ctx.shape, dweight.numpy())
-        return dx, dweight.permute(2, 0, 1).unsqueeze(1), None, None, None
+        dx = _input_gradient(x, weight, dy, stride, padding + more, dilation) if ctx.needs_input_grad[0] else None
+        dweight = torch.zeros(weight.shape[2] - more, weight.shape[3] - more, len(weight))
+        _kernels().depthwise_weight_gradient(_pixels(x), _pixels(dy), stride, padding, dilation, dweight.numpy())
+        return dx, dweight.permute(2, 0, 1).unsqueeze(1), None, None, None, None
 
 
 def _input_gradient(x: Tensor, weight: Tensor, dy: Tensor, stride: int, padding: int, dilation: int) -> Tensor:

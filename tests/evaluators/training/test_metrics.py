@@ -14,8 +14,8 @@ from torch import nn
 
 from evaluators.training.batches import Pictures
 from evaluators.training.loop import Training, accuracy, seeded_network
-from evaluators.training.metrics import Metric, confusion, evaluate, scores
-from evaluators.training.recipe import load_recipe
+from evaluators.training.metrics import confusion, evaluate, scores
+from evaluators.training.recipe import Metric, load_recipe
 from search_spaces.genotype import Genotype
 from search_spaces.task import Task
 

@@ -17,7 +17,7 @@ from search_spaces.network import build_block, run_block
 from search_spaces.ops import one_thread
 from search_spaces.ops.activation import activation
 from search_spaces.ops.channel_shuffle import channel_shuffle, shuffled
-from search_spaces.ops.conv import DepthwiseConv2d
+from search_spaces.ops.conv import DepthwiseConv2d, PaddedConv2d
 from search_spaces.ops.norm_act import norm_act
 from search_spaces.ops.shift import Run, _corners, _move
 
@@ -80,6 +80,16 @@ def test_depthwise_gradients_are_torchs(kernel, stride, dilation, monkeypatch):
         x = picture(3, 6, height, width)
         assert_as_torch(module, [x], torch.randn(module(x).shape))
     assert runs
+
+
+@pytest.mark.parametrize(("kernel", "stride"), itertools.product((1, 3, 5, 7), (1, 2, 4)))
+def test_depthwise_gradients_with_tensorflows_padding_are_torchs(kernel, stride, monkeypatch):
+    runs = used(monkeypatch, "depthwise_weight_gradient")
+    module = PaddedConv2d(6, 6, kernel, stride, 6, bias=False, padding="same").train()
+    for height, width in itertools.product((1, 2, 3, 4, 7, 8, 9), repeat=2):
+        x = picture(3, 6, height, width)
+        assert_as_torch(module, [x], torch.randn(module(x).shape))
+    assert len(runs) >= 7  # square maps, at least
 
 
 class Shuffled(nn.Module):
