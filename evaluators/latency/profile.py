@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, partial
 from importlib.resources import files
-from itertools import cycle
+from itertools import cycle, product
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -359,11 +359,11 @@ class Chosen:
 def choose_networks(space: SearchSpace, fit: int, verify: int, seed: int) -> list[Chosen]:
     """Networks of a space to time: `verify` drawn at random, `fit` picked so that every choice is met often.
 
-    They are drawn at all inputs of the space, and padded in both ways (`SearchSpace.padding`) in turns.
+    They are drawn at all inputs of the space, padded in both ways (`SearchSpace.padding`), in turns.
     """
     rng = random.Random(seed)
     barred = {a.genotype.blocks for a in anchors()}
-    ways = cycle([replace(space, padding=padding) for padding in ("symmetric", "same")])
+    ways = cycle([replace(space, inputs=(i,), padding=p) for i, p in product(space.inputs, ("symmetric", "same"))])
     drawn = (next(ways).sample(rng) for _ in range(_POOL))
     pool = list(dict.fromkeys(g for g in drawn if g.blocks not in barred))
     verified, rest = pool[:verify], pool[verify:]
