@@ -26,7 +26,6 @@ Every choice is a gene, named by its place: `input`, `s1.block`, `s1.width`, `s1
 
 import math
 import random
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -37,7 +36,7 @@ from search_spaces.anchor import Anchor, anchor
 from search_spaces.errors import InputError, near_miss
 from search_spaces.genotype import BlockSpec, Genotype
 from search_spaces.registry import BlockKind, Value, block_kind, show
-from search_spaces.task import Input, Task, check_input, input_text, size_text
+from search_spaces.task import Input, Task, check_input, input_text, parse_size, size_text
 
 _FOLDER = "search_spaces.spaces"
 _INPUT = "input"
@@ -364,12 +363,10 @@ def _inputs(given: object) -> tuple[Input, ...]:
 
 def _sides(size: object) -> tuple[int, int]:
     """Height and width of a size: a side, or HEIGHTxWIDTH."""
-    if type(size) is int:
-        return size, size
-    match = re.fullmatch("([0-9]{1,6})x([0-9]{1,6})", str(size))
-    if not match:
-        raise InputError(f'input: size must be a side or HEIGHTxWIDTH, such as 224 or 96x160, not "{size}"')
-    return int(match[1]), int(match[2])
+    try:
+        return parse_size(str(size))
+    except InputError as error:
+        raise InputError(f"{_INPUT}: {error}") from None
 
 
 def _whole(value: object) -> int:
