@@ -184,7 +184,9 @@ class SearchSpace:
 
     def _brought(self, known: Anchor) -> Genotype:
         """The anchor's blocks at the space's overall stride, padded as the space pads where that is TensorFlow's way."""
-        genotype = known.genotype.at_stride(self.overall_stride)
+        return self._padded(known.genotype.at_stride(self.overall_stride))
+
+    def _padded(self, genotype: Genotype) -> Genotype:
         return genotype if self.padding == "symmetric" else genotype.padded(self.padding)
 
     def _at_inputs(self, known: Anchor) -> list[Anchor]:
@@ -224,8 +226,7 @@ class SearchSpace:
         """
         choose = _once(genes if callable(genes) else _from_table(genes))
         input = self._sizes[_pick(choose, _INPUT, tuple(self._sizes))]
-        found = Genotype.of([spec for stage in self.stages for spec in stage.decode(choose)], input)
-        return found if self.padding == "symmetric" else found.padded(self.padding)
+        return self._padded(Genotype.of([spec for stage in self.stages for spec in stage.decode(choose)], input))
 
     def sample(self, rng: random.Random) -> Genotype:
         """A genotype with every active gene drawn uniformly."""
@@ -240,10 +241,16 @@ class SearchSpace:
         """The active genes that decode to `genotype`; raises InputError that names the gene which excludes it."""
         size = self._size(genotype)
         deepest: list[tuple[int, InputError]] = []
-        genes = self._match(genotype.padded("symmetric").blocks if self.padding == "same" else genotype.blocks, 0, 0, deepest)
+        genes = self._match(self._unpadded(genotype).blocks, 0, 0, deepest)
         if genes is None:
             raise max(deepest, key=lambda found: found[0])[1]
         return {name: value for name, value in ({_INPUT: size} | genes).items() if name in self.genes}
+
+    def _unpadded(self, genotype: Genotype) -> Genotype:
+        """The genotype padded as the stages write it; raises InputError unless it is padded as the space pads."""
+        if self._padded(genotype) != genotype:
+            raise InputError(f"padding: its strided blocks must pad as the space does, {self.padding}")
+        return genotype if self.padding == "symmetric" else genotype.padded("symmetric")
 
     def _size(self, genotype: Genotype) -> Value:
         """The value of the input's gene; raises InputError for an input that the space does not have."""
