@@ -38,6 +38,7 @@ LATENCY = _Quantity("latency", _UNITS, "20ms")
 DURATION = _Quantity("duration", _TIMES, "15m")
 _AT_LEAST_1 = click.IntRange(min=1)
 _FIT = "Bring images to an input by cropping what is beyond it, or by padding them with black."
+_SIZE = click.option("--input", "size", help="Input: a side, or HEIGHTxWIDTH.  [default: the network's own]")
 
 
 def _objectives(_: click.Context, __: click.Parameter, value: str) -> str | None:
@@ -174,7 +175,7 @@ def search(**flags: Any) -> None:
 @click.option("--epochs", type=_AT_LEAST_1, help="For how many epochs.  [default: the recipe's]")
 @click.option("--weights", metavar="DONOR", help="Trained network to inherit from, as in `nas search`.")
 @click.option("--from-scratch", is_flag=True, help="Begin at random.")
-@click.option("--input", "size", help="Input: a side, or HEIGHTxWIDTH.  [default: the network's own]")
+@_SIZE
 @click.option("--fit", type=click.Choice(["crop", "pad"]), default="crop", show_default=True, help=_FIT)
 @click.option(
     "--metric",
@@ -236,13 +237,16 @@ def best(run: Path, budget_ms: float | None) -> None:
 @click.option("--device", default="local", show_default=True, help="Device profile for predicted latency.")
 @click.option("--space", "space_name", default="mobile", show_default=True, help="The space whose calibration predicts it.")
 @click.option("--classes", type=_AT_LEAST_1, help="Number of classes.  [default: the anchor's or run's, else 1000]")
+@_SIZE
 @click.option("--measure", is_flag=True, help="Time it on this machine, untrained, also by the runtime's own profile.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Write the milliseconds as a bar chart: FILE.png or FILE.svg.")
-def show(what: str, device: str, space_name: str, classes: int | None, measure: bool, plot: Path | None) -> None:
+def show(
+    what: str, device: str, space_name: str, classes: int | None, size: str | None, measure: bool, plot: Path | None
+) -> None:
     """A genotype file's, anchor's or run's network: blocks, shapes, params, MACs, where its milliseconds go."""
     from nas import describe
 
-    describe.show(what, device, space_name, classes, measure, plot)
+    describe.show(what, device, space_name, classes, measure, plot, size)
 
 
 @cli.command()
@@ -251,12 +255,15 @@ def show(what: str, device: str, space_name: str, classes: int | None, measure: 
 @click.option("--device", default="local", show_default=True, help="Device profile for predicted latency.")
 @click.option("--space", "space_name", default="mobile", show_default=True, help="The space whose calibration predicts them.")
 @click.option("--classes", type=_AT_LEAST_1, help="Number of classes.  [default: the anchor's or run's, else 1000]")
+@_SIZE
 @click.option("--measure", is_flag=True, help="Time both on this machine, untrained, in turns in one session.")
-def compare(first: str, second: str, device: str, space_name: str, classes: int | None, measure: bool) -> None:
-    """Two networks side by side: genotype files, anchors or runs."""
+def compare(
+    first: str, second: str, device: str, space_name: str, classes: int | None, size: str | None, measure: bool
+) -> None:
+    """Two networks side by side: genotype files, anchors, also as ANCHOR@SIZE, or runs."""
     from nas import compare as comparing
 
-    comparing.compare((first, second), device, space_name, classes, measure)
+    comparing.compare((first, second), device, space_name, classes, measure, size)
 
 
 @cli.command()

@@ -26,10 +26,12 @@ class _Side:
     why: str
 
 
-def compare(names: tuple[str, str], device: str, space_name: str, classes: int | None, measure: bool) -> None:
-    """Prints figures of both networks and the ratio of the second to the first."""
+def compare(
+    names: tuple[str, str], device: str, space_name: str, classes: int | None, measure: bool, size: str | None = None
+) -> None:
+    """Prints figures of both networks and the ratio of the second to the first; `size`: of another input than their own."""
     console = make_console()
-    sides = [_side(name, device, space_name, classes) for name in names]
+    sides = [_side(name, device, space_name, classes, size) for name in names]
     table = Table(title=" against ".join(s.title for s in sides), title_justify="left")
     for column in ("", *names, "second / first"):
         table.add_column(column, justify="right" if column else "left", overflow="fold")
@@ -52,8 +54,8 @@ def compare(names: tuple[str, str], device: str, space_name: str, classes: int |
     console.print(f"Input {' and '.join(inputs)}; latency of batch 1; ms by kernel class are predicted.", highlight=False)
 
 
-def _side(name: str, device: str, space_name: str, classes: int | None) -> _Side:
-    title, genotype, space, task = find_network(name, space_name, classes)
+def _side(name: str, device: str, space_name: str, classes: int | None, size: str | None) -> _Side:
+    title, genotype, space, task = find_network(name, space_name, classes, size)
     predictor, milliseconds, why = find_predictor(device, space), None, ""
     if predictor is None:
         why = f"the device was not measured for the space {space}; `nas device measure --space {space}`"

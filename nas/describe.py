@@ -15,7 +15,7 @@ from search_spaces.anchor import anchors as all_anchors
 from search_spaces.errors import InputError, near_miss
 from search_spaces.genotype import Genotype, read_genotype
 from search_spaces.space import load_space
-from search_spaces.task import Task
+from search_spaces.task import Task, parse_size
 
 if TYPE_CHECKING:
     from nas.anchor_check import Figure
@@ -52,10 +52,19 @@ def status(path: Path) -> None:
         )
 
 
-def show(what: str, device: str, space_name: str, classes: int | None, measure: bool = False, plot: Path | None = None) -> None:
+def show(
+    what: str,
+    device: str,
+    space_name: str,
+    classes: int | None,
+    measure: bool = False,
+    plot: Path | None = None,
+    size: str | None = None,
+) -> None:
     """The table of blocks that a paper would print, with predicted milliseconds where the device was measured.
 
-    `measure`: times the network here, too; `plot`: a .png or .svg file for the milliseconds as bars.
+    `measure`: times the network here, too; `plot`: a .png or .svg file for the milliseconds as bars; `size`: of another
+    input than the network's own.
     """
     from evaluators.cost import cost
     from evaluators.dynamic import expected_macs, gated_blocks
@@ -63,7 +72,7 @@ def show(what: str, device: str, space_name: str, classes: int | None, measure: 
 
     milliseconds.check_plot(plot)
     console = make_console()
-    title, genotype, space_name, task = find_network(what, space_name, classes)
+    title, genotype, space_name, task = find_network(what, space_name, classes, size)
     found, note = _predicted_parts(genotype, task, device, space_name)
     if plot and found is None:
         raise InputError(f"--plot shows predicted latency. {note}")
@@ -173,11 +182,26 @@ def _chosen(names: Sequence[str]) -> list[Anchor]:
     return list(found.values()) if names else all_anchors()
 
 
-def find_network(what: str, space_name: str, classes: int | None) -> tuple[str, Genotype, str, Task]:
+_Found = tuple[str, Genotype, str, Task]
+
+
+def find_network(what: str, space_name: str, classes: int | None, size: str | None = None) -> _Found:
     """(title, genotype, space that predicts it, task) of an anchor, a genotype file, a run, or RUN:NETWORK.
 
-    A run's NETWORK is named by its id or as an anchor; without it the best is meant.
+    A run's NETWORK is named by its id or as an anchor; without it the best is meant. `size`, a side or HEIGHTxWIDTH, is that
+    of another input than the network's own.
     """
+    found = _find_network(what, space_name, classes)
+    return _at_size(found, size) if size else found
+
+
+def _at_size(found: _Found, size: str) -> _Found:
+    title, genotype, space_name, task = found
+    genotype = genotype.at((task.input[0], *parse_size(size)))
+    return title, genotype, space_name, genotype.task(task.classes)
+
+
+def _find_network(what: str, space_name: str, classes: int | None) -> _Found:
     path, space = Path(what), load_space(space_name)
     run, name = find_run(what)
     if run:
@@ -186,11 +210,13 @@ def find_network(what: str, space_name: str, classes: int | None) -> tuple[str, 
     if path.is_file():
         genotype = read_genotype(path)
         return str(path), genotype, space.name, space.task(classes or 1000).of(genotype)
-    if what not in anchor_names() and (path.is_dir() or "/" in what or path.suffix):
+    name, at, size = what.partition("@")  # as reports name an anchor at one of a space's inputs: mobilenet_v2@160
+    if name not in anchor_names() and (path.is_dir() or "/" in what or path.suffix):
         raise InputError(f"{what} is neither a genotype file, nor a run folder, nor an anchor{near_miss(what, anchor_names())}")
-    found_anchor = anchor(what)
-    task = Task(found_anchor.task.input, classes or found_anchor.task.classes)
-    return f"{found_anchor.name} ({found_anchor.paper})", found_anchor.genotype, space.name, task
+    known = anchor(name)
+    task = Task(known.task.input, classes or known.task.classes)
+    named = f"{known.name} ({known.paper})", known.genotype, space.name, task
+    return _at_size(named, size) if at else named
 
 
 def find_run(what: str) -> tuple[Run | None, str]:

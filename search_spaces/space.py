@@ -26,7 +26,6 @@ Every choice is a gene, named by its place: `input`, `s1.block`, `s1.width`, `s1
 
 import math
 import random
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -37,7 +36,7 @@ from search_spaces.anchor import Anchor, anchor
 from search_spaces.errors import InputError, near_miss
 from search_spaces.genotype import BlockSpec, Genotype
 from search_spaces.registry import BlockKind, Value, block_kind, show
-from search_spaces.task import Input, Task, check_input, input_text, size_text
+from search_spaces.task import Input, Task, check_input, input_text, parse_size, size_text
 
 _FOLDER = "search_spaces.spaces"
 _INPUT = "input"
@@ -185,7 +184,9 @@ class SearchSpace:
 
     def _brought(self, known: Anchor) -> Genotype:
         """The anchor's blocks at the space's overall stride, padded as the space pads where that is TensorFlow's way."""
-        genotype = known.genotype.at_stride(self.overall_stride)
+        return self._padded(known.genotype.at_stride(self.overall_stride))
+
+    def _padded(self, genotype: Genotype) -> Genotype:
         return genotype if self.padding == "symmetric" else genotype.padded(self.padding)
 
     def _at_inputs(self, known: Anchor) -> list[Anchor]:
@@ -225,8 +226,7 @@ class SearchSpace:
         """
         choose = _once(genes if callable(genes) else _from_table(genes))
         input = self._sizes[_pick(choose, _INPUT, tuple(self._sizes))]
-        found = Genotype.of([spec for stage in self.stages for spec in stage.decode(choose)], input)
-        return found if self.padding == "symmetric" else found.padded(self.padding)
+        return self._padded(Genotype.of([spec for stage in self.stages for spec in stage.decode(choose)], input))
 
     def sample(self, rng: random.Random) -> Genotype:
         """A genotype with every active gene drawn uniformly."""
@@ -241,10 +241,16 @@ class SearchSpace:
         """The active genes that decode to `genotype`; raises InputError that names the gene which excludes it."""
         size = self._size(genotype)
         deepest: list[tuple[int, InputError]] = []
-        genes = self._match(genotype.padded("symmetric").blocks if self.padding == "same" else genotype.blocks, 0, 0, deepest)
+        genes = self._match(self._unpadded(genotype).blocks, 0, 0, deepest)
         if genes is None:
             raise max(deepest, key=lambda found: found[0])[1]
         return {name: value for name, value in ({_INPUT: size} | genes).items() if name in self.genes}
+
+    def _unpadded(self, genotype: Genotype) -> Genotype:
+        """The genotype padded as the stages write it; raises InputError unless it is padded as the space pads."""
+        if self._padded(genotype) != genotype:
+            raise InputError(f"padding: its strided blocks must pad as the space does, {self.padding}")
+        return genotype if self.padding == "symmetric" else genotype.padded("symmetric")
 
     def _size(self, genotype: Genotype) -> Value:
         """The value of the input's gene; raises InputError for an input that the space does not have."""
@@ -364,12 +370,10 @@ def _inputs(given: object) -> tuple[Input, ...]:
 
 def _sides(size: object) -> tuple[int, int]:
     """Height and width of a size: a side, or HEIGHTxWIDTH."""
-    if type(size) is int:
-        return size, size
-    match = re.fullmatch("([0-9]{1,6})x([0-9]{1,6})", str(size))
-    if not match:
-        raise InputError(f'input: size must be a side or HEIGHTxWIDTH, such as 224 or 96x160, not "{size}"')
-    return int(match[1]), int(match[2])
+    try:
+        return parse_size(str(size))
+    except InputError as error:
+        raise InputError(f"{_INPUT}: {error}") from None
 
 
 def _whole(value: object) -> int:

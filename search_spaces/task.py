@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 Input = tuple[int, int, int]
 _TEXT = re.compile("([0-9]{1,6})x([0-9]{1,6})x([0-9]{1,6})")
+_SIZE = re.compile("([0-9]{1,6})(?:x([0-9]{1,6}))?")
 _CHANNELS = (1, 3)
 _SIDES = (8, 4096)
 
@@ -48,6 +49,14 @@ def check_input(input: Input) -> Input:
     if not all(_SIDES[0] <= side <= _SIDES[1] for side in sides):
         raise InputError(f"an input is {_SIDES[0]} to {_SIDES[1]} pixels high and wide, not {sides[0]}x{sides[1]}")
     return input
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Height and width written as `text`: a side, or HEIGHTxWIDTH; raises InputError that says what would be right."""
+    match = _SIZE.fullmatch(text.strip())
+    if not match:
+        raise InputError(f'size must be a side or HEIGHTxWIDTH, such as 224 or 96x160, not "{text}"')
+    return int(match[1]), int(match[2] or match[1])
 
 
 def size_text(input: Input) -> str:

@@ -26,6 +26,7 @@ from evaluators.latency.profile import (
     Profile,
     calibrated,
     choose_networks,
+    stored_inputs,
     stored_kernels,
     with_space,
 )
@@ -34,7 +35,7 @@ from search_spaces.errors import InputError, near_miss
 from search_spaces.folder import made_whole
 from search_spaces.genotype import Genotype
 from search_spaces.space import SearchSpace
-from search_spaces.task import Input, check_input
+from search_spaces.task import Input
 
 MANIFEST, SCRIPT = "manifest.json", "bench.py"
 _LEAST_VISITS = 4
@@ -124,7 +125,7 @@ def import_results(results: Path, bundle: Path, name: str = LOCAL) -> tuple[Prof
 
 def _networks(manifest: Any) -> tuple[list[Chosen], tuple[Input, ...], str]:
     """The manifest's networks, inputs and space."""
-    inputs = tuple(check_input((int(c), int(height), int(width))) for c, height, width in manifest["inputs"])
+    inputs = stored_inputs(manifest["inputs"])
     chosen = [Chosen(Genotype.parse(n["genotype"]), int(n["classes"]), n["split"]) for n in manifest["networks"]]
     if any(c.split not in (FIT, VERIFY) for c in chosen) or not chosen:
         raise ValueError("a network is neither to be fitted to nor to verify with")

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, partial
 from importlib.resources import files
-from itertools import cycle
+from itertools import cycle, product
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ from search_spaces.anchor import anchors
 from search_spaces.errors import InputError, near_miss
 from search_spaces.genotype import Genotype
 from search_spaces.space import SearchSpace
-from search_spaces.task import Input
+from search_spaces.task import Input, check_input
 
 SCHEMA = 2
 LOCAL = "local"
@@ -268,8 +268,7 @@ def _read(path: Path) -> Profile:
 
 def _calibration(entry: dict[str, Any]) -> Calibration:
     networks = tuple(_measured(MeasuredNetwork(**n)) for n in entry["networks"])
-    inputs = tuple((int(channels), int(height), int(width)) for channels, height, width in entry["inputs"])
-    return Calibration(**entry | {"inputs": inputs, "networks": networks})
+    return Calibration(**entry | {"inputs": stored_inputs(entry["inputs"]), "networks": networks})
 
 
 def _measured(network: MeasuredNetwork) -> MeasuredNetwork:
@@ -283,6 +282,11 @@ def _measured(network: MeasuredNetwork) -> MeasuredNetwork:
     if any(len(totals) != len(FEATURES) for totals in kernels.values()):
         raise ValueError("a kernel class has the wrong number of totals")
     return replace(network, kernels=kernels, raw=raw, kernel_times=stored_kernels(network.kernel_times))
+
+
+def stored_inputs(rows: Any) -> tuple[Input, ...]:
+    """Inputs as JSON has them; raises ValueError or TypeError for what is none."""
+    return tuple(check_input((int(channels), int(height), int(width))) for channels, height, width in rows)
 
 
 def stored_kernels(rows: Any) -> tuple[Timed, ...]:
@@ -359,11 +363,11 @@ class Chosen:
 def choose_networks(space: SearchSpace, fit: int, verify: int, seed: int) -> list[Chosen]:
     """Networks of a space to time: `verify` drawn at random, `fit` picked so that every choice is met often.
 
-    They are drawn at all inputs of the space, and padded in both ways (`SearchSpace.padding`) in turns.
+    They are drawn at all inputs of the space, padded in both ways (`SearchSpace.padding`), in turns.
     """
     rng = random.Random(seed)
     barred = {a.genotype.blocks for a in anchors()}
-    ways = cycle([replace(space, padding=padding) for padding in ("symmetric", "same")])
+    ways = cycle([replace(space, inputs=(i,), padding=p) for i, p in product(space.inputs, ("symmetric", "same"))])
     drawn = (next(ways).sample(rng) for _ in range(_POOL))
     pool = list(dict.fromkeys(g for g in drawn if g.blocks not in barred))
     verified, rest = pool[:verify], pool[verify:]
@@ -376,19 +380,22 @@ def choose_networks(space: SearchSpace, fit: int, verify: int, seed: int) -> lis
 
 
 def _covering(pool: Sequence[Genotype], count: int) -> list[Genotype]:
-    """Greedy: next always the network whose input, kinds, knobs and widths were met least so far."""
+    """Greedy: next always the network whose kinds, knobs and widths were met least so far, at the input met least."""
     tokens = {g: _tokens(g) for g in pool}
     met: Counter[tuple[Any, ...]] = Counter()
+    inputs: Counter[Input | None] = Counter()
     chosen: list[Genotype] = []
     while len(chosen) < min(count, len(pool)):
-        best = max((g for g in pool if g not in chosen), key=lambda g: sum(1 / (1 + met[t]) ** 2 for t in tokens[g]))
+        left = (g for g in pool if g not in chosen)
+        best = max(left, key=lambda g: (-inputs[g.input], sum(1 / (1 + met[t]) ** 2 for t in tokens[g])))
         chosen.append(best)
         met.update(tokens[best])
+        inputs[best.input] += 1
     return chosen
 
 
 def _tokens(genotype: Genotype) -> set[tuple[Any, ...]]:
-    found: set[tuple[Any, ...]] = {("input", genotype.input)}
+    found: set[tuple[Any, ...]] = set()
     scale = 0
     for spec in genotype.blocks:
         scale += spec.stride - 1

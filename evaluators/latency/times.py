@@ -14,6 +14,8 @@ from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.task import Task
 
+_Key = tuple[str, int]  # a genotype's text, its input included, and the number of classes
+
 
 class Times:
     """A file of JSON lines, one a network, after a first line that says against which calibration they were timed.
@@ -25,10 +27,10 @@ class Times:
         """Reads the file if there is one; raises InputError where it is damaged."""
         self._path, self._header = path, {"calibrated": calibrated}
         lines = _lines(path)
-        self._known: dict[str, Measurement] | None = None
+        self._known: dict[_Key, Measurement] | None = None
         if lines and lines[0] == self._header:
             try:
-                self._known = {_key(line["genotype"], line["task"]): Measurement(**line["time"]) for line in lines[1:]}
+                self._known = {(line["genotype"], line["classes"]): Measurement(**line["time"]) for line in lines[1:]}
             except (KeyError, TypeError):
                 raise _damaged(path) from None
 
@@ -38,12 +40,13 @@ class Times:
         return cls(user_folder() / f"{profile.device.name}.{space}.times.jsonl", profile.calibration(space).created)
 
     def get(self, genotype: Genotype, task: Task) -> Measurement | None:
-        """What a network took at a task's input, None where that is not known."""
-        return (self._known or {}).get(_key(genotype.text, asdict(task)))
+        """What a network took at its own input, the task's if it names none; None where that is not known."""
+        return (self._known or {}).get(_key(genotype, task))
 
     def add(self, genotype: Genotype, task: Task, time: Measurement) -> None:
         """Keeps what a network took. Raises InputError when the file cannot be written."""
-        line = {"genotype": genotype.text, "task": asdict(task), "time": asdict(time)}
+        key = text, classes = _key(genotype, task)
+        line = {"genotype": text, "classes": classes, "time": asdict(time)}
         new = [self._header, line] if self._known is None else [line]
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +54,7 @@ class Times:
                 file.write("".join(json.dumps(entry) + "\n" for entry in new))
         except OSError as error:
             raise InputError(f"cannot keep what was timed in {self._path}: {error.strerror or error}") from None
-        self._known = {**(self._known or {}), _key(genotype.text, asdict(task)): time}
+        self._known = {**(self._known or {}), key: time}
 
 
 def _lines(path: Path) -> list[Any]:
@@ -71,5 +74,5 @@ def _damaged(path: Path) -> InputError:
     return InputError(f"{path} cannot be read as times of networks; without it they are measured again: delete it")
 
 
-def _key(text: str, task: Any) -> str:
-    return json.dumps([text, list(task["input"]), task["classes"]])
+def _key(genotype: Genotype, task: Task) -> _Key:
+    return genotype.at(task.of(genotype).input).text, task.classes

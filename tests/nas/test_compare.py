@@ -5,6 +5,8 @@ import json
 import pytest
 from PIL import Image
 
+from search_spaces.anchor import anchor
+
 FIRST = "conv 16/1\nshuffle 24/2\nhead\n"
 SECOND = "conv 8/1\ninverted_residual 16/2 expand=4\ninverted_residual 16/1\nhead\n"
 
@@ -86,6 +88,29 @@ def test_anchors_can_be_compared_where_nothing_is_predicted(nas_here):
     assert "mobilenet_v2: no predicted latency" in out and "nas device measure --space mobile" in out
 
 
+@pytest.mark.parametrize("asked", [["mobilenet_v2@96x160"], ["mobilenet_v2", "--input", "96x160"]])
+def test_a_network_is_shown_at_another_input(nas_here, asked):
+    """15 of the 49 cells of 224x224 at stride 32: all MACs but the classifier's go with the map."""
+    code, out, err = nas_here("show", *asked)
+    assert code == 0, err
+    total = next(line for line in out.splitlines() if "total (" in line)
+    known = anchor("mobilenet_v2")
+    macs = (known.macs - 1280 * 1000) * 15 / 49 + 1280 * 1000
+    assert known.genotype.at((3, 96, 160)).id in total and "3x96x160" in total
+    assert f"{known.params:,}" in total and f"{macs / 1e6:.1f}" in total
+
+
+def test_a_network_is_compared_with_itself_at_another_input(nas_here, small):
+    code, out, err = nas_here("compare", "mobilenet_v2@160", "mobilenet_v2")
+    assert code == 0, err
+    table = _table(out)
+    assert table["params"][2] == "1.00" and 1.9 < float(table["MACs M"][2]) < 2.0
+    assert "Input 3x160x160 and 3x224x224" in out
+    code, out, err = nas_here("compare", "first.txt", "second.txt", *small, "--input", "32")
+    assert code == 0 and "Input 3x32x32;" in out, err
+    assert "first.txt: no predicted latency: " in out and "measured at input 3x16x16, not 3x32x32" in out
+
+
 def test_a_device_elsewhere_predicts_and_does_not_measure(nas_here, small, foreign):
     code, out, err = nas_here("show", "first.txt", *small, "--device", foreign)
     assert code == 0 and "By kernel class" in out, err
@@ -103,6 +128,11 @@ def test_a_device_elsewhere_predicts_and_does_not_measure(nas_here, small, forei
         (["show", "mobilenet_v2", "--plot", "bars.jpg"], ".png or .svg"),
         (["show", "mobilenet_v2", "--plot", "bars.png"], "--plot shows predicted latency"),
         (["compare", "mobilenet_v2", "fe_net", "--device", "pixel"], 'there is no device "pixel"'),
+        (["show", "mobilenet_v2@"], 'size must be a side or HEIGHTxWIDTH, such as 224 or 96x160, not ""'),
+        (["compare", "mobilenet_v2@x96", "fe_net"], 'such as 224 or 96x160, not "x96"'),
+        (["show", "mobilenet_v22@96"], 'did you mean "mobilenet_v2"'),
+        (["show", "mobilenet_v2", "--input", "3x96x96"], 'such as 224 or 96x160, not "3x96x96"'),
+        (["show", "first.txt", "--input", "4"], "8 to 4096 pixels high and wide, not 4x4"),
     ],
 )
 def test_what_is_refused(nas_here, arguments, message):

@@ -25,7 +25,6 @@ from nas.devices import print_quality, verdict
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space
-from search_spaces.task import Task
 
 NO_TORCH = """
 import sys
@@ -118,7 +117,7 @@ def test_imported_results_predict_as_if_measured_here(bundle, results, space, ow
     chosen = choose_networks(space, 20, 20, 0)
     samples = [[Sample(tuple(w), tuple(c), r) for w, c, r in visits] for visits in in_order(found, bundle)]
     kernels = {i: network.kernel_times for i, network in enumerate(imported.spaces["small"].networks)}
-    here = calibrated(space.input, chosen, dict(enumerate(samples)), 0, found["seconds"], found["load"], kernels)
+    here = calibrated(space.inputs, chosen, dict(enumerate(samples)), 0, found["seconds"], found["load"], kernels)
     measured = profiles.Profile("here", imported.device, "", {}, {"small": here})
     genotypes = [c.genotype for c in choose_networks(space, 10, 10, 5)]
     expected, actual = (Predictor(p, name).predict_many(genotypes, space.task(10)) for p in (measured, imported))
@@ -136,7 +135,7 @@ def test_imported_kernels_are_those_that_run_here(bundle, results, own_folder):
         assert [ms for *_, ms in network.kernel_times] == told and min(told) > 0
 
 
-def test_kernels_that_the_lowering_does_not_know_are_not_reckoned_with(bundle, results, own_folder):
+def test_kernels_that_the_lowering_does_not_know_are_not_reckoned_with(bundle, results, space, own_folder):
     imported, name = import_results(results, bundle)
     assert Predictor(imported, name)._models.kernels is not None
     calibration = imported.spaces[name]
@@ -146,7 +145,7 @@ def test_kernels_that_the_lowering_does_not_know_are_not_reckoned_with(bundle, r
     elsewhere = replace(imported, spaces={name: replace(calibration, networks=other)})
     assert Predictor(elsewhere, name)._models.kernels is None
     untold = replace(calibration, networks=tuple(replace(n, kernel_times=()) for n in calibration.networks))
-    genotype, task = Genotype.parse(calibration.networks[0].genotype), Task(calibration.input, 10)
+    genotype, task = Genotype.parse(calibration.networks[0].genotype), space.task(10)
     sums = Predictor(replace(imported, spaces={name: untold}), name).predict(genotype, task)
     assert Predictor(elsewhere, name).predict(genotype, task) == sums
 
@@ -195,7 +194,7 @@ def kernels(found):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(format=9), "not a results file of format 2"),
+        (lambda d: d.update(format=9), "not a results file of format 3"),
         (lambda d: d.update(bundle="0" * 64), "was not measured with the bundle"),
         (lambda d: d.pop("device"), "'device' is missing"),
         (lambda d: d["device"].update(cpu=""), "device is not well described"),

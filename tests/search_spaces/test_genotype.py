@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from search_spaces.errors import InputError
 from search_spaces.genotype import BlockSpec, Genotype, read_genotype
 from search_spaces.registry import Knob, Value, block_kind, block_kinds, show
+from search_spaces.task import Input, Task
 
 HEADS = [name for name, kind in block_kinds().items() if "classes" in kind.takes]
 BRANCHED = [name for name, kind in block_kinds().items() if kind.has_branches]
@@ -41,10 +42,14 @@ def rows(depth: int) -> st.SearchStrategy[list[BlockSpec]]:
     return st.lists(inner | specs(BRANCHED, (1,), depth - 1) if depth else inner, max_size=2)
 
 
+sides = st.integers(8, 4096)
+inputs = st.tuples(st.sampled_from([1, 3]), sides, sides)
+
+
 @st.composite
 def genotypes(draw: st.DrawFn) -> Genotype:
     runs = draw(st.lists(st.tuples(specs(BODIES) | specs(BRANCHED), st.integers(1, 4)), max_size=6))
-    return Genotype.of([*(spec for spec, n in runs for _ in range(n)), draw(specs(HEADS))])
+    return Genotype.of([*(spec for spec, n in runs for _ in range(n)), draw(specs(HEADS))], draw(st.none() | inputs))
 
 
 def every_block(blocks: Sequence[BlockSpec]) -> Iterator[BlockSpec]:
@@ -71,7 +76,8 @@ def test_equal_text_is_equal_network(one: Genotype, other: Genotype) -> None:
 @quick
 @given(genotypes())
 def test_canonical_text_leaves_defaults_out_and_joins_runs(genotype: Genotype) -> None:
-    assert len(genotype.text.splitlines()) == sum(len(spec.text.splitlines()) for spec, _ in groupby(genotype.blocks))
+    lines = sum(len(spec.text.splitlines()) for spec, _ in groupby(genotype.blocks))
+    assert len(genotype.text.splitlines()) == lines + (genotype.input is not None)
     for block in every_block(genotype.blocks):
         defaults = {n: show(k.default) for n, k in block_kind(block.kind).knobs.items()}
         written = dict(word.split("=") for word in block.line.split() if "=" in word)
@@ -91,7 +97,27 @@ def test_written_out_defaults_runs_comments_and_blanks_change_nothing(genotype: 
                 yield from long_form(inner, indent + "     ")
 
     lines = [line for block in genotype.blocks for line in long_form(block)]
-    assert Genotype.parse("# net\n\n" + "\n \n".join(lines)) == genotype
+    opening = ["  input  " + "x".join(f"0{n}" for n in genotype.input) + " # pixels"] if genotype.input else []
+    assert Genotype.parse("# net\n\n" + "\n \n".join(opening + lines)) == genotype
+
+
+@settings(quick, max_examples=60)
+@given(genotypes(), inputs, inputs)
+def test_the_input_is_part_of_the_network(genotype: Genotype, one: Input, other: Input) -> None:
+    at_one, at_other, open_ = genotype.at(one), genotype.at(other), Genotype(genotype.blocks)
+    assert at_one.text == f"input {one[0]}x{one[1]}x{one[2]}\n" + open_.text
+    assert Genotype.parse(at_one.text) == at_one and Genotype.parse(open_.text).input is None
+    assert len({g.id for g in (at_one, at_other, open_)}) == len({at_one, at_other, open_}) == (2 if one == other else 3)
+    assert at_one.at(other) == at_other and at_one.at_stride(1).input == at_one.padded("same").input == one
+    assert at_one.task(7) == Task(one, 7) == Task(other, 7).of(at_one) and Task(other, 7).of(open_) == Task(other, 7)
+
+
+def test_a_network_that_names_no_input_cannot_say_what_it_is_built_for() -> None:
+    with pytest.raises(InputError, match="names no input; its first line would be, for example, `input 3x224x224`"):
+        Genotype.parse("head").task(10)
+    for wrong, message in (((3, 7, 32), "8 to 4096 pixels"), ((4, 32, 32), r"3 channels \(RGB\) or 1 \(grey\), not 4")):
+        with pytest.raises(InputError, match=message):
+            Genotype.parse("head").at(wrong)
 
 
 RESIDUAL = "add act=relu x2\n  | conv 8/1\n    concat\n      | conv 4/1 x2\n      |\n  |\n"
@@ -176,6 +202,25 @@ def test_a_wrong_line_is_named_with_what_would_be_right(line: str, tmp_path: Pat
         ("add\n  | conv 8/1\n    | conv 8/1\nhead", "line 3: a branch is opened by |"),
         ("add\n  | convv 8/1\n  |\nhead", 'line 2: there is no block "convv"'),
         ("add\n  | conv 8/2\n  | conv 8/1\nhead", "line 1: the branches of block add have strides 2 and 1"),
+        ("input\nhead", 'line 1: "" is not an input, channels x height x width, such as 3x224x224'),
+        ("input 224\nhead", 'line 1: "224" is not an input'),
+        ("input 3x32\nhead", 'line 1: "3x32" is not an input'),
+        ("input 3x32x32x32\nhead", 'line 1: "3x32x32x32" is not an input'),
+        ("input 3 x 32 x 32\nhead", 'line 1: "3 x 32 x 32" is not an input'),
+        ("input 3x-32x32\nhead", 'line 1: "3x-32x32" is not an input'),
+        ("input 3x32x32 x2\nhead", 'line 1: "3x32x32 x2" is not an input'),
+        ("input size=32\nhead", 'line 1: "size=32" is not an input'),
+        (f"input 3x{'9' * 5000}x9\nhead", "is not an input"),
+        ("input 3x0x5\nhead", "line 1: an input is 8 to 4096 pixels high and wide, not 0x5"),
+        ("input 3x99999x9\nhead", "line 1: an input is 8 to 4096 pixels high and wide, not 99999x9"),
+        ("# net\n\ninput 2x32x32\nhead", "line 3: an input has 3 channels (RGB) or 1 (grey), not 2"),
+        ("conv 8/1\ninput 3x32x32\nhead", "line 2: the input stands once, on the first line"),
+        ("input 3x32x32\ninput 3x32x32\nhead", "line 2: the input stands once, on the first line"),
+        ("head\ninput 3x32x32", "line 2: the input stands once, on the first line"),
+        ("add\n  | input 3x32x32\n    conv 8/1\n  |\nhead", "line 2: the input stands once, on the first line"),
+        ("| input 3x32x32\nhead", "line 1: a branch is opened by |"),
+        ("input 3x32x32\n  | conv 8/1\nhead", "line 2: a branch is opened by |"),
+        ("input 3x32x32", "no blocks"),
         ("add\n  | head\n  |\nhead", "line 1: a branch of block add holds a head"),
         ("add 8/1\n  |\n  |\nhead", "line 1: block add takes no width of its own"),
         ("".join(f"{'  ' * i}add\n{'  ' * i} |\n{'  ' * i} |\n" for i in range(9)) + "head", "more than 8 deep"),
@@ -195,7 +240,7 @@ def test_a_missing_or_binary_file_is_named(tmp_path: Path) -> None:
 
 
 words = st.sampled_from(
-    [*block_kinds(), "8/1", "/2", "8", "kernel=3", "se=1e3", "act=relu", "groups=-1", "x3", "#", "=", "|", "  "]
+    [*block_kinds(), "input", "3x32x32", "8/1", "/2", "8", "kernel=3", "se=1e3", "act=relu", "groups=-1", "x3", "#", "=", "|", "  "]
 )
 
 

@@ -1,7 +1,8 @@
-"""Search spaces: decode and encode, sample and count, the anchors inside, and YAML errors."""
+"""Search spaces: inputs, decode and encode, sample and count, the anchors inside, and YAML errors."""
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
 from search_spaces.space import load_space, space_names
+from search_spaces.task import Task
 
 SPACES = {name: load_space(name) for name in space_names()}
 GOOD = """
@@ -39,12 +41,29 @@ def _load(tmp_path, text):
 @pytest.mark.parametrize("name", SPACES)
 @given(seed=st.integers(0, 10**6))
 def test_every_genotype_encodes_to_genes_that_decode_to_it(name, seed):
-    space = SPACES[name]
-    genotype = space.sample(random.Random(seed))
-    genes = space.encode(genotype)
-    assert set(genes) <= set(space.genes)
-    assert space.decode(genes) == genotype
-    assert Genotype.parse(genotype.text) == genotype
+    for space in (SPACES[name], replace(SPACES[name], padding="same")):
+        genotype = space.sample(random.Random(seed))
+        genes = space.encode(genotype)
+        assert set(genes) <= set(space.genes)
+        assert space.decode(genes) == genotype
+        assert Genotype.parse(genotype.text) == genotype and genotype.input in space.inputs
+
+
+@pytest.mark.parametrize("name", SPACES)
+@given(seed=st.integers(0, 10**6))
+def test_the_same_genes_are_the_same_blocks_padded_in_either_way(name, seed):
+    symmetric, same = SPACES[name], replace(SPACES[name], padding="same")
+    genotype = symmetric.sample(random.Random(seed))
+    padded = same.decode(symmetric.encode(genotype))
+    assert padded == genotype.padded("same") and same.encode(padded) == symmetric.encode(genotype)
+    assert padded.padded("symmetric") == genotype and padded.input == genotype.input
+    strided = [spec for spec in padded.blocks if spec.stride > 1 and spec.kind in ("conv", "inverted_residual", "fused")]
+    assert all(spec.knob("padding") == "same" for spec in strided) and (padded != genotype or not strided)
+    if strided:
+        with pytest.raises(InputError, match="padding"):
+            symmetric.encode(padded)
+        with pytest.raises(InputError, match="padding: its strided blocks must pad as the space does, same"):
+            same.encode(genotype)
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -65,8 +84,9 @@ def test_every_sampled_genotype_builds(name):
     space, rng = SPACES[name], random.Random(1)
     with torch.device("meta"):
         for _ in range(20):
-            task = space.task(7)
-            network = build(space.sample(rng), task).eval()
+            genotype = space.sample(rng)
+            task = genotype.task(7)
+            network = build(genotype, task).eval()
             assert network(torch.empty(2, *task.input)).shape == (2, 7)
 
 
@@ -99,15 +119,115 @@ def test_a_space_takes_further_anchors():
 
 def test_mobile_is_large_and_holds_every_block():
     space = SPACES["mobile"]
-    assert space.size >= 10**15 and space.input == (3, 224, 224)
+    assert space.size >= 10**15
+    assert space.inputs == tuple((3, side, side) for side in (96, 128, 160, 192, 224)) and space.input == (3, 224, 224)
     kinds = {kind for stage in space.stages for kind in stage.kinds}
     assert {"conv", "inverted_residual", "fused", "shuffle", "eesp", "csc", "fe", "head"} <= kinds
     for name in ("mobilenet_v2", "mobilenet_v3", "shufflenet_v2"):
         assert space.anchors[name] == "inside"
 
 
-def test_size_counts_exactly_the_different_genotypes(tmp_path):
-    space = _load(tmp_path, GOOD)
+@pytest.mark.parametrize(
+    ("given", "inputs", "gene"),
+    [
+        ("[3, 16, 16]", [(3, 16, 16)], None),
+        ("[1, 16, 24]", [(1, 16, 24)], None),
+        ("{channels: 3, size: 16}", [(3, 16, 16)], None),
+        ("{channels: 3, size: 160x96}", [(3, 160, 96)], None),
+        ("{channels: 3, size: [16]}", [(3, 16, 16)], None),
+        ("{channels: 1, size: [28, 16]}", [(1, 16, 16), (1, 28, 28)], (16, 28)),
+        (
+            "{channels: 3, size: [224, 96x160, 96, 160x96, 128]}",
+            [(3, 96, 96), (3, 96, 160), (3, 160, 96), (3, 128, 128), (3, 224, 224)],
+            (96, "96x160", "160x96", 128, 224),
+        ),
+    ],
+)
+def test_inputs_as_a_file_gives_them(tmp_path, given, inputs, gene):
+    space = _load(tmp_path, GOOD.replace("[3, 16, 16]", given))
+    assert list(space.inputs) == inputs and space.genes.get("input") == gene
+    assert space.input == inputs[-1] and space.task(5) == Task(inputs[-1], 5)
+    met = {space.sample(random.Random(seed)).input for seed in range(60)}
+    assert met == set(inputs)
+    for input, value in zip(inputs, gene or [None], strict=True):
+        genotype = space.sample(random.Random(1)).at(input)
+        assert space.encode(genotype).get("input") == value and space.decode(space.encode(genotype)) == genotype
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("[3, 16]", "input must be [channels, height, width], or {channels: 3, size: [96, 128]}, not [3, 16]"),
+        ("[3, 16, 16.5]", "input: channels, heights and widths must be whole numbers, not 16.5"),
+        ("[3, yes, 16]", "input: channels, heights and widths must be whole numbers, not True"),
+        ('[3, "16", 16]', "input: channels, heights and widths must be whole numbers, not 16"),
+        ("[2, 16, 16]", "an input has 3 channels (RGB) or 1 (grey), not 2"),
+        ("[3, 0, 16]", "an input is 8 to 4096 pixels high and wide, not 0x16"),
+        ("{channels: 4, size: 16}", "an input has 3 channels (RGB) or 1 (grey), not 4"),
+        ("{channels: RGB, size: 16}", "input: channels, heights and widths must be whole numbers, not RGB"),
+        ("{channels: 3, size: [16, 4]}", "an input is 8 to 4096 pixels high and wide, not 4x4"),
+        ("{channels: 3, size: 99999x16}", "an input is 8 to 4096 pixels high and wide, not 99999x16"),
+        ("{channels: 3, size: []}", "input: its sizes must be different ones, at least one"),
+        ("{channels: 3, size: [16, 24, 16x16]}", "input: its sizes must be different ones, at least one"),
+        ("{channels: 3, size: [16, 24.5]}", 'input: size must be a side or HEIGHTxWIDTH, such as 224 or 96x160, not "24.5"'),
+        ("{channels: 3, size: yes}", 'input: size must be a side or HEIGHTxWIDTH, such as 224 or 96x160, not "True"'),
+        ("{channels: 3, size: 16 x 24}", 'input: size must be a side or HEIGHTxWIDTH, such as 224 or 96x160, not "16 x 24"'),
+        ("{channels: 3, size: [[16, 24]]}", "input: size must be a side or HEIGHTxWIDTH"),
+        ("{channels: 3, size: }", 'not "None"'),
+        ("{channels: 3, sizes: 16}", 'input has an unknown key "sizes"; did you mean "size"'),
+        ("{size: 16}", "input"),
+        ("RGB", "input must be"),
+    ],
+)
+def test_a_wrong_input_is_said_in_one_message(tmp_path, given, message):
+    with pytest.raises(InputError) as error:
+        _load(tmp_path, GOOD.replace("[3, 16, 16]", given))
+    assert message in str(error.value) and "mine.yaml" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_an_input_that_the_space_does_not_have_is_named(tmp_path):
+    space = _load(tmp_path, GOOD.replace("[3, 16, 16]", "{channels: 3, size: [16, 16x24]}"))
+    genotype = space.sample(random.Random(0))
+    with pytest.raises(InputError, match="input: 3x24x16 is not among 3x16x16, 3x16x24"):
+        space.encode(genotype.at((3, 24, 16)))
+    with pytest.raises(InputError, match="input: none is not among 3x16x16, 3x16x24"):
+        space.encode(Genotype(genotype.blocks))
+    with pytest.raises(InputError, match="input: 24x16 is not among 16, 16x24"):
+        space.decode({"input": "24x16"})
+
+
+def names(space, anchor_name):
+    return [a.name for a in space.reference_networks() if a.name.partition("@")[0] == anchor_name]
+
+
+@pytest.mark.parametrize("padding", ["symmetric", "same"])
+def test_hand_designed_networks_stand_at_every_input_up_to_their_own(padding):
+    space = replace(SPACES["mobile"].with_anchors(["mobilenet_v1:0.5-160-tf", "shift_resnet"]), padding=padding)
+    found = {a.name: a for a in space.reference_networks()}
+    assert len(found) == len(space.reference_networks())
+    assert names(space, "mobilenet_v2") == [f"mobilenet_v2@{side}" for side in (96, 128, 160, 192, 224)]
+    assert names(space, "mobilenet_v1:0.5-160-tf") == [f"mobilenet_v1:0.5-160-tf@{side}" for side in (96, 128, 160)]
+    assert names(space, "shift_resnet") == ["shift_resnet@96"], "published at 32x32: the smallest that there is"
+    for name, known in found.items():
+        stem, _, side = name.partition("@")
+        original = anchor(stem).genotype.at_stride(space.overall_stride)
+        assert known.genotype.input == (3, int(side), int(side)) and known.task == anchor(stem).task
+        assert known.genotype.blocks == (original.padded("same") if padding == "same" else original).blocks
+
+
+def test_of_one_input_a_name_says_no_size_and_of_rectangles_both_sides():
+    space = SPACES["tiny"]
+    assert [a.name for a in space.reference_networks()] == list(space.anchors)
+    assert all(a.genotype.input == (3, 32, 32) for a in space.reference_networks())
+    wide = replace(SPACES["mobile"], inputs=((3, 96, 160), (3, 224, 224), (3, 224, 320)))
+    assert names(wide, "mobilenet_v2") == ["mobilenet_v2@96x160", "mobilenet_v2@224"]
+    grey = replace(SPACES["mobile"], inputs=((1, 28, 28), (1, 96, 96)))
+    assert {a.genotype.input for a in grey.reference_networks()} == {(1, 28, 28), (1, 96, 96)}
+
+
+@pytest.mark.parametrize("given", ["[3, 16, 16]", "{channels: 1, size: [8, 16x8, 16]}"])
+def test_size_counts_exactly_the_different_genotypes(tmp_path, given):
+    space = _load(tmp_path, GOOD.replace("[3, 16, 16]", given))
     tables = itertools.product(*space.genes.values())
     assert space.size == len({space.decode(dict(zip(space.genes, values, strict=True))) for values in tables})
 
@@ -145,6 +265,7 @@ def test_decoding_names_a_missing_or_foreign_gene(tmp_path):
         ("width: [8, 12]", "width: 1e6", "stage body, width must be"),
         ("stride: 2", "stride: 3", "stage stem: stride must be 1 or 2"),
         ("name: body", "name: stem", "two stages have the same name"),
+        ("name: body", "name: input", 'or one is called "input"'),
         ("summary: a small one", "summary: a\nsummary: b", 'line 3, column 1: key "summary" is given twice'),
         ("input: [3, 16, 16]", "input: [3, 16", "line "),
         ("  - {name: head, blocks: {head: {dropout: [0, 0.2]}}}", "", "the last stage must be the head"),

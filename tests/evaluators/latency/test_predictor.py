@@ -1,4 +1,4 @@
-"""The predictor: recovers a physical ground truth, bounds, adds up by block, refuses what it has not seen."""
+"""The predictor: recovers a physical ground truth at every input, bounds, adds up by block, refuses what it has not seen."""
 
 import random
 from dataclasses import replace
@@ -13,9 +13,9 @@ from evaluators.latency.profile import Calibration, MeasuredNetwork, Profile, ch
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space
-from search_spaces.task import Task
 
-SPACE = load_space("tiny")
+SPACE = replace(load_space("tiny"), inputs=((3, 24, 24), (3, 32, 32), (3, 32, 48)))
+TASK = SPACE.task(10)
 
 
 def true_ms(kernels: dict[str, tuple[int, ...]]) -> float:
@@ -31,10 +31,10 @@ def synthetic(noise: float = 0.0, fit: int = 45, verify: int = 24) -> Profile:
     rng = np.random.default_rng(0)
     networks = []
     for chosen in choose_networks(SPACE, fit, verify, 0):
-        kernels = total_kernels(chosen.genotype, SPACE.task(chosen.classes))
+        kernels = total_kernels(chosen.genotype, chosen.genotype.task(chosen.classes))
         ms = true_ms(kernels) * float(np.exp(noise * rng.standard_normal()))
         networks.append(MeasuredNetwork(chosen.genotype.text, chosen.classes, chosen.split, ms, ms, ms, 30, 0.01, kernels))
-    calibration = Calibration(SPACE.input, 0, "2026-01-01", 1.0, LOWERING, 0.3, 0.01, 0.0, 0.0, tuple(networks))
+    calibration = Calibration(SPACE.inputs, 0, "2026-01-01", 1.0, LOWERING, 0.3, 0.01, 0.0, 0.0, tuple(networks))
     return Profile("synthetic", local_device(), "2026-01-01", {}, {"tiny": calibration})
 
 
@@ -52,16 +52,16 @@ def test_recovers_a_linear_machine(predictor: Predictor) -> None:
     """Noise-free: what error remains is the pull of the prior, below 2 %."""
     assert predictor.quality["rmspe"] < 0.02 and predictor.quality["within_5"] == 1
     for genotype in unseen(5):
-        expected = true_ms(total_kernels(genotype, SPACE.task(10)))
-        assert predictor.predict(genotype, SPACE.task(10)).ms == pytest.approx(expected, rel=0.05)
+        expected = true_ms(total_kernels(genotype, genotype.task(10)))
+        assert predictor.predict(genotype, TASK).ms == pytest.approx(expected, rel=0.05)
 
 
 def test_blocks_add_up_and_the_bound_is_above(predictor: Predictor) -> None:
-    for genotype, found in zip(unseen(3), predictor.predict_many(unseen(3), SPACE.task(10)), strict=True):
+    for genotype, found in zip(unseen(3), predictor.predict_many(unseen(3), TASK), strict=True):
         assert len(found.block_ms) == len(genotype.blocks) and min(found.block_ms) >= 0
         assert sum(found.block_ms) == pytest.approx(found.ms, rel=1e-9)
         assert found.bound_ms == pytest.approx(found.ms * predictor.factor) and found.bound_ms >= found.ms
-        assert predictor.predict(genotype, SPACE.task(10)) == found
+        assert predictor.predict(genotype, TASK) == found
 
 
 def test_quality_reports_noise_honestly() -> None:
@@ -78,13 +78,32 @@ def test_an_operation_that_was_never_measured_is_named() -> None:
     predictor = Predictor(few, "tiny", confidence=0.5)
     genotype = Genotype.parse("conv 16/1\neesp 32/2\nhead")
     with pytest.raises(InputError, match=r'block "eesp 32/2" runs prelu'):
-        predictor.predict(genotype, SPACE.task(10))
+        predictor.predict(genotype, TASK)
     assert predictor.quality["refused"] > 0 and predictor.quality["n"] + predictor.quality["refused"] == 24
 
 
-def test_another_input_is_refused(predictor: Predictor) -> None:
-    with pytest.raises(InputError, match=r"\(3, 64, 64\)"):
-        predictor.predict(unseen(1)[0], Task((3, 64, 64), 10))
+def test_networks_at_several_inputs_are_told_apart_in_one_call(predictor: Predictor) -> None:
+    blocks = unseen(1)[0]
+    networks = [blocks.at(input) for input in (*SPACE.inputs, *SPACE.inputs[:1])]
+    found = predictor.predict_many([*networks, Genotype(blocks.blocks)], TASK)
+    for genotype, prediction in zip(networks, found, strict=False):
+        assert prediction.ms == pytest.approx(true_ms(total_kernels(genotype, genotype.task(10))), rel=0.05)
+        assert prediction == predictor.predict(genotype, genotype.task(10))
+        shares = predictor.class_ms(genotype, TASK)
+        assert sum(shares.values()) == pytest.approx(prediction.ms, rel=1e-6)
+    small, square, wide, again, unnamed = (prediction.ms for prediction in found)
+    assert small < square < wide == unnamed and small == again, "one that names no input has the task's"
+
+
+@pytest.mark.parametrize("input", [(3, 64, 64), (3, 48, 32), (1, 32, 32)])
+def test_an_input_that_was_not_measured_is_refused_by_name(predictor: Predictor, input: tuple[int, int, int]) -> None:
+    measured, asked = "measured at input 3x24x24, 3x32x32, 3x32x48", "x".join(map(str, input))
+    genotypes = [g.at(input) if i == 1 else g for i, g in enumerate(unseen(3))]
+    for call in (predictor.predict_many, predictor.covered):
+        with pytest.raises(InputError, match=f"{measured}, not {asked}"):
+            call(genotypes, TASK)
+    with pytest.raises(InputError, match=f"not {asked}"):
+        predictor.predict(Genotype(genotypes[0].blocks), genotypes[1].task(10))
 
 
 def test_kernels_of_another_lowering_are_made_again() -> None:
@@ -100,7 +119,8 @@ def test_each_runtime_has_the_kernels_of_its_own_graph(predictor: Predictor) -> 
     calibration = replace(profile.spaces["tiny"], lowering=LOWERING - 1)
     device = replace(profile.device, runtime="torch_eager")
     eager = Predictor(replace(profile, device=device, spaces={"tiny": calibration}), "tiny")
-    genotype, task = unseen(1)[0], SPACE.task(10)
+    genotype = unseen(1)[0]
+    task = genotype.task(10)
     assert set(eager.class_ms(genotype, task)) == {"network", *total_kernels(genotype, task, "eager")}
     assert set(predictor.class_ms(genotype, task)) == {"network", *total_kernels(genotype, task)}
 

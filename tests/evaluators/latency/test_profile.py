@@ -3,8 +3,10 @@
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +32,8 @@ from search_spaces.anchor import anchors
 from search_spaces.errors import InputError
 from search_spaces.space import load_space
 
-NETWORK = MeasuredNetwork("conv 16/2\nhead\n", 10, "fit", 1.0, 1.1, 1.2, 30, 0.01, {"linear": (1, 2, 3, 4, 5)})
-CALIBRATION = Calibration((3, 32, 32), 0, "2026-01-01", 1.0, LOWERING, 0.3, 0.01, 0.1, 0.5, (NETWORK,))
+NETWORK = MeasuredNetwork("input 3x32x32\nconv 16/2\nhead\n", 10, "fit", 1.0, 1.1, 1.2, 30, 0.01, {"linear": (1, 2, 3, 4, 5)})
+CALIBRATION = Calibration(((3, 32, 32), (3, 32, 48)), 0, "2026-01-01", 1.0, LOWERING, 0.3, 0.01, 0.1, 0.5, (NETWORK,))
 
 
 @pytest.fixture(autouse=True)
@@ -72,6 +74,9 @@ def edit(change: Callable[[dict[str, Any]], object]) -> Callable[[str], str]:
         (edit(lambda d: d.pop("device")), "device"),
         (edit(lambda d: d["device"].pop("cpu")), "cpu"),
         (edit(lambda d: d["spaces"]["tiny"].pop("networks")), "networks"),
+        (edit(lambda d: d["spaces"]["tiny"].pop("inputs")), "inputs"),
+        (edit(lambda d: d["spaces"]["tiny"].update(inputs=[[3, 32]])), "damaged"),
+        (edit(lambda d: d["spaces"]["tiny"].update(inputs=[[3, 32, 0]])), "damaged .*8 to 4096 pixels"),
         (edit(lambda d: d["spaces"]["tiny"]["networks"][0].update(ms=-1)), "positive"),
         (edit(lambda d: d["spaces"]["tiny"]["networks"][0].update(ms=float("nan"))), "positive"),
         (edit(lambda d: d["spaces"]["tiny"]["networks"][0].update(kernels=3)), "damaged"),
@@ -118,10 +123,23 @@ def test_listing_imports_no_torch() -> None:
 def test_anchors_are_never_measured_and_every_choice_of_blocks_is() -> None:
     chosen = choose_networks(load_space("tiny"), 45, 24, 0)
     assert len({c.genotype for c in chosen}) == len(chosen) == 69
-    assert not {c.genotype for c in chosen} & {a.genotype for a in anchors()}
+    assert not {c.genotype.blocks for c in chosen} & {a.genotype.blocks for a in anchors()}
     kinds = {spec.kind for c in chosen if c.split == "fit" for spec in c.genotype.blocks}
     assert kinds >= {"conv", "inverted_residual", "shuffle", "eesp", "csc", "fe", "head"}
     assert chosen == choose_networks(load_space("tiny"), 45, 24, 0)
+
+
+@pytest.mark.parametrize(("fit", "verify"), [(20, 20), (42, 22)])
+def test_every_input_is_measured_to_fit_to_and_to_verify_with_and_padded_in_both_ways(fit: int, verify: int) -> None:
+    space = replace(load_space("mobile"), inputs=((3, 96, 96), (3, 96, 160), (3, 224, 224)))
+    chosen = choose_networks(space, fit, verify, 0)
+    for split, count in (("fit", fit), ("verify", verify)):
+        met = [c.genotype for c in chosen if c.split == split]
+        assert len(met) == count and {(g.input, g == g.padded("same")) for g in met} == set(product(space.inputs, (True, False)))
+        counts = Counter(g.input for g in met)
+        assert max(counts.values()) - min(counts.values()) <= 2
+        for genotype in met:
+            replace(space, padding="same" if genotype == genotype.padded("same") else "symmetric").encode(genotype)
 
 
 def test_really_measured_and_resumed(monkeypatch: pytest.MonkeyPatch) -> None:

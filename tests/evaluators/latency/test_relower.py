@@ -7,11 +7,10 @@ from evaluators.latency.kernels import Size, lowered_blocks, total_kernels
 from evaluators.latency.profile import MeasuredNetwork
 from evaluators.latency.relower import relowered
 from search_spaces.genotype import Genotype
-from search_spaces.task import Task
 
-TASK = Task((3, 32, 32), 10)
-LINES = "conv 32/2 act=hard_swish\ninverted_residual 40/1 act=relu6\nshuffle 116/2\nshuffle 116/1 act=hard_swish\nhead"
+LINES = "input 3x32x32\nconv 32/2 act=hard_swish\ninverted_residual 40/1 act=relu6\nshuffle 116/2\nshuffle 116/1 act=hard_swish\nhead"
 GENOTYPE = Genotype.parse(LINES)
+TASK = GENOTYPE.task(10)
 
 
 def measured() -> MeasuredNetwork:
@@ -31,8 +30,8 @@ def test_activations_and_classes_are_found_again() -> None:
     kinds = {kind for kind, _, _ in now.kernel_times}
     assert "depthwise_plain" in kinds and len({size.activation for _, size, _ in now.kernel_times}) > 3
     assert before != now.kernel_times
-    assert relowered(replace(now, kernels={}, kernel_times=before), TASK.input, "fused") == now
-    assert relowered(now, TASK.input, "fused") == now
+    assert relowered(replace(now, kernels={}, kernel_times=before), "fused") == now
+    assert relowered(now, "fused") == now
 
 
 def test_a_kernel_that_the_lowering_lacks_stays() -> None:
@@ -40,10 +39,10 @@ def test_a_kernel_that_the_lowering_lacks_stays() -> None:
     now = measured()
     times = list(now.kernel_times)
     times.insert(random.Random(0).randrange(len(times)), alien)
-    found = relowered(replace(now, kernel_times=tuple(times)), TASK.input, "fused").kernel_times
+    found = relowered(replace(now, kernel_times=tuple(times)), "fused").kernel_times
     assert found == tuple(times)
 
 
 def test_end_to_end_times_alone_take_the_runtime_s_graph() -> None:
-    found = relowered(replace(measured(), kernel_times=()), TASK.input, "eager")
+    found = relowered(replace(measured(), kernel_times=()), "eager")
     assert found.kernels == total_kernels(GENOTYPE, TASK, "eager") and found.kernel_times == ()

@@ -21,9 +21,20 @@ def test_what_was_added_is_known_again_and_nothing_else_is(tmp_path):
     times.add(SMALL, TASK, found)
     for known in (times, Times(path, "today")):
         assert known.get(SMALL, TASK) == found
-        assert known.get(LARGE, TASK) is known.get(SMALL, TASK.at(96)) is known.get(SMALL, Task(TASK.input, 100)) is None
+        assert known.get(LARGE, TASK) is known.get(SMALL, Task(TASK.input, 100)) is None
     Times(path, "today").add(LARGE, TASK, found)
     assert Times(path, "today").get(SMALL, TASK) == Times(path, "today").get(LARGE, TASK) == found
+
+
+def test_each_input_of_a_network_has_its_own_time(tmp_path):
+    path, at_96, at_224 = tmp_path / "d.times.jsonl", SMALL.at((3, 96, 96)), SMALL.at(TASK.input)
+    times = Times(path, "today")
+    times.add(at_96, TASK, measurement(1.5))
+    assert times.get(at_224, TASK) is times.get(SMALL, TASK) is times.get(SMALL.at((3, 96, 160)), TASK) is None
+    times.add(SMALL, TASK, measurement(5.0))
+    for known in (times, Times(path, "today")):
+        assert known.get(at_96, TASK) == known.get(SMALL, Task((3, 96, 96), 10)) == measurement(1.5)
+        assert known.get(at_224, Task((3, 96, 96), 10)) == known.get(SMALL, TASK) == measurement(5.0)
 
 
 def test_another_calibration_begins_anew(tmp_path):
@@ -47,7 +58,7 @@ def test_a_line_that_was_cut_off_does_not_count(tmp_path):
     assert Times(path, "today").get(LARGE, TASK) == measurement(8.0)
 
 
-@pytest.mark.parametrize("line", ["{", "\xff", json.dumps({"genotype": "conv"}), json.dumps([1]), json.dumps({"time": {}})])
+@pytest.mark.parametrize("line", ["{", "\xff", json.dumps({"genotype": "conv"}), json.dumps([1]), "null", json.dumps({"time": {}})])
 def test_a_damaged_file_is_named(tmp_path, line):
     path = tmp_path / "d.times.jsonl"
     Times(path, "today").add(SMALL, TASK, measurement(5.0))
