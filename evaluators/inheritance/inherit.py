@@ -1,6 +1,7 @@
 """inherit: a network's weights from a donor by parameter remapping over genotypes (FNA, arXiv:2001.02525)."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +11,10 @@ from evaluators.inheritance.channels import Channels, Colours, Mixed, Reader
 from evaluators.inheritance.donor import Donor
 from evaluators.inheritance.filling import Filling
 from evaluators.inheritance.matching import IMAGE, Layout, Partner, Place, alike, partners
-from evaluators.inheritance.parts import parts_of
+from evaluators.inheritance.parts import Layer, parts_of
 from search_spaces.genotype import BlockSpec
 from search_spaces.network import Network
+from search_spaces.ops.norm_act import Layers
 
 _FREE_KNOBS = ("act",)
 
@@ -55,7 +57,7 @@ class _Remapping:
 
     def __init__(self, network: Network, donor: Donor, seed: int) -> None:
         ours, theirs = alike(network.genotype, donor.genotype)
-        self.network, self.donor = network, donor.network()
+        self.network, self.donor = network, _reading(donor)
         self.ours = Layout.of(ours, _image_channels(network))
         self.theirs = Layout.of(theirs, donor.task.input[0])
         self.partners = partners(self.ours, self.theirs)
@@ -90,14 +92,16 @@ class _Remapping:
     def fill_head(self) -> int:
         """Hidden layers, where all are of the size of the donor's; how many parameters were inherited."""
         filling = Filling(self.eps, self.draws)
-        (ours, pool), (theirs, their_pool) = _hidden(self.network), _hidden(self.donor)
-        if pool != their_pool or [layer.out_features for layer in ours] != [layer.out_features for layer in theirs]:
+        ours, theirs = self.network.blocks[-1], self.donor.blocks[-1]
+        hidden, sources = _hidden(ours), _hidden(theirs)
+        if (ours.size, _units(hidden)) != (theirs.size, _units(sources)):
             return 0
-        for layer, source in zip(ours[:1], theirs[:1], strict=True):
-            weight = source.weight.detach().unflatten(1, (self.theirs.widths[-1], -1))
-            filling.linear(layer, source, self._reader(self.theirs.last, self.ours.last).columns(weight, self.draws).flatten(1))
-        for layer, source in zip(ours[1:], theirs[1:], strict=True):
-            filling.linear(layer, source, source.weight.detach())
+        for number, (layer, source) in enumerate(zip(hidden, sources, strict=True)):
+            weight = _matrix(source)
+            if number == 0:
+                reader = self._reader(self.theirs.last, self.ours.last)
+                weight = reader.columns(weight.unflatten(1, (self.theirs.widths[-1], -1)), self.draws).flatten(1)
+            _fill_hidden(filling, layer, source, weight)
         return filling.inherited
 
     def _channels(self, theirs: int, ours: int) -> Channels:
@@ -137,6 +141,12 @@ class _Remapping:
         return total
 
 
+@lru_cache(maxsize=1)
+def _reading(donor: Donor) -> Network:
+    """The donor's network, not to be changed: many inherit from it one after the other."""
+    return donor.network()
+
+
 def _image_channels(network: Network) -> int:
     """Channels of the images that a network is built for."""
     return next(m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d))
@@ -163,7 +173,23 @@ def _shapes(module: nn.Module) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in module.state_dict().items()}
 
 
-def _hidden(network: Network) -> tuple[list[nn.Linear], int]:
-    """The hidden layers of a head, and the size of the map that the first one reads."""
-    head = network.blocks[-1]
-    return [m for m in head.modules() if isinstance(m, nn.Linear)][:-1], int(head.size)  # type: ignore[arg-type]
+def _hidden(head: nn.Module) -> list[nn.Linear | Layer]:
+    """The hidden layers of a head: linear, or a pointwise convolution with batch norm."""
+    layers = [Layer.of(m) if isinstance(m, Layers) else m for m in head.classifier if isinstance(m, nn.Linear | Layers)]
+    return layers[:-1]
+
+
+def _units(hidden: list[nn.Linear | Layer]) -> list[tuple[type, int]]:
+    return [(type(layer), len(_matrix(layer))) for layer in hidden]
+
+
+def _matrix(layer: nn.Linear | Layer) -> Tensor:
+    """Its weights [out, in]."""
+    return layer.weight.detach().flatten(1)
+
+
+def _fill_hidden(filling: Filling, layer: nn.Linear | Layer, source: nn.Linear | Layer, weight: Tensor) -> None:
+    if isinstance(layer, nn.Linear) and isinstance(source, nn.Linear):
+        filling.linear(layer, source, weight)
+    elif isinstance(layer, Layer) and isinstance(source, Layer):
+        filling.layer(layer, source, weight[:, :, None, None], Channels.all(len(weight)))
