@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from evaluators.inheritance.donor import Donor
 from evaluators.inheritance.filling import Filling
 from evaluators.inheritance.matching import IMAGE, Layout, Partner, Place, alike, partners
 from evaluators.inheritance.parts import Layer, parts_of
+from evaluators.training.groups import classifier
 from search_spaces.genotype import BlockSpec
 from search_spaces.network import Network
 from search_spaces.ops.norm_act import Layers
@@ -45,11 +47,6 @@ def inherit(network: Network, donor: Donor, seed: int) -> Inherited:
     sizes[-1] -= sum(p.numel() for p in classifier(network).parameters())
     shares = [count / size if size else 1.0 for count, size in zip(inherited, sizes, strict=True)]
     return Inherited(sum(inherited) / max(sum(sizes), 1), tuple(shares))
-
-
-def classifier(network: Network) -> nn.Linear | nn.Conv2d:
-    """The layer that computes a network's logits."""
-    return [m for m in network.blocks[-1].modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
 
 
 class _Remapping:
@@ -133,12 +130,18 @@ class _Remapping:
         return matrix
 
     def _importance(self, run: int) -> Tensor:
-        """Importance of the channels of a run of the donor: the sum over the blocks that write them."""
-        total = torch.zeros(self.theirs.widths[run])
+        """Importance of the channels of a run of the donor: their standard deviation times the weights that read them."""
+        variance, read = torch.zeros(2, self.theirs.widths[run])
         for place in self.theirs.places:
-            if place.writes == run and (parts := parts_of(self.donor.blocks[place.index])) is not None:
-                total += parts.project.row_norms
-        return total
+            parts = parts_of(self.donor.blocks[place.index])
+            if parts is not None and place.writes == run:
+                variance += parts.project.outputs.deviation.square()
+            if parts is not None and place.reads == run:
+                read += parts.reading.column_norms
+        if run == self.theirs.last:
+            first = next(m for m in self.donor.blocks[-1].modules() if isinstance(m, nn.Linear | nn.Conv2d))
+            read += first.weight.detach().abs().flatten(1).sum(0).unflatten(0, (len(read), -1)).sum(1)
+        return variance.sqrt() * (read if read.any() else 1.0)
 
 
 @lru_cache(maxsize=1)
@@ -175,8 +178,8 @@ def _shapes(module: nn.Module) -> dict[str, torch.Size]:
 
 def _hidden(head: nn.Module) -> list[nn.Linear | Layer]:
     """The hidden layers of a head: linear, or a pointwise convolution with batch norm."""
-    layers = [Layer.of(m) if isinstance(m, Layers) else m for m in head.classifier if isinstance(m, nn.Linear | Layers)]
-    return layers[:-1]
+    found = [m for m in cast(nn.Sequential, head.classifier) if isinstance(m, nn.Linear | Layers)]
+    return [Layer.of(m) if isinstance(m, Layers) else m for m in found[:-1]]
 
 
 def _units(hidden: list[nn.Linear | Layer]) -> list[tuple[type, int]]:

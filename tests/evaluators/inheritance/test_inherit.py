@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_donor import features, made_up_donor
 
-from evaluators.inheritance.inherit import classifier, inherit
+from evaluators.inheritance.inherit import inherit
+from evaluators.training.groups import classifier
 from search_spaces.anchor import anchor
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
