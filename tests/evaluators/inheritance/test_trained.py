@@ -1,4 +1,4 @@
-"""A network cut out of EfficientNet-Lite0 tells photos apart before any training, as one of random weights does not."""
+"""A network cut out of EfficientNet-Lite0 tells photos apart before any training, as one with random weights does not."""
 
 import io
 import random
@@ -51,8 +51,8 @@ def photos():
 
 
 @pytest.mark.slow
-def test_a_cut_network_knows_more_than_a_untrainedone(photos):
-    """The bound is half the distance that was measured (.31, .65, the donor's .71); a standard error is below .035 (n = 400)."""
+def test_a_cut_network_knows_more_than_an_untrained_one(photos):
+    """The bound is half the distance that was measured (.31, .65, the donor's .71); a standard error is .025."""
     donor = find_donor()
     images = (photos[0] - torch.tensor(donor.mean)[:, None, None]) / torch.tensor(donor.std)[:, None, None]
     with torch.random.fork_rng():
