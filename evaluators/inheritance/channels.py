@@ -23,6 +23,11 @@ class Channels:
     width: int
 
     @classmethod
+    def all(cls, width: int) -> "Channels":
+        """The donor's channels as they are."""
+        return cls(torch.arange(width), width)
+
+    @classmethod
     def choose(cls, importance: Tensor, count: int, draws: torch.Generator) -> "Channels":
         """The `count` most important channels in the donor's order; where there are fewer, all and copies of random ones."""
         width = len(importance)

@@ -1,6 +1,8 @@
 """inherit: a network's weights from a donor by parameter remapping over genotypes (FNA, arXiv:2001.02525)."""
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +12,11 @@ from evaluators.inheritance.channels import Channels, Colours, Mixed, Reader
 from evaluators.inheritance.donor import Donor
 from evaluators.inheritance.filling import Filling
 from evaluators.inheritance.matching import IMAGE, Layout, Partner, Place, alike, partners
-from evaluators.inheritance.parts import parts_of
+from evaluators.inheritance.parts import Layer, parts_of
+from evaluators.training.groups import classifier
 from search_spaces.genotype import BlockSpec
 from search_spaces.network import Network
+from search_spaces.ops.norm_act import Layers
 
 _FREE_KNOBS = ("act",)
 
@@ -45,17 +49,12 @@ def inherit(network: Network, donor: Donor, seed: int) -> Inherited:
     return Inherited(sum(inherited) / max(sum(sizes), 1), tuple(shares))
 
 
-def classifier(network: Network) -> nn.Linear | nn.Conv2d:
-    """The layer that computes a network's logits."""
-    return [m for m in network.blocks[-1].modules() if isinstance(m, nn.Linear | nn.Conv2d)][-1]
-
-
 class _Remapping:
     """The state of one inheritance: both layouts, which of the donor's runs each of ours holds, channels chosen so far."""
 
     def __init__(self, network: Network, donor: Donor, seed: int) -> None:
         ours, theirs = alike(network.genotype, donor.genotype)
-        self.network, self.donor = network, donor.network()
+        self.network, self.donor = network, _reading(donor)
         self.ours = Layout.of(ours, _image_channels(network))
         self.theirs = Layout.of(theirs, donor.task.input[0])
         self.partners = partners(self.ours, self.theirs)
@@ -90,14 +89,16 @@ class _Remapping:
     def fill_head(self) -> int:
         """Hidden layers, where all are of the size of the donor's; how many parameters were inherited."""
         filling = Filling(self.eps, self.draws)
-        (ours, pool), (theirs, their_pool) = _hidden(self.network), _hidden(self.donor)
-        if pool != their_pool or [layer.out_features for layer in ours] != [layer.out_features for layer in theirs]:
+        ours, theirs = self.network.blocks[-1], self.donor.blocks[-1]
+        hidden, sources = _hidden(ours), _hidden(theirs)
+        if (ours.size, _units(hidden)) != (theirs.size, _units(sources)):
             return 0
-        for layer, source in zip(ours[:1], theirs[:1], strict=True):
-            weight = source.weight.detach().unflatten(1, (self.theirs.widths[-1], -1))
-            filling.linear(layer, source, self._reader(self.theirs.last, self.ours.last).columns(weight, self.draws).flatten(1))
-        for layer, source in zip(ours[1:], theirs[1:], strict=True):
-            filling.linear(layer, source, source.weight.detach())
+        for number, (layer, source) in enumerate(zip(hidden, sources, strict=True)):
+            weight = _matrix(source)
+            if number == 0:
+                reader = self._reader(self.theirs.last, self.ours.last)
+                weight = reader.columns(weight.unflatten(1, (self.theirs.widths[-1], -1)), self.draws).flatten(1)
+            _fill_hidden(filling, layer, source, weight)
         return filling.inherited
 
     def _channels(self, theirs: int, ours: int) -> Channels:
@@ -129,12 +130,24 @@ class _Remapping:
         return matrix
 
     def _importance(self, run: int) -> Tensor:
-        """Importance of the channels of a run of the donor: the sum over the blocks that write them."""
-        total = torch.zeros(self.theirs.widths[run])
+        """Importance of the channels of a run of the donor: their standard deviation times the weights that read them."""
+        variance, read = torch.zeros(2, self.theirs.widths[run])
         for place in self.theirs.places:
-            if place.writes == run and (parts := parts_of(self.donor.blocks[place.index])) is not None:
-                total += parts.project.row_norms
-        return total
+            parts = parts_of(self.donor.blocks[place.index])
+            if parts is not None and place.writes == run:
+                variance += parts.project.outputs.deviation.square()
+            if parts is not None and place.reads == run:
+                read += parts.reading.column_norms
+        if run == self.theirs.last:
+            first = next(m for m in self.donor.blocks[-1].modules() if isinstance(m, nn.Linear | nn.Conv2d))
+            read += first.weight.detach().abs().flatten(1).sum(0).unflatten(0, (len(read), -1)).sum(1)
+        return variance.sqrt() * (read if read.any() else 1.0)
+
+
+@lru_cache(maxsize=1)
+def _reading(donor: Donor) -> Network:
+    """The donor's network, not to be changed: many inherit from it one after the other."""
+    return donor.network()
 
 
 def _image_channels(network: Network) -> int:
@@ -163,7 +176,23 @@ def _shapes(module: nn.Module) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in module.state_dict().items()}
 
 
-def _hidden(network: Network) -> tuple[list[nn.Linear], int]:
-    """The hidden layers of a head, and the size of the map that the first one reads."""
-    head = network.blocks[-1]
-    return [m for m in head.modules() if isinstance(m, nn.Linear)][:-1], int(head.size)  # type: ignore[arg-type]
+def _hidden(head: nn.Module) -> list[nn.Linear | Layer]:
+    """The hidden layers of a head: linear, or a pointwise convolution with batch norm."""
+    found = [m for m in cast(nn.Sequential, head.classifier) if isinstance(m, nn.Linear | Layers)]
+    return [Layer.of(m) if isinstance(m, Layers) else m for m in found[:-1]]
+
+
+def _units(hidden: list[nn.Linear | Layer]) -> list[tuple[type, int]]:
+    return [(type(layer), len(_matrix(layer))) for layer in hidden]
+
+
+def _matrix(layer: nn.Linear | Layer) -> Tensor:
+    """Its weights [out, in]."""
+    return layer.weight.detach().flatten(1)
+
+
+def _fill_hidden(filling: Filling, layer: nn.Linear | Layer, source: nn.Linear | Layer, weight: Tensor) -> None:
+    if isinstance(layer, nn.Linear) and isinstance(source, nn.Linear):
+        filling.linear(layer, source, weight)
+    elif isinstance(layer, Layer) and isinstance(source, Layer):
+        filling.layer(layer, source, weight[:, :, None, None], Channels.all(len(weight)))

@@ -1,7 +1,7 @@
 """Which block of a donor each block of a network inherits from: by resolution and position; plain genotypes, no weights.
 
-Channels come in runs: blocks of equal width behind the block that opens it, along which identities are added. Poolings go
-on with the channels that they read.
+Channels come in runs: blocks of equal width behind the block that opens it, along which identities are added. A conv block
+always opens one; poolings go on with the channels that they read.
 """
 
 import math
@@ -49,7 +49,7 @@ class Layout:
             width, reads = spec.out_width(widths[-1]), len(widths) - 1
             resolution *= spec.stride
             passes = spec.kind in _PASSING and width == widths[-1]
-            if not passes and (spec.stride > 1 or width != widths[-1] or reads == IMAGE):
+            if not passes and (spec.stride > 1 or width != widths[-1] or spec.kind == "conv" or reads == IMAGE):
                 widths.append(width)
             places.append(Place(index, spec, reads, len(widths) - 1, resolution, passes))
         return cls(tuple(places), tuple(widths))

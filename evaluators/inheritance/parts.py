@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import torch
@@ -41,18 +42,30 @@ class Layer:
         return self.norm.weight.detach() / (cast(Tensor, self.norm.running_var) + self.norm.eps).sqrt()
 
     @property
-    def row_norms(self) -> Tensor:
-        """L1 norm of the weights of each output channel, the batch norm folded in [out]."""
-        return self.weight.abs().flatten(1).sum(1) * self.scale.abs()
+    def column_norms(self) -> Tensor:
+        """L1 norm of the weights that read each input channel, the batch norm folded in [in]."""
+        weight = self.weight.abs().sum((2, 3)) * self.scale.abs()[:, None]
+        return weight.flatten() if self.convolution.groups > 1 else weight.sum(0)
 
-    def outputs(self) -> tuple[Tensor, Tensor]:
-        """(mean, mean slope of the activation) of each channel [out], normalised values taken as normally distributed."""
-        shift, spread = self.norm.bias.detach(), self.norm.weight.detach().abs()
+    @cached_property
+    def outputs(self) -> "Outputs":
+        """What the layer passes on, normalised values taken as normally distributed."""
+        shift, deviation = self.norm.bias.detach(), self.norm.weight.detach().abs()
         points = torch.special.ndtri((torch.arange(_POINTS) + 0.5) / _POINTS)
         points = points / points.square().mean().sqrt()
-        values = (shift[:, None] + spread[:, None] * points)[None, :, None]
+        values = (shift[:, None] + deviation[:, None] * points)[None, :, None]
         values = (values if self.act is None else self.act(values).detach())[0, :, 0]
-        return values.mean(1), (values * points).mean(1) / spread.clamp(min=_FLOOR)
+        slope = (values * points).mean(1) / deviation.clamp(min=_FLOOR)
+        return Outputs(values.mean(1), values.std(1, correction=0), slope)
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """Mean, standard deviation, and mean slope of the activation of each channel [out]."""
+
+    mean: Tensor
+    deviation: Tensor
+    slope: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,19 +94,22 @@ class Parts:
         return [layer for layer in (self.expand, self.dense, self.depthwise) if layer is not None]
 
     @property
+    def reading(self) -> Layer:
+        """The layer that reads the block's input, the first depthwise one apart."""
+        return (self.before or [self.project])[0]
+
+    @property
     def middle_importance(self) -> Tensor:
-        """Importance of the channels that are projected [middle]: the product of the norms of all weights on their way."""
-        importance = self.project.weight.abs().sum((0, 2, 3))
-        for layer in self.before:
-            importance = importance * layer.row_norms
-        return importance
+        """Importance of the channels that are projected [middle]: how much of the output varies with each."""
+        weight = self.project.weight.abs().sum((0, 2, 3))
+        return weight * self.before[-1].outputs.deviation if self.before else weight
 
     @property
     def mean_gates(self) -> Tensor:
         """What squeeze-and-excitation multiplies each channel by for a map of the mean values [middle]; ones without it."""
         if self.squeeze is None or not self.before:
             return torch.ones(self.middle)
-        mean, _ = self.before[-1].outputs()
+        mean = self.before[-1].outputs.mean
         return cast(Tensor, self.squeeze.gate(mean[None, :, None, None])).detach().flatten()
 
     @property
@@ -131,4 +147,4 @@ def _product(layers: Sequence[Layer], width: int) -> Tensor:
 
 def _linear(layer: Layer) -> Tensor:
     """[out, in / groups]."""
-    return layer.weight.sum((2, 3)) * (layer.outputs()[1] * layer.scale)[:, None]
+    return layer.weight.sum((2, 3)) * (layer.outputs.slope * layer.scale)[:, None]

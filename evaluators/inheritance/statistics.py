@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from typing import cast
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from evaluators.inheritance.donor import Donor
 from evaluators.inheritance.filling import selects
 
 _PIXELS = 2**20  # of all images of a batch
@@ -53,6 +55,19 @@ def unit_variance(network: nn.Module, images: Tensor) -> None:
             if convolution.bias is not None:
                 convolution.bias /= factor
         _keep_function(norm, moments, factor)
+
+
+def calibrated(donor: Donor, images: Tensor) -> Donor:
+    """The donor with the same function, but the statistics of images [N, C, H, W], normalised, and unit variance as above.
+
+    Networks that inherit from it and get statistics of these images are then as near to the donor's function as they can be:
+    with statistics of other images than its own, the donor itself is not (ridge on features of TrashNet: 78 % before, 69 %
+    with statistics anew, 77 % so, n = 300).
+    """
+    network = donor.network()
+    unit_variance(network, images)
+    tensors = {name: tensor.detach() for name, tensor in network.state_dict().items()}
+    return replace(donor, tensors=tensors, folded=False)
 
 
 class _Moments:
