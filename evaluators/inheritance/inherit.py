@@ -1,5 +1,6 @@
 """inherit: a network's weights from a donor by parameter remapping over genotypes (FNA, arXiv:2001.02525)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
@@ -11,7 +12,7 @@ from evaluators.inheritance.bottleneck import fill_bottleneck
 from evaluators.inheritance.channels import Channels, Colours, Mixed, Reader
 from evaluators.inheritance.donor import Donor
 from evaluators.inheritance.filling import Filling
-from evaluators.inheritance.matching import IMAGE, Layout, Partner, Place, alike, partners
+from evaluators.inheritance.matching import IMAGE, Layout, Partner, Place, alike, goals, partners
 from evaluators.inheritance.parts import Layer, parts_of
 from evaluators.training.groups import classifier
 from search_spaces.genotype import BlockSpec
@@ -21,16 +22,25 @@ from search_spaces.ops.norm_act import Layers
 _FREE_KNOBS = ("act",)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Goal:
+    """The donor's block whose output a block stands for, and which of its channels the block's are."""
+
+    block: int
+    channels: Channels
+
+
+@dataclass(frozen=True, eq=False)
 class Inherited:
     """The share of a network's parameters that came from a donor, and of each block's; the classifier is left out.
 
     Zeros around a smaller kernel, gates that the donor lacks and scales that begin at zero did not come from there. A block
-    without such parameters has the share 1.
+    without such parameters has the share 1. `goals` are by the index of a block, for those that have one.
     """
 
     share: float
     by_block: tuple[float, ...]
+    goals: Mapping[int, Goal]
 
 
 def inherit(network: Network, donor: Donor, seed: int) -> Inherited:
@@ -46,7 +56,7 @@ def inherit(network: Network, donor: Donor, seed: int) -> Inherited:
     sizes = [sum(p.numel() for p in block.parameters()) for block in network.blocks]
     sizes[-1] -= sum(p.numel() for p in classifier(network).parameters())
     shares = [count / size if size else 1.0 for count, size in zip(inherited, sizes, strict=True)]
-    return Inherited(sum(inherited) / max(sum(sizes), 1), tuple(shares))
+    return Inherited(sum(inherited) / max(sum(sizes), 1), tuple(shares), remapping.goals())
 
 
 class _Remapping:
@@ -100,6 +110,12 @@ class _Remapping:
                 weight = reader.columns(weight.unflatten(1, (self.theirs.widths[-1], -1)), self.draws).flatten(1)
             _fill_hidden(filling, layer, source, weight)
         return filling.inherited
+
+    def goals(self) -> dict[int, Goal]:
+        """What the blocks that were filled, or left as they are, stand for."""
+        found = goals(self.ours, self.theirs, self.partners).items()
+        places = {place.index: place.writes for place in self.ours.places}
+        return {i: Goal(j, self._channels(self.theirs.places[j].writes, places[i])) for i, j in found}
 
     def _channels(self, theirs: int, ours: int) -> Channels:
         """Which channels of the donor's run `theirs` those of our run `ours` are, wherever they are asked for."""

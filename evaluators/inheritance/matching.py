@@ -104,3 +104,39 @@ def _paired(runs: list[list[Place]], theirs: list[list[Place]]) -> Iterator[tupl
         for place in run:
             yield place.index, Partner(source[min(used, len(source) - 1)].index, used >= len(source))
             used += 1
+
+
+def goals(network: Layout, donor: Layout, found: dict[int, Partner]) -> dict[int, int]:
+    """For each block of the network the donor's block whose output it stands for, where there is one.
+
+    A run stands for the donor's run that its blocks inherit from, else for the one that a later block reads in its place, else
+    for the donor's last at its resolution. Its last block stands for the last of that run, so that it makes up for those left
+    out; others for their own partner, or for the block at the same place.
+    """
+    runs, blocks = _runs_stood_for(network, donor, found), _blocks_of_runs(donor)
+    stands: dict[int, int] = {}
+    for run, places in _blocks_of_runs(network).items():
+        theirs = blocks.get(runs.get(run, IMAGE), [])
+        for number, place in enumerate(places if theirs else []):
+            partner = found.get(place.index)
+            own = partner.index if partner and partner.index in {t.index for t in theirs} else None
+            last = place is places[-1]
+            stands[place.index] = theirs[-1 if last else min(number, len(theirs) - 1)].index if last or own is None else own
+    return stands
+
+
+def _runs_stood_for(network: Layout, donor: Layout, found: dict[int, Partner]) -> dict[int, int]:
+    at_resolution = {place.resolution: place.writes for place in donor.places}
+    runs = {p.writes: at_resolution[p.resolution] for p in network.places if p.resolution in at_resolution}
+    partnered = [(p, donor.places[found[p.index].index]) for p in network.places if p.index in found and not p.passes]
+    runs |= {ours.reads: theirs.reads for ours, theirs in partnered}
+    return runs | {ours.writes: theirs.writes for ours, theirs in partnered}
+
+
+def _blocks_of_runs(layout: Layout) -> dict[int, list[Place]]:
+    """The blocks that write each run, in order."""
+    found: dict[int, list[Place]] = {}
+    for place in layout.places:
+        if not place.passes:
+            found.setdefault(place.writes, []).append(place)
+    return found
