@@ -137,8 +137,7 @@ class Pictures:
         if recipe.randaugment_ops:
             images = augment.randaugment(recipe.randaugment_ops, recipe.randaugment_magnitude)(images, generator)
         images = augment.colour(images.float().div_(255), recipe.colour, generator).sub_(self._mean).div_(self._std)
-        if not recipe.crop_scale:
-            images = augment.crop(images, round(recipe.crop_padding * side), generator)
+        images = augment.crop(images, round(recipe.crop_padding * side), generator)
         return augment.cutout(images, round(recipe.cutout * side), generator)
 
 

@@ -130,7 +130,7 @@ PROXY = replace(load_recipe("proxy"), least_pictures=40, batch_size=8)
 RECIPES = {
     "proxy": PROXY,
     "more altered": replace(PROXY, cutout=0.25, randaugment_ops=2),
-    "parts": replace(PROXY, crop_scale=0.3, colour=0.2),
+    "parts": replace(PROXY, crop_padding=0.0, crop_scale=0.3, colour=0.2),
 }
 
 

@@ -243,7 +243,7 @@ def test_it_learns_by_adamw_too():
     "change",
     [
         *({"cutout": 0.25}, {"mixup": 0.2}, {"randaugment_ops": 1}, {"flip": False}),
-        *({"crop_scale": 0.3}, {"colour": 0.2}),
+        *({"crop_scale": 0.3, "crop_padding": 0.0}, {"colour": 0.2}),
         *({"most_pictures": 64}, {"optimizer": "adamw"}, {"head_rate": 2.0}, {"layer_decay": 0.7}),
     ],
 )
