@@ -2,9 +2,10 @@
 
 usage: python benchmarks/cost.py [--networks N] [--profile FILE.json] [--genotypes N]
 
-Sampled genotypes of `mobile`, one thread, one process; drawing them is not counted. Batches of new genotypes follow each other,
-so that it is seen how the rate grows as more of their blocks have been met; at last all of them come again. A search meets most
-blocks often: the same is timed for the random part of its pool, and for crossings of it. The profile may be of another machine.
+Sampled genotypes of `mobile` at all its inputs, one thread, one process; drawing them is not counted. Batches of new genotypes
+follow each other, so that it is seen how the rate grows as more of their blocks have been met; at last all of them come again.
+A search meets most blocks often: the same is timed for the random part of its pool, and for crossings of it. The profile may be
+of another machine.
 """
 
 import argparse
@@ -49,11 +50,11 @@ def main() -> None:
 def _beside_torch(networks: list[Genotype], task: Task) -> None:
     def counted(genotype: Genotype) -> int:
         with torch.device("meta"), FlopCounterMode(display=False) as counter:
-            build(genotype, task).eval()(torch.empty(1, *task.input))
+            build(genotype, task).eval()(torch.empty(1, *task.of(genotype).input))
         return counter.get_total_flops() // 2
 
-    first, ours = _seconds(lambda g: cost(g, task).macs, networks)
-    again, _ = _seconds(lambda g: cost(g, task).macs, networks)
+    first, ours = _seconds(lambda g: cost(g, task.of(g)).macs, networks)
+    again, _ = _seconds(lambda g: cost(g, task.of(g)).macs, networks)
     torchs, theirs = _seconds(counted, networks)
     differing = sum(a != b for a, b in zip(ours, theirs, strict=True))
     print(f"{len(networks)} networks, one thread; {differing} differ in MACs from torch's counter")
@@ -87,7 +88,7 @@ def _as_a_search(predictor: Predictor, space: SearchSpace, task: Task, count: in
 def _rate(predictor: Predictor, genotypes: list[Genotype], task: Task) -> float:
     start = time.perf_counter()
     for genotype in genotypes:
-        cost(genotype, task)
+        cost(genotype, task.of(genotype))
     predictor.covered(genotypes, task)
     return len(genotypes) / (time.perf_counter() - start)
 

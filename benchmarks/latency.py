@@ -3,12 +3,12 @@
 usage: python benchmarks/latency.py [--space S] [--networks N] [--seconds S] [--sessions N] [--profile FILE.json] [--seed N]
                                     [--keep TIMES.json | --from TIMES.json]
 
-Networks are drawn with another seed than calibration's, and the space's anchors are added, and where the runtime reads ONNX
-torchvision's own compact networks, exported as they are and predicted by the anchor that computes the same; all are timed
-now, in several fresh processes, whose median is the truth: where a process's memory happens to lie moves a network's time by
-some per cent. With --from they are taken from what an earlier call kept. The baselines are fitted to the same profile's fit
-networks. Every figure is of one run: n, the noise of measuring and how busy the machine was stand above the table. Figures to
-quote come from a seed whose networks nobody has looked at.
+Networks are drawn at all inputs of the space and padded in both ways, with another seed than calibration's. The space's anchors
+are added at all inputs, and where the runtime reads ONNX torchvision's own compact networks, exported as they are and predicted
+by the anchor that computes the same. All are timed now, in several fresh processes, whose median is the truth: where a
+process's memory happens to lie moves a network's time by some per cent. With --from they are taken from what an earlier call
+kept. The baselines are fitted to the same profile's fit networks. Every figure is of one run: n, the noise of measuring and how
+busy the machine was stand above the table. Figures to quote come from a seed whose networks nobody has looked at.
 """
 
 import argparse
@@ -42,7 +42,7 @@ from evaluators.latency.runtime import Graph, load_runtime
 from search_spaces.anchor import anchors
 from search_spaces.genotype import Genotype
 from search_spaces.space import SearchSpace, load_space
-from search_spaces.task import Task
+from search_spaces.task import Task, input_text
 
 Array = NDArray[np.float64]
 Network = tuple[Genotype, Task]
@@ -50,6 +50,7 @@ Predict = Callable[[Sequence[Network]], Array]
 
 _GROUP = 20  # networks timed in one process
 _COMPACT = 1e9  # MACs
+_OURS = "this predictor"
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _report(predictor: Predictor, profile: Profile, space: SearchSpace, timed: S
         f"machine {contention:.0%} slower than when it was quietest (medians)"
     )
     predictors = _predictors(predictor, profile, space)
-    covered = {t.torchvision: predictor.covered(*_apart(t, space))[0] for t in theirs}
+    covered = {t.torchvision: predictor.covered([genotype], task)[0] for t in theirs for genotype, task in _networks([t])}
     for name, prediction in covered.items():
         print(f"{name}: refused, an operation was not measured" if prediction is None else _line(name, prediction, theirs))
     theirs = [t for t in theirs if covered[t.torchvision]]
@@ -117,14 +118,15 @@ def _report(predictor: Predictor, profile: Profile, space: SearchSpace, timed: S
             continue
         print(f"\n{title:<34}{'rmspe':>8}{'bias':>8}{'in 5 %':>8}{'in 10 %':>9}{'worst':>8}{'rank':>7}")
         for name, predict in predictors.items():
-            _row(name, predict(_networks(part, space)), np.array([t.robust_ms for t in part]))
-    bounds = np.array([predictor.predict(genotype, task).bound_ms for genotype, task in _networks(sampled, space)])
+            _row(name, predict(_networks(part)), np.array([t.robust_ms for t in part]))
+        for input in space.inputs if len(space.inputs) > 1 else ():
+            at_input = [t for t in part if Genotype.parse(t.genotype).input == input]
+            if len(at_input) > 1:
+                name, truth = f"  this predictor, {input_text(input)}", np.array([t.robust_ms for t in at_input])
+                _row(name, predictors[_OURS](_networks(at_input)), truth)
+    bounds = np.array([predictor.predict(genotype, task).bound_ms for genotype, task in _networks(sampled)])
     over = bounds / np.array([t.robust_ms for t in sampled]) - 1
     print(f"\nupper bound at 95 %: holds for {np.mean(over >= 0):.1%} of {len(over)}, {over.mean():.1%} above on average")
-
-
-def _apart(timed: Timed, space: SearchSpace) -> tuple[list[Genotype], Task]:
-    return [Genotype.parse(timed.genotype)], space.task(timed.classes)
 
 
 def _line(name: str, prediction: Prediction, timed: Sequence[Timed]) -> str:
@@ -132,8 +134,8 @@ def _line(name: str, prediction: Prediction, timed: Sequence[Timed]) -> str:
     return f"{name}: measured {ms:.2f} ms, predicted {prediction.ms:.2f} ({prediction.ms / ms - 1:+.1%})"
 
 
-def _networks(timed: Sequence[Timed], space: SearchSpace) -> list[Network]:
-    return [(Genotype.parse(t.genotype), space.task(t.classes)) for t in timed]
+def _networks(timed: Sequence[Timed | MeasuredNetwork]) -> list[Network]:
+    return [(g, g.task(t.classes)) for t in timed for g in (Genotype.parse(t.genotype),)]
 
 
 def _kept(path: Path, profile: Profile, space: SearchSpace) -> list[Timed]:
@@ -148,7 +150,7 @@ def _kept(path: Path, profile: Profile, space: SearchSpace) -> list[Timed]:
 def _measured(profile: Profile, space: SearchSpace, flags: argparse.Namespace) -> list[Timed]:
     """Unseen networks and the space's anchors, exported and timed now."""
     sampled = _unseen(space, profile, flags.networks, flags.seed)
-    networks = [*sampled, *((a.genotype, space.task(1000)) for a in space.reference_networks())]
+    networks = [*sampled, *((a.genotype, a.genotype.task(1000)) for a in space.reference_networks())]
     share = flags.seconds / len(networks)  # seconds a network
     sessions = _measure(networks, profile, space, flags.seconds, flags.sessions)
     return [
@@ -163,14 +165,14 @@ def _measured_theirs(profile: Profile, space: SearchSpace, seconds: float, sessi
     if code.SUFFIX != ".onnx":
         return []
     known = {a.reference.removeprefix("torchvision/"): a for a in anchors() if a.reference.startswith("torchvision/")}
-    compact = {n: a for n, a in known.items() if a.task.input == space.input and cost(a.genotype, a.task).macs < _COMPACT}
+    compact = {n: a for n, a in known.items() if a.task.input in space.inputs and cost(a.genotype, a.task).macs < _COMPACT}
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{name}{code.SUFFIX}" for name in compact]
         for path, (name, known_as) in zip(paths, compact.items(), strict=True):
             code.prepare(get_model(name, weights=None), known_as.task, path)
         by_session = [measure_apart(paths, seconds * len(paths) / sessions, bench, seed) for seed in range(sessions)]
     return [
-        replace(_timed(a.genotype, a.task, False, found), torchvision=name)
+        replace(_timed(a.genotype.at(a.task.input), a.task, False, found), torchvision=name)
         for (name, a), found in zip(compact.items(), zip(*by_session, strict=True), strict=True)
     ]
 
@@ -187,9 +189,9 @@ def _unseen(space: SearchSpace, profile: Profile, count: int, seed: int) -> list
     rng = random.Random(seed)
     found: dict[Genotype, Task] = {}
     while len(found) < count:
-        genotype = space.sample(rng)
+        genotype = replace(space, padding=rng.choice(("symmetric", "same"))).sample(rng)
         if genotype.text not in known:
-            found[genotype] = space.task(rng.choice((10, 100, 1000)))
+            found[genotype] = genotype.task(rng.choice((10, 100, 1000)))
     return list(found.items())
 
 
@@ -216,8 +218,8 @@ def _predictors(predictor: Predictor, profile: Profile, space: SearchSpace) -> d
     calibration, graph = profile.calibration(space.name), load_runtime(profile.device.runtime).GRAPH
     fit = calibration.split(FIT)
     if calibration.lowering != LOWERING:
-        fit = tuple(relowered(network, space.input, graph) for network in fit)
-    networks = [(Genotype.parse(n.genotype), Task(space.input, n.classes)) for n in fit]
+        fit = tuple(relowered(network, graph) for network in fit)
+    networks = _networks(fit)
     ms = np.array([n.ms for n in fit])
 
     def linear(columns: slice) -> Predict:
@@ -226,9 +228,9 @@ def _predictors(predictor: Predictor, profile: Profile, space: SearchSpace) -> d
         return lambda wanted: np.asarray(_features(wanted)[:, columns] @ weights)
 
     forest = RandomForestRegressor(300, random_state=0).fit(_features(networks), np.log(ms))
-    table = _Table(fit, space, graph) if fit[0].kernel_times else None
+    table = _Table(fit, graph) if fit[0].kernel_times else None
     return {
-        "this predictor": lambda wanted: np.array([predictor.predict(g, t).ms for g, t in wanted]),
+        _OURS: lambda wanted: np.array([predictor.predict(g, t).ms for g, t in wanted]),
         "five figures, random forest": lambda wanted: np.exp(forest.predict(_features(wanted))),
         "five figures, linear": linear(slice(None)),
         "MACs, linear": linear(slice(2)),
@@ -242,10 +244,9 @@ class _Table:
     else of its kind, else of all.
     """
 
-    def __init__(self, networks: Sequence[MeasuredNetwork], space: SearchSpace, graph: Graph) -> None:
+    def __init__(self, networks: Sequence[MeasuredNetwork], graph: Graph) -> None:
         self._sums: dict[tuple[Any, ...], Array] = defaultdict(lambda: np.zeros(3))
-        for network in networks:
-            genotype, task = Genotype.parse(network.genotype), Task(space.input, network.classes)
+        for network, (genotype, task) in zip(networks, _networks(networks), strict=True):
             for block, ms in zip(block_costs(genotype, task), _block_ms(network, genotype, task, graph), strict=True):
                 for key in _keys(block, task):
                     self._sums[key] += (1, ms, _work(block))

@@ -37,7 +37,6 @@ class Mnas:
 
     def __init__(self, folder: Path) -> None:
         self._space = load_space(str(Path(__file__).parent / "mnas.yaml"))
-        self._task = self._space.task(1000)
         self.genes: Mapping[str, tuple[Value, ...]] = self._space.genes
         self._rows: dict[str, int] = {}
         self._asked: dict[int, Genotype] = {}  # not worked out yet
@@ -83,7 +82,7 @@ class Mnas:
             self.costs |= zip(self._asked, np.exp(self._log_ms.predict(choices)).tolist(), strict=True)
             self.accuracies |= zip(self._asked, self._accuracy.predict(choices).tolist(), strict=True)
             for row, asked in self._asked.items():
-                counted = cost(asked, self._task)
+                counted = cost(asked, asked.task(1000))
                 self.macs[row], self.params[row] = counted.macs, counted.params
             self._asked.clear()
         return self._rows[genotype.text]

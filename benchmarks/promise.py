@@ -176,10 +176,15 @@ def _config(space: str, budget_ms: float, seed: int, flags: argparse.Namespace) 
         classes=list(_CLASSES),
         mean=[0.5] * 3,
         std=[0.25] * 3,
-        train_size=_SIZE,
+        fit="crop",
+        interpolation="bilinear",
+        padding="symmetric",
+        donor=None,
+        metric="top1",
         trials=flags.trials,
         seconds=None,
         finalists=3,
+        rivals=1,
         seed=seed,
         sampler=samplers.DEFAULT,
         workers=1,
@@ -224,9 +229,9 @@ def _file(outcome: Outcome, bench: Bench) -> Path:
         export(run, outcome.entry, run.path / "export")
     if code.SUFFIX == ".onnx":
         return run.path / "export" / "model.onnx"
-    task, file = run.space().task(len(_CLASSES)), run.path / f"model{code.SUFFIX}"
-    weights = run.weights(outcome.entry["id"])
-    code.prepare(load_network(Genotype.parse(outcome.entry["genotype"]), task, weights), task, file)
+    genotype, file = Genotype.parse(outcome.entry["genotype"]), run.path / f"model{code.SUFFIX}"
+    task = genotype.task(len(_CLASSES))
+    code.prepare(load_network(genotype, task, run.weights(outcome.entry["id"])), task, file)
     return file
 
 

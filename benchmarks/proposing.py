@@ -46,7 +46,7 @@ def main() -> None:
     task, predictor = space.task(10), Predictor(load_profile(flags.profile, anywhere=True), space.name)
 
     def estimate(genotypes: Sequence[Genotype]) -> list[Estimate]:
-        costs = [cost(genotype, task) for genotype in genotypes]
+        costs = [cost(genotype, task.of(genotype)) for genotype in genotypes]
         return [
             Estimate(p.ms, p.bound_ms, c.params, c.macs, p.extrapolated) if p else uncovered(c.params, c.macs)
             for p, c in zip(predictor.covered(genotypes, task), costs, strict=True)

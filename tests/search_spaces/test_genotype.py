@@ -240,7 +240,23 @@ def test_a_missing_or_binary_file_is_named(tmp_path: Path) -> None:
 
 
 words = st.sampled_from(
-    [*block_kinds(), "input", "3x32x32", "8/1", "/2", "8", "kernel=3", "se=1e3", "act=relu", "groups=-1", "x3", "#", "=", "|", "  "]
+    [
+        *block_kinds(),
+        "input",
+        "3x32x32",
+        "8/1",
+        "/2",
+        "8",
+        "kernel=3",
+        "se=1e3",
+        "act=relu",
+        "groups=-1",
+        "x3",
+        "#",
+        "=",
+        "|",
+        "  ",
+    ]
 )
 
 

@@ -135,7 +135,9 @@ def test_every_input_is_measured_to_fit_to_and_to_verify_with_and_padded_in_both
     chosen = choose_networks(space, fit, verify, 0)
     for split, count in (("fit", fit), ("verify", verify)):
         met = [c.genotype for c in chosen if c.split == split]
-        assert len(met) == count and {(g.input, g == g.padded("same")) for g in met} == set(product(space.inputs, (True, False)))
+        assert len(met) == count and {(g.input, g == g.padded("same")) for g in met} == set(
+            product(space.inputs, (True, False))
+        )
         counts = Counter(g.input for g in met)
         assert max(counts.values()) - min(counts.values()) <= 2
         for genotype in met:

@@ -8,8 +8,8 @@ from evaluators.latency.profile import MeasuredNetwork
 from evaluators.latency.relower import relowered
 from search_spaces.genotype import Genotype
 
-LINES = "input 3x32x32\nconv 32/2 act=hard_swish\ninverted_residual 40/1 act=relu6\nshuffle 116/2\nshuffle 116/1 act=hard_swish\nhead"
-GENOTYPE = Genotype.parse(LINES)
+LINES = "conv 32/2 act=hard_swish\ninverted_residual 40/1 act=relu6\nshuffle 116/2\nshuffle 116/1 act=hard_swish\nhead"
+GENOTYPE = Genotype.parse(LINES).at((3, 32, 32))
 TASK = GENOTYPE.task(10)
 
 

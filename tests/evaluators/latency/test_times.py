@@ -58,7 +58,9 @@ def test_a_line_that_was_cut_off_does_not_count(tmp_path):
     assert Times(path, "today").get(LARGE, TASK) == measurement(8.0)
 
 
-@pytest.mark.parametrize("line", ["{", "\xff", json.dumps({"genotype": "conv"}), json.dumps([1]), "null", json.dumps({"time": {}})])
+@pytest.mark.parametrize(
+    "line", ["{", "\xff", json.dumps({"genotype": "conv"}), json.dumps([1]), "null", json.dumps({"time": {}})]
+)
 def test_a_damaged_file_is_named(tmp_path, line):
     path = tmp_path / "d.times.jsonl"
     Times(path, "today").add(SMALL, TASK, measurement(5.0))
