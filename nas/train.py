@@ -290,13 +290,14 @@ class _Fitting:
     def _begun(self, network: "Network", folder: Path) -> None:
         """Brings the new network of a folder to the beginning of its training: with weights that are there, or a donor's."""
         from evaluators.inheritance.donor import load_donor
-        from evaluators.training.finetune import begin
+        from evaluators.training.finetune import Beginnings
         from evaluators.training.weights import load_weights
 
         if (folder / BEGIN).is_file():
             load_weights(network, folder / BEGIN)
         elif (self._folder / DONOR).is_dir():
-            found = begin(network, load_donor(self._folder / DONOR), self._train, self._plan.seed, self._plan.metric)
+            beginnings = Beginnings(load_donor(self._folder / DONOR), self._plan.metric)
+            found = beginnings.begin(network, self._train, self._plan.seed)
             self._view.say(f"{found.share:.0%} of the weights inherited; linear probe {found.accuracy:.2%}")
 
     def fit(self, folder: Path, title: str, teacher: Path | None) -> None:

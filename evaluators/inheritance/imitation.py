@@ -18,7 +18,7 @@ from evaluators.inheritance.inherit import Goal
 from evaluators.inheritance.statistics import batch_size
 from search_spaces.network import Network, run_block
 
-_PIXELS = 16384  # of a block's output that the regression sees, at most
+_PIXELS = 8192  # of a block's output that the regression sees, at most
 _HELD_OUT = 4  # every fourth image chooses the penalty
 _PENALTIES = (0.01, 0.1, 1.0, 10.0)  # on the squared change of the weights, as a share of the inputs' mean square
 _DEAD = 1e-3  # share of a layer's largest standard deviation below which a channel counts as constant
@@ -126,8 +126,9 @@ class _Last:
         middle, level = seen.mean(0), wanted.mean(0)
         gram = (seen - middle).T @ (seen - middle)
         rest = (seen - middle).T @ (wanted - level - (seen - middle) @ present.T)
-        unit = torch.eye(len(gram)) * gram.diagonal().mean()
-        fitted = [present + torch.linalg.solve(gram + share * unit, rest).T for share in _PENALTIES]
+        unit = torch.eye(len(gram)) * gram.diagonal().mean().clamp_min(torch.finfo(gram.dtype).tiny)
+        halves = (torch.linalg.cholesky(gram + share * unit) for share in _PENALTIES)
+        fitted = [present + torch.cholesky_solve(rest, half).T for half in halves]
         errors = [_error((others - middle) @ w.T + level, others_wanted) for w in (present, *fitted)]
         best = int(torch.tensor(errors).argmin())
         if best:

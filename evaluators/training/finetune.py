@@ -1,18 +1,24 @@
-"""begin: a new network at the start of its fine-tuning, with what it inherits from a donor and a linear probe as its head."""
+"""Beginnings: new networks at the start of their fine-tuning, with what they inherit from a donor and a probe as their head."""
 
 from dataclasses import dataclass
 from time import perf_counter
 
+import torch
+from torch import Tensor
+
 from evaluators.inheritance.donor import Donor
+from evaluators.inheritance.imitation import imitate
 from evaluators.inheritance.inherit import inherit
-from evaluators.inheritance.statistics import estimate_statistics, unit_variance
+from evaluators.inheritance.statistics import calibrated
 from evaluators.training.batches import Pictures
 from evaluators.training.probe import begin_head, probe
 from evaluators.training.recipe import Metric
 from search_spaces.network import Network
+from search_spaces.task import Input
 
-_SEEN = 128  # images that batch-norm statistics are estimated on
 _PROBED = 500  # images that the probe is fitted to, at most
+_PIXELS = 2**21  # of the images that statistics and features are taken from; by their number no fewer or more than these
+_FEWEST, _MOST = 64, 256
 
 
 @dataclass(frozen=True)
@@ -28,14 +34,33 @@ class Start:
     seconds: float
 
 
-def begin(network: Network, donor: Donor, train: Pictures, seed: int, metric: Metric = "top1") -> Start:
-    """Brings a newly built network to the start of its fine-tuning, in place; `train` are images as it will see them."""
-    start = perf_counter()
-    share = inherit(network, donor, seed).share
-    images, _ = train.few(_SEEN)
-    if donor.folded:
-        unit_variance(network, images)
-    estimate_statistics(network, images)
-    found = probe(network, train, most=_PROBED)
-    begin_head(network, found)
-    return Start(share, getattr(found.scores, metric), perf_counter() - start)
+class Beginnings:
+    """Brings networks to the start of their fine-tuning; what the donor makes of the images of one input is kept."""
+
+    def __init__(self, donor: Donor, metric: Metric = "top1") -> None:
+        self._donor, self._metric = donor, metric
+        self._input: Input | None = None
+
+    def begin(self, network: Network, train: Pictures, seed: int) -> Start:
+        """Fills a newly built network, in place; `train` are the images as it will see them.
+
+        It inherits from the donor with the statistics of these images (inheritance.statistics.calibrated), its blocks imitate
+        the donor's (inheritance.imitation), and its classifier begins as the linear probe.
+        """
+        start = perf_counter()
+        self._see(train)
+        inherited = inherit(network, self._at_home, seed)
+        imitate(network, self._teacher, self._images, inherited.goals)
+        found = probe(network, train, most=_PROBED)
+        begin_head(network, found)
+        return Start(inherited.share, getattr(found.scores, self._metric), perf_counter() - start)
+
+    def _see(self, train: Pictures) -> None:
+        """The donor on images of this input, unless that is the last one that it saw."""
+        if self._input == train.preprocessing.input:
+            return
+        self._input = train.preprocessing.input
+        _, height, width = self._input
+        self._images: Tensor = train.few(min(_MOST, max(_FEWEST, _PIXELS // (height * width))))[0]
+        self._at_home = calibrated(self._donor, self._images)
+        self._teacher = self._at_home.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]

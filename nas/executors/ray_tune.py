@@ -36,7 +36,7 @@ from ray.tune.search import Searcher  # noqa: E402
 
 from evaluators.data.dataset import UnreadablePicture  # noqa: E402
 from evaluators.training.distill import load_teacher  # noqa: E402
-from evaluators.training.finetune import begin  # noqa: E402
+from evaluators.training.finetune import Beginnings  # noqa: E402
 from evaluators.training.loop import TrainingFailed, epochs, seeded_network, training_device  # noqa: E402
 from evaluators.training.weights import GENOTYPE, NORMALISATION, WEIGHTS, packed, write_weights  # noqa: E402
 from nas.executors.sharing import Node, share  # noqa: E402
@@ -62,6 +62,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         torch.set_num_threads(setting.threads)
         self._setting, self._device = setting, training_device()
         self._teachers: dict[Path, Any] = {}
+        self._beginnings = Beginnings(setting.donor, setting.metric) if setting.donor else None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -92,8 +93,8 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         task = genotype.task(len(setting.dataset.classes))
         train, validation = (setting.images(part, task.input, self._device) for part in ("train", "validation"))
         self._network, generator = seeded_network(genotype, task, job.seed, self._device)
-        if setting.donor:
-            found = begin(self._network, setting.donor, train, job.seed, setting.metric)
+        if self._beginnings:
+            found = self._beginnings.begin(self._network, train, job.seed)
             yield {"number": 0, "loss": 0.0, "accuracy": found.accuracy, "seconds": found.seconds, "inherited": found.share}
         teacher = self._teacher(job.teacher, task) if job.teacher else None
         for epoch in epochs(self._network, train, validation, job.recipe, generator, teacher, setting.metric):

@@ -9,7 +9,7 @@ from torch import nn
 
 from evaluators.inheritance.donor import Donor
 from evaluators.training.batches import Pictures
-from evaluators.training.finetune import begin
+from evaluators.training.finetune import Beginnings
 from evaluators.training.loop import Training, seeded_network
 from evaluators.training.metrics import evaluate
 from evaluators.training.recipe import load_recipe
@@ -59,7 +59,7 @@ def test_fine_tuning_from_folded_weights_starts_well_and_does_not_diverge(donor,
     train, validation = _images(3, seed=2), _images(3, seed=3)
     torch.manual_seed(seed)
     network = build(GENOTYPE, Task((3, 12, 12), 3)).to(memory_format=torch.channels_last)
-    start = begin(network, donor, train, seed)
+    start = Beginnings(donor).begin(network, train, seed)
     assert start.share == pytest.approx(1.0) and start.accuracy > 0.6
     begun = evaluate(network, validation).top1
     assert begun == pytest.approx(start.accuracy, abs=0.15)
