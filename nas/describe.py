@@ -10,6 +10,7 @@ from rich.table import Table
 from nas.console import make_console
 from nas.run import RUN, Run, is_running, open_run
 from nas.session import known_profile, predictor_of
+from nas.standing import base_name
 from search_spaces.anchor import Anchor, anchor, anchor_names
 from search_spaces.anchor import anchors as all_anchors
 from search_spaces.errors import InputError, near_miss
@@ -241,7 +242,9 @@ def _network_of(run: Run, name: str) -> Genotype:
     from nas.study import read_journal
 
     memory = read_journal(run.journal)
-    known = {t.anchor or t.genotype.id: t.genotype for t in memory.trials if t.accuracies}
+    trained = [t for t in memory.trials if t.accuracies]
+    known = {base_name(t.anchor): t.genotype for t in trained if t.anchor}
+    known |= {t.anchor or t.genotype.id: t.genotype for t in trained}
     known |= {i: Genotype.parse(final["genotype"]) for i, final in memory.notes("final").items()}
     if name not in known:
         hint = f"`nas best {run.path}` lists its front"

@@ -3,7 +3,6 @@
 rejected   its predicted upper bound is over the budget, or the time that it was seen to take, or the device profile does not
            cover it; it was never trained
 repeated   the same network came up before; answered from memory
-screened   inherited and probed, but others' probes were better; it was not trained
 screened   inherited and probed; the probes of others were better, and it was not trained
 running    being trained
 trained    trained to the end, or `stopped` early by successive halving

@@ -228,10 +228,8 @@ class _Facts:
 
 def _probed(memory: Memory) -> list[dict[str, Any]]:
     """The hand-designed networks within the budget, at each input at which they are, by their probes; best first."""
-    names = {t.genotype.id: t.anchor for t in memory.trials if t.anchor}
-    found = [
-        {"anchor": names[i], "probe": n["accuracy"]} for i, n in memory.notes("probe").items() if i in names and "accuracy" in n
-    ]
+    probes = [note for note in memory.notes("probe").values() if "accuracy" in note]
+    found = [{"anchor": note["anchor"], "probe": note["accuracy"]} for note in probes]
     return sorted(found, key=lambda entry: -entry["probe"])
 
 

@@ -27,6 +27,7 @@ from evaluators.training.recipe import Metric, Recipe, recipe_of
 from evaluators.training.weights import GENOTYPE
 from nas.teacher import TEACHER, Teacher
 from search_spaces import resources
+from search_spaces.anchor import anchor_names
 from search_spaces.errors import InputError
 from search_spaces.folder import made_whole
 from search_spaces.space import SearchSpace, load_space
@@ -46,8 +47,7 @@ class Config:
     Networks inherit from `donor` (its name; None: all begin at random), whose rule of `padding` they follow. Images are
     fitted to a network's input by `fit` and `interpolation`, and normalised by `mean` and `std`, by channel of pixels in 0..1:
     the donor's, or else those of the training set. `metric` ranks networks. Of the hand-designed networks within the budget,
-    the best `rivals` by their probes are trained. `anchors` stand in the run besides those
-    of its space. Candidates are trained by `recipe`, finalists and anchors by `final_recipe`, taught by the network that
+    the best `rivals` by their probes are trained. `anchors` stand in the run besides those of its space. Candidates are trained by `recipe`, finalists and anchors by `final_recipe`, taught by the network that
     `distill` names; those that may still win, with `final_seeds` seeds. `percentile` of the measured times must hold the
     budget; `cost` is the second objective, if any; `measure` is False where the device is elsewhere; `baseline` adds a
     random search of as many trainings. With the `evaluator` "supernet" candidates are scored by one that is trained for
@@ -125,7 +125,8 @@ class Run:
         return self.path.resolve() / TEACHER
 
     def space(self) -> SearchSpace:
-        space = load_space(str(self.path / "space.yaml")).with_anchors(self.config.anchors)
+        names = [*self.config.anchors, *donor_anchor(self.config.donor)]
+        space = load_space(str(self.path / "space.yaml")).with_anchors(names)
         return replace(space, name=self.config.space, padding=self.config.padding)
 
     def preprocessing(self, input: Input) -> Preprocessing:
@@ -138,6 +139,11 @@ class Run:
     def donor(self) -> Path:
         """The folder of the donor; there if the run has one."""
         return self.path / DONOR
+
+
+def donor_anchor(donor: str | None) -> list[str]:
+    """The hand-designed network that a donor is, which then stands in the run; none for a network of the user's."""
+    return [donor] if donor in anchor_names() else []
 
 
 def create(

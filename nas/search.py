@@ -196,7 +196,7 @@ class Search:
 
     def _probe_anchors(self) -> None:
         """The linear probe of every hand-designed network within the budget, on the features that it inherits."""
-        if not self._donor or self._make_scorer:
+        if not self._donor:
             return
         done, fitting = self._study.notes("probe"), self._fitting_anchors()
         jobs = [
@@ -216,14 +216,9 @@ class Search:
             self._train_jobs(Probes(jobs, self._study, self._view))
 
     def _fitting_anchors(self) -> list[Anchor]:
-        """The anchors that pass the gate, those in doubt after they were timed.
-
-        A supernet has no weights for an anchor outside the space, which then is a reference only.
-        """
+        """The anchors that pass the gate, those in doubt after they were timed."""
         found = []
         for entry in self._anchors.values():
-            if self._make_scorer and self._space.place_of(entry) != "inside":
-                continue
             estimate = self.estimate(entry.genotype)
             if self._study.in_doubt(estimate):
                 estimate = self._timed(entry.genotype, estimate)
@@ -232,16 +227,24 @@ class Search:
         return found
 
     def _anchor_proposals(self) -> Iterator[Proposal]:
-        """Anchors that pass the gate, as trials; those entered before are left out. Only `_rivals` of them are trained."""
-        fitting, probes = self._fitting_anchors(), self._probed()
-        rivals = rival_anchors(fitting, probes, self._config.rivals, self._own_anchors())
+        """Anchors that pass the gate, as trials; those entered before are left out. Only `_rivals` of them are trained.
+
+        A supernet has no weights for an anchor outside the space, which then is a reference only.
+        """
+        fitting, probes = self._fitting_anchors(), {} if self._make_scorer else self._probed()
+        rivals = self._rivals(fitting)
         for entry in fitting:
+            if self._make_scorer and self._space.place_of(entry) != "inside":
+                continue
             probe = None if entry in rivals else probes.get(entry.genotype.id)
             if entry not in rivals and probe is None:
                 continue
             proposal = self._study.seed_anchor(entry, probe)
             if proposal and probe is None:
                 yield proposal
+
+    def _rivals(self, fitting: Sequence[Anchor]) -> list[Anchor]:
+        return rival_anchors(fitting, self._probed(), self._config.rivals, self._own_anchors())
 
     def _probed(self) -> dict[str, float]:
         """The probes of hand-designed networks, by genotype id."""
@@ -285,7 +288,12 @@ class Search:
         self._retrain_as("retrain the best and the anchors", "final", {i: (i, *what) for i, what in wanted.items()})
 
     def _final_anchors(self) -> list[Anchor]:
-        """The hand-designed networks that are retrained: the best that the search trained, the donor, and those asked for."""
+        """The hand-designed networks that are retrained: the best that the search trained, the donor, and those asked for.
+
+        Where a supernet scores, those that were to be trained: it has scored but a few of them.
+        """
+        if self._make_scorer:
+            return self._rivals(self._fitting_anchors())
         trained = [t for t in ranking(self._study.trials(), anchors=True) if t.anchor]
         own = [t for t in trained if base_name(t.anchor or "") in self._own_anchors()]
         best = [t for t in trained if t not in own][: self._config.finalists]
@@ -352,8 +360,9 @@ class Search:
         """What is exported is what is measured: the retrained networks, on the device, twice in fresh processes."""
         if not self._config.measure:
             return
-        genotypes = [*finalists, *(a.genotype for a in self._final_anchors())]
         finals, known = self._study.notes("final"), self._study.notes("measured")
+        anchors = [self._anchors[i].genotype for i, final in finals.items() if final["origin"].startswith("anchor:")]
+        genotypes = [*finalists, *anchors]
         todo = [g for g in genotypes if "accuracy" in finals[g.id] and not known.get(g.id, {}).get("retrained")]
         self._view.phase("measure on the device", len(todo))
         while pending := [g for g in todo if self._promise.undecided(self._sessions(g.id, "retrained"), SESSIONS)]:

@@ -19,9 +19,10 @@ from nas import samplers
 from nas.console import make_console
 from nas.promise import SPARE, Promise
 from nas.reach import Predicted, Reach, survey
-from nas.run import Config, Lock, Run, create, open_run
+from nas.run import Config, Lock, Run, create, donor_anchor, open_run
+from nas.standing import base_name
 from nas.teacher import find_teacher
-from search_spaces.anchor import anchor, anchor_names
+from search_spaces.anchor import anchor
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.space import SearchSpace, load_space
@@ -72,13 +73,14 @@ def start(
     from nas.cli import default_run_folder
 
     console = make_console()
-    donor = None if from_scratch else donor_for(weights, download)
+    donor = donor_for(weights, from_scratch, download)
     space = inheriting(load_space(space_name).with_anchors(anchors), donor)
-    chosen = load_recipe(recipe or ("finetune" if donor else "proxy"), epochs)
+    inherited = donor and evaluator != "supernet"  # weights that candidates share begin at random
+    chosen = load_recipe(recipe or ("finetune" if inherited else "proxy"), epochs)
     final = load_recipe(final_recipe or ("finetune_final" if donor else "final"), final_epochs)
     if evaluator == "supernet":
         chosen = replace(chosen, epochs=1)  # a score is one epoch
-    teacher = find_teacher(distill, space.overall_stride, space.input) if distill else None
+    teacher = find_teacher(distill, space.overall_stride, space.input, space.padding) if distill else None
     samplers.check(sampler)
     if address:
         _check_address(address)
@@ -150,19 +152,22 @@ def resume(path: Path, workers: int | None) -> None:
     _work(console, run, dataset)
 
 
-def donor_for(weights: str | None, download: bool) -> "Donor":
-    """The donor that was asked for, or the one that is installed."""
+def donor_for(weights: str | None, from_scratch: bool, download: bool) -> "Donor | None":
+    """The donor that was asked for, or the one that is installed; none where all begins at random."""
     from evaluators.inheritance.find import find_donor
 
-    return find_donor(weights, download=download)
+    if not from_scratch:
+        return find_donor(weights, download=download)
+    if weights:
+        raise InputError("--weights and --from-scratch contradict each other; give one of them")
+    return None
 
 
 def inheriting(space: SearchSpace, donor: "Donor | None") -> SearchSpace:
     """A space whose networks inherit: they pad as the donor does, and it stands among the hand-designed ones."""
     if donor is None:
         return space
-    known = space.with_anchors([donor.name] if donor.name in anchor_names() else [])
-    return replace(known, padding=donor.padding)
+    return replace(space.with_anchors(donor_anchor(donor.name)), padding=donor.padding)
 
 
 def export_run(path: Path, folder: Path | None, network: str | None) -> None:
@@ -325,7 +330,7 @@ def _choose(found: dict[str, Any], network: str | None) -> dict[str, Any]:
         return dict(found["best"])
     everything = found["finalists"] + found["anchors"]
     for entry in everything:
-        if network in (entry["id"], entry["anchor"]):
+        if network in (entry["id"], entry["anchor"], base_name(entry["anchor"] or "")):
             return dict(entry)
     names = [e["anchor"] or e["id"] for e in everything]
     raise InputError(f'{found["run"]} has no retrained network "{network}"; it has {", ".join(names) or "none"}')

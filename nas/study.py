@@ -187,13 +187,14 @@ class Study:
 
     def report(self, number: int, epoch: int, accuracy: float, seconds: float, inherited: float | None = None) -> bool:
         """Keeps an epoch's validation accuracy, or as epoch 0 that of the probe; True when the trial is to stop there."""
-        if epoch in self._frozen(number).intermediate_values:
-            return False  # an interrupted run kept this epoch already, and the trial survived it
-        trial = self._running(number)
-        self._storage.set_trial_intermediate_value(trial._trial_id, epoch, accuracy)  # report() is for one objective
-        trial.set_user_attr("seconds", self._trial(number).seconds + seconds)
-        if inherited is not None:
-            trial.set_user_attr("inherited", inherited)
+        trial, known = self._running(number), self._frozen(number).intermediate_values
+        if epoch not in known:
+            if inherited is not None:
+                trial.set_user_attr("inherited", inherited)
+            trial.set_user_attr("seconds", self._trial(number).seconds + seconds)
+            self._storage.set_trial_intermediate_value(trial._trial_id, epoch, accuracy)  # report() is for one objective
+        elif epoch < max(known):
+            return False  # an interrupted run kept a later one already: the trial survived this
         return self._screened(number) if epoch == 0 else self._falls_behind(number, epoch)
 
     def _screened(self, number: int) -> bool:

@@ -45,10 +45,12 @@ class Teacher:
             (folder / NORMALISATION).write_text(json.dumps(self.moments), encoding="utf-8")
 
 
-def find_teacher(what: str, overall_stride: int | None = None, input: Input | None = None) -> Teacher:
+def find_teacher(
+    what: str, overall_stride: int | None = None, input: Input | None = None, padding: str = "symmetric"
+) -> Teacher:
     """The trained network in a folder (of `nas train`, `nas export`, a run) or file of weights, or else an anchor.
 
-    An anchor is brought to `overall_stride` and `input` where these are given. Raises InputError when there is none.
+    An anchor is brought to `overall_stride`, `input` and `padding` where these are given. Raises InputError when there is none.
     """
     path = Path(what).expanduser()
     places = [path] if path.is_file() else [path / WEIGHTS, path / "export" / WEIGHTS]
@@ -61,7 +63,8 @@ def find_teacher(what: str, overall_stride: int | None = None, input: Input | No
         )
     known = anchor(what)
     genotype = known.genotype.at(input or known.task.input)
-    return Teacher(what, genotype.at_stride(overall_stride) if overall_stride else genotype, None)
+    genotype = genotype.at_stride(overall_stride) if overall_stride else genotype
+    return Teacher(what, genotype if padding == "symmetric" else genotype.padded(padding), None)
 
 
 def _moments(card: Path) -> Moments | None:

@@ -101,12 +101,13 @@ def start(
     from nas.session import absolute, load_data
 
     console = make_console()
-    title, genotype, _, task = find_network(what, space_name, None)
-    genotype = genotype.at(_sized(task.input, size))
-    begin = _begin(what, genotype, weights, from_scratch, download)
-    genotype = genotype.padded(begin.donor.padding) if begin.donor and begin.donor.padding == "same" else genotype
+    title, found, _, task = find_network(what, space_name, None)
+    begin = _begin(what, found, weights, from_scratch, download)
+    genotype = found.at(_sized(task.input, size))
+    padding = begin.donor.padding if begin.donor else "symmetric"
+    genotype = genotype if padding == "symmetric" else genotype.padded(padding)
     chosen = load_recipe(recipe or ("full" if begin.random else "finetune_final"), epochs)
-    teacher = find_teacher(distill, input=genotype.input) if distill else None
+    teacher = find_teacher(distill, input=genotype.input, padding=padding) if distill else None
     folder = folder or _default_folder(what)
     _check_free(folder)
     data, fit = _data(what, data, fit)
@@ -155,16 +156,14 @@ def _begin(what: str, genotype: Genotype, weights: str | None, from_scratch: boo
     """The weights that a run left for this very network, unless others are asked for; else the donor's."""
     from nas.session import donor_for
 
-    if from_scratch:
-        if weights:
-            raise InputError("--weights and --from-scratch contradict each other; give one of them")
-        return _Begin("at random")
     run, _ = find_run(what)
-    if run and not weights and (left := run.weights(genotype.id)).is_file():
+    if run and not (weights or from_scratch) and (left := run.weights(genotype.id)).is_file():
         config = run.config
         known = tuple(config.mean), tuple(config.std)
         return _Begin(f"the weights of {run.name}", left, tuple(config.classes), known, config.interpolation)
-    donor = donor_for(weights, download)
+    donor = donor_for(weights, from_scratch, download)
+    if donor is None:
+        return _Begin("at random")
     return _Begin(f"inherited from {donor.name}", None, (), (donor.mean, donor.std), donor.interpolation, donor)
 
 

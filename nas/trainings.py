@@ -176,7 +176,8 @@ class Probes:
         return self._jobs.pop(0) if self._jobs else None
 
     def progress(self, job: Job, progress: Progress) -> bool:
-        found = {"accuracy": progress.accuracy, "inherited": progress.inherited, "seconds": round(progress.seconds, 2)}
+        figures = {"accuracy": progress.accuracy, "inherited": progress.inherited, "seconds": round(progress.seconds, 2)}
+        found = {"anchor": job.label, **figures}
         self._study.note(f"probe:{job.id}", found)
         self._view.step(f"      {job.label:<24} probe {progress.accuracy:6.2%}, {progress.inherited or 0:4.0%} inherited")
         return False

@@ -66,16 +66,17 @@ class Supernet:
     def score(self, genotype: Genotype, train: Pictures, validation: Pictures, recipe: Recipe) -> float:
         """Top-1 accuracy (0..1) on the validation part of the genotype with the shared weights, which stay as they are.
 
-        Its batch norms are calibrated anew on training pictures, always the same ones. Raises InputError for a genotype that
+        It sees the images at its own input. Its batch norms are calibrated anew on training images, always the same ones. Raises InputError for a genotype that
         is not of the space.
         """
         network = self.network(genotype)
-        recalibrate(network, train, recipe)
-        return accuracy(network, validation)
+        task = self.task.of(genotype)
+        recalibrate(network, train.at(task.input), recipe)
+        return accuracy(network, validation.at(task.input))
 
     def network(self, genotype: Genotype) -> Network:
         """The genotype's network with a copy of its part of the shared weights; raises InputError if it is not of the space."""
-        network = build(genotype, self.task)
+        network = build(genotype, self.task.of(genotype))
         with torch.no_grad():
             for _, key, parameter in uses(self.space, genotype, network.blocks):
                 parameter.copy_(part(self.weights[key], parameter.shape))
@@ -129,12 +130,15 @@ class Supernet:
     def _step(
         self, genotype: Genotype, images: Tensor, labels: Tensor, recipe: Recipe, share: float, generator: torch.Generator
     ) -> Tensor:
-        """One step of SGD, at a share of the learning rate, on the genotype's part of the weights; the batch's loss."""
+        """One step of SGD, at a share of the learning rate, on the genotype's part of the weights; the batch's loss.
+
+        The batch is scaled to the genotype's own input.
+        """
         frame = self._frame(genotype)
         used = {name: (key, parameter.shape) for name, key, parameter in uses(self.space, genotype, frame.blocks)}
         parts: dict[str, Tensor] = {name: nn.Parameter(part(self.weights[key], shape)) for name, (key, shape) in used.items()}
         momentum = {name: part(self._momentum[key], shape) for name, (key, shape) in used.items()}
-        images, shown = mixup(images, labels, recipe.mixup, generator)
+        images, shown = mixup(self._scaled(images, genotype), labels, recipe.mixup, generator)
         with lowered(self._device, recipe.mixed_precision and self._device.type == "cpu"):  # on CUDA that is untested
             logits = functional_call(frame, parts, images)
         losses = [weight * F.cross_entropy(logits, of, label_smoothing=recipe.label_smoothing) for weight, of in shown]
@@ -145,9 +149,16 @@ class Supernet:
             _descend([(parts[n], momentum[n]) for n in sorted(names)], recipe, share, decay)
         return loss.detach()
 
+    def _scaled(self, images: Tensor, genotype: Genotype) -> Tensor:
+        size = self.task.of(genotype).input[1:]
+        if tuple(images.shape[2:]) == size:
+            return images
+        return F.interpolate(images, size, mode="bilinear", antialias=True).contiguous(memory_format=torch.channels_last)
+
     def _frame(self, genotype: Genotype) -> Network:
         """The genotype's network in training mode, whose own weights do not count."""
-        blocks = [build_block(spec, c_in, self.task.classes) for spec, c_in in with_inputs(genotype, self.task)]
+        task = self.task.of(genotype)
+        blocks = [build_block(spec, c_in, task.classes) for spec, c_in in with_inputs(genotype, task)]
         return Network(blocks, genotype).to(self._device)
 
 

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from evaluators.data.dataset import Split
 from evaluators.data.preprocess import Fit, Interpolation, Preprocessing
 from evaluators.training import augment
 from evaluators.training.recipe import Recipe
+from search_spaces.task import Input
 
 
 class Pictures:
@@ -40,6 +42,7 @@ class Pictures:
     ) -> None:
         height, width = size or _own_size(images)
         self.preprocessing = Preprocessing((len(mean), height, width), fit, interpolation, mean, std)
+        self._held = images
         found = images if isinstance(images, np.ndarray) else images.at(self.preprocessing)
         self.images = found if isinstance(found, Files) else _share(found)
         self.labels = _share(labels).to(device)
@@ -52,6 +55,14 @@ class Pictures:
         return cls(
             split.images, split.labels, how.mean, how.std, device, size=size, fit=how.fit, interpolation=how.interpolation
         )
+
+    def at(self, input: Input) -> "Pictures":
+        """The same images on the same memory, as a network with another input sees them."""
+        how = self.preprocessing
+        if input == how.input:
+            return self
+        labels, how = self.labels.cpu().numpy(), replace(how, input=input)
+        return Pictures.of(Split(self._held, labels), how, self.labels.device)
 
     def __len__(self) -> int:
         return len(self.labels)

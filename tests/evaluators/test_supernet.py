@@ -316,7 +316,7 @@ def test_a_file_that_is_no_supernet_of_this_space_is_refused_in_one_message(spac
 def test_a_genotype_outside_the_space_cannot_be_scored(space):
     supernet = Supernet(space, TASK, seed=0)
     with pytest.raises(InputError, match=r"stem\.width"):
-        supernet.score(Genotype.parse("conv 64/1\nhead"), pictures(), pictures(), RECIPE)
+        supernet.score(Genotype.parse("input 3x12x12\nconv 64/1\nhead"), pictures(), pictures(), RECIPE)
 
 
 def test_a_loss_that_is_not_finite_is_a_failure_with_its_place(space):

@@ -26,20 +26,26 @@ class Predictor:
 
 
 class Executor:
-    """Trains nothing: accuracies follow from the genotype alone."""
+    """Trains nothing: accuracies follow from the genotype alone, and so do probes where there is a donor."""
 
     def __init__(self, setting):
         self.setting = setting
 
     def run(self, source):
         while job := source.next():
-            for epoch in range(1, job.recipe.epochs + 1):
-                if source.progress(job, Progress(epoch, 1.0, accuracy_of(job.genotype), 0.1)):
+            for epoch in range(0 if self.setting.donor else 1, 1 if job.probe_only else job.recipe.epochs + 1):
+                if source.progress(job, self.progress(job, epoch)):
                     break
             if job.keep:
                 torch.manual_seed(0)
-                save_file(build(Genotype.parse(job.genotype), self.setting.task).state_dict(), job.keep)
+                genotype = Genotype.parse(job.genotype)
+                save_file(build(genotype, genotype.task(len(self.setting.dataset.classes))).state_dict(), job.keep)
             source.done(job)
+
+    def progress(self, job, epoch):
+        if epoch == 0:
+            return Progress(0, 0.0, probe_of(job.genotype), 0.1, 0.5)
+        return Progress(epoch, 1.0, accuracy_of(job.genotype), 0.1)
 
     def close(self):
         pass
@@ -88,6 +94,10 @@ def as_measured(value):
 
 def measurement(p50_ms, p90_ms=None, robust_ms=None, contention=0.0):
     return Measurement(p50_ms, p90_ms or p50_ms, p50_ms, 0.0, 50, robust_ms or p50_ms, 0.01, contention)
+
+
+def probe_of(text):
+    return random.Random("probe" + Genotype.parse(text).id).random()
 
 
 def accuracy_of(text):

@@ -66,9 +66,9 @@ def workshop(tmp_path_factory):
 
 @pytest.fixture
 def small_search(workshop):
-    """The arguments of a search that takes seconds."""
+    """The arguments of a search that takes seconds, from scratch."""
     return [
-        "search",
+        *("search", "--from-scratch"),
         *("--space", workshop / "small.yaml", "--data", f"imagefolder:{workshop / 'pictures'}"),
         *("--recipe", workshop / "quick.yaml", "--final-recipe", workshop / "quick.yaml"),
         *("--latency-budget", "50ms", "--trials", 4, "--epochs", 2, "--final-epochs", 2, "--finalists", 2),
@@ -77,13 +77,13 @@ def small_search(workshop):
 
 @pytest.fixture
 def made_run(workshop, small_space, tmp_path):
-    """Makes a run folder as `nas search` does, before anything was trained; a teacher and settings can be given."""
+    """Makes a run folder as `nas search` does, before anything was trained; a teacher, a donor and settings can be given."""
     from evaluators.training.recipe import load_recipe
     from nas.run import Config, create
 
     [profile] = (workshop / "data" / "compact-nas" / "devices").glob("*.json")
 
-    def make(teacher=None, **settings):
+    def make(teacher=None, kept=None, text=small_space, **settings):
         usual = {
             "space": "small",
             "budget_ms": 50.0,
@@ -92,7 +92,12 @@ def made_run(workshop, small_space, tmp_path):
             "classes": ["left", "middle", "top"],
             "mean": [0.5] * 3,
             "std": [0.25] * 3,
-            "train_size": 16,
+            "fit": "crop",
+            "interpolation": "bilinear",
+            "padding": "symmetric",
+            "donor": None,
+            "metric": "top1",
+            "rivals": 3,
             "trials": 2,
             "seconds": None,
             "finalists": 1,
@@ -103,7 +108,8 @@ def made_run(workshop, small_space, tmp_path):
             "recipe": load_recipe("proxy"),
             "final_recipe": load_recipe("final"),
         }
-        return create(tmp_path / "run", Config(**usual | settings), small_space, profile, teacher)
+        given = {"donor": kept.name, "padding": kept.padding} if kept else {}
+        return create(tmp_path / "run", Config(**usual | given | settings), text, profile, teacher, kept)
 
     return make
 

@@ -82,7 +82,7 @@ def test_a_network_counts_with_the_mean_over_its_seeds(done):
 
 
 def test_what_was_measured_is_known_though_it_could_not_be_predicted(done):
-    entry = result(done)["anchors"][0]
+    entry = result(done)["finalists"][0]
     unpredicted = _retrained(done, {f"final:{entry['id']}": {"bound_ms": None, "predicted_ms": None}})
     assert unpredicted[entry["id"]] == _retrained(done)[entry["id"]]
 

@@ -35,7 +35,7 @@ def refused(nas_here):
 
 def _search(workshop, *more: object) -> list[object]:
     return [
-        "search",
+        *("search", "--from-scratch"),
         *("--space", workshop / "small.yaml", "--data", f"imagefolder:{workshop / 'pictures'}", "--latency-budget", "50ms"),
         *more,
     ]
@@ -109,7 +109,9 @@ def test_a_budget_below_what_the_space_reaches_names_the_fastest_and_the_median(
         (["--trials", "0"], "--trials"),
         (["--trials", "many"], "--trials"),
         (["--time", "soon"], "is not a number with a unit"),
-        (["--train-size", "4"], "4"),
+        (["--fit", "stretch"], "--fit"),
+        (["--metric", "accuracy"], "--metric"),
+        (["--weights", "mobilenet_v2=none.pth"], "contradict each other"),
         (["--trails", "3"], "--trials"),
     ],
 )
@@ -176,11 +178,11 @@ def test_a_damaged_or_foreign_device_profile(refused, workshop, tmp_path):
     assert "another device" in refused(*_search(workshop), "--device", "foreign.json")
 
 
-@pytest.mark.parametrize("command", ["resume", "status", "export"])
+@pytest.mark.parametrize("command", ["resume", "status", "best", "export"])
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("run.yaml", "format: 3", "format: 2", "format 2, but this version reads format 3"),
+        ("run.yaml", "format: 4", "format: 3", "format 3, but this version reads format 4"),
         ("run.yaml", "budget_ms", "budgt_ms", "damaged"),
         ("run.yaml", "config:", "config: [", "line"),
         ("run.yaml", "epochs: 2", "epochs: four", "epochs must be int"),

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +26,8 @@ from search_spaces.task import Task
 rng = np.random.default_rng(0)
 split = Split(rng.integers(0, 255, (64, 3, 8, 8)).astype(np.uint8), rng.integers(0, 2, 64))
 dataset = Dataset("made", ((3, 8, 8),), ("a", "b"), split, split, split, "made for a test")
-setting = Setting(Task((3, 8, 8), 2), dataset, 1)
+task = Task((3, 8, 8), 2)
+setting = Setting(dataset, *dataset.mean_std(), "top1", 1)
 recipe = replace(load_recipe("final", epochs=3), least_pictures=128)
 
 
@@ -49,8 +51,8 @@ class Source:
         self.heard.append((job.id, reason))
 
 
-def job(name, label="", genotype="conv 8/1\\nhead\\n", keep=None, teacher=None):
-    return Job(name, label, genotype, recipe, 0, keep, teacher)
+def job(name, label="", genotype="input 3x8x8\\nconv 8/1\\nhead\\n", keep=None, teacher=None, probe_only=False):
+    return Job(name, label, genotype, recipe, 0, keep, teacher, probe_only)
 
 
 def run_to_error(executor, source):
@@ -81,12 +83,14 @@ run_to_error(executor, Source([job("untaught", teacher=Path("nobody")), job("nev
 executor.close()
 
 
-class OfNoUse(Dataset):
-    def mean_std(self):
-        raise ModuleNotFoundError("No module named 'torch'")
+class OfNoUse(Setting):
+    def __getattribute__(self, name):
+        if name == "threads":
+            raise ModuleNotFoundError("No module named 'torch'")
+        return super().__getattribute__(name)
 
 
-executor = RayTuneExecutor(replace(setting, dataset=OfNoUse(**vars(dataset))), 1)
+executor = RayTuneExecutor(OfNoUse(**vars(setting)), 1)
 run_to_error(executor, Source([job("never")]))
 executor.close()
 """
@@ -154,13 +158,13 @@ class Killing(Source):
 
 teacher = Path("teacher")
 teacher.mkdir()
-wide = Genotype.parse("conv 16/1\\nhead\\n")
-save_weights(seeded_network(wide, setting.task, 7, torch.device("cpu"))[0], teacher / "weights.safetensors")
+wide = Genotype.parse("input 3x8x8\\nconv 16/1\\nhead\\n")
+save_weights(seeded_network(wide, task, 7, torch.device("cpu"))[0], teacher / "weights.safetensors")
 (teacher / "genotype.txt").write_text(wide.text)
 
-network, generator = seeded_network(Genotype.parse("conv 8/1\\nhead\\n"), setting.task, 0, torch.device("cpu"))
+network, generator = seeded_network(Genotype.parse("input 3x8x8\\nconv 8/1\\nhead\\n"), task, 0, torch.device("cpu"))
 pictures = Pictures(split.images, split.labels, *dataset.mean_std(), torch.device("cpu"))
-taught_by = load_teacher(teacher, setting.task, torch.device("cpu"))
+taught_by = load_teacher(teacher, task, torch.device("cpu"), (setting.mean, setting.std))
 expected = [(e.loss, e.accuracy) for e in epochs(network, pictures, pictures, recipe, generator, taught_by)]
 
 executor = RayTuneExecutor(setting, 1)
@@ -177,6 +181,55 @@ lost = ("always", "the worker was lost, 3 times")
 assert ends == [("once", "done"), ("idle", "done"), ("next", "done"), lost, ("after", "done")], ends
 """
 
+# A donor in memory alone: what a worker has of it came through the object store, where it was put once.
+DONATED = """
+import torch
+from made_up_donor import made_up_donor
+from evaluators.inheritance.donor import Donor
+from evaluators.training.finetune import begin
+from evaluators.training.loop import epochs, seeded_network
+from evaluators.training.weights import packed
+from search_spaces.genotype import Genotype
+
+torch.set_num_threads(1)
+small = Genotype.parse("input 3x8x8\\nconv 8/1\\nhead\\n")
+pickled = []
+
+
+class Counted(Donor):
+    def __reduce__(self):
+        pickled.append(self)
+        return Donor, tuple(vars(self).values())
+
+
+class Progressing(Source):
+    def progress(self, job, progress):
+        self.heard.append((job.id, progress.epoch, progress.accuracy, progress.inherited))
+        return job.label == "screened" and progress.epoch == 0
+
+
+setting = replace(setting, donor=Counted(**vars(made_up_donor(Genotype.parse("conv 16/1\\nhead\\n")))))
+executor = RayTuneExecutor(setting, 2)
+kept = Path("kept.safetensors")
+jobs = [job("probed", probe_only=True), job("screened", "screened"), job("kept", keep=kept), job("again")]
+source = Progressing(jobs)
+executor.run(source)
+executor.run(Progressing([job("later")]))
+executor.close()
+assert len(pickled) == 1, len(pickled)
+
+network, generator = seeded_network(small, task, 0, torch.device("cpu"))
+train, validation = (setting.images(part, (3, 8, 8), torch.device("cpu")) for part in ("train", "validation"))
+found = begin(network, setting.donor, train, 0)
+expected = [(0, found.accuracy, found.share)]
+expected += [(e.number, e.accuracy, None) for e in epochs(network, train, validation, recipe, generator)]
+heard = {name: [what for other, *what in source.heard if other == name] for name in ("probed", "screened", "kept", "again")}
+assert heard["probed"] == heard["screened"] == [[*expected[0]], ["done"]], heard
+assert heard["kept"] == heard["again"] == [*map(list, expected), ["done"]], (heard, expected)
+assert kept.read_bytes() == packed(network)
+assert 0 < found.share < 1
+"""
+
 
 @pytest.fixture
 def run_program(tmp_path):
@@ -185,6 +238,8 @@ def run_program(tmp_path):
     def run(text):
         command = [sys.executable, "-c", COMMON + text]
         other = {**os.environ, "RAY_ADDRESS": "127.0.0.1:1"}  # a cluster that nobody asked to join
+        helpers = str(Path(__file__).parents[1] / "helpers")
+        other["PYTHONPATH"] = os.pathsep.join(filter(None, [helpers, other.get("PYTHONPATH")]))
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=other, timeout=600)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
@@ -203,3 +258,7 @@ def test_what_a_source_hears_and_what_ends_a_session(run_program):
 
 def test_a_job_whose_worker_is_killed_runs_again_to_the_same_result_and_is_given_up_at_the_third_loss(run_program):
     run_program(LOST)
+
+
+def test_a_donor_is_put_into_the_object_store_once_and_workers_begin_with_what_is_inherited(run_program):
+    run_program(DONATED)

@@ -185,7 +185,7 @@ def test_the_gained_area_is_the_mean_over_draws_of_the_area_itself():
 
 
 def _trained(*accuracies):
-    return SimpleNamespace(accuracies=list(accuracies), accuracy=accuracies[-1], outcome="trained")
+    return SimpleNamespace(rungs=list(accuracies), accuracy=accuracies[-1], outcome="trained")
 
 
 def test_a_training_is_expected_to_go_on_as_those_that_did():

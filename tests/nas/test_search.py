@@ -9,7 +9,6 @@ from nas.result import result
 from nas.search import Search
 from nas.standing import ranking
 from nas.study import counts, read_journal
-from search_spaces.task import Task
 
 BUDGET = 10.0
 
@@ -99,7 +98,7 @@ def test_counts_follow_from_the_journal(run, searched):
     found, _ = searched(lambda _: 5.0)
     assert found["counts"] == counts(read_journal(run.journal).trials)
     assert found["counts"]["trained"] == 6 and found["counts"]["anchors_trained"] == 1
-    assert found["deployment_input"] == list(Task((3, 16, 16), 2).input)
+    assert all(entry["input"] == [3, 16, 16] for entry in found["finalists"] + found["anchors"])
 
 
 def test_those_that_may_win_are_retrained_with_another_seed_and_the_mean_decides(run, searched):
@@ -137,5 +136,5 @@ def test_random_search_of_as_many_trainings_stands_beside_the_search(run, search
 
 def test_the_ladder_stands_in_the_result(run, searched):
     steps = searched(lambda _: 5.0)[0]["ladder"]
-    assert [s["lower"] for s in steps] == ["MACs", "zero-cost vote", "1 epoch of the search", "2 epochs of the search"]
-    assert steps[0]["n"] == steps[1]["n"] == 7 and -1 <= steps[1]["low"] <= steps[1]["spearman"] <= steps[1]["high"] <= 1
+    assert [s["lower"] for s in steps] == ["MACs", "1 epoch of the search", "2 epochs of the search"]
+    assert steps[0]["n"] == 7 and -1 <= steps[0]["low"] <= steps[0]["spearman"] <= steps[0]["high"] <= 1

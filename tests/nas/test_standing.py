@@ -91,11 +91,3 @@ def test_the_ladder_says_how_each_rung_ranks_the_next():
 
 def test_an_empty_journal_has_no_ladder():
     assert ladder(Memory([], {})) == []
-
-
-def test_the_zero_cost_rung_is_the_vote_of_the_scores():
-    trials = [_trial(i, 10 - i, (0.1 * i,)) for i in range(6)]
-    scores = {f"score:{t.genotype.id}": {"a": t.accuracy, "b": None if i == 0 else 2.0 + i} for i, t in enumerate(trials)}
-    by_macs, by_vote = ladder(Memory(trials, scores))
-    assert (by_macs["upper"], by_vote["lower"], by_vote["n"]) == ("zero-cost vote", "zero-cost vote", 6)
-    assert by_vote["spearman"] == pytest.approx(1.0)

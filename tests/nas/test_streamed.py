@@ -19,13 +19,12 @@ from evaluators.training.recipe import load_recipe
 from nas.executors.ray_tune import RayTuneExecutor
 from nas.jobs import Job, Setting
 from search_spaces.errors import InputError
-from search_spaces.task import Task
 
 
 class Source:
     def __init__(self):
         recipe = replace(load_recipe("final", epochs=3), least_pictures=100, batch_size=16)
-        self.jobs, self.heard = [Job("one", "", "conv 8/1\\nhead\\n", recipe, 0)], []
+        self.jobs, self.heard = [Job("one", "", "input 3x16x16\\nconv 8/1\\nhead\\n", recipe, 0)], []
 
     def next(self):
         return self.jobs.pop(0) if self.jobs else None
@@ -57,7 +56,7 @@ for label, name in enumerate(("dark", "grey", "bright")):
 heards = []
 for stream in (False, True):
     dataset = load("imagefolder:pictures", inputs=[(3, 16, 16)], stream=stream)
-    executor = RayTuneExecutor(Setting(Task((3, 16, 16), 3), dataset, 1), 1)
+    executor = RayTuneExecutor(Setting(dataset, (0.5,) * 3, (0.25,) * 3, "top1", 1), 1)
     heards.append(heard(executor))
     if not stream:
         executor.close()

@@ -33,7 +33,8 @@ def split(n=48):
 
 
 DATASET = Dataset("made", ((3, 16, 16),), ("a", "b"), split(), split(), split(), "made for a test")
-SETTING = Setting(Task((3, 16, 16), 2), DATASET, 1)
+SETTING = Setting(DATASET, (0.5,) * 3, (0.25,) * 3, "top1", 1)
+TASK = Task((3, 16, 16), 2)
 
 
 @pytest.fixture
@@ -72,9 +73,9 @@ def test_each_job_is_one_epoch_with_the_score_and_what_is_outside_the_space_fail
     kept = tmp_path / "supernet.safetensors"
     inside = space.sample(random.Random(0))
     executor = SupernetExecutor(SETTING, space, recipe, 0, kept, View())
-    jobs = Jobs(recipe, inside.text, "conv 99/1\nhead")
+    jobs = Jobs(recipe, inside.text, "input 3x16x16\nconv 99/1\nhead")
     executor.run(jobs)
-    supernet = Supernet(space, SETTING.task, seed=0)
+    supernet = Supernet(space, TASK, seed=0)
     supernet.load(kept)
     [score, done, failed] = jobs.told
     assert score == ("0", 1, supernet.score(inside, executor._train, executor._validation, recipe)) and done == ("0", "done")
@@ -123,7 +124,7 @@ def test_a_search_takes_scores_for_trainings_and_retrains_the_best_and_the_ancho
     view = View()
     Search(run, DATASET, Predictor(), Executor, view, Meter(lambda _: 5.0), scorer=_scorer(run)).run()
     found, trials = result(run), read_journal(run.journal).trials
-    supernet = Supernet(run.space(), SETTING.task, run.config.seed)
+    supernet = Supernet(run.space(), TASK, run.config.seed)
     supernet.load(run.supernet)
     assert supernet.trained == 2
     executor = _scorer(run)(SETTING, view)

@@ -49,7 +49,7 @@ def search(made_run):
     dataset = Dataset("made", ((3, 16, 16),), ("a", "b"), split, split, split, "made for a test")
 
     def make(run=None, fails="nothing", distill=TEACHER):
-        teacher = find_teacher(distill, 4) if distill else None
+        teacher = find_teacher(distill, 4, (3, 16, 16)) if distill else None
         usual = {"data": "made", "classes": ["a", "b"], "trials": 3, "finalists": 2, "sampler": "random", "distill": distill}
         run, jobs = run or made_run(teacher, **usual), []
         executor = lambda setting: Recording(setting, jobs, fails)  # noqa: E731
@@ -63,7 +63,7 @@ def test_the_teacher_is_trained_by_the_final_recipe_before_the_retraining_and_te
     going.run()
     place = next(i for i, job in enumerate(jobs) if job.label.startswith("teacher"))
     teacher, candidates, retrained = jobs[place], jobs[:place], jobs[place + 1 :]
-    assert teacher.genotype == anchor(TEACHER).genotype.at_stride(4).text and teacher.teacher is None
+    assert teacher.genotype == anchor(TEACHER).genotype.at_stride(4).at((3, 16, 16)).text and teacher.teacher is None
     assert teacher.recipe == run.config.final_recipe and teacher.keep == run.teacher / "weights.safetensors"
     assert candidates and all(job.teacher is None and job.recipe == run.config.recipe for job in candidates)
     assert len({job.genotype for job in retrained}) == 3 and {job.teacher for job in retrained} == {run.teacher}

@@ -16,7 +16,7 @@ from nas.run import open_run
 from nas.search import Search
 from search_spaces.genotype import Genotype
 
-GENOTYPE = "conv 8/1 act=relu\ninverted_residual 16/2 expand=2\nhead dropout=0.2\n"
+GENOTYPE = "input 3x16x16\nconv 8/1 act=relu\ninverted_residual 16/2 expand=2\nhead dropout=0.2\n"
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def asked(workshop, tmp_path):
     """The arguments of a training that takes seconds; it ends with dropout, so that every generator counts."""
     (tmp_path / "net.txt").write_text(GENOTYPE)
     return [
-        *("train", "net.txt", "--data", f"imagefolder:{workshop / 'pictures'}", "--space", workshop / "small.yaml"),
+        *("train", "net.txt", "--from-scratch", "--data", f"imagefolder:{workshop / 'pictures'}", "--space", workshop / "small.yaml"),
         *("--recipe", workshop / "quick.yaml", "--epochs", 3),
     ]
 
@@ -55,7 +55,7 @@ def _stop_after(monkeypatch, epochs):
 
 def test_the_result_and_the_files(train, workshop, tmp_path):
     found, printed = train("out", "--seed", 3)
-    assert found["training_input"] == found["deployment_input"] == [3, 16, 16]
+    assert found["input"] == [3, 16, 16] and found["begins"] == "at random"
     assert [e["number"] for e in found["epochs"]] == [1, 2, 3] and found["recipe"]["epochs"] == 3 and found["seed"] == 3
     assert found["validation_accuracy"] == found["epochs"][-1]["accuracy"] > 0.5
     assert found["genotype"] == Genotype.parse(GENOTYPE).text and found["distilled_from"] is None
@@ -74,17 +74,6 @@ def _accuracy(export, workshop):
     images = ((test.images.arrays[16, 16] / 255 - mean) / std).astype(np.float32)
     answers = [session.run(["logits"], {"image": image[None]})[0].argmax() for image in images]
     return float(np.mean(np.array(answers) == test.labels))
-
-
-def test_training_and_deployment_size_are_told_apart(train, tmp_path):
-    found, printed = train("out", "--train-size", 8, "--epochs", 1)
-    assert (found["training_input"], found["deployment_input"]) == ([3, 8, 8], [3, 16, 16])
-    assert "Trained and tested at 3x8x8; deployment input 3x16x16" in printed
-    shapes = {}
-    for name in ("model.onnx", "model_8.onnx"):
-        session = onnxruntime.InferenceSession(str(tmp_path / "out" / "export" / name))
-        shapes[name] = session.get_inputs()[0].shape
-    assert shapes == {"model.onnx": [1, 3, 16, 16], "model_8.onnx": [1, 3, 8, 8]}
 
 
 def test_interrupted_and_resumed_it_ends_with_the_same_weights(train, nas_here, asked, tmp_path, monkeypatch):
@@ -158,7 +147,7 @@ def test_a_runs_network_is_trained_on_its_data(named, made_run, nas_here, worksh
     assert code == 0, err
     found = json.loads((tmp_path / "out" / "result.json").read_text())
     assert found["genotype"] == best["genotype"] and found["data"] == run.config.data
-    assert found["deployment_input"] == [3, 16, 16]
+    assert found["input"] == [3, 16, 16]
 
 
 def test_a_network_of_a_run_may_have_a_colon_in_its_name(made_run):
@@ -187,7 +176,8 @@ def refused(nas_here, asked, tmp_path):
         (["--distill", "no/where"], "no/where holds no trained network"),
         (["--distill", "net.txt"], "net.txt holds no trained network"),
         (["--epochs", "0"], "--epochs"),
-        (["--train-size", "4"], "4"),
+        (["--input", "4"], "an input is 8 to 4096 pixels high and wide, not 4x4"),
+        (["--weights", "mobilenet_v2=none.pth"], "contradict each other"),
         (["--space", "mobil"], 'did you mean "mobile"'),
     ],
 )
@@ -220,8 +210,8 @@ def test_a_loss_that_is_not_finite_ends_in_one_message(nas_here, asked, workshop
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("format: 2", "format: 99", "format 99, but this version reads format 2"),
-        ("train_size", "train_sise", "damaged"),
+        ("format: 3", "format: 2", "format 2, but this version reads format 3"),
+        ("interpolation", "interpolatoin", "damaged"),
         ("epochs: 3", "epochs: four", "epochs must be int"),
     ],
 )

@@ -32,7 +32,7 @@ def finished(workshop, tmp_path_factory):
     """A finished run, and what the command printed."""
     folder = tmp_path_factory.mktemp("finished")
     arguments = [
-        *("search", "--space", workshop / "small.yaml", "--data", f"imagefolder:{workshop / 'pictures'}"),
+        *("search", "--from-scratch", "--space", workshop / "small.yaml", "--data", f"imagefolder:{workshop / 'pictures'}"),
         *("--latency-budget", "50ms", "--trials", 4, "--epochs", 2, "--final-epochs", 2, "--finalists", 2),
         *("--recipe", workshop / "quick.yaml", "--final-recipe", workshop / "quick.yaml"),
         *("--run", "run", "--workers", 2),  # a relative path, as in `runs/...`
@@ -74,7 +74,8 @@ def test_the_result_says_everything_and_the_budget_is_kept(finished):
             assert entry[key] is not None, key
     assert [a["anchor"] for a in found["anchors"]] == ["mobilenet_v3:small"]
     assert found["anchors"][0]["predicted_ms"] is None or found["anchors"][0]["predicted_ms"] > 0
-    assert found["training_input"] == [3, 16, 16] == found["deployment_input"]
+    assert all(entry["input"] == [3, 16, 16] for entry in [best, *found["finalists"], *found["anchors"]])
+    assert found["donor"] is None and "All networks began at random" in printed.replace("\n", " ")
     for word in ("seed", "versions", "machine", "wall_seconds"):
         assert found[word] not in (None, {})
     assert found["verdict"] in printed.replace("\n", " ")
@@ -112,12 +113,12 @@ def test_exported_files_work_without_this_project(finished, workshop):
 def test_every_trial_of_several_workers_can_be_trained_again_from_its_recorded_seed(finished):
     run = open_run(finished[0])
     config = run.config
-    dataset, cpu = load(config.data, inputs=[(3, config.train_size, config.train_size)]), torch.device("cpu")
+    dataset, cpu = load(config.data, inputs=run.space().inputs), torch.device("cpu")
     train, validation = (
         Pictures.of(split, dataset.preprocessing(dataset.inputs[0], *dataset.mean_std()), cpu)
         for split in (dataset.train, dataset.validation)
     )
-    task = run.space().task(len(dataset.classes)).at(config.train_size)
+    task = run.space().task(len(dataset.classes))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as a worker of two on two processors
     try:
