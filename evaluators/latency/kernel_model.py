@@ -1,8 +1,10 @@
 """The time of one kernel from its size: physics times a smooth correction, a model for each class of kernel.
 
 The runtime's own profile of networks gives each kernel's time. Profiling costs every kernel the same few microseconds, and
-the machine may have been slower than when the whole network was timed: the constant is fitted over all networks and taken
-off, and what is left of each network is scaled to its end-to-end time. Physics is linear in MACs, elements moved, weights and
+the machine may have been slower than when the whole network was timed: the constant is fitted over all networks (Theil and
+Sen's line, which a few wild ones do not move) and taken off, and what is left of each network is scaled to its end-to-end
+time. Networks far off that line were profiled in a busy moment, which slows kernels that wait for memory more than others:
+they tell only of classes that no other network has. Physics is linear in MACs, elements moved, weights and
 elements written through each activation, with no negative slope, fitted to relative errors; the correction is a ridge
 regression on the logarithm of measured over physics, quadratic in the logarithms of the kernel's sizes, with a constant for
 each activation, and held within what was seen. Kernels need not add up: on a quiet EPYC networks took a tenth more of their sum
@@ -30,6 +32,8 @@ Timed = tuple[str, Size, float]  # class, size, milliseconds
 _LEAST = 20  # kernels of a class for a correction
 _RIDGE = 10.0
 _KEPT = 0.1  # of a kernel's time is kept at least when the profiler's own share is taken off
+_STRANGE = 0.15  # in the logarithm: networks so far off were profiled in a busy moment, unless most are off
+_DEVIATIONS = 4.5  # times the median: three standard deviations of normal errors
 _MARGIN = 1.25  # a size so far beyond those seen is an extrapolation
 _SLACK = 0.2  # in the logarithm: how far a correction may exceed those seen
 # Milliseconds a kernel, MAC, element, weight, activated element: brings slopes near 1.
@@ -91,12 +95,14 @@ class KernelModel:
     """Fitted to timed networks: each one's kernels by the runtime's profiler, and its end-to-end milliseconds."""
 
     def __init__(self, networks: Sequence[Sequence[Timed]], milliseconds: Sequence[float]) -> None:
-        rows: dict[str, list[tuple[Size, float]]] = defaultdict(list)
-        constant = _profiler_ms([[t[2] for t in timed] for timed in networks], milliseconds)
-        for timed, total in zip(networks, milliseconds, strict=True):
+        usual: dict[str, list[tuple[Size, float]]] = defaultdict(list)
+        strange: dict[str, list[tuple[Size, float]]] = defaultdict(list)
+        constant, quiet = _profiling([[t[2] for t in timed] for timed in networks], milliseconds)
+        for timed, total, as_usual in zip(networks, milliseconds, quiet, strict=True):
+            rows = usual if as_usual else strange
             for (kind, size, _), ms in zip(timed, _anchored([t[2] for t in timed], constant, total), strict=True):
                 rows[kind].append((size, float(ms)))
-        self._classes = {kind: _fit(found) for kind, found in rows.items()}
+        self._classes = {kind: _fit(found) for kind, found in (strange | usual).items()}
         sums = [self.ms([(kind, size) for kind, size, _ in timed]).sum() for timed in networks]
         over = np.log(np.array(milliseconds) / sums)
         self._line, self._level = _Line.through(np.log(sums), over), math.exp(np.median(over))
@@ -137,13 +143,26 @@ def _places(kinds: Iterable[str]) -> Iterable[tuple[str, list[int]]]:
     return places.items()
 
 
-def _profiler_ms(times: Sequence[Sequence[float]], totals: Sequence[float]) -> float:
-    """What profiling costs a kernel: the c of total = k (sum of times - c number of kernels) that fits all networks best."""
-    from scipy.optimize import nnls
+def _profiling(times: Sequence[Sequence[float]], totals: Sequence[float]) -> tuple[float, NDArray[np.bool_]]:
+    """What profiling costs a kernel, and which networks were profiled in a moment like most others.
 
-    rows = np.array([[sum(network), -len(network)] for network in times]) / np.array(totals)[:, None]
-    slope, offset = nnls(rows, np.ones(len(totals)))[0]
-    return float(offset / slope) if slope else 0.0
+    The cost is the c of total = k (sum of times - c number of kernels), fitted to all, and again to those not far off.
+    """
+    sums = np.array([sum(network) for network in times])
+    ratios, counts = np.array(totals) / sums, np.array([len(network) for network in times]) / sums
+    start, slope = _falling(counts, ratios)
+    off = np.abs(np.log(ratios / (start + slope * counts)))
+    quiet = off <= max(_STRANGE, _DEVIATIONS * float(np.median(off)))
+    start, slope = _falling(counts[quiet], ratios[quiet])
+    return -slope / start, quiet
+
+
+def _falling(x: Array, y: Array) -> tuple[float, float]:
+    """Start and slope of Theil and Sen's line, level where it would rise."""
+    from scipy.stats import theilslopes
+
+    slope = min(0.0, float(theilslopes(y, x)[0])) if np.ptp(x) > 1e-6 * x.max() else 0.0
+    return float(np.median(y - slope * x)), slope
 
 
 def _anchored(times: Sequence[float], constant: float, total: float) -> Array:

@@ -54,6 +54,33 @@ def test_unseen_networks_are_predicted(model: KernelModel) -> None:
     assert np.sqrt(np.mean(np.square(errors))) < 0.05
 
 
+def test_networks_profiled_in_a_busy_moment_do_not_count() -> None:
+    """Every sixth, while other work took the memory: its depthwise kernels took four times as long, the others twice."""
+
+    def busy(kernels: list[tuple[str, Size]]) -> list[tuple[str, Size, float]]:
+        return [(kind, size, (4 if kind == "depthwise" else 2) * ms) for kind, size, ms in timed(kernels, 1.0)]
+
+    rng = random.Random(3)
+    networks = [network(rng) for _ in range(36)]
+    totals = [sum(true_ms(*k) for k in kernels) for kernels in networks]
+    told = [busy(kernels) if i % 6 == 0 else timed(kernels, rng.uniform(1, 1.05)) for i, kernels in enumerate(networks)]
+    usual = [i for i in range(36) if i % 6]
+    unseen, model = [kernel(rng) for _ in range(200)], KernelModel(told, totals)
+    without = KernelModel([told[i] for i in usual], [totals[i] for i in usual])
+    assert model.ms(unseen) == pytest.approx(without.ms(unseen), rel=1e-9)
+    others = [network(rng) for _ in range(50)]
+    errors = [whole_ms(model, kernels) / sum(true_ms(*k) for k in kernels) - 1 for kernels in others]
+    assert np.sqrt(np.mean(np.square(errors))) < 0.05
+
+
+def test_a_class_that_only_a_strange_network_has_is_known() -> None:
+    rng = random.Random(4)
+    networks = [[k for k in network(rng) if k[0] == "pointwise" or i == 7] for i in range(20)]
+    told = [timed(kernels, 3.0 if i == 7 else 1.0) for i, kernels in enumerate(networks)]
+    model = KernelModel(told, [sum(true_ms(*k) for k in kernels) for kernels in networks])
+    assert model.kinds == set(KINDS)
+
+
 def test_sizes_beyond_those_timed_are_known(model: KernelModel) -> None:
     rng = random.Random(2)
     inside = [kernel(rng) for _ in range(100)]
