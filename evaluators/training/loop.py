@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
@@ -22,6 +23,8 @@ from evaluators.training.recipe import Metric, Recipe
 from search_spaces.genotype import Genotype
 from search_spaces.network import Network, build
 from search_spaces.task import Task
+
+_MOST_PIXELS = 2**20  # of the images whose gradient is taken at once
 
 
 class TrainingFailed(Exception):
@@ -122,15 +125,19 @@ class Training:
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
         """One step of the optimizer; the batch's loss."""
-        loss = self._loss(*mixup(images, labels, self.recipe.mixup, self._generator))
+        images, shown = mixup(images, labels, self.recipe.mixup, self._generator)
         self._optimizer.zero_grad(set_to_none=True)
-        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        total = torch.zeros((), device=labels.device)
+        for part in _parts(images):
+            loss = self._loss(images[part], [(share, of[part]) for share, of in shown]) * (len(images[part]) / len(images))
+            self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._schedule.step()
         if self._averaged:
             self._averaged.update_parameters(self.network)
-        return loss.detach()
+        return total
 
     def _loss(self, images: Tensor, parts: Parts) -> Tensor:
         with lowered(images.device, self.recipe.mixed_precision):
@@ -140,6 +147,16 @@ class Training:
         losses = [share * F.cross_entropy(logits, labels, label_smoothing=smoothing) for share, labels in parts]
         loss = torch.stack(losses).sum()
         return loss if taught is None else distilled(logits, taught.float(), loss)
+
+
+def _parts(images: Tensor) -> list[slice]:
+    """A batch [B, C, H, W] in as many equal parts as keep the memory of a step small; their gradients add up to its own.
+
+    Batch norms see one part at a time. Up to 160x160, batches of 32 are one part.
+    """
+    count = -(-len(images) * images.shape[2] * images.shape[3] // _MOST_PIXELS)
+    edges = [len(images) * i // count for i in range(count + 1)]
+    return [slice(start, end) for start, end in pairwise(edges)]
 
 
 def epochs(
