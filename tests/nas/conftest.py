@@ -42,6 +42,36 @@ def write_pictures(folder: Path, per_class: int = 60, size: int = 16) -> Path:
     return folder
 
 
+MODES = ["RGB", "L", "RGBA", "P", "I;16", "CMYK"]
+
+
+def write_photos(folder: Path, counts: tuple[int, ...] = (36, 24, 12)) -> Path:
+    """Photos of bright and dark stripes, upright, lying or crossed, of `counts` for each class."""
+    rng, number = np.random.default_rng(0), 0
+    for name, count in zip(("crossed", "lying", "upright"), counts, strict=True):
+        (folder / name).mkdir(parents=True)
+        for _ in range(count):
+            width, height = rng.integers(18, 70, 2)
+            rows, columns = (np.indices((height, width)) * 8 // np.array([height, width])[:, None, None]) % 2
+            stripes = {"crossed": rows ^ columns, "lying": rows, "upright": columns}[name][..., None]
+            pixels = (stripes * 120 + rng.integers(0, 100, (height, width, 3))).astype(np.uint8)
+            _save(folder / name / f"{number}", pixels, MODES[number % len(MODES)], 1 + number % 8)
+            number += 1
+    return folder
+
+
+def _save(file: Path, pixels: np.ndarray, mode: str, orientation: int) -> None:
+    image, exif = Image.fromarray(pixels), Image.Exif()
+    exif[0x0112] = orientation
+    if mode == "I;16":
+        image = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
+    elif mode == "RGBA":
+        image.putalpha(Image.fromarray(pixels[..., 1]))
+    else:
+        image = image.convert(mode)
+    image.save(file.with_suffix(".jpg" if mode in ("RGB", "CMYK") else ".png"), exif=exif)
+
+
 @pytest.fixture(scope="session")
 def small_space():
     """The text of small.yaml."""
@@ -62,6 +92,47 @@ def workshop(tmp_path_factory):
 
     measure_profile(load_space(str(folder / "small.yaml")), seconds=6.0, fit=20, verify=20)
     return folder
+
+
+@pytest.fixture(scope="session")
+def two_inputs(workshop):
+    """two.yaml in the workshop: the small space at inputs of 16 and 24 pixels, for which this machine is measured."""
+    path = workshop / "two.yaml"
+    path.write_text(SPACE.replace("input: [3, 16, 16]", "input: {channels: 3, size: [16, 24]}"))
+    from evaluators.latency.profile import measure_profile
+    from search_spaces.space import load_space
+
+    measure_profile(load_space(str(path)), seconds=6.0, fit=20, verify=20)
+    return path
+
+
+@pytest.fixture(scope="session")
+def donor_folder(workshop):
+    """The folder of a small network that `nas train` trained at 24x24 on the workshop's images, for three classes."""
+    from nas.train import start
+
+    genotype, folder = workshop / "donor.txt", workshop / "donor"
+    genotype.write_text("input 3x24x24\nconv 16/1\ninverted_residual 24/2 expand=4\ninverted_residual 24/1 expand=2\nhead\n")
+    flags = {"weights": None, "from_scratch": True, "size": None, "fit": "crop", "metric": "top1", "distill": None}
+    data, recipe = f"imagefolder:{workshop / 'pictures'}", str(workshop / "quick.yaml")
+    start(
+        what=str(genotype),
+        data=data,
+        recipe=recipe,
+        epochs=2,
+        seed=0,
+        space_name="tiny",
+        folder=folder,
+        download=False,
+        **flags,
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photos(workshop):
+    """A folder of photos of many sizes, modes and EXIF orientations, whose three classes differ in number."""
+    return write_photos(workshop / "photos")
 
 
 @pytest.fixture

@@ -227,7 +227,7 @@ heard = {name: [what for other, *what in source.heard if other == name] for name
 assert heard["probed"] == heard["screened"] == [[*expected[0]], ["done"]], heard
 assert heard["kept"] == heard["again"] == [*map(list, expected), ["done"]], (heard, expected)
 assert kept.read_bytes() == packed(network)
-assert 0 < found.share < 1
+assert 0 < found.share <= 1
 """
 
 

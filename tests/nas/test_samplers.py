@@ -42,15 +42,21 @@ def _study(folder, sampler, seed=0, cost=None):
     return Study(folder / "journal.log", SPACE, _estimate, BUDGET, sampler, seed, cost)
 
 
-def _go_on(study, trials):
+def _go_on(study, trials, probed=False):
+    """Trains candidates until so many went on; where they are `probed`, those that are screened stand among what is returned."""
     found = []
-    for _ in range(trials):
+    while sum(t.outcome != "screened" for t in found) < trials:
         proposal = study.ask()
-        for epoch in (1, 2):
-            if study.report(proposal.number, epoch, _accuracy(proposal.genotype) - 0.1 / epoch, 1.0):
+        for epoch in (0, 1, 2) if probed else (1, 2):
+            accuracy = _accuracy(proposal.genotype) - 0.1 / epoch if epoch else _probe(proposal.genotype)
+            if study.report(proposal.number, epoch, accuracy, 1.0):
                 break
         found.append(study.complete(proposal.number, 2))
     return found
+
+
+def _probe(genotype):
+    return 0.5 * _accuracy(genotype) + 0.02 * random.Random("probe" + genotype.id).random()
 
 
 @pytest.fixture(params=samplers.names())
@@ -83,6 +89,15 @@ def test_a_reopened_study_goes_on_as_if_it_had_not_been_closed(tmp_path, sampler
     whole = [t.genotype.text for t in _go_on(_study(tmp_path / "whole", sampler, 3, cost), 14)]
     parts = [t.genotype.text for n in (5, 8, 1) for t in _go_on(_study(tmp_path / "parts", sampler, 3, cost), n)]
     assert parts == whole
+
+
+@pytest.mark.parametrize("cost", [None, "latency"])
+def test_screened_candidates_are_known_and_a_reopened_study_goes_on_after_them(tmp_path, sampler, cost):
+    whole = _go_on(_study(tmp_path / "whole", sampler, 3, cost), 14, probed=True)
+    parts = [t for n in (5, 8, 1) for t in _go_on(_study(tmp_path / "parts", sampler, 3, cost), n, probed=True)]
+    assert whole == parts and any(t.outcome == "screened" for t in whole)
+    assert len({t.genotype.text for t in whole}) == len(whole)
+    assert all(t.estimate.bound_ms <= BUDGET for t in whole)
 
 
 def test_several_workers_are_given_different_candidates(tmp_path, sampler):
@@ -221,3 +236,17 @@ def test_evidence_holds_what_each_trial_is_taken_to_reach(tmp_path):
             assert accuracy >= trial.accuracy and error == 0.0
         else:  # the second epoch adds 0.05
             assert accuracy >= trial.accuracy + 0.05 - 2 * error and error > 0.0
+
+
+def test_evidence_of_a_screened_trial_is_its_probe_through_the_line_of_those_that_were_trained(tmp_path):
+    study = _study(tmp_path / "a", "random")
+    _go_on(study, 24, probed=True)
+    evidence = module._evidence(study.trials())
+    trained = [t for t in study.trials() if t.outcome == "trained"]
+    screened = [i for i, t in enumerate(evidence.trials) if t.outcome == "screened"]
+    assert screened and {t.outcome for t in evidence.trials} == {"trained", "stopped", "screened"}
+    line = module._Outlook.of([SimpleNamespace(rungs=[t.probe, *t.accuracies], accuracy=t.accuracy) for t in trained], 1)
+    expected = np.array([line(evidence.trials[i].probe) for i in screened])
+    assert evidence.errors[screened] == pytest.approx(expected[:, 1])
+    assert np.all(evidence.accuracies[screened] >= expected[:, 0] - 1e-12)  # outliers are raised to the lower fence
+    assert evidence.accuracies[screened] == pytest.approx(np.maximum(expected[:, 0], evidence.accuracies.min()))

@@ -1,5 +1,7 @@
 """Who stands where: fronts, means over seeds, contenders; and the ladder's rank correlations against SciPy's."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,9 +12,11 @@ from nas.ladder import ladder
 from nas.pareto import front
 from nas.promise import Promise
 from nas.proposal import Proposal
-from nas.standing import along_front, best_found, contenders, over_seeds, ranking
+from nas.standing import along_front, base_name, best_found, contenders, over_seeds, ranking, rival_anchors
 from nas.study import Memory
+from search_spaces.anchor import anchor
 from search_spaces.genotype import Genotype
+from search_spaces.space import load_space
 
 PROMISE = Promise(10.0)
 HELD, OVER = {"p50_ms": 5.0, "held": True, "retrained": True}, {"p50_ms": 12.0, "held": False, "retrained": True}
@@ -91,3 +95,53 @@ def test_the_ladder_says_how_each_rung_ranks_the_next():
 
 def test_an_empty_journal_has_no_ladder():
     assert ladder(Memory([], {})) == []
+
+
+def test_the_ladder_has_the_probe_between_macs_and_the_first_epoch():
+    values = [(3, 0.2, 0.4), (5, 0.5, 0.45), (6, 0.1, 0.3), (7, 0.6, 0.9), (8, 0.3, 0.35), (9, 0.55, 0.6)]
+    trials = [replace(_trial(ms, ms, (accuracy,)), probe=probe) for ms, probe, accuracy in values]
+    trials.append(replace(_trial(99, 99, (), "screened"), probe=0.05))
+    first, second = ladder(Memory(trials, {}))
+    assert (first["lower"], first["upper"], first["n"]) == ("MACs", "linear probe", 6)
+    assert (second["lower"], second["upper"], second["n"]) == ("linear probe", "1 epoch of the search", 6)
+    assert second["spearman"] == pytest.approx(spearmanr([v[1] for v in values], [v[2] for v in values])[0])
+
+
+MOBILE = load_space("mobile").reference_networks()
+
+
+def test_hand_designed_networks_carry_the_size_of_their_input_behind_their_name():
+    names = [a.name for a in MOBILE]
+    assert len(set(names)) == len(names)
+    for entry in MOBILE:
+        known = anchor(base_name(entry.name))
+        side = int(entry.name.partition("@")[2])
+        assert entry.genotype.input == (3, side, side) and side <= known.task.input[1]
+        assert replace(entry.genotype, input=None) == replace(known.genotype, input=None)
+    [alone] = load_space("tiny").with_anchors([]).reference_networks()[:1]
+    assert "@" not in alone.name and base_name(alone.name) == alone.name == "mobilenet_v1"
+
+
+def _probes(*scores):
+    """Of mobilenet_v1, v2 ... at their inputs, by genotype id: (name, side, score) each."""
+    named = {a.name: a.genotype.id for a in MOBILE}
+    return {named[f"{name}@{side}"]: score for name, side, score in scores}
+
+
+def test_of_each_hand_designed_network_the_input_of_its_best_probe_is_a_rival_and_of_all_the_best():
+    found = [("mobilenet_v2", 96, 0.6), ("mobilenet_v2", 160, 0.8), ("mobilenet_v2", 224, 0.7)]
+    found += [("mobilenet_v1", 96, 0.5), ("mobilenet_v1", 128, 0.4), ("shufflenet_v2", 96, 0.75), ("fe_net", 96, 0.1)]
+    probes = _probes(*found)
+    fitting = [a for a in MOBILE if a.genotype.id in probes]
+    rivals = [a.name for a in rival_anchors(fitting, probes, 2, set())]
+    assert rivals == ["mobilenet_v2@160", "shufflenet_v2@96"]
+    assert {a.name for a in rival_anchors(fitting, probes, 2, {"fe_net"})} == {"fe_net@96", *rivals}
+    assert {a.name for a in rival_anchors(fitting, probes, 1, {"mobilenet_v2"})} == set(rivals)
+
+
+def test_without_probes_each_hand_designed_network_is_a_rival_at_the_largest_input_that_fits():
+    fitting = [a for a in MOBILE if a.genotype.input[1] <= 160]
+    rivals = rival_anchors(fitting, {}, 1, set())
+    assert len({base_name(a.name) for a in rivals}) == len(rivals) == len({base_name(a.name) for a in fitting})
+    largest = {base_name(a.name): a.genotype.input for a in fitting}
+    assert all(a.genotype.input == largest[base_name(a.name)] for a in rivals)

@@ -12,7 +12,7 @@ from nas.estimate import Estimate, uncovered
 from nas.samplers import _feasible
 from nas.seeds import training_seed
 from nas.standing import base_name
-from nas.study import PATIENCE, Study, counts, read_journal
+from nas.study import PATIENCE, SCREENING, Study, counts, read_journal
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space
@@ -51,6 +51,16 @@ def _train(study, proposal, epochs=4):
         if study.report(proposal.number, epoch, _score(proposal.genotype) * epoch / epochs, 1.0):
             break
     return study.complete(proposal.number, epochs)
+
+
+def _probe(genotype: Genotype) -> float:
+    return random.Random("probe" + genotype.id).random()
+
+
+def _fine_tune(study, proposal, epochs=4):
+    if study.report(proposal.number, 0, _probe(proposal.genotype), 0.5, 0.75):
+        return study.complete(proposal.number, epochs)
+    return _train(study, proposal, epochs)
 
 
 @pytest.fixture
@@ -281,3 +291,63 @@ def test_with_a_second_objective_only_those_that_cost_no_more_compete_in_halving
         rivals = [t for t in rivals if len(t.accuracies) >= rung]
         better = [t for t in rivals if t.accuracies[rung - 1] > trial.accuracy]
         assert len(better) >= max(1, len(rivals) // 2)
+
+
+@pytest.mark.parametrize("cost", [None, "latency"])
+def test_of_those_that_were_probed_the_best_third_is_trained(tmp_path, cost):
+    study = Study(tmp_path / "journal.log", SPACE, _estimate, 1.5, "random", 0, cost)
+    ended = [_fine_tune(study, study.ask()) for _ in range(30)]
+    for trial in ended:
+        assert trial.probe == _probe(trial.genotype) and trial.inherited == 0.75
+        before = [t for t in ended if t.number <= trial.number]
+        if cost:
+            before = [t for t in before if t.estimate.predicted_ms <= trial.estimate.predicted_ms]
+        better = sum(t.probe > trial.probe for t in before)
+        assert (trial.outcome == "screened") == (better >= max(1, len(before) // SCREENING))
+        assert trial.accuracies == () or trial.outcome != "screened"
+    found = counts(study.trials())
+    assert found["screened"] == sum(t.outcome == "screened" for t in ended) > 15
+    assert found["asked"] == sum(found[word] for word in ("rejected", "repeated", "screened", "failed", "trained"))
+    assert found["trained"] == sum(t.outcome in ("trained", "stopped") for t in ended)
+    assert study.trials() == read_journal(tmp_path / "journal.log").trials
+
+
+def test_hand_designed_networks_are_no_rivals_in_screening_and_never_screened_by_it(tmp_path):
+    mobile = load_space("mobile")
+    study = Study(tmp_path / "journal.log", mobile, _estimate, 1e9, "random", 0)
+    first, second, third = mobile.reference_networks()[:3]
+    over = study.seed_anchor(first, 0.99)
+    assert (over.outcome, over.probe, over.accuracies) == ("screened", 0.99, ()) and study.seed_anchor(first) is None
+    trained = _train(study, study.seed_anchor(second), 1)
+    assert not study.report(study.seed_anchor(third).number, 0, 0.01, 0.1, 0.5)
+    assert not study.report(study.ask().number, 0, 0.02, 0.1, 0.5)
+    found = counts(study.trials())
+    assert trained.outcome == "trained" and (found["anchors_trained"], found["screened"], found["asked"]) == (1, 0, 1)
+
+
+def test_a_decision_that_was_cut_off_is_made_again(tmp_path):
+    study = _study(tmp_path)
+    first, second = study.ask(), study.ask()
+    study.report(first.number, 0, 0.9, 0.1, 0.5)
+    assert study.report(second.number, 0, 0.1, 0.1, 0.5)  # and the process is killed before the trial is ended
+    study = _study(tmp_path)
+    assert study.report(second.number, 0, 0.1, 0.1, 0.5)
+    ended = study.complete(second.number, 2)
+    assert (ended.outcome, ended.probe, ended.seconds) == ("screened", 0.1, 0.1)
+    study.report(first.number, 1, 0.5, 1.0)
+    assert not _study(tmp_path).report(first.number, 0, 0.0, 0.1, 0.5), "it has survived its probe"
+
+
+@pytest.mark.parametrize("stop_after", [1, 7, 16])
+def test_a_study_reopened_among_probes_asks_what_an_uninterrupted_one_would(tmp_path, stop_after):
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "parts").mkdir()
+    whole, parts = (_study(tmp_path / name, sampler="surrogate") for name in ("whole", "parts"))
+    expected = [_fine_tune(whole, whole.ask()) for _ in range(18)]
+    found = [_fine_tune(parts, parts.ask()) for _ in range(stop_after)]
+    running = parts.ask()
+    parts.report(running.number, 0, _probe(running.genotype), 0.5, 0.75)
+    parts = _study(tmp_path / "parts", sampler="surrogate")
+    found.append(_fine_tune(parts, parts.trials()[running.number]))
+    found += [_fine_tune(parts, parts.ask()) for _ in range(18 - len(found))]
+    assert found == expected

@@ -2,11 +2,9 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ import onnxruntime
 import pytest
 import torch
 import yaml
+from killed import alone, kill_with_workers, nas, started, wait_for
 from PIL import Image
 
 from evaluators.data import load
@@ -37,25 +36,9 @@ def finished(workshop, tmp_path_factory):
         *("--recipe", workshop / "quick.yaml", "--final-recipe", workshop / "quick.yaml"),
         *("--run", "run", "--workers", 2),  # a relative path, as in `runs/...`
     ]
-    done = _nas(arguments, folder)
+    done = nas(arguments, folder)
     assert done.returncode == 0, done.stderr + done.stdout
     return folder / "run", done.stdout
-
-
-def _nas(arguments, folder, prepare=None):
-    command = [sys.executable, "-m", "nas", *map(str, arguments)]
-    environment = {**os.environ, "COLUMNS": "160"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600, preexec_fn=prepare)
-
-
-def _alone():
-    """Makes the process to be one with a processor of its own, and with Ctrl-C, which a shell in the background takes away.
-
-    A single worker trains with all processors, whose threads would wait for those that other tests keep busy.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 def _result(run: Path):
@@ -144,15 +127,15 @@ def test_derived_files(finished):
 def test_other_commands_read_the_run(finished):
     run, _ = finished
     for arguments in (["status", run], ["show", run], ["export", run, "--to", run.parent / "there"]):
-        done = _nas(arguments, run.parent)
+        done = nas(arguments, run.parent)
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
     assert (run.parent / "there" / "model.onnx").is_file()
     (run.parent / "mine").mkdir(exist_ok=True)
     (run.parent / "mine" / "thesis.txt").write_text("do not delete")
-    assert _nas(["export", run, "--to", run.parent / "mine"], run.parent).returncode == 2
+    assert nas(["export", run, "--to", run.parent / "mine"], run.parent).returncode == 2
     assert (run.parent / "mine" / "thesis.txt").is_file()
-    done = _nas(["export", run, "--network", "mobilenet_v3:smal"], run.parent)
+    done = nas(["export", run, "--network", "mobilenet_v3:smal"], run.parent)
     assert done.returncode == 2 and "mobilenet_v3:small" in done.stderr
 
 
@@ -160,7 +143,7 @@ def test_resuming_a_finished_run_trains_nothing(finished):
     run, _ = finished
     before = _result(run)
     trials = read_journal(run / "journal.log").trials
-    done = _nas(["resume", run], run.parent)
+    done = nas(["resume", run], run.parent)
     assert done.returncode == 0, done.stderr
     assert read_journal(run / "journal.log").trials == trials
     after = _result(run)
@@ -169,11 +152,10 @@ def test_resuming_a_finished_run_trains_nothing(finished):
 
 def test_killed_in_the_middle_it_resumes_and_trains_nothing_twice(workshop, small_search, tmp_path):
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "nas", *map(str, small_search), "--run", str(run), "--workers", "2"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = started([*small_search, "--run", run, "--workers", 2], tmp_path)
     ended = _wait_for_trained(run, 2, process)
-    _kill_with_workers(process)
-    done = _nas(["resume", run], tmp_path)
+    kill_with_workers(process)
+    done = nas(["resume", run], tmp_path)
     assert done.returncode == 0, done.stderr
     trials = read_journal(run / "journal.log").trials
     assert [t for t in trials if t.number in {e.number for e in ended}] == ended
@@ -185,7 +167,7 @@ def test_killed_in_the_middle_it_resumes_and_trains_nothing_twice(workshop, smal
 def test_two_runs_of_one_seed_ask_the_same_and_find_the_same(workshop, small_search, tmp_path):
     runs = [tmp_path / "a", tmp_path / "b"]
     for run in runs:
-        done = _nas([*small_search, "--seed", 5, "--workers", 1, "--run", run], tmp_path, _alone)
+        done = nas([*small_search, "--seed", 5, "--workers", 1, "--run", run], tmp_path, alone)
         assert done.returncode == 0, done.stderr
     a, b = ([(t.genotype.text, t.outcome, t.accuracies) for t in read_journal(r / "journal.log").trials] for r in runs)
     assert a == b
@@ -201,7 +183,7 @@ def test_a_loss_that_is_not_finite_fails_its_candidate_and_not_the_run(workshop,
     recipe = yaml.safe_load((Path(recipes.__file__).parent / "final.yaml").read_text())
     (tmp_path / "hot.yaml").write_text(yaml.safe_dump({**recipe, "learning_rate": 1e30}))
     run = tmp_path / "run"
-    done = _nas([*small_search, "--recipe", "hot.yaml", "--final-recipe", "hot.yaml", "--run", run], tmp_path)
+    done = nas([*small_search, "--recipe", "hot.yaml", "--final-recipe", "hot.yaml", "--run", run], tmp_path)
     assert done.returncode == 2 and "no network held the budget" in done.stderr and "Traceback" not in done.stderr
     trials = [t for t in read_journal(run / "journal.log").trials if t.outcome == "failed"]
     assert len(trials) >= 4 and all("the loss was" in t.reason for t in trials)
@@ -214,41 +196,25 @@ def test_a_second_process_on_one_run_is_refused(finished):
     from nas.run import Lock
 
     lock = Lock(open_run(run).path)
-    done = _nas(["resume", run], run.parent)
+    done = nas(["resume", run], run.parent)
     lock.release()
     assert done.returncode == 2 and "another process is working on" in done.stderr
 
 
 def _wait_for_trained(run: Path, n: int, process: subprocess.Popen):
-    for _ in range(900):  # seconds; a limit against hanging, wide enough for a machine that is busy with other work
-        if (run / "journal.log").is_file():
-            ended = [t for t in read_journal(run / "journal.log").trials if t.outcome in ("trained", "stopped")]
-            if len(ended) >= n:
-                return ended
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(1.0)
-    raise AssertionError("nothing was trained in a quarter of an hour")
+    def ended():
+        trials = read_journal(run / "journal.log").trials if (run / "journal.log").is_file() else []
+        found = [t for t in trials if t.outcome in ("trained", "stopped")]
+        return found if len(found) >= n else []
 
-
-def _kill_with_workers(process: subprocess.Popen) -> None:
-    children = subprocess.run(["ps", "-e", "-o", "pid=,ppid="], capture_output=True, text=True).stdout.split()
-    parents = dict(zip(map(int, children[::2]), map(int, children[1::2]), strict=True))
-    family = {process.pid}
-    while new := {child for child, parent in parents.items() if parent in family} - family:
-        family |= new
-    for pid in family:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    process.wait()
+    return wait_for(ended, process)
 
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(workshop, small_search, tmp_path):
     run = tmp_path / "run"
     command = [sys.executable, "-m", "nas", *map(str, small_search), "--run", str(run), "--workers", "1"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, cwd=tmp_path, preexec_fn=_alone, **pipes)
+    process = subprocess.Popen(command, cwd=tmp_path, preexec_fn=alone, **pipes)
     _wait_for_trained(run, 1, process)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=600)
