@@ -20,7 +20,7 @@ import random
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -31,7 +31,7 @@ import psutil
 import torch
 
 from evaluators.cost import cost
-from evaluators.data import Dataset, Split, load
+from evaluators.data import Split, load
 from evaluators.training.batches import Pictures
 from evaluators.training.loop import epochs, seeded_network
 from evaluators.training.recipe import load_recipe
@@ -40,6 +40,7 @@ from search_spaces.genotype import Genotype
 from search_spaces.space import load_space
 
 _CPU = torch.device("cpu")
+_INPUT = (3, 28, 28)
 _WORKER = ("ray::Worker", "ray::ResourceTrainable")  # idle, and at work
 Span = tuple[float, float]
 Round = dict[str, "Measured"]
@@ -68,11 +69,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args()
     torch.set_num_threads(1)
-    dataset = load("fashion-mnist-small", inputs=[(3, 28, 28)])
+    dataset = load("fashion-mnist-small", inputs=[_INPUT])
     dataset = replace(dataset, validation=_first(dataset.validation, flags.pictures))
-    space = load_space("tiny")
-    task = space.task(len(dataset.classes)).at(28)
-    setting = Setting(task, dataset, 1)
+    space = replace(load_space("tiny"), inputs=(_INPUT,))
+    task = space.task(len(dataset.classes))
+    setting = Setting(dataset, *dataset.mean_std(), "top1", 1)
     rng = random.Random(flags.seed)
     genotypes = sorted((space.sample(rng) for _ in range(flags.candidates)), key=lambda g: -cost(g, task).macs)
     share = flags.pictures / len(dataset.train)
@@ -135,22 +136,19 @@ _prepared: tuple[Setting, list[Pictures]]
 def _prepare(setting: Setting, all_ready: Barrier) -> None:
     global _prepared
     torch.set_num_threads(setting.threads)
-    _prepared = setting, list(_pictures(setting.dataset))
+    _prepared = setting, [setting.images(part, _INPUT, _CPU) for part in ("train", "validation")]
     all_ready.wait()
 
 
 def _train(job: Job) -> _Ended:
     setting, (train, validation) = _prepared
     cpu = time.process_time()
-    network, generator = seeded_network(Genotype.parse(job.genotype), setting.task, job.seed, _CPU)
+    genotype = Genotype.parse(job.genotype)
+    task = genotype.task(len(setting.dataset.classes))
+    network, generator = seeded_network(genotype, task, job.seed, _CPU)
     (epoch,) = epochs(network, train, validation, job.recipe, generator)
     end = time.monotonic()
     return _Ended(os.getpid(), epoch.accuracy, (end - epoch.seconds, end), time.process_time() - cpu)
-
-
-def _pictures(data: Dataset) -> Iterator[Pictures]:
-    how = data.preprocessing(data.inputs[0], *data.mean_std())
-    return (Pictures.of(split, how, _CPU) for split in (data.train, data.validation))
 
 
 def executor(jobs: list[Job], setting: Setting, workers: int) -> Measured:

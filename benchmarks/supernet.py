@@ -50,13 +50,13 @@ class Kept:
 class Bench:
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.kept, self.asked = Kept(arguments.folder), arguments
-        self.space = load_space(arguments.space)
-        data = load("fashion-mnist-small", inputs=[(3, arguments.size, arguments.size)])
+        self.space = replace(load_space(arguments.space), inputs=((3, arguments.size, arguments.size),))
+        data = load("fashion-mnist-small", inputs=self.space.inputs)
         how = data.preprocessing(data.inputs[0], *data.mean_std())
         self.train, whole = (Pictures.of(split, how, CPU) for split in (data.train, data.validation))
         chosen = whole.share(arguments.validation / len(whole)).numpy()
         self.validation = Pictures.of(Split(data.validation.images[chosen], data.validation.labels[chosen]), how, CPU)
-        self.task = self.space.task(len(data.classes)).at(arguments.size)
+        self.task = self.space.task(len(data.classes))
         rng = random.Random("networks to rank")
         self.genotypes = [self.space.sample(rng) for _ in range(arguments.networks)]
 
