@@ -24,7 +24,15 @@ def asked(workshop, tmp_path):
     """The arguments of a training that takes seconds; it ends with dropout, so that every generator counts."""
     (tmp_path / "net.txt").write_text(GENOTYPE)
     return [
-        *("train", "net.txt", "--from-scratch", "--data", f"imagefolder:{workshop / 'pictures'}", "--space", workshop / "small.yaml"),
+        *(
+            "train",
+            "net.txt",
+            "--from-scratch",
+            "--data",
+            f"imagefolder:{workshop / 'pictures'}",
+            "--space",
+            workshop / "small.yaml",
+        ),
         *("--recipe", workshop / "quick.yaml", "--epochs", 3),
     ]
 

@@ -25,7 +25,17 @@ pytestmark = pytest.mark.slow
 def asked(workshop, two_inputs, donor_folder, photos):
     """The arguments of a search with a donor that takes seconds."""
     return [
-        *("search", "--space", two_inputs, "--data", f"imagefolder:{photos}", "--weights", donor_folder, "--latency-budget", "50ms"),
+        *(
+            "search",
+            "--space",
+            two_inputs,
+            "--data",
+            f"imagefolder:{photos}",
+            "--weights",
+            donor_folder,
+            "--latency-budget",
+            "50ms",
+        ),
         *("--trials", 3, "--finalists", 1, "--rivals", 1, "--anchor", "shufflenet_v2:0.5", "--epochs", 2, "--final-epochs", 2),
         *("--workers", 1, "--seed", 1, "--fit", "pad", "--metric", "balanced_accuracy", "--run", "run"),
     ]
