@@ -1,7 +1,7 @@
 """From a block's traced graph to the kernels that ONNX Runtime runs on a CPU: what fuses, what forces a layout change.
 
 Convolutions, with batch norm folded, work on channels in blocks of 16 ("blocked") and take a following activation and a
-following addition with them; poolings and plain elementwise operations keep the layout; everything else (slices,
+following addition with them, and the padding with zeros before them; poolings and plain elementwise operations keep the layout; everything else (slices,
 concatenation of odd widths, transposition, PReLU, broadcasting multiplication, grouped convolution) wants NCHW
 ("plain"), and the tensor is reordered first. A runtime that fuses nothing runs another graph
 (evaluators.latency.eager), and says so in its file. Read off onnxruntime/core/optimizer/nchwc_transformer.cc and the
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Layout = Literal["plain", "blocked"]
 Node = Mapping[str, Any]
 
-LOWERING = 3  # the version of this file's rules: profiles made by another one are lowered again when they are used
+LOWERING = 4  # the version of this file's rules: profiles made by another one are lowered again when they are used
 PLAIN = ("conv_plain", "depthwise_plain")  # convolutions that work on NCHW
 _BLOCK = 16
 _ALIGNED = 4
@@ -46,6 +46,7 @@ _ANY_LAYOUT = frozenset(
     ]
 )
 _BY_LAYOUT = frozenset(["max_pool", "average_pool", "global_pool"])  # other code for blocks than for NCHW
+_PAD = "constant_pad_nd"
 _POOLINGS = frozenset(["max_pool2d_with_indices", "avg_pool2d"])
 _FREE = frozenset(
     [
@@ -70,7 +71,7 @@ PLAIN_WORDS = {
     "max_pool2d_with_indices": "max_pool",
     "avg_pool2d": "average_pool",
     "_prelu_kernel": "prelu",
-    "constant_pad_nd": "pad",
+    _PAD: "pad",
     "permute": "transpose",
     "split_with_sizes": "split",
     "hardtanh": "clip",
@@ -210,6 +211,8 @@ class _Lowering:
                 continue
             if data["op"] == "convolution":
                 yield from self._convolution(node, data)
+            elif self._pads_convolution(node):
+                continue
             elif data["op"] in _FREE:
                 yield from self._free(node, data)
             else:
@@ -218,7 +221,17 @@ class _Lowering:
                 self._layouts[absorbed] = self._layouts[node]
                 self._made[absorbed] = self._made[node]
 
+    def _pads_convolution(self, node: int) -> bool:
+        """Whether a node pads heights and widths with zeros for convolutions, which then do that themselves."""
+        data, readers = self._graph.nodes[node], self._graph.successors(node)
+        if data["op"] != _PAD or data["shape"][1] != data["inputs"][0][1]:
+            return False
+        return all(self._graph.nodes[r]["op"] == "convolution" for r in readers)
+
     def _convolution(self, node: int, data: Node) -> Iterator[Kernel]:
+        [read] = self._graph.predecessors(node)
+        if self._pads_convolution(read):
+            data = {**data, "inputs": self._graph.nodes[read]["inputs"]}
         kind = _convolution_kind(data)
         layout: Layout = "plain" if kind in PLAIN else "blocked"
         yield from self._reorder(self._sources(node), "plain" if kind == "conv_stem" else layout)
@@ -269,7 +282,7 @@ class _Lowering:
         if data["inputs"][0] == data["shape"]:
             self._layouts[node], self._made[node] = self._layouts[source], self._made[source]
             return
-        yield from self._reorder([source], "plain")
+        yield from self._reorder(self._sources(node), "plain")
         self._place(node, "plain")
 
     def _other(self, node: int, data: Node) -> Iterator[Kernel]:
@@ -310,7 +323,9 @@ class _Lowering:
                 yield Kernel(f"reorder_{layout}", 0, 0, 2 * math.prod(shape), 0, _reorder_size(shape, layout))
 
     def _sources(self, node: int) -> list[int]:
-        return sorted(self._graph.predecessors(node))
+        """What a node reads, before padding that it does itself."""
+        sources = sorted(self._graph.predecessors(node))
+        return [next(self._graph.predecessors(s)) if self._pads_convolution(s) else s for s in sources]
 
 
 def _convolution_kind(data: Node) -> str:

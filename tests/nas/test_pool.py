@@ -33,6 +33,8 @@ def _check(space, candidates, budget):
         assert space.decode(candidate.genes) == candidate.genotype
         assert candidate.estimate == _one(candidate.genotype) and candidate.estimate.bound_ms <= budget
         assert np.isfinite(candidate.gene_row).all() and np.isfinite(candidate.figures).all()
+        _, height, width = candidate.genotype.input
+        assert candidate.figures[-1] == pytest.approx(np.log(height * width)) and candidate.genotype.input in space.inputs
 
 
 def test_every_candidate_is_feasible_and_of_the_space(space):
