@@ -70,7 +70,7 @@ def retrained(run: Run, memory: Memory) -> list[Known]:
 
 def searched(memory: Memory) -> list[Known]:
     """Candidates that were trained to the end in the search, by their predicted bound; the front only."""
-    trained = [t for t in memory.trials if t.outcome == "trained"]
+    trained = [t for t in memory.trials if t.outcome == "trained" and math.isfinite(t.estimate.bound_ms)]
     return _front(
         [
             Known(t.anchor or t.genotype.id, t.genotype.id, t.estimate.bound_ms, t.estimate.bound_ms, False, t.accuracy, False)

@@ -48,7 +48,7 @@ def status(path: Path) -> None:
     if leader:
         console.print(
             f"Best so far: {leader.anchor or leader.genotype.id}, {leader.accuracy:.2%} on validation, "
-            f"predicted {leader.estimate.predicted_ms:.2f} ms\n{leader.genotype.text}",
+            f"{leader.estimate.text.strip()}\n{leader.genotype.text}",
             highlight=False,
         )
 

@@ -29,17 +29,34 @@ class Estimate:
         """Whether its time, or else its bound, holds the budget; a bound only if the profile covers enough of the network."""
         if self.timed_ms is not None:
             return self.timed_ms <= budget_ms
-        return self.bound_ms <= budget_ms and self.extrapolated <= MOST_EXTRAPOLATED
+        return self.bound_ms <= budget_ms and self.covered
 
     def in_doubt(self, budget_ms: float) -> bool:
         """Whether it likely holds the budget although its bound does not, which timing it would settle."""
         likely_ms = self.predicted_ms if self.likely_ms is None else self.likely_ms
-        unknown = self.timed_ms is None and self.extrapolated <= MOST_EXTRAPOLATED
-        return unknown and likely_ms <= budget_ms < self.bound_ms
+        return self.timed_ms is None and self.covered and likely_ms <= budget_ms < self.bound_ms
+
+    def beyond(self, budget_ms: float) -> bool:
+        """Whether the device profile says too little of it, and timing it would settle whether it holds the budget."""
+        likely = math.isinf(self.predicted_ms) or self.predicted_ms <= budget_ms
+        return likely and self.timed_ms is None and not self.covered
+
+    @property
+    def covered(self) -> bool:
+        return self.extrapolated <= MOST_EXTRAPOLATED
+
+    @property
+    def latency_ms(self) -> float:
+        """As predicted, or as it was timed where it cannot be predicted."""
+        return self.predicted_ms if math.isfinite(self.predicted_ms) or self.timed_ms is None else self.timed_ms
+
+    @property
+    def text(self) -> str:
+        return f"{self.latency_ms:6.2f} ms {'predicted' if self.latency_ms == self.predicted_ms else 'timed'}"
 
     def figure(self, cost: str) -> float:
         """The figure that one of nas.pareto.COSTS names."""
-        return {"latency": self.predicted_ms, "params": float(self.params), "macs": float(self.macs)}[cost]
+        return {"latency": self.latency_ms, "params": float(self.params), "macs": float(self.macs)}[cost]
 
     def as_json(self) -> dict[str, Any]:
         """Six digits are kept of numbers with a fraction; infinite ones are null."""
@@ -52,9 +69,9 @@ class Estimate:
         return cls(ms, bound_ms, known["params"], known["macs"], *others)
 
 
-def uncovered(params: int, macs: int) -> Estimate:
+def uncovered(params: int, macs: int, timed_ms: float | None = None) -> Estimate:
     """The estimate of a network with an operation that the device profile lacks."""
-    return Estimate(math.inf, math.inf, params, macs, 1.0)
+    return Estimate(math.inf, math.inf, params, macs, 1.0, timed_ms=timed_ms)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -34,7 +34,7 @@ class Latencies:
 
     def _estimate(self, prediction: Prediction | None, params: int, macs: int, timed_ms: float | None) -> Estimate:
         if prediction is None:
-            return uncovered(params, macs)
+            return uncovered(params, macs, timed_ms)
         likely_ms = prediction.ms * self._above_quiet * self._off
         bound_ms = prediction.bound_ms * self._above_quiet * self.growth
         return Estimate(prediction.ms, bound_ms, params, macs, prediction.extrapolated, likely_ms, timed_ms)
@@ -46,16 +46,15 @@ class Latencies:
     def checked(self, genotype: Genotype, estimate: Estimate, found: Measurement) -> dict[str, Any]:
         """The record of a network that was timed untrained; of its time only `robust_ms` counts, that as of a quiet machine.
 
-        timed_ms: the upper bound of its time at the usual speed, by the error of measuring. score: time over own bound.
+        timed_ms: the upper bound of its time at the usual speed, by the error of measuring. score: time over own bound. Of a
+        network that the device profile does not cover the record says nothing of prediction and bound.
         """
         usual_ms = found.robust_ms * self._above_quiet
-        return {
-            "predicted_ms": estimate.predicted_ms,
-            "bound_ms": estimate.bound_ms,
-            **asdict(found),
-            "score": usual_ms / self.own_bound_ms(genotype),
-            "timed_ms": usual_ms * (1 + self._promise.quantile * found.spread),
-        }
+        record = {**asdict(found), "timed_ms": usual_ms * (1 + self._promise.quantile * found.spread)}
+        if not estimate.covered:
+            return record
+        own = {"predicted_ms": estimate.predicted_ms, "bound_ms": estimate.bound_ms}
+        return {**own, **record, "score": usual_ms / self.own_bound_ms(genotype)}
 
     def learn(self, checked: Mapping[str, Record], over: Mapping[str, Record]) -> bool:
         """Takes in what was timed, and what was over the budget in the end; whether estimates are others than before.
@@ -68,7 +67,7 @@ class Latencies:
         confidence, timed = self._promise.confidence, {i: r["timed_ms"] for i, r in checked.items() if "timed_ms" in r}
         self.growth = growth([r["score"] for r in [*checked.values(), *over.values()] if "score" in r], confidence)
         self._late = growth([_over_what_let_pass(r, timed.get(i)) for i, r in over.items()], confidence)
-        ratios = [r["robust_ms"] / r["predicted_ms"] for r in checked.values()]
+        ratios = [r["robust_ms"] / r["predicted_ms"] for r in checked.values() if "predicted_ms" in r]
         self._off = round(statistics.median([1.0] * _BELIEVED + ratios) * _STEPS) / _STEPS
         self._timed = {i: ms * self._late for i, ms in timed.items()}
         return before != (self.growth, self._off, self._late)

@@ -155,14 +155,13 @@ def _unmeasured(run: Run) -> str:
 
 def _bound(checked: dict[str, dict[str, Any]], trials: list[Proposal]) -> dict[str, Any]:
     """Networks that were timed untrained during the search, how many were above their bound, and how many not trained then."""
-    over = sum(c["score"] > 1 for c in checked.values())
-    largest = max((c["score"] for c in checked.values()), default=None)
+    scores = [c["score"] for c in checked.values() if "score" in c]
     refused = {t.genotype.id for t in trials if t.outcome == "rejected" and t.estimate.timed_ms is not None}
     return {
         "checked": len(checked),
-        "over_their_bound": over,
+        "over_their_bound": sum(score > 1 for score in scores),
         "over_the_budget": len(refused),
-        "largest_measured_over_bound": largest,
+        "largest_measured_over_bound": max(scores, default=None),
     }
 
 
@@ -238,7 +237,7 @@ def _point(trial: Proposal, final: dict[str, Any], measured: dict[str, Any]) -> 
         "id": trial.genotype.id,
         "anchor": trial.anchor or "",
         "trial": trial.number,
-        "predicted_ms": trial.estimate.predicted_ms,
+        "predicted_ms": trial.estimate.latency_ms,
         "bound_ms": trial.estimate.bound_ms,
         "measured_p50_ms": measured.get("p50_ms", ""),
         "params": trial.estimate.params,

@@ -156,7 +156,7 @@ class Search:
             over = "  over the budget" if record["timed_ms"] > self._promise.allowed_ms else ""
             self._view.say(
                 f"      {self._name(genotype):<24} timed: {record['timed_ms']:.2f} ms at most at the usual speed; "
-                f"{estimate.predicted_ms:.2f} ms predicted, bound {estimate.bound_ms:.2f} ms{over}"
+                f"{_predicted(estimate)}{over}"
             )
         before = self._latencies.growth
         self._learn()
@@ -216,11 +216,12 @@ class Search:
             self._train_jobs(Probes(jobs, self._study, self._view))
 
     def _fitting_anchors(self) -> list[Anchor]:
-        """The anchors that pass the gate, those in doubt after they were timed."""
+        """The anchors that pass the gate; those in doubt, and those that cannot be predicted, after they were timed."""
         found = []
         for entry in self._anchors.values():
             estimate = self.estimate(entry.genotype)
-            if self._study.in_doubt(estimate):
+            unknown = self._config.measure and estimate.beyond(self._promise.allowed_ms)
+            if unknown or self._study.in_doubt(estimate):
                 estimate = self._timed(entry.genotype, estimate)
             if estimate.fits(self._promise.allowed_ms):
                 found.append(entry)
@@ -483,6 +484,12 @@ class Search:
 
     def _note_time(self) -> None:
         self._study.note(f"session:{self._session}", {"seconds": round(time.monotonic() - self._started, 1)})
+
+
+def _predicted(estimate: Estimate) -> str:
+    if not estimate.covered:
+        return "the device profile does not cover it"
+    return f"{estimate.predicted_ms:.2f} ms predicted, bound {estimate.bound_ms:.2f} ms"
 
 
 def _now() -> str:

@@ -67,6 +67,7 @@ class Study:
         self._study = _open(self._storage, name, cost)
         self._live: dict[int, Trial] = {}
         self._discard_half_written()
+        self._half_written = sum("outcome" not in t.user_attrs for t in self._study.get_trials(deepcopy=False))
         self._ids = [t._trial_id for t in self._study.get_trials(deepcopy=False)]
         trials = self.trials()
         self._known = {t.genotype.text: t.number for t in trials if t.outcome not in PATIENCE}
@@ -163,7 +164,7 @@ class Study:
         return "" if estimate.bound_ms > self._budget_ms else "beyond what the device profile was measured for"
 
     def _next_sampler(self) -> optuna.samplers.BaseSampler | None:
-        seed = seed_from(self._seed, len(self._ids))
+        seed = seed_from(self._seed, len(self._ids) - self._half_written)  # as if what was cut off had never been asked
         refused = self._refused - Counter(rejected=min(self._in_vain, TIMED_IN_VAIN))  # timed ones were no fault of the sampler
         if all(refused[outcome] < most for outcome, most in PATIENCE.items()):
             return samplers.make(self._sampler, self._pool, seed)

@@ -56,7 +56,7 @@ def find_teacher(
     places = [path] if path.is_file() else [path / WEIGHTS, path / "export" / WEIGHTS]
     for weights in places:
         if weights.is_file() and weights.with_name(GENOTYPE).is_file():
-            return Teacher(what, read_genotype(weights.with_name(GENOTYPE)), weights, _moments(weights.with_name(CARD)))
+            return Teacher(what, read_genotype(weights.with_name(GENOTYPE)), weights, _moments(weights.parent))
     if what not in anchor_names() and (path.exists() or os.sep in what):
         raise InputError(
             f"{what} holds no trained network: {GENOTYPE} beside {WEIGHTS}, as `nas train` and `nas export` write them"
@@ -67,9 +67,10 @@ def find_teacher(
     return Teacher(what, genotype if padding == "symmetric" else genotype.padded(padding), None)
 
 
-def _moments(card: Path) -> Moments | None:
-    """Mean and standard deviation as an export's model.json has them; None where there is none beside the weights."""
-    if not card.is_file():
+def _moments(folder: Path) -> Moments | None:
+    """Mean and standard deviation as model.json has them, in a folder or its export/; None where there is none."""
+    card = next((card for card in (folder / CARD, folder / "export" / CARD) if card.is_file()), None)
+    if not card:
         return None
     try:
         given = json.loads(card.read_text(encoding="utf-8"))["preprocessing"]

@@ -64,9 +64,7 @@ class Proposals:
         probe = "" if trial.probe is None else f"probe {trial.probe:6.2%}"
         if trial.outcome == "screened":
             self._left += 1  # another takes its place
-            self._view.say(
-                f"{trial.number:>4}  {trial.genotype.id:<24} {trial.estimate.predicted_ms:6.2f} ms predicted  {probe}"
-            )
+            self._view.say(f"{trial.number:>4}  {trial.genotype.id:<24} {trial.estimate.text}  {probe}")
             return
         reached = f"{trial.accuracy:6.2%} after {epochs_text(len(trial.accuracies))}"
         self._ended(trial, f"{reached}{probe and ', '}{probe}")
@@ -80,11 +78,8 @@ class Proposals:
         leaders = ranking(self._study.trials(), anchors=True)
         if leaders:
             lead = leaders[0]
-            self._view.best(
-                f"best {lead.accuracy:.2%} at {lead.estimate.predicted_ms:.1f} ms ({lead.anchor or lead.genotype.id})"
-            )
-        name, predicted = trial.anchor or trial.genotype.id, trial.estimate.predicted_ms
-        self._view.step(f"{trial.number:>4}  {name:<24} {predicted:6.2f} ms predicted  {what}")
+            self._view.best(f"best {lead.accuracy:.2%} at {lead.estimate.latency_ms:.1f} ms ({lead.anchor or lead.genotype.id})")
+        self._view.step(f"{trial.number:>4}  {trial.anchor or trial.genotype.id:<24} {trial.estimate.text}  {what}")
 
     def _ask(self) -> Proposal | None:
         if not self._may_ask():

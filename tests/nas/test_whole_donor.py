@@ -138,7 +138,7 @@ def test_an_original_photo_gives_the_logits_of_the_fine_tuned_network_and_the_ac
 def _facts(run):
     """All that was decided and learnt but for times."""
     memory = read_journal(run / "journal.log")
-    trials = [(t.number, t.origin, t.genotype.text, t.outcome, t.probe, t.inherited, t.accuracies) for t in memory.trials]
+    trials = [(t.origin, t.genotype.text, t.outcome, t.probe, t.inherited, t.accuracies) for t in memory.trials]
     learnt = {
         (kind, key): (note["accuracy"], note.get("accuracies"), note["inherited"])
         for kind in ("probe", "final", "again")
