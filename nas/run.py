@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from evaluators.data.preprocess import Fit, Interpolation, Preprocessing, per_channel
 
+from evaluators.data.preprocess import Fit, Interpolation, Preprocessing, per_channel
 from evaluators.training.recipe import Metric, Recipe, recipe_of
 from evaluators.training.weights import GENOTYPE
 from nas.teacher import TEACHER, Teacher
@@ -47,10 +47,11 @@ class Config:
     Networks inherit from `donor` (its name; None: all begin at random), whose rule of `padding` they follow. Images are
     fitted to a network's input by `fit` and `interpolation`, and normalised by `mean` and `std`, by channel of pixels in 0..1:
     the donor's, or else those of the training set. `metric` ranks networks. Of the hand-designed networks within the budget,
-    the best `rivals` by their probes are trained. `anchors` stand in the run besides those of its space. Candidates are trained by `recipe`, finalists and anchors by `final_recipe`, taught by the network that
-    `distill` names; those that may still win, with `final_seeds` seeds. `percentile` of the measured times must hold the
-    budget; `cost` is the second objective, if any; `measure` is False where the device is elsewhere; `baseline` adds a
-    random search of as many trainings. With the `evaluator` "supernet" candidates are scored by one that is trained for
+    the best `rivals` by their probes are trained. `anchors` stand in the run besides those of its space. Candidates are
+    trained by `recipe`, finalists and anchors by `final_recipe`, taught by the network that `distill` names; those that may
+    still win, with `final_seeds` seeds. `percentile` of the measured times must hold the budget; `cost` is the second
+    objective, if any; `measure` is False where the device is elsewhere; `baseline` adds a random search of as many trainings.
+    With the `evaluator` "supernet" candidates are scored by one that is trained for
     `supernet_epochs` by `recipe`. `workers` is None where the cluster at `address` decides.
     """
 

@@ -78,7 +78,8 @@ class Proposals:
         leaders = ranking(self._study.trials(), anchors=True)
         if leaders:
             lead = leaders[0]
-            self._view.best(f"best {lead.accuracy:.2%} at {lead.estimate.latency_ms:.1f} ms ({lead.anchor or lead.genotype.id})")
+            name = lead.anchor or lead.genotype.id
+            self._view.best(f"best {lead.accuracy:.2%} at {lead.estimate.latency_ms:.1f} ms ({name})")
         self._view.step(f"{trial.number:>4}  {trial.anchor or trial.genotype.id:<24} {trial.estimate.text}  {what}")
 
     def _ask(self) -> Proposal | None:

@@ -1,9 +1,9 @@
 """From a block's traced graph to the kernels that ONNX Runtime runs on a CPU: what fuses, what forces a layout change.
 
 Convolutions, with batch norm folded, work on channels in blocks of 16 ("blocked") and take a following activation and a
-following addition with them, and the padding with zeros before them; poolings and plain elementwise operations keep the layout; everything else (slices,
-concatenation of odd widths, transposition, PReLU, broadcasting multiplication, grouped convolution) wants NCHW
-("plain"), and the tensor is reordered first. A runtime that fuses nothing runs another graph
+following addition with them, and the padding with zeros before them; poolings and plain elementwise operations keep the
+layout; everything else (slices, concatenation of odd widths, transposition, PReLU, broadcasting multiplication, grouped
+convolution) wants NCHW ("plain"), and the tensor is reordered first. A runtime that fuses nothing runs another graph
 (evaluators.latency.eager), and says so in its file. Read off onnxruntime/core/optimizer/nchwc_transformer.cc and the
 optimised graphs of version 1.31.
 """

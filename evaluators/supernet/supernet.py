@@ -66,8 +66,8 @@ class Supernet:
     def score(self, genotype: Genotype, train: Pictures, validation: Pictures, recipe: Recipe) -> float:
         """Top-1 accuracy (0..1) on the validation part of the genotype with the shared weights, which stay as they are.
 
-        It sees the images at its own input. Its batch norms are calibrated anew on training images, always the same ones. Raises InputError for a genotype that
-        is not of the space.
+        It sees the images at its own input. Its batch norms are calibrated anew on training images, always the same ones.
+        Raises InputError for a genotype that is not of the space.
         """
         network = self.network(genotype)
         task = self.task.of(genotype)

@@ -51,8 +51,8 @@ RUNS = 3  # of a job whose worker is lost, before it counts as failed
 class Worker(tune.Trainable):  # type: ignore[misc]
     """Trains one job after another in one process; images are read from Ray's object store and never copied.
 
-    It may be on another machine than the search: the donor comes with the images, a teacher comes through Ray's object store, weights go back with the last
-    result, and no path is read or written but those of images that are streamed.
+    It may be on another machine than the search: the donor comes with the images, a teacher through Ray's object store, weights
+    go back with the last result, and no path is read or written but those of images that are streamed.
     """
 
     def setup(self, config: dict[str, Any], setting: Setting | None = None) -> None:
