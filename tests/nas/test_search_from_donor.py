@@ -104,7 +104,9 @@ def test_probes_and_shares_stand_in_the_result_and_the_table_marks_who_inherited
     console = Console(record=True, width=240)
     report.show(console, found)
     lines = console.export_text().splitlines()
-    assert all(("none" in line) == ("found" not in line) for line in lines if "│" in line and ("found" in line or "net" in line))
+    assert all(
+        ("none" in line) == ("found" not in line) for line in lines if "│" in line and ("found" in line or "net" in line)
+    )
     assert any("Inherited: the share of a network's weights that it had from made up" in line for line in lines)
 
 
@@ -131,7 +133,9 @@ def test_interrupted_in_any_phase_and_resumed_it_is_the_same_search(make, donor,
 
 def _facts(run):
     memory = read_journal(run.journal)
-    return memory.trials, {k: {**f, "at": 0} for k, f in memory.facts.items() if k.partition(":")[0] in ("probe", "final", "test")}
+    return memory.trials, {
+        k: {**f, "at": 0} for k, f in memory.facts.items() if k.partition(":")[0] in ("probe", "final", "test")
+    }
 
 
 def test_with_a_supernet_candidates_are_scored_and_finalists_and_hand_designed_networks_inherit(make, donor):

@@ -113,8 +113,10 @@ def test_weights_for_other_classes_are_refused_in_one_message(nas_here, done, ph
     assert not (tmp_path / "out").exists()
 
 
-def test_interrupted_and_resumed_with_a_donor_it_ends_with_the_same_weights(train, nas_here, images, donor_folder, tmp_path, monkeypatch):
-    more = [*images, "--weights", donor_folder, "--epochs", 3]
+def test_interrupted_and_resumed_with_a_donor_it_ends_with_the_same_weights(
+    train, nas_here, images, donor_folder, workshop, tmp_path, monkeypatch
+):
+    more = [*images, "--weights", donor_folder, "--recipe", workshop / "quick.yaml", "--epochs", 3]
     train("net.txt", "whole", *more)
     whole = Training.epoch
 
