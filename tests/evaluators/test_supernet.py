@@ -21,7 +21,7 @@ from evaluators.supernet.shared import initial, members, part, slots, uses
 from evaluators.supernet.supernet import Supernet, recalibrate
 from evaluators.training.batches import Pictures
 from evaluators.training.groups import optimizer_of
-from evaluators.training.loop import TrainingFailed
+from evaluators.training.loop import TrainingFailed, accuracy
 from evaluators.training.recipe import load_recipe
 from search_spaces.errors import InputError
 from search_spaces.genotype import BlockSpec, Genotype
@@ -329,3 +329,35 @@ def test_a_recipe_with_another_optimizer_is_refused(space):
     supernet = Supernet(space, TASK, seed=0)
     with pytest.raises(InputError, match="trained by sgd, not by adamw"):
         next(supernet.train(pictures(), pictures(), replace(RECIPE, optimizer="adamw")))
+
+
+@pytest.fixture(scope="module")
+def two_inputs(tmp_path_factory):
+    path = tmp_path_factory.mktemp("spaces") / "two.yaml"
+    path.write_text(SPACE.replace("input: [3, 12, 12]", "input: {channels: 3, size: [8, 12]}"))
+    return load_space(str(path))
+
+
+def test_a_step_is_taken_and_a_score_given_at_the_genotypes_own_input(two_inputs):
+    supernet = Supernet(two_inputs, TASK, seed=0)
+    genotype = two_inputs.decode(lambda _, values: min(values) if not isinstance(values[0], str) else values[0])
+    assert genotype.input == (3, 8, 8) and len(genotype.blocks) == 2
+    reached = supernet.score(genotype, pictures(), pictures(), RECIPE)
+    network, small = supernet.network(genotype), pictures().at((3, 8, 8))
+    recalibrate(network, small, RECIPE)
+    assert reached == accuracy(network, small)
+    recipe, images, labels = replace(RECIPE, mixup=0.0), batch(), torch.arange(8) % 3
+    alone = without_dropout(supernet.network(genotype)).train()
+    scaled = F.interpolate(images, (8, 8), mode="bilinear", antialias=True)
+    expected = F.cross_entropy(alone(scaled), labels, label_smoothing=recipe.label_smoothing)
+    frame = supernet._frame
+    supernet._frame = lambda g: without_dropout(frame(g))
+    torch.testing.assert_close(supernet._step(genotype, images, labels, recipe, 1.0, torch.Generator()), expected.detach())
+
+
+def test_a_supernet_over_two_inputs_learns_at_both(two_inputs):
+    supernet = Supernet(two_inputs, TASK, seed=0)
+    list(supernet.train(pictures(), pictures(), replace(RECIPE, epochs=12, learning_rate=0.8)))
+    for size in (8, 12):
+        found = [g for g in (two_inputs.sample(random.Random(i)) for i in range(12)) if g.input == (3, size, size)]
+        assert np.mean([supernet.score(g, pictures(), pictures(), RECIPE) for g in found]) > 0.5

@@ -43,7 +43,7 @@ def _study(folder, sampler, seed=0, cost=None):
 
 
 def _go_on(study, trials, probed=False):
-    """Trains candidates until so many went on; where they are `probed`, those that are screened stand among what is returned."""
+    """Trains candidates until so many went on; where they are `probed`, those that were screened are returned too."""
     found = []
     while sum(t.outcome != "screened" for t in found) < trials:
         proposal = study.ask()

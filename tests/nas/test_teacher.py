@@ -1,10 +1,16 @@
 """A search that distills: who is taught, by what, and that an anchor as teacher is trained first and once."""
 
+import json
+
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from made_up_search import Executor, Meter, Predictor, View
 
-from evaluators.data import Dataset, Split
+from evaluators.data import Dataset, Preprocessing, Split
+from evaluators.training.distill import load_teacher
+from evaluators.training.weights import load_network
 from nas.result import result
 from nas.run import open_run
 from nas.search import Search
@@ -12,6 +18,8 @@ from nas.study import read_journal
 from nas.teacher import find_teacher
 from search_spaces.anchor import anchor
 from search_spaces.errors import InputError
+from search_spaces.genotype import read_genotype
+from search_spaces.task import Task
 
 TEACHER = "shufflenet_v2:0.5"
 
@@ -125,3 +133,31 @@ def test_an_anchor_is_found_by_name_unless_a_trained_network_lies_there(tmp_path
     (tmp_path / "mobilenet_v2" / "genotype.txt").write_text("conv 8/1\nhead\n")
     (tmp_path / "mobilenet_v2" / "weights.safetensors").write_bytes(b"")
     assert find_teacher("mobilenet_v2").genotype.text == "conv 8/1\nhead\n"
+
+
+def _teaching(folder, work, images, moments):
+    """What a teacher says of its student's images [N, 3, 16, 16], normalised with those moments."""
+    teacher = find_teacher(str(folder))
+    teacher.place(work)
+    return load_teacher(work, Task((3, 16, 16), 3), torch.device("cpu"), moments)(images)
+
+
+@pytest.mark.parametrize("place", [".", "export", "weights.safetensors"])
+def test_a_teacher_is_shown_its_students_images_at_its_own_input_and_normalisation(donor_folder, tmp_path, place):
+    pixels = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    mean, std = torch.tensor([0.4, 0.5, 0.6]).view(1, 3, 1, 1), torch.tensor([0.2, 0.25, 0.3]).view(1, 3, 1, 1)
+    moments = tuple(mean.flatten().tolist()), tuple(std.flatten().tolist())
+    found = _teaching(donor_folder / place, tmp_path / "teacher", (pixels - mean) / std, moments)
+    seen = Preprocessing.from_json(json.loads((donor_folder / "export" / "model.json").read_text())["preprocessing"])
+    own_mean, own_std = (torch.tensor(values).view(1, 3, 1, 1) for values in (seen.mean, seen.std))
+    assert not torch.allclose(own_mean, mean, atol=1e-2) and seen.input == (3, 24, 24)
+    larger = F.interpolate(pixels, (24, 24), mode="bilinear", antialias=True)
+    genotype = read_genotype(donor_folder / "genotype.txt")
+    network = load_network(genotype, genotype.task(3), donor_folder / "weights.safetensors")
+    with torch.no_grad():
+        torch.testing.assert_close(found, network((larger - own_mean) / own_std), rtol=1e-4, atol=1e-4)
+
+
+def test_an_anchor_that_teaches_pads_as_the_networks_do_that_it_teaches():
+    symmetric, same = (find_teacher("mobilenet_v2", 4, (3, 16, 16), padding).genotype for padding in ("symmetric", "same"))
+    assert symmetric != same == symmetric.padded("same")

@@ -107,7 +107,7 @@ def test_other_weights_or_none_may_be_asked_for(train, done, donor_folder):
 
 
 def test_weights_for_other_classes_are_refused_in_one_message(nas_here, done, photos, tmp_path):
-    code, out, err = nas_here("train", done[0].path, "--data", f"imagefolder:{photos}", "--to", "out")
+    code, _, err = nas_here("train", done[0].path, "--data", f"imagefolder:{photos}", "--to", "out")
     assert code == 2 and err.count("\n") == 1 and "Traceback" not in err
     assert "the weights of run are for 3 classes (left, middle, top" in err and "--weights FOLDER" in err
     assert not (tmp_path / "out").exists()

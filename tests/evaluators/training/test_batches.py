@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
+from evaluators.data._render import Rendered
 from evaluators.training.batches import Pictures
 from evaluators.training.recipe import load_recipe
 
@@ -86,3 +87,16 @@ def _shown(pictures: Pictures, recipe, seed=0) -> tuple[torch.Tensor, np.ndarray
     labels = torch.cat([labels for _, labels in batches])
     assert torch.equal(labels, pictures.labels[order])
     return torch.cat([images for images, _ in batches]), order.numpy()
+
+
+@pytest.mark.parametrize("rendered", [False, True])
+def test_the_same_images_are_seen_at_another_input_on_the_same_memory(rendered):
+    images = held(height=40, width=40)
+    given = Rendered({(40, 40): images, (20, 20): images[:, :, ::2, ::2]}) if rendered else images
+    large = Pictures(given, np.arange(20) % 2, (0.4,) * 3, (0.2,) * 3, CPU, size=(40, 40), fit="pad")
+    small = large.at((3, 20, 20))
+    expected = Pictures(given, np.arange(20) % 2, (0.4,) * 3, (0.2,) * 3, CPU, size=(20, 20), fit="pad")
+    assert small.preprocessing == expected.preprocessing and large.at((3, 40, 40)) is large
+    for (a, labels), (b, same) in zip(small.in_order(7), expected.in_order(7), strict=True):
+        assert torch.equal(a, b) and torch.equal(labels, same)
+    assert np.shares_memory(small.images.numpy(), given.arrays[20, 20] if rendered else images)
