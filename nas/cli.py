@@ -70,7 +70,7 @@ def cli() -> None:
     show_default=True,
     help="Device profile; measured on first use when it is this machine.",
 )
-@click.option("--trials", type=_AT_LEAST_1, default=12, show_default=True, help="Candidates to train, anchors not counted.")
+@click.option("--trials", type=_AT_LEAST_1, default=8, show_default=True, help="Candidates to train, anchors not counted.")
 @click.option("--time", "seconds", type=DURATION, help="Ask for no more candidates after this long: 15m.")
 @click.option(
     "--workers", type=_AT_LEAST_1, help="Trainings at once.  [default: one a processor, of the cluster if there is one]"
@@ -91,9 +91,9 @@ def cli() -> None:
     callback=_objectives,
     help="accuracy, or accuracy,latency (params, macs): the front of both.",
 )
-@click.option("--finalists", type=_AT_LEAST_1, default=3, show_default=True, help="How many of the best are retrained longer.")
+@click.option("--finalists", type=_AT_LEAST_1, default=2, show_default=True, help="How many of the best are retrained longer.")
 @click.option(
-    "--final-seeds", type=_AT_LEAST_1, default=2, show_default=True, help="Seeds that those are retrained with which may win."
+    "--final-seeds", type=_AT_LEAST_1, default=1, show_default=True, help="Seeds that those are retrained with which may win."
 )
 @click.option("--baseline", is_flag=True, help="Random search of as many trainings as well, to compare with.")
 @click.option(
@@ -124,7 +124,7 @@ def cli() -> None:
 @click.option(
     "--rivals",
     type=_AT_LEAST_1,
-    default=3,
+    default=2,
     show_default=True,
     help="Hand-designed networks trained beside the search, besides the donor: the best by their probes.",
 )

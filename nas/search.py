@@ -208,7 +208,7 @@ class Search:
                 training_seed(self._config.seed, a.genotype, "search"),
                 probe_only=True,
             )
-            for a in fitting
+            for a in sorted(fitting, key=lambda a: a.genotype.input or ())  # a worker keeps what the donor makes of one input
             if a.genotype.id not in done
         ]
         self._view.phase("probe the hand-designed networks", len(fitting), len(fitting) - len(jobs))

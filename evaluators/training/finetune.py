@@ -16,9 +16,9 @@ from evaluators.training.recipe import Metric
 from search_spaces.network import Network
 from search_spaces.task import Input
 
-_PROBED = 500  # images that the probe is fitted to, at most
-_PIXELS = 2**21  # of the images that statistics and features are taken from; by their number no fewer or more than these
-_FEWEST, _MOST = 64, 256
+_PROBED = 400  # images that the probe is fitted to, at most
+_PIXELS = 2**20  # of the images that statistics and features are taken from; by their number no fewer or more than these
+_FEWEST, _MOST = 40, 256
 
 
 @dataclass(frozen=True)
