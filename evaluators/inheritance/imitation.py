@@ -37,7 +37,7 @@ def imitate(network: Network, donor: Network, images: Tensor, goals: Mapping[int
     """Fits the blocks of `network` that have a goal to the features of `donor`, in place; what that came to, by block.
 
     `images` [N, C, H, W] are normalised. Batch-norm statistics become those of the images, layer after layer. Blocks whose last
-    layer is no plain pointwise convolution, or whose map is of another size than the goal's, keep their weights, as do those
+    layer is no plain pointwise convolution, or is not all that they pass on, or whose map is of another size than the goal's, keep their weights, as do those
     that the regression does not bring nearer to the goal. Both networks are left in eval mode.
     """
     network.eval()
@@ -48,6 +48,7 @@ def imitate(network: Network, donor: Network, images: Tensor, goals: Mapping[int
     maps = parts
     for index, block in enumerate(network.blocks[:-1]):
         last = _Last.of(block) if index in goals else None
+        last = last if last and last.ends(block, maps[0][:1], parts[0][:1]) else None
         reads = [] if last is None else _observed(block, maps, parts, last)
         if last is None:
             _observed(block, maps, parts, None)
@@ -102,6 +103,24 @@ class _Last:
             return None
         norm, act = (*behind, None, None)[:2]
         return cls(last, norm, act) if norm is None or isinstance(norm, nn.BatchNorm2d) else None
+
+    def ends(self, block: nn.Module, x: Tensor, image: Tensor) -> bool:
+        """Whether the block passes on what this layer gives, with its identity if it adds one; in eval mode."""
+        reads: list[Tensor] = []
+        hook = self.convolution.register_forward_pre_hook(lambda _, inputs: reads.append(inputs[0]))
+        found = run_block(block, x, image)
+        hook.remove()
+        if not reads:
+            return False
+        given = self.convolution(reads[0])
+        for layer in (self.norm, self.act):
+            given = given if layer is None else layer(given)
+        if getattr(block, "adds", False):
+            given = given + x
+        found = found[:, : given.shape[1]]
+        return found.shape == given.shape and bool(
+            torch.allclose(found, given, rtol=1e-3, atol=1e-4 * float(found.abs().max()))
+        )
 
     @property
     def matrix(self) -> Tensor:
