@@ -6,8 +6,8 @@ usage: python benchmarks/photos.py inherit DATA FOLDER    networks of each kind 
        python benchmarks/photos.py table FOLDER           what was found so far, as tables
 
 DATA is as `nas search --data` takes it. What is done is kept in FOLDER, one JSON line each, and not done again when the script
-is started anew. `inherit` and `probe` run on one thread; `search` uses the machine's device profile, and measures it where there
-is none.
+is started anew. `inherit` and `probe` run on one thread; `search` uses the machine's device profile, and measures it where
+there is none.
 """
 
 import argparse

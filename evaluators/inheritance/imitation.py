@@ -37,8 +37,8 @@ def imitate(network: Network, donor: Network, images: Tensor, goals: Mapping[int
     """Fits the blocks of `network` that have a goal to the features of `donor`, in place; what that came to, by block.
 
     `images` [N, C, H, W] are normalised. Batch-norm statistics become those of the images, layer after layer. Blocks whose last
-    layer is no plain pointwise convolution, or is not all that they pass on, or whose map is of another size than the goal's, keep their weights, as do those
-    that the regression does not bring nearer to the goal. Both networks are left in eval mode.
+    layer is no plain pointwise convolution, or not all that they pass on, or whose map is of another size than the goal's, keep
+    their weights, as do those that the regression does not bring nearer to the goal. Both networks are left in eval mode.
     """
     network.eval()
     donor.eval()
