@@ -186,7 +186,7 @@ DONATED = """
 import torch
 from made_up_donor import made_up_donor
 from evaluators.inheritance.donor import Donor
-from evaluators.training.finetune import begin
+from evaluators.training.finetune import Beginnings
 from evaluators.training.loop import epochs, seeded_network
 from evaluators.training.weights import packed
 from search_spaces.genotype import Genotype
@@ -220,7 +220,7 @@ assert len(pickled) == 1, len(pickled)
 
 network, generator = seeded_network(small, task, 0, torch.device("cpu"))
 train, validation = (setting.images(part, (3, 8, 8), torch.device("cpu")) for part in ("train", "validation"))
-found = begin(network, setting.donor, train, 0)
+found = Beginnings(setting.donor).begin(network, train, 0)
 expected = [(0, found.accuracy, found.share)]
 expected += [(e.number, e.accuracy, None) for e in epochs(network, train, validation, recipe, generator)]
 heard = {name: [what for other, *what in source.heard if other == name] for name in ("probed", "screened", "kept", "again")}
