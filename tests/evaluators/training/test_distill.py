@@ -19,6 +19,7 @@ from search_spaces.task import Task
 
 CPU = torch.device("cpu")
 TASK = Task((3, 8, 8), 3)
+STUDENT = (0.4,) * 3, (0.25,) * 3  # mean and standard deviation of its images
 SMALL = Genotype.parse("conv 8/1\nconv 8/2\nhead")
 
 
@@ -76,7 +77,7 @@ def _folder(path):
 
 
 def test_a_teacher_is_read_back_frozen_and_in_eval_mode(tmp_path):
-    network, teacher = _folder(tmp_path), load_teacher(tmp_path, TASK, CPU)
+    network, teacher = _folder(tmp_path), load_teacher(tmp_path, TASK, CPU, STUDENT)
     images = torch.randn(4, 3, 8, 8)
     torch.testing.assert_close(teacher(images), network(images))
     assert not teacher.training and not any(p.requires_grad for p in teacher.parameters())
@@ -85,7 +86,7 @@ def test_a_teacher_is_read_back_frozen_and_in_eval_mode(tmp_path):
 def test_a_teacher_of_other_classes_or_a_damaged_one_is_refused(tmp_path):
     _folder(tmp_path)
     with pytest.raises(InputError, match="size mismatch"):
-        load_teacher(tmp_path, Task((3, 8, 8), 7), CPU)
+        load_teacher(tmp_path, Task((3, 8, 8), 7), CPU, STUDENT)
     (tmp_path / "weights.safetensors").write_bytes(b"cut off")
     with pytest.raises(InputError, match=r"weights\.safetensors: cannot be read"):
-        load_teacher(tmp_path, TASK, CPU)
+        load_teacher(tmp_path, TASK, CPU, STUDENT)
