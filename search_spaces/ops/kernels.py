@@ -262,42 +262,13 @@ def batch_norm(
 
 
 @_compiled(
-    "void(f4[:,::1], f4[::1], f4[::1], f4[::1], f4[::1], f8, i8, f4[::1], f4[:,::1], f4[:,::1])",
-    "void(u2[:,::1], f4[::1], f4[::1], f4[::1], f4[::1], f8, i8, f4[::1], f4[:,::1], f4[:,::1])",
-)
-def frozen_norm(
-    x: Map, weight: Array, bias: Array, mean: Array, var: Array, epsilon: float, act: int, slopes: Array, y: Array, kept: Array
-) -> None:
-    """`batch_norm` with the given statistics [C] in place of those of x."""
-    for c in range(x.shape[1]):
-        inverse = 1 / np.sqrt(var[c] + epsilon)
-        kept[_SCALE, c] = inverse * weight[c]
-        kept[_SHIFT, c] = bias[c] - mean[c] * inverse * weight[c]
-        kept[_MEAN, c] = mean[c]
-        kept[_INVERSE, c] = inverse
-    fold = _fold(x.shape[0], x.shape[1])
-    scale, shift = _tiled(kept[_SCALE], fold), _tiled(kept[_SHIFT], fold)
-    folded = x.reshape(x.shape[0] // fold, fold * x.shape[1])
-    _normalise(folded, scale, shift, act, _tiled(slopes, fold), y.reshape(folded.shape))
-
-
-@_compiled(
-    "void(f4[:,::1], f4[:,::1], f4[:,::1], b1, i8, f4[::1], f4[:,::1], f4[::1], f4[::1], f4[::1])",
-    "void(u2[:,::1], f4[:,::1], f4[:,::1], b1, i8, f4[::1], u2[:,::1], f4[::1], f4[::1], f4[::1])",
+    "void(f4[:,::1], f4[:,::1], f4[:,::1], i8, f4[::1], f4[:,::1], f4[::1], f4[::1], f4[::1])",
+    "void(u2[:,::1], f4[:,::1], f4[:,::1], i8, f4[::1], u2[:,::1], f4[::1], f4[::1], f4[::1])",
 )
 def batch_norm_gradient(
-    x: Map,
-    dy: Array,
-    kept: Array,
-    frozen: bool,
-    act: int,
-    slopes: Array,
-    dx: Map,
-    dweight: Array,
-    dbias: Array,
-    dslopes: Array,
+    x: Map, dy: Array, kept: Array, act: int, slopes: Array, dx: Map, dweight: Array, dbias: Array, dslopes: Array
 ) -> None:
-    """Gradients of `batch_norm`, or of `frozen_norm`, from that of its result, dy [rows, C]."""
+    """Gradients of `batch_norm` from that of its result, dy [rows, C]."""
     rows, channels = x.shape
     fold = _fold(rows, channels)
     folded = x.reshape(rows // fold, fold * channels)
@@ -316,9 +287,9 @@ def batch_norm_gradient(
         along = (products[c] - mean * sums[c]) * inverse  # the part of dz that goes with the normalised x
         dweight[c] = along
         dbias[c] = sums[c]
-        slope = _zero if frozen else -scale[c] * inverse * along / rows  # by way of the statistics of x
+        slope = -scale[c] * inverse * along / rows
         tilt[c] = slope
-        level[c] = _zero if frozen else -scale[c] * sums[c] / rows - slope * mean
+        level[c] = -scale[c] * sums[c] / rows - slope * mean
     tilts, levels = _tiled(tilt, fold), _tiled(level, fold)
     _input_gradient(folded, dy, scale, shift, act, tiled_slopes, tilts, levels, dx.reshape(folded.shape))
     if act == PRELU:

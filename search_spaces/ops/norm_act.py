@@ -9,8 +9,7 @@ from search_spaces.ops.one_thread import activation_code, batch_norm, batch_norm
 
 class Layers(nn.Sequential):
     """Layers in a row. While training on one thread, a batch norm and the activation behind it are one (ops.one_thread);
-    convolutions may be in bfloat16 (ops.low_precision), whose results such a batch norm takes as they are. The norm may be in
-    eval mode, which is how one is trained that keeps its statistics.
+    convolutions may be in bfloat16 (ops.low_precision), whose results such a batch norm takes as they are.
     """
 
     def forward(self, x: Tensor) -> Tensor:

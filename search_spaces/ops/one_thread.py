@@ -52,8 +52,7 @@ def batch_norm_applies(norm: nn.Module, x: Tensor) -> TypeGuard[nn.BatchNorm2d]:
     if not isinstance(norm, nn.BatchNorm2d):
         return False
     moving = norm.affine and norm.track_running_stats and norm.momentum is not None
-    enough = x.numel() > x.shape[1] or not norm.training
-    return moving and enough and _applies(x, torch.float32, torch.bfloat16)
+    return norm.training and moving and x.numel() > x.shape[1] and _applies(x, torch.float32, torch.bfloat16)
 
 
 def activation_code(layer: nn.Module) -> int:
@@ -62,13 +61,12 @@ def activation_code(layer: nn.Module) -> int:
 
 
 def batch_norm(x: Tensor, norm: nn.BatchNorm2d, activation: nn.Module | None) -> Tensor:
-    """`norm`, and an activation that has a code, if any, on `x` [N, C, H, W]; in eval mode the norm keeps its statistics."""
+    """`norm`, which is in training mode, and an activation that has a code, if any, on `x` [N, C, H, W]."""
     assert norm.num_batches_tracked is not None
-    norm.num_batches_tracked.add_(int(norm.training))
+    norm.num_batches_tracked.add_(1)
     learnt = norm.weight, norm.bias, activation.weight.expand(x.shape[1]) if isinstance(activation, nn.PReLU) else None
     code = activation_code(activation) if activation else 0
-    statistics = norm.running_mean, norm.running_var, norm.momentum if norm.training else None
-    return _BatchNorm.apply(x, *learnt, *statistics, norm.eps, code)
+    return _BatchNorm.apply(x, *learnt, norm.running_mean, norm.running_var, norm.momentum, norm.eps, code)
 
 
 class _BatchNorm(torch.autograd.Function):
@@ -81,18 +79,14 @@ class _BatchNorm(torch.autograd.Function):
         slopes: Tensor | None,
         running_mean: Tensor,
         running_var: Tensor,
-        momentum: float | None,
+        momentum: float,
         epsilon: float,
         code: int,
     ) -> Tensor:
         y, ctx.rows, ctx.kept = torch.empty_like(x, dtype=torch.float32), _rows(x), np.empty((4, x.shape[1]), np.float32)
         learnt = (weight.detach().numpy(), bias.detach().numpy(), running_mean.numpy(), running_var.numpy())
         ctx.act = code, np.zeros_like(ctx.kept[0]) if slopes is None else slopes.detach().numpy().copy()
-        ctx.frozen = momentum is None
-        if momentum is None:
-            _kernels().frozen_norm(ctx.rows, *learnt, epsilon, *ctx.act, _rows(y), ctx.kept)
-        else:
-            _kernels().batch_norm(ctx.rows, *learnt, momentum, epsilon, *ctx.act, _rows(y), ctx.kept)
+        _kernels().batch_norm(ctx.rows, *learnt, momentum, epsilon, *ctx.act, _rows(y), ctx.kept)
         ctx.save_for_backward(x)
         return y
 
@@ -102,7 +96,7 @@ class _BatchNorm(torch.autograd.Function):
         (x,) = ctx.saved_tensors  # which sees to it that nobody has overwritten the rows
         dx, learnt = torch.empty_like(x), np.empty((3, x.shape[1]), np.float32)
         dy_rows = _rows(dy.contiguous(memory_format=torch.channels_last))
-        _kernels().batch_norm_gradient(ctx.rows, dy_rows, ctx.kept, ctx.frozen, *ctx.act, _rows(dx), *learnt)
+        _kernels().batch_norm_gradient(ctx.rows, dy_rows, ctx.kept, *ctx.act, _rows(dx), *learnt)
         dweight, dbias, dslopes = map(torch.from_numpy, learnt)
         return dx, dweight, dbias, dslopes if ctx.needs_input_grad[3] else None, None, None, None, None, None
 
