@@ -82,7 +82,7 @@ class Training:
     def epoch(self) -> Epoch:
         """Trains for one epoch; raises TrainingFailed when the loss is not finite."""
         start, number = perf_counter(), len(self.history) + 1
-        self._training_mode()
+        self.network.train()
         total = torch.zeros((), device=self._train.labels.device)
         batches = 0
         for images, labels in self._train.epoch(self._among(number), self.recipe, self._generator):
@@ -122,12 +122,6 @@ class Training:
         self._scaler.load_state_dict(rest["scaler"])
         self._generator.set_state(rest["generator"])
         torch.set_rng_state(rest["global_generator"])
-
-    def _training_mode(self) -> None:
-        self.network.train()
-        if self.recipe.frozen_norms:
-            for norm in (m for m in self.network.modules() if isinstance(m, nn.BatchNorm2d)):
-                norm.eval()
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
         """One step of the optimizer; the batch's loss."""

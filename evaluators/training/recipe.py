@@ -36,8 +36,7 @@ class Recipe:
     random brightness, contrast and saturation, `crop_padding` the share of the side that a random crop may move by, `cutout`
     the side of a square that is left out as a share of theirs, `mixup` its alpha, `randaugment_ops` how many operations at
     `randaugment_magnitude` (0 to 30) each image gets. `ema` is the decay per step of averaged weights, which are those that
-    are evaluated and kept. 0 is off. With `frozen_norms` batch norms keep the statistics that they begin with, which a network
-    that inherits has from its donor. `mixed_precision` computes parts in less than float32 where that is faster
+    are evaluated and kept. 0 is off. `mixed_precision` computes parts in less than float32 where that is faster
     (evaluators.training.precision).
     """
 
@@ -63,7 +62,6 @@ class Recipe:
     randaugment_ops: int
     randaugment_magnitude: int
     ema: float
-    frozen_norms: bool
     mixed_precision: bool
 
     def __post_init__(self) -> None:
