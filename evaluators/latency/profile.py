@@ -7,6 +7,7 @@ with. Hand-designed networks are never among them. The regressor is not stored: 
 """
 
 import json
+import math
 import os
 import random
 import re
@@ -45,6 +46,7 @@ _GROUP = 8  # networks in memory at once
 _RAW = 100  # visits of a network whose raw figures are kept
 _POOL = 400
 _CLASSES = (10, 100, 1000)
+_BLOCK = 16  # channels
 
 
 class Effort(NamedTuple):
@@ -395,12 +397,20 @@ def _covering(pool: Sequence[Genotype], count: int) -> list[Genotype]:
 
 
 def _tokens(genotype: Genotype) -> set[tuple[Any, ...]]:
+    """What a network has that is to be met: kinds by resolution, width, knobs, amount of work, and whether they read whole
+    blocks of channels, as runtimes have other code for each.
+    """
     found: set[tuple[Any, ...]] = set()
-    scale = 0
+    width, *sides = genotype.input or (3, 0, 0)
+    scale, pixels = 0, math.prod(sides)
     for spec in genotype.blocks:
-        scale += spec.stride - 1
-        found |= {(spec.kind, scale), (spec.kind, "width", spec.width)}
-        found |= {(spec.kind, knob, value) for knob, value in spec.arguments().items()}
+        scale, pixels, read = scale + spec.stride - 1, pixels // spec.stride**2, width
+        width = spec.out_width(read)
+        arguments = spec.arguments()
+        work = read * width * pixels * float(arguments.get("expand", 1)) * int(arguments.get("kernel", 1) or 1)
+        found |= {(spec.kind, scale), (spec.kind, "width", spec.width), (spec.kind, "whole", read % _BLOCK == 0)}
+        found |= {(spec.kind, "work", round(math.log2(1 + work)))}
+        found |= {(spec.kind, knob, value) for knob, value in arguments.items()}
     return found
 
 
