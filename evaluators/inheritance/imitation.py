@@ -21,6 +21,7 @@ from search_spaces.network import Network, run_block
 _PIXELS = 8192  # of a block's output that the regression sees, at most
 _HELD_OUT = 4  # every fourth image chooses the penalty
 _PENALTIES = (0.01, 0.1, 1.0, 10.0)  # on the squared change of the weights, as a share of the inputs' mean square
+_WORTH = 0.9  # error, over variance, from which a fit would pass on little but the mean
 _DEAD = 1e-3  # share of a layer's largest standard deviation below which a channel counts as constant
 
 
@@ -38,7 +39,7 @@ def imitate(network: Network, donor: Network, images: Tensor, goals: Mapping[int
 
     `images` [N, C, H, W] are normalised. Batch-norm statistics become those of the images, layer after layer. Blocks whose last
     layer is no plain pointwise convolution, or not all that they pass on, or whose map is of another size than the goal's, keep
-    their weights, as do those that the regression does not bring nearer to the goal. Both networks are left in eval mode.
+    their weights, as do those that the regression does not bring clearly near the goal. Both networks are left in eval mode.
     """
     network.eval()
     donor.eval()
@@ -150,6 +151,7 @@ class _Last:
         fitted = [present + torch.cholesky_solve(rest, half).T for half in halves]
         errors = [_error((others - middle) @ w.T + level, others_wanted) for w in (present, *fitted)]
         best = int(torch.tensor(errors).argmin())
+        best = best if errors[best] < _WORTH else 0
         if best:
             self._take(fitted[best - 1], level - fitted[best - 1] @ middle, seen)
         return Imitated(errors[0], errors[best])
