@@ -21,7 +21,6 @@ from search_spaces.network import Network, run_block
 _PIXELS = 8192  # of a block's output that the regression sees, at most
 _HELD_OUT = 4  # every fourth image chooses the penalty
 _PENALTIES = (0.01, 0.1, 1.0, 10.0)  # on the squared change of the weights, as a share of the inputs' mean square
-_WORTH = 0.9  # error, over variance, from which a fit would pass on little but the mean
 _DEAD = 1e-3  # share of a layer's largest standard deviation below which a channel counts as constant
 
 
@@ -38,8 +37,8 @@ def imitate(network: Network, donor: Network, images: Tensor, goals: Mapping[int
     """Fits the blocks of `network` that have a goal to the features of `donor`, in place; what that came to, by block.
 
     `images` [N, C, H, W] are normalised. Batch-norm statistics become those of the images, layer after layer. Blocks whose last
-    layer is no plain pointwise convolution, or not all that they pass on, or whose map is of another size than the goal's, keep
-    their weights, as do those that the regression does not bring clearly near the goal. Both networks are left in eval mode.
+    layer is no plain pointwise convolution, or is not passed on as it is, or whose map is of another size than the goal's, keep
+    their weights, as do those that the regression does not bring nearer to the goal. Both networks are left in eval mode.
     """
     network.eval()
     donor.eval()
@@ -49,12 +48,11 @@ def imitate(network: Network, donor: Network, images: Tensor, goals: Mapping[int
     maps = parts
     for index, block in enumerate(network.blocks[:-1]):
         last = _Last.of(block) if index in goals else None
-        last = last if last and last.ends(block, maps[0][:1], parts[0][:1]) else None
-        reads = [] if last is None else _observed(block, maps, parts, last)
-        if last is None:
-            _observed(block, maps, parts, None)
-        elif (goal := wanted.of(goals[index], last, block, maps, reads)) is not None:
-            found[index] = last.fit(reads, goal)
+        places = last.places(block, maps[0][:1], parts[0][:1]) if last else None
+        reads = _observed(block, maps, parts, None if places is None else last)
+        if last and places is not None:
+            goal = wanted.of(goals[index], last, block, maps, reads, places)
+            found |= {index: last.fit(reads, goal)} if goal else {}
         maps = [run_block(block, x, image) for x, image in zip(maps, parts, strict=True)]
     return found
 
@@ -105,23 +103,28 @@ class _Last:
         norm, act = (*behind, None, None)[:2]
         return cls(last, norm, act) if norm is None or isinstance(norm, nn.BatchNorm2d) else None
 
-    def ends(self, block: nn.Module, x: Tensor, image: Tensor) -> bool:
-        """Whether the block passes on what this layer gives, with its identity if it adds one; in eval mode."""
+    def places(self, block: nn.Module, x: Tensor, image: Tensor) -> Tensor | None:
+        """The channels of the block's output that this layer gives, with the block's identity if it adds one, in their order.
+
+        In eval mode; None where not all that the layer gives is passed on as it is.
+        """
         reads: list[Tensor] = []
         hook = self.convolution.register_forward_pre_hook(lambda _, inputs: reads.append(inputs[0]))
         found = run_block(block, x, image)
         hook.remove()
         if not reads:
-            return False
+            return None
         given = self.convolution(reads[0])
         for layer in (self.norm, self.act):
             given = given if layer is None else layer(given)
         if getattr(block, "adds", False):
             given = given + x
-        found = found[:, : given.shape[1]]
-        return found.shape == given.shape and bool(
-            torch.allclose(found, given, rtol=1e-3, atol=1e-4 * float(found.abs().max()))
-        )
+        if given.shape[2:] != found.shape[2:]:
+            return None
+        rows, all_rows = (_pixels(maps).T for maps in (given, found))
+        nearest = torch.cdist(rows, all_rows).argmin(1)
+        same = torch.allclose(all_rows[nearest], rows, rtol=1e-3, atol=1e-4 * float(all_rows.abs().max()))
+        return nearest if same and len(nearest.unique()) == len(nearest) else None
 
     @property
     def matrix(self) -> Tensor:
@@ -151,7 +154,6 @@ class _Last:
         fitted = [present + torch.cholesky_solve(rest, half).T for half in halves]
         errors = [_error((others - middle) @ w.T + level, others_wanted) for w in (present, *fitted)]
         best = int(torch.tensor(errors).argmin())
-        best = best if errors[best] < _WORTH else 0
         if best:
             self._take(fitted[best - 1], level - fitted[best - 1] @ middle, seen)
         return Imitated(errors[0], errors[best])
@@ -190,18 +192,21 @@ class _Features:
                 if index in blocks:
                     self._outputs[index].append(x.clone())
 
-    def of(self, goal: Goal, last: _Last, block: nn.Module, maps: list[Tensor], reads: list[Tensor]) -> list[Tensor] | None:
-        """[pixels, out] batch by batch, what the last convolution of `block` is to give; None where maps differ in size."""
-        before = self._before[goal.block] if last.act is not None else []
-        features = before or self._outputs[goal.block]
+    def of(
+        self, goal: Goal, last: _Last, block: nn.Module, maps: list[Tensor], reads: list[Tensor], places: Tensor
+    ) -> list[Tensor] | None:
+        """[pixels, out] batch by batch, what the last convolution of `block` is to give at `places` of the block's output.
+
+        None where maps differ in size.
+        """
+        features = (self._before[goal.block] if last.act is not None else []) or self._outputs[goal.block]
         step = last.convolution.stride[0]
-        sizes = [-(-side // step) for side in reads[0].shape[2:]]
-        if list(features[0].shape[2:]) != sizes:
+        if list(features[0].shape[2:]) != [-(-side // step) for side in reads[0].shape[2:]]:
             return None
-        wanted = [y.index_select(1, goal.channels.source) for y in features]
+        wanted = [y.index_select(1, goal.channels.source[places]) for y in features]
         if getattr(block, "adds", False):
-            wanted = [y - x for y, x in zip(wanted, maps, strict=True)]
-        return [_pixels(y[:, : last.convolution.out_channels]) for y in wanted]
+            wanted = [y - x[:, places] for y, x in zip(wanted, maps, strict=True)]
+        return [_pixels(y) for y in wanted]
 
 
 def _pixels(x: Tensor) -> Tensor:
