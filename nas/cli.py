@@ -37,7 +37,20 @@ class _Quantity(click.ParamType):  # type: ignore[type-arg]
 LATENCY = _Quantity("latency", _UNITS, "20ms")
 DURATION = _Quantity("duration", _TIMES, "15m")
 _AT_LEAST_1 = click.IntRange(min=1)
-_FIT = "Bring images to an input by cropping what is beyond it, or by padding them with black."
+_FIT = click.option(
+    "--fit",
+    type=click.Choice(["crop", "pad"]),
+    default="crop",
+    show_default=True,
+    help="Bring images to an input by cropping what is beyond it, or by padding them with black.",
+)
+_METRIC = click.option(
+    "--metric",
+    type=click.Choice(["top1", "balanced_accuracy", "macro_f1"]),
+    default="top1",
+    show_default=True,
+    help="By which accuracies are told and networks ranked.",
+)
 _SIZE = click.option("--input", "size", help="Input: a side, or HEIGHTxWIDTH.  [default: the network's own]")
 
 
@@ -113,14 +126,8 @@ def cli() -> None:
     "`nas list donors`.  [default: the installed one]",
 )
 @click.option("--from-scratch", is_flag=True, help="Inherit nothing: every network begins at random.")
-@click.option("--fit", type=click.Choice(["crop", "pad"]), default="crop", show_default=True, help=_FIT)
-@click.option(
-    "--metric",
-    type=click.Choice(["top1", "balanced_accuracy", "macro_f1"]),
-    default="top1",
-    show_default=True,
-    help="What ranks networks.",
-)
+@_FIT
+@_METRIC
 @click.option(
     "--rivals",
     type=_AT_LEAST_1,
@@ -176,14 +183,8 @@ def search(**flags: Any) -> None:
 @click.option("--weights", metavar="DONOR", help="Trained network to inherit from, as in `nas search`.")
 @click.option("--from-scratch", is_flag=True, help="Begin at random.")
 @_SIZE
-@click.option("--fit", type=click.Choice(["crop", "pad"]), default="crop", show_default=True, help=_FIT)
-@click.option(
-    "--metric",
-    type=click.Choice(["top1", "balanced_accuracy", "macro_f1"]),
-    default="top1",
-    show_default=True,
-    help="What the epochs report.",
-)
+@_FIT
+@_METRIC
 @click.option("--seed", type=int, default=0, show_default=True, help="Everything random follows from it.")
 @click.option("--distill", metavar="TEACHER", help="Train with a teacher: a trained network's folder, or an anchor.")
 @click.option(
