@@ -25,6 +25,7 @@ _MOST_DRAWS = 4000  # at random, before the feasible ones found so far are walke
 _WALK_GENES = 3  # mutated in one step of the walk
 _ROUNDS = 20  # of steps that a walk may take at least
 _LOWEST = 20  # candidates that it goes down from where nothing is feasible
+_STEPS_DOWN, _MUTANTS = 8, 40  # that an origin over the budget is followed down for, and mutations in each of them
 
 
 class Space(Protocol):
@@ -63,7 +64,10 @@ class Candidate:
 
 
 class Pool:
-    """Candidates of a space that pass `fits` and were not refused; `estimate` takes many genotypes at once."""
+    """Candidates of a space that pass `fits` and were not refused; `estimate` takes many genotypes at once.
+
+    `origins` are genotypes of the space that good ones are near: a network whose trained weights all inherit, at each input.
+    """
 
     def __init__(
         self,
@@ -71,8 +75,11 @@ class Pool:
         estimate: Callable[[Sequence[Genotype]], Sequence[Estimate]],
         fits: Callable[[Estimate], bool],
         seed: int,
+        origins: Sequence[Genotype] = (),
     ) -> None:
         self.space, self._estimate, self._seed = space, estimate, seed
+        self._origins = [Decoded(space.encode(origin), origin) for origin in origins]
+        self._near: dict[int, list[Candidate]] = {}
         self._passes, self._refused = fits, set[str]()
         self._coder, self._make_up, self._branches = GeneCoder(space.genes), MakeUp(), Branches()
         self._streams: dict[tuple[Any, ...], _Stream] = {}
@@ -108,6 +115,7 @@ class Pool:
     def forget(self) -> None:
         """To be called when estimates have changed: all candidates are made again when they are asked for."""
         self._streams.clear()
+        self._near.clear()
         self._walk = None
 
     def drawn(self, count: int) -> list[Candidate]:
@@ -121,6 +129,30 @@ class Pool:
             if len(found) >= count:
                 return found[:count]
         return found + self._walked(found, count - len(found))
+
+    def near(self, count: int) -> list[Candidate]:
+        """About `count` feasible candidates near the origins, none where there are none: the first of each one's.
+
+        They are mutations of an origin. From one over the budget it is first gone down, from mutations with the lowest bounds
+        to mutations of these; where that does not lead into the budget within some steps, it is left out.
+        """
+        if count not in self._near:
+            each = -(-count // max(1, len(self._origins)))
+            self._near[count] = [c for number in range(len(self._origins)) for c in self._around(number, each)]
+        return [c for c in self._near[count] if self._fits(c)]
+
+    def _around(self, number: int, count: int) -> list[Candidate]:
+        """Up to `count` feasible candidates near an origin."""
+        rng = random.Random(seed_from(self._seed, "near", number))
+        at, found = self._costed([self._origins[number]]), list[Candidate]()
+        for _ in range(_STEPS_DOWN):
+            steps = self._costed([self._mutated(rng.choice(at).genes, rng) for _ in range(_MUTANTS)])
+            found += (c for c in steps if self._fits(c))
+            if len(found) >= count:
+                break
+            if not any(self._fits(c) for c in at):
+                at = sorted([*at, *steps], key=lambda c: c.estimate.bound_ms)[:_LOWEST]
+        return found[:count]
 
     def mutated(self, parent: Mapping[str, Value], count: int) -> list[Candidate]:
         """The feasible ones of the first `count` mutations of `parent` in one to three genes."""

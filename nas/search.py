@@ -77,6 +77,7 @@ class Search:
             self._config.seed,
             self._config.cost,
             timed=self._timed if self._config.measure else None,
+            origins=self._donor_in_space(),
         )
         self._learn()
         if reach and not self._study.notes("reach"):
@@ -111,6 +112,11 @@ class Search:
     def estimate(self, genotype: Genotype) -> Estimate:
         """What is known of a network before it is trained."""
         return self._latencies.estimate([genotype])[0]
+
+    def _donor_in_space(self) -> list[Genotype]:
+        """The donor's own network at each input, where the space contains it."""
+        own = [a for a in self._anchors.values() if self._donor and base_name(a.name) == self._donor.name]
+        return [a.genotype for a in own if self._space.place_of(a) == "inside"]
 
     def _propose_and_train(self) -> None:
         further = sum(note["trials"] for note in self._study.notes("further").values())
@@ -425,14 +431,13 @@ class Search:
         return [g.id for g in finalists if self._promise.kept(finals[g.id], measured.get(g.id, {}))]
 
     def _test(self) -> None:
-        """The test part, touched once: for the winner, the best that the search found, and the anchors.
+        """The test set, seen once, by the files that would be exported: of the winner, the best of the search, and the anchors.
 
         With a second objective for all finalists: each may be the best for a budget of its own (`nas best`).
         """
         import torch
 
-        from evaluators.training.loop import training_device
-        from evaluators.training.metrics import evaluate
+        from evaluators.deployed import deployed_scores
 
         finals, done = self._study.notes("final"), self._study.notes("test")
         again, measured = self._study.notes("again"), self._study.notes("measured")
@@ -445,13 +450,11 @@ class Search:
         trained |= {key: r for key, r in again.items() if key.partition("/")[0] in chosen and "accuracy" in r}
         todo = [key for key in trained if key not in done]
         self._view.phase("test", len(todo))
-        device = training_device()
         for key in todo:
             genotype, weights = Genotype.parse(trained[key]["genotype"]), self._run.weights(key.replace("/", "-"))
             task = self._task.of(genotype)
-            network = load_network(genotype, task, weights).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            images = self._setting().images("test", task.input, device)
-            scores = asdict(evaluate(network, images))
+            images = self._setting().images("test", task.input, torch.device("cpu"))
+            scores = asdict(deployed_scores(load_network(genotype, task, weights), task, images))
             self._study.note(f"test:{key}", {"accuracy": scores[self._config.metric], "pictures": len(images), **scores})
             self._view.step()
 

@@ -10,6 +10,7 @@ from nas.proposal import Proposal
 from search_spaces.anchor import Anchor
 
 Record = Mapping[str, Any]
+ALIKE = 0.02  # by which probes may differ by chance: one standard error of 400 images
 
 
 def ranking(trials: Iterable[Proposal], anchors: bool = False) -> list[Proposal]:
@@ -26,14 +27,14 @@ def base_name(anchor: str) -> str:
 def rival_anchors(fitting: Sequence[Anchor], probes: Mapping[str, float], count: int, own: Set[str]) -> list[Anchor]:
     """The hand-designed networks that are trained beside the search, each at one of the inputs at which it fits the budget.
 
-    That is the input of its best probe, without probes the largest; and of all with a probe, the best `count`, and those
-    named in `own`.
+    That is the largest of those whose probes are as good as its best, without probes the largest; and of all with a probe,
+    the best `count`, and those named in `own`.
     """
     best: dict[str, Anchor] = {}
-    for entry in fitting:  # by size
-        known = best.get(base_name(entry.name))
-        if known is None or probes.get(entry.genotype.id, 0.0) >= probes.get(known.genotype.id, 0.0):
-            best[base_name(entry.name)] = entry
+    for name in dict.fromkeys(base_name(entry.name) for entry in fitting):
+        family = [entry for entry in fitting if base_name(entry.name) == name]  # by size
+        most = max(probes.get(entry.genotype.id, 0.0) for entry in family)
+        best[name] = [entry for entry in family if probes.get(entry.genotype.id, 0.0) >= most - ALIKE][-1]
     if not probes:
         return list(best.values())
     ranked = sorted(best.values(), key=lambda a: -probes.get(a.genotype.id, 0.0))

@@ -57,12 +57,13 @@ class Study:
         reduction: int = 2,
         name: str = MAIN,
         timed: Callable[[Genotype, Estimate], Estimate] | None = None,
+        origins: Sequence[Genotype] = (),
     ) -> None:
         samplers.check(sampler)
         self._space, self._estimate, self._budget_ms = space, estimate, budget_ms
         self._sampler, self._seed, self._cost, self._reduction = sampler, seed, cost, reduction
-        self._timed = timed
-        self._pool = Pool(space, estimate, lambda e: e.fits(budget_ms) or self.in_doubt(e), seed)
+        self._timed, self._origins = timed, origins
+        self._pool = Pool(space, estimate, lambda e: e.fits(budget_ms) or self.in_doubt(e), seed, origins)
         self._storage = optuna.storages.JournalStorage(Journal(journal)) if isinstance(journal, Path) else journal
         self._study = _open(self._storage, name, cost)
         self._live: dict[int, Trial] = {}
@@ -78,8 +79,8 @@ class Study:
     def beside(self, name: str, sampler: str) -> "Study":
         """Another study in the same journal, with the same gate and a seed of its own."""
         seed = seed_from(self._seed, name)
-        settings = (self._space, self._estimate, self._budget_ms, sampler, seed, self._cost, self._reduction, name, self._timed)
-        return Study(self._storage, *settings)
+        gate = self._space, self._estimate, self._budget_ms
+        return Study(self._storage, *gate, sampler, seed, self._cost, self._reduction, name, self._timed, self._origins)
 
     def trials(self) -> list[Proposal]:
         """Every proposal so far, in order."""

@@ -286,18 +286,24 @@ class _Fitting:
 
         return Pictures.of(split, self._plan.preprocessing, self._device)
 
-    def _begun(self, network: "Network", folder: Path) -> None:
-        """Brings the new network of a folder to the beginning of its training: with weights that are there, or a donor's."""
+    def _begun(self, network: "Network", folder: Path) -> int:
+        """Brings the new network of a folder to the beginning of its training: with weights that are there, or a donor's.
+
+        How many of its first blocks are trained already.
+        """
         from evaluators.inheritance.donor import load_donor
         from evaluators.training.finetune import Beginnings
         from evaluators.training.weights import load_weights
 
         if (folder / BEGIN).is_file():
             load_weights(network, folder / BEGIN)
-        elif (self._folder / DONOR).is_dir():
+            return len(network.blocks)
+        if (self._folder / DONOR).is_dir():
             beginnings = Beginnings(load_donor(self._folder / DONOR), self._plan.metric)
             found = beginnings.begin(network, self._train, self._plan.seed)
             self._view.say(f"{found.share:.0%} of the weights inherited; linear probe {found.accuracy:.2%}")
+            return found.ready
+        return 0
 
     def fit(self, folder: Path, title: str, teacher: Path | None) -> None:
         """Trains the genotype in `folder` from its newest checkpoint until its weights are there."""
@@ -310,8 +316,8 @@ class _Fitting:
         plan = self._plan
         network, generator = seeded_network(read_genotype(folder / GENOTYPE), plan.task, plan.seed, self._device)
         taught = load_teacher(teacher, plan.task, self._device, (tuple(plan.mean), tuple(plan.std))) if teacher else None
-        self._begun(network, folder)
-        training = Training(network, self._train, self._validation, plan.recipe, generator, taught, plan.metric)
+        ready = self._begun(network, folder)
+        training = Training(network, self._train, self._validation, plan.recipe, generator, taught, plan.metric, ready)
         load_checkpoint(training, folder)
         self._view.phase(title, plan.recipe.epochs, len(training.history))
         while not training.finished:
@@ -331,15 +337,11 @@ class _Fitting:
 
 def _finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Pictures") -> dict[str, Any]:
     """Tests once, exports, and writes the result, which says that the training is over."""
-    import torch
-
     from evaluators.cost import cost
-    from evaluators.training.loop import training_device
-    from evaluators.training.metrics import evaluate
+    from evaluators.deployed import deployed_scores
 
     genotype, curve = read_genotype(folder / GENOTYPE), _curve(folder)
-    network = load_network(genotype, plan.task, folder / WEIGHTS).to(training_device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
-    scores = asdict(evaluate(network, test))
+    scores = asdict(deployed_scores(load_network(genotype, plan.task, folder / WEIGHTS), plan.task, test))
     trained = Trained(
         genotype=genotype,
         weights=folder / WEIGHTS,

@@ -40,8 +40,11 @@ class Network(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, image: Tensor) -> Tensor:
-        x = image
-        for module in self.blocks:
+        return self.after(0, image, image)
+
+    def after(self, count: int, x: Tensor, image: Tensor) -> Tensor:
+        """Logits from `x`, what the first `count` blocks make of `image`."""
+        for module in self.blocks[count:]:
             x = run_block(module, x, image)
         return x
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import pairwise
 from typing import cast
 
 import torch
@@ -12,8 +11,9 @@ from torch.utils.hooks import RemovableHandle
 
 from evaluators.inheritance.donor import Donor
 from evaluators.inheritance.filling import selects
+from search_spaces.ops.norm_act import normed
 
-_PIXELS = 2**20  # of all images of a batch
+_PIXELS = 2**18  # of all images of a batch: larger maps leave the cache
 _FEWEST, _MOST = 8, 128
 _DEAD = 1e-4  # share of a layer's largest standard deviation below which a channel counts as constant
 Observer = Callable[[Tensor], None]
@@ -96,11 +96,8 @@ def _keep_function(norm: nn.BatchNorm2d, seen: _Moments, factor: Tensor | float)
 
 def _pairs(network: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     """Each convolution with the batch norm right behind it."""
-    for row in network.modules():
-        layers = list(row) if isinstance(row, nn.Sequential) else []
-        for layer, norm in pairwise(layers):
-            if isinstance(layer, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                yield layer, norm
+    for layers, place in normed(network):
+        yield cast(nn.Conv2d, layers[place]), cast(nn.BatchNorm2d, layers[place + 1])
 
 
 def _observe(network: nn.Module, images: Tensor, observed: list[tuple[nn.Module, Observer]]) -> None:

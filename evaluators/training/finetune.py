@@ -19,6 +19,7 @@ from search_spaces.task import Input
 _PROBED = 400  # images that the probe is fitted to, at most
 _PIXELS = 2**20  # of the images that statistics and features are taken from; by their number no fewer or more than these
 _FEWEST, _MOST = 40, 256
+_INHERITED = 0.5  # of a block's parameters, from which it counts as the donor's
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class Start:
     """What a network is before its first epoch.
 
     `share` of its parameters, the classifier left out, come from the donor; `accuracy` (0..1) is that of the linear probe by
-    leave-one-out on training images; `seconds` is what all of it took.
+    leave-one-out on training images; `seconds` is what all of it took. The first `ready` blocks came from the donor, or were
+    fitted to it.
     """
 
     share: float
     accuracy: float
     seconds: float
+    ready: int
 
 
 class Beginnings:
@@ -50,10 +53,12 @@ class Beginnings:
         start = perf_counter()
         self._see(train)
         inherited = inherit(network, self._at_home, seed)
-        imitate(network, self._teacher, self._images, inherited.goals)
+        imitated = imitate(network, self._teacher, self._images, inherited.goals)
         found = probe(network, train, most=_PROBED)
         begin_head(network, found)
-        return Start(inherited.share, getattr(found.scores, self._metric), perf_counter() - start)
+        of_donor = [share >= _INHERITED or index in imitated for index, share in enumerate(inherited.by_block)]
+        ready = of_donor.index(False) if False in of_donor else len(of_donor)
+        return Start(inherited.share, getattr(found.scores, self._metric), perf_counter() - start, ready)
 
     def _see(self, train: Pictures) -> None:
         """The donor on images of this input, unless that is the last one that it saw."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,8 @@ from evaluators.training.average import averaged
 from evaluators.training.batches import Pictures
 from evaluators.training.distill import distilled
 from evaluators.training.groups import optimizer_of
-from evaluators.training.metrics import EVALUATED, evaluate
+from evaluators.training.kept import Kept, kept_count
+from evaluators.training.metrics import Scores, evaluate
 from evaluators.training.precision import lowered, scaler
 from evaluators.training.recipe import Metric, Recipe
 from search_spaces.genotype import Genotype
@@ -49,7 +50,8 @@ class Training:
     """A network's training, epoch by epoch; `state` and `restore` let it go on in another process as if never interrupted.
 
     `network` is trained in place; where the recipe averages weights, it holds the averaged ones after the last epoch. A
-    `teacher` in eval mode teaches by its logits (evaluators.training.distill). `metric` is what its epochs report.
+    `teacher` in eval mode teaches by its logits (evaluators.training.distill). `metric` is what its epochs report. The
+    first `ready` blocks have weights that the recipe may keep.
     Everything random follows from `generator` and, in layers such as dropout, from torch's global one.
     """
 
@@ -62,6 +64,7 @@ class Training:
         generator: torch.Generator,
         teacher: nn.Module | None = None,
         metric: Metric = "top1",
+        ready: int = 0,
     ) -> None:
         keep_heap()
         self.network, self.recipe = network, recipe
@@ -69,6 +72,8 @@ class Training:
         self._train, self._validation, self._generator, self._teacher = train, validation, generator, teacher
         self._metric: Metric = metric
         self._among = shown(train, recipe)
+        self._count = kept_count(network, recipe.kept_stride, ready) if isinstance(network, Network) else 0
+        self._kept: Kept | None = None
         steps = recipe.epochs * math.ceil(max(len(self._among(1)), recipe.least_pictures) / recipe.batch_size)
         self._optimizer = optimizer_of(network, recipe)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, lambda step: rate(step, steps, recipe.warmup))
@@ -83,6 +88,8 @@ class Training:
         """Trains for one epoch; raises TrainingFailed when the loss is not finite."""
         start, number = perf_counter(), len(self.history) + 1
         self.network.train()
+        if self._count:
+            self._kept = Kept(cast(Network, self.network), self._count, self.recipe.mixed_precision)
         total = torch.zeros((), device=self._train.labels.device)
         batches = 0
         for images, labels in self._train.epoch(self._among(number), self.recipe, self._generator):
@@ -91,11 +98,19 @@ class Training:
             if batches % 16 == 0:
                 check_finite(total, number, batches)
         mean = check_finite(total, number, batches) / max(batches, 1)
-        scores = asdict(evaluate(self._averaged.module if self._averaged else self.network, self._validation))
+        scores = asdict(self._judged(number))
         self.history.append(Epoch(number, mean, scores[self._metric], perf_counter() - start, scores))
         if self.finished and self._averaged:
             self.network.load_state_dict(self._averaged.module.state_dict())
         return self.history[-1]
+
+    def _judged(self, number: int) -> Scores:
+        """Scores on as many validation images as the recipe wants for this epoch."""
+        most = self.recipe.most_validated
+        few = 0 < most < len(self._validation) and not 1 < number == self.recipe.epochs
+        among = self._validation.share(most / len(self._validation)) if few else None
+        judged = self._averaged.module if self._averaged else self.network
+        return evaluate(judged, self._validation, among=among)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Weights by name, averaged ones under `averaged.`; and all else, in plain types and tensors."""
@@ -128,8 +143,10 @@ class Training:
         images, shown = mixup(images, labels, self.recipe.mixup, self._generator)
         self._optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=labels.device)
-        for part in _parts(images):
-            loss = self._loss(images[part], [(share, of[part]) for share, of in shown]) * (len(images[part]) / len(images))
+        begun = self._kept(images) if self._kept else images
+        for part in _parts(begun):
+            answers = [(share, of[part]) for share, of in shown]
+            loss = self._loss(images[part], begun[part], answers) * (len(images[part]) / len(images))
             self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         self._scaler.step(self._optimizer)
@@ -139,9 +156,10 @@ class Training:
             self._averaged.update_parameters(self.network)
         return total
 
-    def _loss(self, images: Tensor, parts: Parts) -> Tensor:
+    def _loss(self, images: Tensor, begun: Tensor, parts: Parts) -> Tensor:
+        """`begun` is what the blocks that are kept make of the images; the images themselves where none are."""
         with lowered(images.device, self.recipe.mixed_precision):
-            logits = self.network(images)
+            logits = cast(Network, self.network).after(self._count, begun, images) if self._kept else self.network(images)
             taught = self._teacher(images) if self._teacher else None
         logits, smoothing = logits.float(), self.recipe.label_smoothing
         losses = [share * F.cross_entropy(logits, labels, label_smoothing=smoothing) for share, labels in parts]
@@ -149,13 +167,13 @@ class Training:
         return loss if taught is None else distilled(logits, taught.float(), loss)
 
 
-def _parts(images: Tensor) -> list[slice]:
+def _parts(maps: Tensor) -> list[slice]:
     """A batch [B, C, H, W] in as many equal parts as keep the memory of a step small; their gradients add up to its own.
 
-    Batch norms see one part at a time. Up to 160x160, batches of 32 are one part.
+    Batch norms see one part at a time. Batches of 32 images up to 160x160 are one part, and so are those of smaller maps.
     """
-    count = -(-len(images) * images.shape[2] * images.shape[3] // _MOST_PIXELS)
-    edges = [len(images) * i // count for i in range(count + 1)]
+    count = -(-len(maps) * maps.shape[2] * maps.shape[3] // _MOST_PIXELS)
+    edges = [len(maps) * i // count for i in range(count + 1)]
     return [slice(start, end) for start, end in pairwise(edges)]
 
 
@@ -167,16 +185,17 @@ def epochs(
     generator: torch.Generator,
     teacher: nn.Module | None = None,
     metric: Metric = "top1",
+    ready: int = 0,
 ) -> Iterator[Epoch]:
     """Trains `network` in place by the recipe, yielding after each epoch; raises TrainingFailed as `Training.epoch`."""
-    training = Training(network, train, validation, recipe, generator, teacher, metric)
+    training = Training(network, train, validation, recipe, generator, teacher, metric, ready)
     while not training.finished:
         yield training.epoch()
 
 
-def accuracy(network: nn.Module, pictures: Pictures, batch_size: int = EVALUATED) -> float:
+def accuracy(network: nn.Module, pictures: Pictures) -> float:
     """Top-1 accuracy, 0..1."""
-    return evaluate(network, pictures, batch_size).top1
+    return evaluate(network, pictures).top1
 
 
 def seeded_network(genotype: Genotype, task: Task, seed: int, device: torch.device) -> tuple[Network, torch.Generator]:

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from evaluators.training.batches import Pictures
-
-EVALUATED = 32  # images at once: more are slower from 128x128 on, and take gigabytes at 224x224
+from evaluators.training.lean import at_once, folded
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,12 @@ def scores(counts: Tensor) -> Scores:
     return Scores(float(right.sum() / counts.sum()), float(recall.mean()), float(f1.mean()))
 
 
-def evaluate(network: nn.Module, pictures: Pictures, batch_size: int = EVALUATED) -> Scores:
-    """Scores of a network in one pass over a split, in eval mode."""
-    network.eval()
+def evaluate(network: nn.Module, pictures: Pictures, *, among: Tensor | None = None, batch_size: int | None = None) -> Scores:
+    """Scores of a network as it is in eval mode, in one pass over a split, or over the images with the indices `among`."""
+    network, device = folded(network), pictures.labels.device
     labels, predicted = [], []
-    with torch.inference_mode():
-        for images, of in pictures.in_order(batch_size):
+    with torch.no_grad():
+        for images, of in pictures.in_order(batch_size or at_once(pictures.preprocessing.input, device), among):
             logits = network(images)
             labels.append(of)
             predicted.append(logits.argmax(1))

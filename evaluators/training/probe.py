@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +11,8 @@ from torch import Tensor, nn
 
 from evaluators.training.batches import Pictures
 from evaluators.training.groups import classifier
-from evaluators.training.metrics import EVALUATED, Scores, confusion, scores
+from evaluators.training.lean import at_once, folded
+from evaluators.training.metrics import Scores, confusion, scores
 
 _PENALTIES = torch.logspace(-4, 2, 25).tolist()
 _SHARPEST = 100.0  # what answers, about 0 to 1, are multiplied by at most before the softmax
@@ -56,12 +56,12 @@ class Probe:
 
 
 def probe(
-    network: nn.Module, train: Pictures, validation: Pictures | None = None, most: int = 2000, batch_size: int = EVALUATED
+    network: nn.Module, train: Pictures, validation: Pictures | None = None, most: int = 2000, batch_size: int | None = None
 ) -> Probe:
     """Fits a linear classifier to a network's features of at most about `most` training images, of each class its share.
 
     Features are what the network's classifier is given, averaged over pixels where it classifies pixels. They take one
-    pass in eval mode, in which the network is left. The answers are scaled so that the softmax of those by leave-one-
+    pass in eval mode. The answers are scaled so that the softmax of those by leave-one-
     out has the least cross-entropy with smoothed labels (temperature scaling, Guo et al. 2017, arXiv:1706.04599). A
     classifier without a bias has a probe without one, fitted so. The bias of a classifier of pixels is raised for all
     classes alike, until an activation behind it changes nothing.
@@ -90,28 +90,23 @@ def begin_head(network: nn.Module, begun: Probe) -> None:
         last.bias.copy_(begun.bias)
 
 
-@torch.no_grad()
-def features(network: nn.Module, pictures: Pictures, among: Tensor, batch_size: int) -> tuple[Tensor, Tensor, Tensor | None]:
+def features(
+    network: nn.Module, pictures: Pictures, among: Tensor, batch_size: int | None = None
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """(features [N, F], labels [N], pixels) of the images with the indices `among`, in one pass in eval mode.
 
     `pixels` [B, F, H, W] is what a classifier of pixels was given for the last batch.
     """
-    network.eval()
+    network, device = folded(network), pictures.labels.device
     given: list[Tensor] = []
-
-    def keep(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-        given.append(inputs[0])
-
+    classifier(network).register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
     found, labels = [], []
-    hook = classifier(network).register_forward_pre_hook(keep)
-    try:
-        for images, of in pictures.in_order(batch_size, among):
+    with torch.no_grad():
+        for images, of in pictures.in_order(batch_size or at_once(pictures.preprocessing.input, device), among):
             network(images)
             last = given.pop()
             found.append(last.mean((2, 3)) if last.dim() == 4 else last)
             labels.append(of)
-    finally:
-        hook.remove()
     return torch.cat(found), torch.cat(labels), last if last.dim() == 4 else None
 
 

@@ -27,11 +27,13 @@ class Recipe:
     """How to step and what to show. The learning rate is linear over the first `warmup` share of steps, then cosine to zero.
 
     `share` is the share of the training images, of each class, that is trained on. An epoch shows at least `least_pictures`
-    of them, a smaller set again and again, and at most `most_pictures`, of a larger set others in each epoch (0: all).
+    of them, a smaller set again and again, and at most `most_pictures`, of a larger set others in each epoch (0: all). Epochs
+    are judged by at most `most_validated` validation images (0: all), the last one of several by all.
     `optimizer` is sgd, with Nesterov `momentum` and `learning_rate` for a batch of 128 images, which scales linearly with
     `batch_size`; or adamw (arXiv:1711.05101), with `momentum` as its first beta and `learning_rate` as it is written, for
     batches of any size. `head_rate` multiplies it for the classifier, `layer_decay` for each stage, counted from the last
-    one towards the stem; 1 is off. Weight decay acts on weights of convolutions and linear layers only.
+    one towards the stem; 1 is off. Of the first blocks of a network that inherited, those whose maps have at least
+    1/`kept_stride` of the input's sides stay as they are. Weight decay acts on weights of convolutions and linear layers only.
     Of the images, `crop_scale` is the smallest share of the area that a random resized crop shows, `colour` the strength of
     random brightness, contrast and saturation, `crop_padding` the share of the side that a random crop may move by, `cutout`
     the side of a square that is left out as a share of theirs, `mixup` its alpha, `randaugment_ops` how many operations at
@@ -44,11 +46,13 @@ class Recipe:
     share: float
     least_pictures: int
     most_pictures: int
+    most_validated: int
     batch_size: int
     optimizer: Literal["sgd", "adamw"]
     learning_rate: float
     head_rate: float
     layer_decay: float
+    kept_stride: int
     momentum: float
     weight_decay: float
     warmup: float

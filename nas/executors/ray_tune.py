@@ -93,11 +93,13 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         task = genotype.task(len(setting.dataset.classes))
         train, validation = (setting.images(part, task.input, self._device) for part in ("train", "validation"))
         self._network, generator = seeded_network(genotype, task, job.seed, self._device)
+        ready = 0
         if self._beginnings:
             found = self._beginnings.begin(self._network, train, job.seed)
             yield {"number": 0, "loss": 0.0, "accuracy": found.accuracy, "seconds": found.seconds, "inherited": found.share}
+            ready = found.ready
         teacher = self._teacher(job.teacher, task) if job.teacher else None
-        for epoch in epochs(self._network, train, validation, job.recipe, generator, teacher, setting.metric):
+        for epoch in epochs(self._network, train, validation, job.recipe, generator, teacher, setting.metric, ready):
             yield {name: vars(epoch)[name] for name in ("number", "loss", "accuracy", "seconds")}
 
     def _teacher(self, name: Path, task: Task) -> Any:
@@ -152,7 +154,7 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
         if self._exhausted:
             return None
         job = self._told(self._source.next)
-        self._exhausted = job is None
+        self._exhausted = job is None and not self._jobs  # one that runs may yet be replaced by another
         if job and job.teacher and not self._share_teacher(job.teacher):
             return None
         return job  # type: ignore[no-any-return]

@@ -57,6 +57,26 @@ def test_what_is_in_it_follows_from_the_seed_and_not_from_the_order_of_questions
     assert a == b != [c.text for c in other.drawn(50)] + [c.text for c in other.mutated(parent, 20)]
 
 
+def test_near_an_origin_are_its_mutations_or_where_it_is_over_the_budget_those_of_its_mutations(space):
+    inside = [a.genotype for a in space.reference_networks() if space.place_of(a) == "inside"]
+    origin = (inside or [_pool(space).drawn(1)[0].genotype])[0]
+    genes = space.encode(origin)
+
+    def changes(candidate):
+        return sum(candidate.genes[name] != value for name, value in genes.items() if name in candidate.genes)
+
+    ample, tight = (Pool(space, _estimate, lambda e, b=b: e.fits(b), 0, [origin]) for b in (1e9, 0.9 * _one(origin).bound_ms))
+    near = ample.near(50)
+    assert len(near) == 50 and all(changes(c) <= 3 for c in near)
+    _check(space, near, 1e9)
+    smaller = tight.near(50)
+    assert smaller
+    _check(space, smaller, 0.9 * _one(origin).bound_ms)
+    assert sum(map(changes, smaller)) / len(smaller) < 10
+    assert [c.text for c in smaller] == [c.text for c in tight.near(50)]
+    assert _pool(space).near(50) == []
+
+
 def test_sketches_are_mutations_that_are_not_costed_and_the_feasible_ones_are_when_they_are(space):
     everything = sorted(c.estimate.bound_ms for c in _pool(space).drawn(300))
     budget = everything[150]

@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 from evaluators.data import Dataset, Split
 from evaluators.training.recipe import load_recipe
-from nas.executors.ray_tune import RayTuneExecutor
+from nas.executors.ray_tune import RayTuneExecutor, Searcher, _Asker
 from nas.jobs import Job, Setting
 from search_spaces.errors import InputError
 from search_spaces.task import Task
@@ -93,6 +93,22 @@ class OfNoUse(Setting):
 executor = RayTuneExecutor(OfNoUse(**vars(setting)), 1)
 run_to_error(executor, Source([job("never")]))
 executor.close()
+
+
+class Replacing(Source):
+    def done(self, of):
+        if of.id == "long":
+            self.jobs.append(job("late"))
+
+
+asker = _Asker(Replacing([job("long"), job("short")]))
+assert [asker.suggest(trial)["job"].id for trial in "12"] == ["long", "short"]
+asker.on_trial_complete("2")
+assert asker.suggest("3") is None  # a job that runs may yet be replaced
+asker.on_trial_complete("1")
+assert asker.suggest("3")["job"].id == "late"
+asker.on_trial_complete("3")
+assert asker.suggest("4") == Searcher.FINISHED
 """
 
 # Paths are relative, and a worker is in a folder of its own: only the process of the search can write and read them.

@@ -139,6 +139,14 @@ def test_of_each_hand_designed_network_the_input_of_its_best_probe_is_a_rival_an
     assert {a.name for a in rival_anchors(fitting, probes, 1, {"mobilenet_v2"})} == set(rivals)
 
 
+def test_of_inputs_with_about_equal_probes_the_largest_is_a_rival():
+    probes = _probes(
+        ("mobilenet_v2", 96, 0.80), ("mobilenet_v2", 160, 0.79), ("mobilenet_v2", 192, 0.785), ("mobilenet_v2", 224, 0.77)
+    )
+    fitting = [a for a in MOBILE if a.genotype.id in probes]
+    assert [a.name for a in rival_anchors(fitting, probes, 2, set())] == ["mobilenet_v2@192"]
+
+
 def test_without_probes_each_hand_designed_network_is_a_rival_at_the_largest_input_that_fits():
     fitting = [a for a in MOBILE if a.genotype.input[1] <= 160]
     rivals = rival_anchors(fitting, {}, 1, set())

