@@ -17,8 +17,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from evaluators.inheritance.statistics import calibrated, estimate_statistics
 from evaluators.latency.predictor import Predictor
 from evaluators.latency.profile import load_profile
 from evaluators.training.batches import Pictures
-from evaluators.training.finetune import Beginnings
+from evaluators.training.finetune import Beginnings, ready_blocks
 from evaluators.training.loop import Training, seeded_network
 from evaluators.training.probe import begin_head, probe
 from evaluators.training.recipe import load_recipe
@@ -45,6 +46,7 @@ from search_spaces.registry import Value
 from search_spaces.space import SearchSpace, load_space
 
 CPU = torch.device("cpu")
+HAND_DESIGNED = ("mobilenet_v2", "mobilenet_v3", "mobilenet_v4", "espnet_v2", "fe_net")
 KINDS = ("inverted_residual", "fused", "shuffle", "eesp", "csc", "fe")
 SHARES = (0.25, 0.5, 1.0)  # of the latency of MobileNetV2 at 224x224, the budgets
 RESAMPLES = 4000
@@ -84,10 +86,11 @@ class Photos:
         how = self.data.preprocessing(genotype.input, self.donor.mean, self.donor.std)
         return Pictures.of(getattr(self.data, part), how, CPU)
 
-    def tuned(self, network: Any, genotype: Genotype, epochs: int, generator: torch.Generator) -> list[float]:
-        """Validation accuracy after each epoch of fine-tuning."""
+    def tuned(self, network: Any, genotype: Genotype, epochs: int, generator: torch.Generator, ready: int) -> list[float]:
+        """Validation accuracy after each epoch of fine-tuning, the first `ready` blocks being fit to be kept."""
         parts = self.images("train", genotype), self.images("validation", genotype)
-        training = Training(network, *parts, replace(load_recipe("finetune"), epochs=epochs), generator)
+        recipe = replace(load_recipe("finetune"), epochs=epochs, most_validated=0)
+        training = Training(network, *parts, recipe, generator, ready=ready)
         while not training.finished:
             training.epoch()
         return [epoch.accuracy for epoch in training.history]
@@ -125,7 +128,7 @@ def begun(photos: Photos, genotype: Genotype, way: str, seed: int, epochs: int) 
     network, generator = seeded_network(genotype, task, seed, CPU)
     start = time.process_time()
     images = train.few(128)[0]
-    share = 0.0
+    share, ready = 0.0, 0
     if way == "random":
         estimate_statistics(network, images)
     else:
@@ -134,40 +137,48 @@ def begun(photos: Photos, genotype: Genotype, way: str, seed: int, epochs: int) 
         share = found.share
         if way == "inherited":
             estimate_statistics(network, images)
+            ready = ready_blocks(found, ())
         else:
-            imitate(network, donor.network(), images, found.goals)
+            ready = ready_blocks(found, imitate(network, donor.network(), images, found.goals))
     first = probe(network, train, most=500)
     begin_head(network, first)
-    ready = time.process_time()
-    accuracies = photos.tuned(network, genotype, epochs, generator)
-    seconds = {"begin_s": round(ready - start, 1), "tune_s": round(time.process_time() - ready, 1)}
+    begun_at = time.process_time()
+    accuracies = photos.tuned(network, genotype, epochs, generator, ready)
+    seconds = {"begin_s": round(begun_at - start, 1), "tune_s": round(time.process_time() - begun_at, 1)}
     return {"share": share, "probe": first.scores.top1, "accuracies": accuracies, **seconds}
 
 
-def ranked(photos: Photos, kept: Kept, networks: int, epochs: int, sizes: Sequence[int]) -> None:
+def ranked(photos: Photos, kept: Kept, networks: int, epochs: int, size: int) -> None:
     """The probe, the zero-cost scores, MACs and parameters of networks beside what they reach when they are fine-tuned."""
-    for number, genotype in enumerate(candidates(photos.space, networks, sizes)):
-        kept.get(f"probe {photos.data.name} {number} {epochs}", lambda g=genotype, n=number: _ranked_one(photos, g, n, epochs))
+    for number, (name, genotype) in enumerate(islice(candidates(photos, size), networks)):
+        key = f"probe {photos.data.name} {size} {number} {epochs}"
+        kept.get(key, lambda g=genotype, of=name: {"of": of} | _ranked_one(photos, g, epochs))
 
 
-def candidates(space: SearchSpace, count: int, sizes: Sequence[int]) -> Iterator[Genotype]:
-    """As a search considers them: at random and mutations of hand-designed networks in turns, of at most 150 M MACs."""
-    rng = random.Random("candidates")
-    parents = [space.encode(a.genotype) for a in space.reference_networks() if space.place_of(a) == "inside"]
-    for number in range(count):
-        while True:
-            parent = dict(rng.choice(parents)) if number % 2 else {}
-            changed = set(rng.sample(sorted(parent), 8)) if parent else set()
-            found = space.decode(
-                lambda gene, values, p=parent, c=changed: p[gene] if gene in p and gene not in c else rng.choice(values)
-            )
-            found = found.at((3, *[rng.choice(sizes)] * 2))
-            if 20e6 < cost(found, space.task(6).of(found)).macs < 150e6:
-                break
-        yield found
+def candidates(photos: Photos, size: int) -> Iterator[tuple[str, Genotype]]:
+    """What a search may consider, each with what it comes from: hand-designed networks, mutations of two, random networks."""
+    space, rng = photos.space, random.Random("rank")
+    known = {a.name: a.genotype for a in space.reference_networks()}
+    donor, other = f"{photos.donor.name}@{size}", f"mobilenet_v2@{size}"
+    yield from ((name, known[f"{name}@{size}"]) for name in (photos.donor.name, *HAND_DESIGNED))
+    for parent, changes, count in ((donor, 2, 6), (donor, 4, 8), (donor, 8, 8), (other, 4, 4), ("random", 0, 8)):
+        genes = space.encode(known[parent]) if parent in known else {}
+        for _ in range(count):
+            yield f"{parent} {changes} changed", _drawn(space, genes, changes, rng).at((3, size, size))
 
 
-def _ranked_one(photos: Photos, genotype: Genotype, seed: int, epochs: int) -> Record:
+def _drawn(space: SearchSpace, parent: Mapping[str, Value], changes: int, rng: random.Random) -> Genotype:
+    """`parent` with some genes changed, those that it lacks at random, of 40 to 220 M MACs at 128x128."""
+    while True:
+        changed = set(rng.sample(sorted(parent), changes))
+        found = space.decode(
+            lambda gene, values, c=changed: parent[gene] if gene in parent and gene not in c else rng.choice(values)
+        ).at((3, 128, 128))
+        if 40e6 < cost(found, space.task(10).of(found)).macs < 220e6:
+            return found
+
+
+def _ranked_one(photos: Photos, genotype: Genotype, epochs: int, seed: int = 0) -> Record:
     task, train = genotype.task(len(photos.data.classes)), photos.images("train", genotype)
     network, generator = seeded_network(genotype, task, seed, CPU)
     scores = zero_cost.scores(genotype, task, *train.few(64), seed)
@@ -180,7 +191,7 @@ def _ranked_one(photos: Photos, genotype: Genotype, seed: int, epochs: int) -> R
         "share": start.share,
         "probe": start.accuracy,
         "scores": scores,
-        "accuracies": photos.tuned(network, genotype, epochs, generator),
+        "accuracies": photos.tuned(network, genotype, epochs, generator, start.ready),
     }
 
 
@@ -284,9 +295,9 @@ def main() -> None:
     parser.add_argument("data", nargs="?")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--networks", type=int, default=30)
+    parser.add_argument("--networks", type=int, default=40)
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[96, 128])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[96])
     asked, extra = parser.parse_known_args()
     kept = Kept(asked.folder)
     if asked.what == "table":
@@ -294,7 +305,7 @@ def main() -> None:
     elif asked.what == "search":
         searched(asked.data, kept, asked.seeds, extra)
     elif asked.what == "probe":
-        ranked(Photos(asked.data, asked.sizes), kept, asked.networks, asked.epochs, asked.sizes)
+        ranked(Photos(asked.data, asked.sizes[:1]), kept, asked.networks, asked.epochs, asked.sizes[0])
     else:
         inherited(Photos(asked.data, asked.sizes[:1]), kept, asked.sizes[0], asked.seeds, asked.epochs)
 

@@ -1,5 +1,6 @@
 """Beginnings: new networks at the start of their fine-tuning, with what they inherit from a donor and a probe as their head."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from evaluators.inheritance.donor import Donor
 from evaluators.inheritance.imitation import imitate
-from evaluators.inheritance.inherit import inherit
+from evaluators.inheritance.inherit import Inherited, inherit
 from evaluators.inheritance.statistics import calibrated
 from evaluators.training.batches import Pictures
 from evaluators.training.probe import begin_head, probe
@@ -37,6 +38,12 @@ class Start:
     ready: int
 
 
+def ready_blocks(inherited: Inherited, imitated: Container[int]) -> int:
+    """How many of a network's first blocks came from the donor, or were fitted to it."""
+    of_donor = [share >= _INHERITED or index in imitated for index, share in enumerate(inherited.by_block)]
+    return [*of_donor, False].index(False)
+
+
 class Beginnings:
     """Brings networks to the start of their fine-tuning; what the donor makes of the images of one input is kept."""
 
@@ -56,8 +63,7 @@ class Beginnings:
         imitated = imitate(network, self._teacher, self._images, inherited.goals)
         found = probe(network, train, most=_PROBED)
         begin_head(network, found)
-        of_donor = [share >= _INHERITED or index in imitated for index, share in enumerate(inherited.by_block)]
-        ready = of_donor.index(False) if False in of_donor else len(of_donor)
+        ready = ready_blocks(inherited, imitated)
         return Start(inherited.share, getattr(found.scores, self._metric), perf_counter() - start, ready)
 
     def _see(self, train: Pictures) -> None:
