@@ -122,11 +122,11 @@ def _compared(found: dict[str, Any], rivals: list[dict[str, Any]], within: str) 
     lead = 100 * (found["test_accuracy"] - rival["test_accuracy"])
     error = 100 * math.hypot(*(entry["test_error"] for entry in (found, rival)))
     which = f"the best hand-designed network {within} ({rival['anchor']}, {rival['test_accuracy']:.2%})"
+    sure = "" if abs(lead) > 2 * error else "; that is within chance"
     if lead > 0:
-        sure = "" if lead > 2 * error else "; that is within chance"
         return f"The search beat {which} by {lead:.2f} ± {error:.2f} points on the test part{sure}."
-    behind = f"{found['test_accuracy']:.2%}, {-lead:.2f} ± {error:.2f} points behind on the test part"
-    return f"The search did NOT beat {which}: {behind}."
+    apart = f"{-lead:.2f} ± {error:.2f} points behind" if lead else f"as accurate (± {error:.2f} points)"
+    return f"The search did NOT beat {which}: {found['test_accuracy']:.2%}, {apart} on the test part{sure if lead else ''}."
 
 
 def test_error(accuracies: Sequence[float], pictures: int) -> float:

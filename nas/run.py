@@ -36,7 +36,7 @@ from search_spaces.task import Input
 if TYPE_CHECKING:
     from evaluators.inheritance.donor import Donor
 
-FORMAT = 4
+FORMAT = 5
 RUN, DONOR = "run.yaml", "donor"
 
 

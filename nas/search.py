@@ -454,7 +454,7 @@ class Search:
             genotype, weights = Genotype.parse(trained[key]["genotype"]), self._run.weights(key.replace("/", "-"))
             task = self._task.of(genotype)
             images = self._setting().images("test", task.input, torch.device("cpu"))
-            scores = asdict(deployed_scores(load_network(genotype, task, weights), task, images))
+            scores = asdict(deployed_scores(load_network(genotype, task, weights), task, images, processors()))
             self._study.note(f"test:{key}", {"accuracy": scores[self._config.metric], "pictures": len(images), **scores})
             self._view.step()
 

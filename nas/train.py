@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from evaluators.training.batches import Pictures
     from search_spaces.network import Network
 
-FORMAT = 3
+FORMAT = 4
 PLAN, CURVE, RESULT = "train.yaml", "curve.json", "result.json"
 BEGIN = "begin.safetensors"
 
@@ -339,9 +339,10 @@ def _finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Pictures") -> d
     """Tests once, exports, and writes the result, which says that the training is over."""
     from evaluators.cost import cost
     from evaluators.deployed import deployed_scores
+    from evaluators.processors import processors
 
     genotype, curve = read_genotype(folder / GENOTYPE), _curve(folder)
-    scores = asdict(deployed_scores(load_network(genotype, plan.task, folder / WEIGHTS), plan.task, test))
+    scores = asdict(deployed_scores(load_network(genotype, plan.task, folder / WEIGHTS), plan.task, test, processors()))
     trained = Trained(
         genotype=genotype,
         weights=folder / WEIGHTS,

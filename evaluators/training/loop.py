@@ -11,12 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from evaluators.deployed import deployed_scores
 from evaluators.heap import keep_heap
 from evaluators.training.augment import Parts, mixup
 from evaluators.training.average import averaged
 from evaluators.training.batches import Pictures
 from evaluators.training.distill import distilled
-from evaluators.training.groups import optimizer_of
+from evaluators.training.groups import classifier, optimizer_of
 from evaluators.training.kept import Kept, kept_count
 from evaluators.training.metrics import Scores, evaluate
 from evaluators.training.precision import lowered, scaler
@@ -105,12 +106,15 @@ class Training:
         return self.history[-1]
 
     def _judged(self, number: int) -> Scores:
-        """Scores on as many validation images as the recipe wants for this epoch."""
+        """Scores on as many validation images as the recipe wants for this epoch; on a CPU those of the file to be deployed."""
         most = self.recipe.most_validated
         few = 0 < most < len(self._validation) and not 1 < number == self.recipe.epochs
         among = self._validation.share(most / len(self._validation)) if few else None
         judged = self._averaged.module if self._averaged else self.network
-        return evaluate(judged, self._validation, among=among)
+        if not isinstance(judged, Network) or self._validation.labels.device.type != "cpu":
+            return evaluate(judged, self._validation, among=among)
+        task = Task(self._validation.preprocessing.input, len(classifier(judged).weight))
+        return deployed_scores(judged, task, self._validation, torch.get_num_threads(), among)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Weights by name, averaged ones under `averaged.`; and all else, in plain types and tensors."""

@@ -182,7 +182,7 @@ def test_a_damaged_or_foreign_device_profile(refused, workshop, tmp_path):
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("run.yaml", "format: 4", "format: 3", "format 3, but this version reads format 4"),
+        ("run.yaml", "format: 5", "format: 4", "format 4, but this version reads format 5"),
         ("run.yaml", "budget_ms", "budgt_ms", "damaged"),
         ("run.yaml", "config:", "config: [", "line"),
         ("run.yaml", "epochs: 2", "epochs: four", "epochs must be int"),

@@ -218,7 +218,7 @@ def test_a_loss_that_is_not_finite_ends_in_one_message(nas_here, asked, workshop
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("format: 3", "format: 2", "format 2, but this version reads format 3"),
+        ("format: 4", "format: 3", "format 3, but this version reads format 4"),
         ("interpolation", "interpolatoin", "damaged"),
         ("epochs: 3", "epochs: four", "epochs must be int"),
     ],
