@@ -94,8 +94,13 @@ class Pictures:
             yield self._as_deployed(images), labels
 
     def few(self, count: int) -> tuple[Tensor, Tensor]:
-        """(images, labels) of about `count` images, as many of each class as it has a share of all; always the same ones."""
-        images, labels = next(iter(self._read([self.share(count / len(self))])))
+        """(images, labels) of about `count` images, as many of each class as it has a share of all; always the same ones.
+
+        Their order is random: statistics of a part of them are those of all classes.
+        """
+        among = self.share(count / len(self))
+        order = torch.randperm(len(among), generator=torch.Generator().manual_seed(0))
+        images, labels = next(iter(self._read([among[order]])))
         return self._as_deployed(images), labels
 
     def normalise(self, images: Tensor) -> Tensor:
