@@ -6,7 +6,8 @@ from operator import mul
 import torch
 from torch import Tensor
 
-from evaluators.training.lean import at_once, folded, lowered_passes
+from evaluators.training.lean import at_once, folded
+from evaluators.training.precision import lowered_passes
 from search_spaces.network import Network, run_block
 
 
@@ -19,7 +20,7 @@ def kept_count(network: Network, stride: int, ready: int) -> int:
 class Kept:
     """The first `count` blocks of a network as they are now; a call gives what they make of images [B, C, H, W] in eval mode.
 
-    `low`: in bfloat16 where that is native (evaluators.training.lean). Results are float32, channels_last, without gradients.
+    `low`: in bfloat16 where that is native (evaluators.training.precision). Results are float32 and take no gradients.
     """
 
     def __init__(self, network: Network, count: int, low: bool) -> None:

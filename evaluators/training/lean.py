@@ -1,15 +1,12 @@
-"""Passes in eval mode in little time: batch norms folded into convolutions, few images at once, bfloat16 where it is native."""
+"""Passes in eval mode in little time: batch norms folded into convolutions, few images at once."""
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from search_spaces.ops import low_precision
 from search_spaces.ops.norm_act import normed
 from search_spaces.task import Input
 
@@ -36,15 +33,3 @@ def folded(network: _M) -> _M:
         convolution.weight, convolution.bias = weight, bias
         layers[place + 1] = nn.Identity()
     return found
-
-
-@contextmanager
-def lowered_passes(device: torch.device, on: bool = True) -> Iterator[None]:
-    """Passes without gradients within it compute convolutions and linear layers in bfloat16, where the processor has it.
-
-    Inputs, weights and results are rounded to 8 bits of precision, and with them logits to about 1 % of their spread: for
-    comparisons of networks, not for figures of one. On other processors and on GPUs nothing changes.
-    """
-    lower = on and device.type == "cpu" and low_precision.native()
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=lower):
-        yield

@@ -100,3 +100,11 @@ def test_the_same_images_are_seen_at_another_input_on_the_same_memory(rendered):
     for (a, labels), (b, same) in zip(small.in_order(7), expected.in_order(7), strict=True):
         assert torch.equal(a, b) and torch.equal(labels, same)
     assert np.shares_memory(small.images.numpy(), given.arrays[20, 20] if rendered else images)
+
+
+def test_few_images_are_of_all_classes_in_random_order():
+    labels = np.arange(60) // 20
+    images = Pictures(np.zeros((60, 3, 8, 8), np.uint8), labels, (0.4,) * 3, (0.25,) * 3, CPU)
+    _, found = images.few(30)
+    assert found.bincount().tolist() == [10, 10, 10] and set(found[:10].tolist()) == {0, 1, 2}
+    assert torch.equal(images.few(30)[1], found)
