@@ -18,18 +18,20 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import yaml
+from pydantic import Field
 
 from evaluators.data.preprocess import Fit, Interpolation, Preprocessing, per_channel
-from evaluators.training.recipe import Metric, Recipe, recipe_of
+from evaluators.training.recipe import Metric, Recipe
 from evaluators.training.weights import GENOTYPE
 from nas.teacher import TEACHER, Teacher
 from search_spaces import resources
 from search_spaces.anchor import anchor_names
-from search_spaces.errors import InputError
+from search_spaces.errors import InputError, quoted
 from search_spaces.folder import made_whole
+from search_spaces.schema import AboveZero, Count, Means, Seed, Stds, checked, strict
 from search_spaces.space import SearchSpace, load_space
 from search_spaces.task import Input
 
@@ -40,6 +42,7 @@ FORMAT = 5
 RUN, DONOR = "run.yaml", "donor"
 
 
+@strict
 @dataclass(frozen=True)
 class Config:
     """What was asked for, with every default resolved, and what must be known of the images without reading them.
@@ -56,37 +59,49 @@ class Config:
     """
 
     space: str
-    budget_ms: float
+    budget_ms: AboveZero
     device: str
     data: str
-    classes: list[str]
-    mean: list[float]
-    std: list[float]
+    classes: Annotated[list[str], Field(min_length=1)]
+    mean: Means
+    std: Stds
     fit: Fit
     interpolation: Interpolation
-    padding: str
+    padding: Literal["symmetric", "same"]
     donor: str | None
     metric: Metric
-    trials: int
-    seconds: float | None
-    finalists: int
-    rivals: int
-    seed: int
+    trials: Count
+    seconds: AboveZero | None
+    finalists: Count
+    rivals: Count
+    seed: Seed
     sampler: str
-    workers: int | None
+    workers: Count | None
     address: str | None
     recipe: Recipe
     final_recipe: Recipe
     distill: str | None = None
     anchors: list[str] = field(default_factory=list)
-    confidence: float = 0.95
-    percentile: int = 50
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    percentile: Literal[50, 90] = 50
     measure: bool = True
-    cost: str | None = None
-    final_seeds: int = 2
+    cost: Literal["latency", "params", "macs"] | None = None
+    final_seeds: Count = 2
     baseline: bool = False
-    evaluator: str = "training"
-    supernet_epochs: int = 20
+    evaluator: Literal["training", "supernet"] = "training"
+    supernet_epochs: Count = 20
+
+
+@strict
+@dataclass(frozen=True)
+class _RunFile:
+    """run.yaml as it is read and written."""
+
+    format: int
+    created: str
+    machine: str
+    versions: dict[str, str]
+    config: Config
 
 
 @dataclass(frozen=True)
@@ -178,14 +193,10 @@ def open_run(path: Path) -> Run:
         raise InputError(f"{path} is not a run folder: it has no run.yaml{_runs_beside(path)}")
     data = resources.parse_yaml(file.read_text(encoding="utf-8", errors="replace"), str(file))
     if data.get("format") != FORMAT:
-        raise InputError(f"{file}: format {data.get('format')}, but this version reads format {FORMAT}")
-    try:
-        settings = dict(data["config"])
-        recipes: dict[str, Any] = {name: recipe_of(settings.pop(name), str(file)) for name in ("recipe", "final_recipe")}
-        config = Config(**settings, **recipes)
-        run = Run(path, config, data["created"], data["versions"], data["machine"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{file}: damaged: {error}") from None
+        raise InputError(f"{file}: format {quoted(data.get('format'))}, but this version reads format {FORMAT}")
+    found = checked(_RunFile, data, f"{file}: damaged")
+    config = found.config
+    run = Run(path, config, found.created, found.versions, found.machine)
     own = [*([f"{TEACHER}/{GENOTYPE}"] if config.distill else []), *([f"{DONOR}/{GENOTYPE}"] if config.donor else [])]
     for needed in ("space.yaml", "device.json", *own):
         if not (path / needed).is_file():
@@ -249,13 +260,7 @@ def machine() -> str:
 
 
 def _dump(run: Run) -> str:
-    data: dict[str, Any] = {
-        "format": FORMAT,
-        "created": run.created,
-        "machine": run.machine,
-        "versions": run.versions,
-        "config": asdict(run.config),
-    }
+    data = asdict(_RunFile(FORMAT, run.created, run.machine, run.versions, run.config))
     return "# A run's settings; written once, read by `nas resume`.\n" + yaml.safe_dump(data, sort_keys=False)
 
 

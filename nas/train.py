@@ -16,13 +16,14 @@ import shutil
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
+from pydantic import AfterValidator, Field
 from rich.console import Console
 
 from evaluators.data.preprocess import Fit, Interpolation, Preprocessing, per_channel
-from evaluators.training.recipe import Metric, Recipe, load_recipe, recipe_of
+from evaluators.training.recipe import Metric, Recipe, load_recipe
 from evaluators.training.weights import GENOTYPE, WEIGHTS, load_network, save_weights
 from nas.console import make_console
 from nas.describe import find_run
@@ -31,9 +32,10 @@ from nas.run import DONOR, Lock, is_running, machine, versions
 from nas.teacher import TEACHER, Teacher, find_teacher
 from nas.view import ConsoleView
 from search_spaces import resources
-from search_spaces.errors import InputError
+from search_spaces.errors import InputError, quoted
 from search_spaces.folder import made_whole
 from search_spaces.genotype import Genotype, read_genotype
+from search_spaces.schema import Means, Seed, Stds, checked, strict
 from search_spaces.task import Input, Task, input_text, parse_input
 
 if TYPE_CHECKING:
@@ -47,6 +49,11 @@ PLAN, CURVE, RESULT = "train.yaml", "curve.json", "result.json"
 BEGIN = "begin.safetensors"
 
 
+def _an_input(input: list[int]) -> list[int]:
+    return list(parse_input("x".join(map(str, input))))
+
+
+@strict
 @dataclass(frozen=True)
 class Plan:
     """What was asked for, with every default resolved.
@@ -57,13 +64,13 @@ class Plan:
 
     network: str
     data: str
-    classes: list[str]
-    input: list[int]
+    classes: Annotated[list[str], Field(min_length=1)]
+    input: Annotated[list[int], AfterValidator(_an_input)]
     fit: Fit
     interpolation: Interpolation
-    mean: list[float]
-    std: list[float]
-    seed: int
+    mean: Means
+    std: Stds
+    seed: Seed
     recipe: Recipe
     metric: Metric
     begins: str
@@ -77,6 +84,17 @@ class Plan:
     @property
     def preprocessing(self) -> Preprocessing:
         return Preprocessing(self.task.input, self.fit, self.interpolation, tuple(self.mean), tuple(self.std))
+
+
+@strict
+@dataclass(frozen=True)
+class _PlanFile:
+    """train.yaml as it is read and written."""
+
+    format: int
+    machine: str
+    versions: dict[str, str]
+    plan: Plan
 
 
 def start(
@@ -217,12 +235,8 @@ def open_plan(folder: Path) -> Plan:
     file = folder / PLAN
     data = resources.parse_yaml(file.read_text(encoding="utf-8", errors="replace"), str(file))
     if data.get("format") != FORMAT:
-        raise InputError(f"{file}: format {data.get('format')}, but this version reads format {FORMAT}")
-    try:
-        settings = dict(data["plan"])
-        return Plan(**settings | {"recipe": recipe_of(settings["recipe"], str(file))})
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{file}: damaged: {error}") from None
+        raise InputError(f"{file}: format {quoted(data.get('format'))}, but this version reads format {FORMAT}")
+    return checked(_PlanFile, data, f"{file}: damaged").plan
 
 
 def _data(what: str, data: str | None, fit: Fit) -> tuple[str, Fit]:
@@ -240,7 +254,7 @@ def _check_free(folder: Path) -> None:
 
 def _create(folder: Path, plan: Plan, genotype: Genotype, teacher: Teacher | None, begin: _Begin) -> None:
     """The folder, with all that a resumption needs, whole or not there."""
-    facts = {"format": FORMAT, "machine": machine(), "versions": versions(), "plan": asdict(plan)}
+    facts = asdict(_PlanFile(FORMAT, machine(), versions(), plan))
     with made_whole(folder, "folder") as part:
         (part / GENOTYPE).write_text(genotype.text, encoding="utf-8")
         (part / PLAN).write_text(yaml.safe_dump(facts, sort_keys=False), encoding="utf-8")

@@ -31,14 +31,15 @@ from typing import NamedTuple
 
 from search_spaces.errors import InputError
 from search_spaces.registry import BlockKind, Value, block_kind, show
+from search_spaces.resources import read_text
 from search_spaces.task import Input, Task, check_input, input_text, parse_input
 
 _INPUT = "input"
 _PADDINGS = ("symmetric", "same")
 _SIZE = re.compile(r"([0-9]{1,9})?(?:/([0-9]{1,9}))?")
-_MOST_BLOCKS = 1000
+MOST_BLOCKS = 1000
 _DEEPEST = 8
-_WIDEST = 65536
+WIDEST = 65536
 Blocks = tuple["BlockSpec", ...]
 
 
@@ -69,11 +70,9 @@ class BlockSpec:
         if known.has_width != (width is not None):
             needs = "needs a width" if known.has_width else "takes no width of its own"
             raise InputError(f"block {kind} {needs}")
-        if width is not None and not 1 <= width <= _WIDEST:
-            raise InputError(f"the width of block {kind} must be 1 to {_WIDEST}, not {width}")
-        if stride not in known.strides:
-            allowed = " or ".join(map(str, known.strides))
-            raise InputError(f"the stride of block {kind} must be {allowed}, not {stride}")
+        if width is not None and not 1 <= width <= WIDEST:
+            raise InputError(f"the width of block {kind} must be 1 to {WIDEST}, not {width}")
+        known.check_stride(stride)
         values = {name: known.knob(name).check(value) for name, value in (knobs or {}).items()}
         kept = tuple((n, values[n]) for n, k in known.knobs.items() if n in values and values[n] != k.default)
         inner = tuple(map(tuple, branches))
@@ -106,8 +105,8 @@ class BlockSpec:
             return self.width or c_in
         widths = [row_width(branch, c_in) for branch in self.branches]
         if block_kind(self.kind).concatenates:
-            if sum(widths) > _WIDEST:
-                raise InputError(f'block "{self.line}": {sum(widths)} channels side by side; at most {_WIDEST} are possible')
+            if sum(widths) > WIDEST:
+                raise InputError(f'block "{self.line}": {sum(widths)} channels side by side; at most {WIDEST} are possible')
             return sum(widths)
         if len(set(widths)) > 1:
             raise InputError(f'block "{self.line}": its branches are {_listed(widths)} channels wide, which must agree')
@@ -193,12 +192,7 @@ class Genotype:
 
 def read_genotype(path: Path) -> Genotype:
     """The genotype in a text file; raises InputError naming the file and line."""
-    try:
-        return Genotype.parse(path.read_text(encoding="utf-8"), str(path))
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a text file in UTF-8") from None
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror}") from None
+    return Genotype.parse(read_text(path, "genotype file"), str(path))
 
 
 def row_width(blocks: Iterable[BlockSpec], c_in: int) -> int:
@@ -292,8 +286,8 @@ class _Parser:
                     raise
                 raise self._error(line, error) from None
             self._size += times * repeat
-            if self._size > _MOST_BLOCKS:
-                raise self._error(line, f"more than {_MOST_BLOCKS} blocks")
+            if self._size > MOST_BLOCKS:
+                raise self._error(line, f"more than {MOST_BLOCKS} blocks")
         return blocks
 
     def _branches(self, parent: _Line, times: int, depth: int) -> list[list[BlockSpec]]:
@@ -326,8 +320,8 @@ def _parse_line(words: list[str]) -> tuple[BlockKind, int | None, int, dict[str,
     repeat = 1
     if rest and re.fullmatch(r"x[0-9]+", rest[-1]):
         repeat = int(rest.pop()[1:10])
-        if not 1 <= repeat <= _MOST_BLOCKS:
-            raise InputError(f"a line is repeated 1 to {_MOST_BLOCKS} times, not {repeat}")
+        if not 1 <= repeat <= MOST_BLOCKS:
+            raise InputError(f"a line is repeated 1 to {MOST_BLOCKS} times, not {repeat}")
     width, stride = None, 1
     if rest and "=" not in rest[0]:
         width, stride = _parse_size(rest.pop(0))

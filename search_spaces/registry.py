@@ -11,7 +11,7 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from search_spaces.errors import InputError, near_miss
+from search_spaces.errors import InputError, near_miss, quoted, shortened
 
 Value = int | float | bool | str
 _CLASSES: dict[str, type] = {}
@@ -40,17 +40,17 @@ class Knob:
         if self.type is float and type(value) is int:
             value = float(value)
         if type(value) is not self.type or (isinstance(value, float) and not math.isfinite(value)):
-            raise InputError(f'{self.name} takes {self._expected()}, not "{show(value)}"')
+            raise InputError(f'{self.name} takes {self._expected()}, not "{shortened(show(value))}"')
         if self.choices and value not in self.choices:
             near = near_miss(str(value), map(str, self.choices)) if self.type is str else ""
-            raise InputError(f"{self.name} takes {self._expected()}, not {show(value)}{near}")
+            raise InputError(f"{self.name} takes {self._expected()}, not {shortened(show(value))}{near}")
         return value  # type: ignore[return-value]
 
     def _convert(self, text: str) -> Value:
         if self.type is bool:
             return {"yes": True, "no": False}.get(text, text)
         if self.type is not str and not _NUMBER[self.type].fullmatch(text):
-            raise InputError(f'{self.name} takes {self._expected()}, not "{text}"')
+            raise InputError(f'{self.name} takes {self._expected()}, not "{shortened(text)}"')
         return self.type(text)  # type: ignore[no-any-return]
 
     def _expected(self) -> str:
@@ -87,9 +87,14 @@ class BlockKind:
     def has_branches(self) -> bool:
         return "branches" in self.takes
 
+    def check_stride(self, stride: int) -> None:
+        """Raises InputError for a stride that the block cannot have."""
+        if stride not in self.strides:
+            raise InputError(f"the stride of block {self.name} must be {' or '.join(map(str, self.strides))}, not {stride}")
+
     def knob(self, name: str) -> Knob:
         if name not in self.knobs:
-            raise InputError(f'block {self.name} has no knob "{name}"{near_miss(name, self.knobs)}')
+            raise InputError(f"block {self.name} has no knob {quoted(name)}{near_miss(name, self.knobs)}")
         return self.knobs[name]
 
     def load(self) -> Callable[..., Any]:
@@ -133,7 +138,7 @@ def block_kinds() -> MappingProxyType[str, BlockKind]:
 def block_kind(name: str) -> BlockKind:
     kinds = block_kinds()
     if name not in kinds:
-        raise InputError(f'there is no block "{name}"{near_miss(name, kinds)}')
+        raise InputError(f"there is no block {quoted(name)}{near_miss(name, kinds)}")
     return kinds[name]
 
 

@@ -1,44 +1,138 @@
-"""Names for data: the YAML files of a folder by their stems, read strictly (no duplicate keys, safe types only)."""
+"""Names for data: the YAML files of a folder by their stems, read strictly.
 
-from collections.abc import Hashable
+A file is one mapping, of what JSON has too: text, numbers, true, false, null, lists, and mappings whose keys are text; with
+anchors, aliases and merges. Keys given twice, tags, and what is too large are errors.
+"""
+
+from collections.abc import Callable
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from search_spaces.errors import InputError, near_miss
+from search_spaces.errors import InputError, near_miss, quoted
+
+LARGEST = 2**20  # characters of a file of text
+_MOST_VALUES = 100_000  # in a file; an alias counts as all that it stands for
+_DEEPEST = 20
+_MOST_DIGITS = 40
+_YAML = "tag:yaml.org,2002:"
+_KINDS = tuple(_YAML + kind for kind in ("null", "bool", "int", "float", "str", "merge", "seq", "map"))
+_Pair = tuple[yaml.ScalarNode, yaml.Node]
 
 
-class _StrictLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """PyYAML's safe loader (its C form, ten times as fast, where there is one); a key given twice is an error."""
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """PyYAML's safe loader (its C form, ten times as fast, where there is one) for what JSON has too; dates are text."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.MarkedYAMLError(problem=f'key "{key}" is given twice', problem_mark=key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+    yaml_implicit_resolvers = {  # noqa: RUF012 (as in the base class)
+        first: [(tag, pattern) for tag, pattern in known if tag in _KINDS]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+def _number(construct: Callable[[Any, yaml.ScalarNode], Any]) -> Callable[[_Loader, yaml.ScalarNode], Any]:
+    """A constructor of numbers that refuses those which are too long to be meant."""
+
+    def limited(loader: _Loader, node: yaml.ScalarNode) -> Any:
+        if len(node.value) > _MOST_DIGITS:
+            raise _problem(node, f"a number of {len(node.value)} digits")
+        try:
+            return construct(loader, node)
+        except ValueError:
+            raise _problem(node, f'"{node.value}" is no number') from None
+
+    return limited
+
+
+_Loader.add_constructor(f"{_YAML}int", _number(yaml.SafeLoader.construct_yaml_int))
+_Loader.add_constructor(f"{_YAML}float", _number(yaml.SafeLoader.construct_yaml_float))
 
 
 def parse_yaml(text: str, source: str) -> dict[str, Any]:
-    """The mapping in `text`; raises InputError with `source`, line and column when it is not well-formed YAML."""
+    """The mapping in `text`; raises InputError with `source`, line and column when it is no YAML that is read."""
+    if len(text) > LARGEST:
+        raise InputError(f"{source}: larger than {LARGEST} characters")
     try:
-        data = yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
+        data = _load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise InputError(f"{source}{where}: {error.problem or error.context}") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{source}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
         raise InputError(f"{source}: expected a mapping of keys to values, found {type(data).__name__}")
     return data
+
+
+def _load(text: str) -> Any:
+    loader = _Loader(text)
+    try:
+        if (root := loader.get_single_node()) is None:
+            return None
+        _Limits().check(root, 0)
+        return loader.construct_document(root)
+    finally:
+        loader.dispose()
+
+
+class _Limits:
+    """Checks nodes before anything is made of them; keys become text, merges are done."""
+
+    def __init__(self) -> None:
+        self._values = 0
+
+    def check(self, node: yaml.Node, depth: int) -> None:
+        """Raises yaml.MarkedYAMLError for a node that is not read."""
+        self._values += 1
+        if self._values > _MOST_VALUES:
+            raise _problem(node, f"more than {_MOST_VALUES} values")
+        if depth > _DEEPEST:
+            raise _problem(node, f"nested more than {_DEEPEST} deep")
+        if node.tag not in _KINDS:
+            raise _problem(node, f"the tag {quoted(node.tag)} is not read")
+        if isinstance(node, yaml.MappingNode):
+            _check_keys([key for key, _ in node.value])
+        for inner in _inner(node):
+            self.check(inner, depth + 1)
+        if isinstance(node, yaml.MappingNode):
+            node.value = list(_merged(node).values())
+
+
+def _problem(node: yaml.Node, what: str) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=what, problem_mark=node.start_mark)
+
+
+def _inner(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [value for _, value in node.value]
+    return node.value if isinstance(node, yaml.SequenceNode) else []
+
+
+def _check_keys(keys: list[yaml.Node]) -> None:
+    seen: set[str] = set()
+    for key in keys:
+        if not isinstance(key, yaml.ScalarNode):
+            raise _problem(key, "a key must be text")
+        if key.value in seen:
+            raise _problem(key, f"key {quoted(key.value)} is given twice")
+        seen.add(key.value)
+
+
+def _merged(node: yaml.MappingNode) -> dict[str, _Pair]:
+    """The entries of a mapping by their keys, as text; its own before those of the mappings that `<<` names, in their order."""
+    own: dict[str, _Pair] = {}
+    merged: dict[str, _Pair] = {}
+    for key, value in node.value:
+        if key.tag != f"{_YAML}merge":
+            own[key.value] = yaml.ScalarNode(f"{_YAML}str", key.value, key.start_mark, key.end_mark), value
+            continue
+        for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+            if not isinstance(source, yaml.MappingNode):
+                raise _problem(source, "<< takes a mapping or a list of mappings")
+            merged = {inner.value: (inner, of) for inner, of in source.value} | merged
+    return merged | own
 
 
 def names(package: str) -> list[str]:
@@ -52,15 +146,25 @@ def read(package: str, what: str, name_or_path: str) -> tuple[str, dict[str, Any
     `what` is the word for such a file in messages ("search space"). Raises InputError when there is none.
     """
     if name_or_path.endswith((".yaml", ".yml")):
-        path: Path | Traversable = Path(name_or_path)
-        if not path.is_file():
-            raise InputError(f"there is no {what} file {name_or_path}")
-    else:
-        path = files(package) / f"{name_or_path}.yaml"
-        if not path.is_file():
-            raise InputError(f'there is no {what} "{name_or_path}"{near_miss(name_or_path, names(package))}')
+        path = Path(name_or_path)
+        return path.name, parse_yaml(read_text(path, f"{what} file"), path.name)
+    if name_or_path not in names(package):
+        raise InputError(f"there is no {what} {quoted(name_or_path)}{near_miss(name_or_path, names(package))}")
+    source = f"{name_or_path}.yaml"
+    return source, parse_yaml((files(package) / source).read_text(encoding="utf-8"), source)
+
+
+def read_text(path: Path, what: str) -> str:
+    """The text of a file, which messages call `what`; raises InputError when it cannot be read, or is no text in UTF-8."""
     try:
-        text = path.read_text(encoding="utf-8")
+        if not path.is_file():
+            raise InputError(f"there is no {what} {path}")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(LARGEST + 1)
     except UnicodeDecodeError:
-        raise InputError(f"{path.name}: not a text file in UTF-8") from None
-    return path.name, parse_yaml(text, path.name)
+        raise InputError(f"{path}: not a text file in UTF-8") from None
+    except OSError as error:
+        raise InputError(f"cannot read the {what} {path}: {error.strerror}") from None
+    if len(text) > LARGEST:
+        raise InputError(f"{path}: larger than {LARGEST} characters")
+    return text

@@ -29,19 +29,87 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from search_spaces import resources
-from search_spaces.anchor import Anchor, anchor
-from search_spaces.errors import InputError, near_miss
-from search_spaces.genotype import BlockSpec, Genotype
+from search_spaces.anchor import Anchor, anchor, anchor_names
+from search_spaces.errors import InputError, near_miss, quoted, shortened
+from search_spaces.genotype import MOST_BLOCKS, WIDEST, BlockSpec, Genotype
 from search_spaces.registry import BlockKind, Value, block_kind, show
+from search_spaces.schema import checked, strict
 from search_spaces.task import Input, Task, check_input, input_text, parse_size, size_text
 
 _FOLDER = "search_spaces.spaces"
 _INPUT = "input"
+_MOST_CHOICES = 100  # values of one knob
 Genes = Mapping[str, Value]
 Chooser = Callable[[str, Sequence[Value]], Value]
+
+
+def _listed(value: Any) -> Any:
+    """A fixed value as a choice of one."""
+    return value if isinstance(value, list) else [value]
+
+
+def _different(values: list[Any]) -> list[Any]:
+    if len(set(values)) < len(values):
+        raise InputError("a value is listed twice")
+    return values
+
+
+def _some_blocks(depths: list[int]) -> list[int]:
+    if not any(depths):
+        raise InputError("it never has a block")
+    return depths
+
+
+_Several = (BeforeValidator(_listed), Field(min_length=1, max_length=_MOST_CHOICES), AfterValidator(_different))
+
+
+@strict
+@dataclass(frozen=True)
+class _SpaceFile:
+    """A space as its file has it."""
+
+    summary: str
+    input: Any
+    stages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=100)]
+    anchors: Annotated[dict[str, str], BeforeValidator(lambda given: given or {})] = field(default_factory=dict)
+    other_anchors: Annotated[dict[str, str], BeforeValidator(lambda given: given or {})] = field(default_factory=dict)
+    overall_stride: Annotated[int, Field(ge=1, le=4096)] = 32
+
+
+@strict
+@dataclass(frozen=True)
+class _InputFile:
+    """Inputs of several sizes."""
+
+    channels: int
+    size: Annotated[list[Any], BeforeValidator(_listed), Field(min_length=1, max_length=_MOST_CHOICES)]
+
+
+@strict
+@dataclass(frozen=True)
+class _StageFile:
+    """A stage as its file has it."""
+
+    name: Annotated[str, Field(pattern=r"^\w[\w-]{0,39}$")]
+    blocks: Annotated[dict[str, dict[str, Any] | None], Field(min_length=1)]
+    stride: Annotated[int, Field(ge=1, le=2)] = 1
+    depth: Annotated[list[Annotated[int, Field(ge=0, le=MOST_BLOCKS)]], *_Several, AfterValidator(_some_blocks)] = field(
+        default_factory=lambda: [1]
+    )
+    width: Annotated[list[Annotated[int, Field(ge=1, le=WIDEST)]], *_Several] | None = None
+
+
+@strict
+@dataclass(frozen=True)
+class _EachFile:
+    """Values of a knob that is chosen anew for every block."""
+
+    each: Any
 
 
 @dataclass(frozen=True)
@@ -241,7 +309,7 @@ class SearchSpace:
         """The active genes that decode to `genotype`; raises InputError that names the gene which excludes it."""
         size = self._size(genotype)
         deepest: list[tuple[int, InputError]] = []
-        genes = self._match(self._unpadded(genotype).blocks, 0, 0, deepest)
+        genes = self._match(self._unpadded(genotype).blocks, 0, 0, set(), deepest)
         if genes is None:
             raise max(deepest, key=lambda found: found[0])[1]
         return {name: value for name, value in ({_INPUT: size} | genes).items() if name in self.genes}
@@ -261,9 +329,17 @@ class SearchSpace:
         raise InputError(f"{_INPUT}: {found} is not among {', '.join(map(input_text, self.inputs))}")
 
     def _match(
-        self, blocks: Sequence[BlockSpec], start: int, stage: int, deepest: list[tuple[int, InputError]]
+        self,
+        blocks: Sequence[BlockSpec],
+        start: int,
+        stage: int,
+        failed: set[tuple[int, int]],
+        deepest: list[tuple[int, InputError]],
     ) -> dict[str, Value] | None:
-        """Genes for blocks[start:] from the stages on; on failure notes how far it came and why."""
+        """Genes for blocks[start:] from the stages on; on failure notes where, how far it came and why."""
+        if (start, stage) in failed:
+            return None
+        failed.add((start, stage))
         if stage == len(self.stages):
             if start == len(blocks):
                 return {}
@@ -275,7 +351,7 @@ class SearchSpace:
             except InputError as error:
                 deepest.append((start + depth, error))
                 continue
-            rest = self._match(blocks, start + depth, stage + 1, deepest)
+            rest = self._match(blocks, start + depth, stage + 1, failed, deepest)
             if rest is not None:
                 return genes | rest
         return None
@@ -333,38 +409,54 @@ def _from_table(genes: Genes) -> Chooser:
 
 
 def _space(source: str, data: dict[str, Any]) -> SearchSpace:
-    _check_keys(data, {"summary", "input", "stages"}, {"anchors", "other_anchors", "overall_stride"}, "the space")
-    inputs = _inputs(data["input"])
-    if not isinstance(data["stages"], list) or not data["stages"]:
-        raise InputError("stages must be a list of stages")
-    stages = tuple(_stage(entry, f"stage {i + 1}") for i, entry in enumerate(data["stages"]))
-    if len({s.name for s in stages} | {_INPUT}) <= len(stages):
-        raise InputError(f'two stages have the same name, or one is called "{_INPUT}"')
-    if "head" not in stages[-1].kinds:
-        raise InputError("the last stage must be the head")
+    given = checked(_SpaceFile, data, "the space")
+    stages = tuple(_stage(entry, f"stage {entry.get('name', i + 1)}") for i, entry in enumerate(given.stages))
+    inputs = _inputs(given.input)
+    _check_sense(stages, inputs)
+    for name in (*given.anchors, *given.other_anchors):
+        if name not in anchor_names():
+            raise InputError(f"anchors: there is no anchor {quoted(name)}{near_miss(name, anchor_names())}")
     return SearchSpace(
         name=source.rpartition("/")[2].rpartition(".")[0],
-        summary=str(data["summary"]),
+        summary=given.summary,
         inputs=inputs,
         stages=stages,
-        anchors=data.get("anchors") or {},
-        other_anchors=data.get("other_anchors") or {},
-        overall_stride=data.get("overall_stride", 32),
+        anchors=given.anchors,
+        other_anchors=given.other_anchors,
+        overall_stride=given.overall_stride,
     )
+
+
+def _check_sense(stages: Sequence[Stage], inputs: Sequence[Input]) -> None:
+    """Raises InputError for stages that make no network."""
+    if len({s.name for s in stages} | {_INPUT}) <= len(stages):
+        raise InputError(f'two stages have the same name, or one is called "{_INPUT}"')
+    heads = [[_is_head(kind) for kind in stage.kinds] for stage in stages]
+    if not all(heads[-1]) or stages[-1].depths != (1,) or any(map(any, heads[:-1])):
+        raise InputError("the last stage must be the head, which stands nowhere else, and once")
+    if (blocks := sum(max(stage.depths) for stage in stages)) > MOST_BLOCKS:
+        raise InputError(f"its networks have up to {blocks} blocks; at most {MOST_BLOCKS} are possible")
+    shrinks, least = math.prod(stage.stride for stage in stages), min(min(input[1:]) for input in inputs)
+    if shrinks > least:
+        raise InputError(f"its stages shrink images {shrinks} times, but its smallest input has a side of {least} pixels")
+
+
+def _is_head(kind: str) -> bool:
+    return "classes" in block_kind(kind).takes
 
 
 def _inputs(given: object) -> tuple[Input, ...]:
     """Inputs by size; raises InputError for what is neither [channels, height, width] nor channels with sizes."""
     if isinstance(given, dict):
-        _check_keys(given, {"channels", "size"}, set(), _INPUT)
-        sizes = given["size"] if isinstance(given["size"], list) else [given["size"]]
-        found = [check_input((_whole(given["channels"]), *_sides(size))) for size in sizes]
+        sized = checked(_InputFile, given, _INPUT)
+        found = [check_input((sized.channels, *_sides(size))) for size in sized.size]
     elif isinstance(given, list) and len(given) == 3:
         found = [check_input((_whole(given[0]), _whole(given[1]), _whole(given[2])))]
     else:
-        raise InputError(f"input must be [channels, height, width], or {{channels: 3, size: [96, 128]}}, not {given}")
-    if not found or len(set(found)) < len(found):
-        raise InputError("input: its sizes must be different ones, at least one")
+        example = "[channels, height, width], or {channels: 3, size: [96, 128]}"
+        raise InputError(f"input must be {example}, not {quoted(given)}")
+    if len(set(found)) < len(found):
+        raise InputError("input: its sizes must be different ones")
     return tuple(sorted(found, key=lambda i: (math.prod(i), i)))
 
 
@@ -378,63 +470,38 @@ def _sides(size: object) -> tuple[int, int]:
 
 def _whole(value: object) -> int:
     if type(value) is not int:
-        raise InputError(f"input: channels, heights and widths must be whole numbers, not {value}")
+        raise InputError(f"input: channels, heights and widths must be whole numbers, not {quoted(value)}")
     return value
 
 
-def _stage(entry: object, where: str) -> Stage:
-    if not isinstance(entry, dict):
-        raise InputError(f"{where} must be a mapping")
-    _check_keys(entry, {"name", "blocks"}, {"stride", "depth", "width"}, where)
-    where = f"stage {entry['name']}"
-    widths, depths = (
-        _numbers(entry.get("width", 1), f"{where}, width", 1),
-        _numbers(entry.get("depth", 1), f"{where}, depth", 0),
-    )
-    if entry.get("stride", 1) not in (1, 2):
-        raise InputError(f"{where}: stride must be 1 or 2, not {entry['stride']}")
-    if not isinstance(entry["blocks"], dict) or not entry["blocks"]:
-        raise InputError(f"{where}: blocks must map kinds of block to their knobs")
-    kinds = {kind: _knobs(kind, knobs or {}, where) for kind, knobs in entry["blocks"].items()}
-    if "width" not in entry and any(block_kind(kind).has_width for kind in kinds):
-        raise InputError(f"{where}: width is missing")
-    return Stage(str(entry["name"]), entry.get("stride", 1), depths, widths, kinds)
-
-
-def _knobs(kind: str, knobs: object, where: str) -> dict[str, Choice]:
+def _stage(entry: dict[str, Any], where: str) -> Stage:
+    given = checked(_StageFile, entry, shortened(where))
     try:
-        known = block_kind(kind)
-        if not isinstance(knobs, dict):
-            raise InputError(f"block {kind} must map knobs to values")
-        return {name: _choice(known, name, value) for name, value in knobs.items()}
+        kinds = {kind: _knobs(given, kind, knobs or {}) for kind, knobs in given.blocks.items()}
+        if given.width is None and any(block_kind(kind).has_width for kind in kinds):
+            raise InputError("width is missing")
     except InputError as error:
-        raise InputError(f"{where}: {error}") from None
+        raise InputError(f"stage {given.name}: {error}") from None
+    return Stage(given.name, given.stride, tuple(given.depth), tuple(given.width or [1]), kinds)
+
+
+def _knobs(stage: _StageFile, kind: str, knobs: Mapping[str, Any]) -> dict[str, Choice]:
+    known = block_kind(kind)
+    if known.has_branches:
+        raise InputError(f"block {kind} holds branches, which stages have not")
+    for stride in {stage.stride, *([1] if known.has_width and max(stage.depth) > 1 else [])}:
+        known.check_stride(stride)
+    return {name: _choice(known, name, value) for name, value in knobs.items()}
 
 
 def _choice(kind: BlockKind, name: str, value: object) -> Choice:
-    each = isinstance(value, dict)
+    knob, each = kind.knob(name), isinstance(value, dict)
     if isinstance(value, dict):
-        _check_keys(value, {"each"}, set(), f"knob {name}")
-        value = value["each"]
+        value = checked(_EachFile, value, f"knob {name}").each
     values = value if isinstance(value, list) else [value]
-    if not values:
-        raise InputError(f"knob {name}: an empty list leaves nothing to choose")
-    checked = tuple(kind.knob(name).check(v) for v in values)
-    if len(set(checked)) < len(checked):
+    if not 1 <= len(values) <= _MOST_CHOICES:
+        raise InputError(f"knob {name}: a list has 1 to {_MOST_CHOICES} values to choose from, not {len(values)}")
+    taken = tuple(knob.check(v) for v in values)
+    if len(set(taken)) < len(taken):
         raise InputError(f"knob {name}: a value is listed twice")
-    return Choice(checked, each)
-
-
-def _numbers(value: object, where: str, least: int) -> tuple[int, ...]:
-    values = value if isinstance(value, list) else [value]
-    if not values or any(type(v) is not int or v < least for v in values) or len(set(values)) < len(values):
-        raise InputError(f"{where} must be a whole number from {least} or a list of different ones, not {value}")
-    return tuple(values)
-
-
-def _check_keys(data: dict[str, Any], needed: set[str], optional: set[str], where: str) -> None:
-    for key in data:
-        if key not in needed | optional:
-            raise InputError(f'{where} has an unknown key "{key}"{near_miss(str(key), needed | optional)}')
-    for key in sorted(needed - set(data)):
-        raise InputError(f'{where} lacks the key "{key}"')
+    return Choice(taken, each)

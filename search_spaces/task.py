@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from search_spaces.errors import InputError
+from search_spaces.errors import InputError, shortened
 
 if TYPE_CHECKING:
     from search_spaces.genotype import Genotype
@@ -37,7 +37,7 @@ def parse_input(text: str) -> Input:
     """The input written as `text`; raises InputError that says what would be right."""
     match = _TEXT.fullmatch(text.strip())
     if not match:
-        raise InputError(f'"{text}" is not an input, channels x height x width, such as 3x224x224')
+        raise InputError(f'"{shortened(text)}" is not an input, channels x height x width, such as 3x224x224')
     return check_input((int(match[1]), int(match[2]), int(match[3])))
 
 
@@ -55,7 +55,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """Height and width written as `text`: a side, or HEIGHTxWIDTH; raises InputError that says what would be right."""
     match = _SIZE.fullmatch(text.strip())
     if not match:
-        raise InputError(f'size must be a side or HEIGHTxWIDTH, such as 224 or 96x160, not "{text}"')
+        raise InputError(f'size must be a side or HEIGHTxWIDTH, such as 224 or 96x160, not "{shortened(text)}"')
     return int(match[1]), int(match[2] or match[1])
 
 

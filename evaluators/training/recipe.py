@@ -1,27 +1,21 @@
 """Recipe: one way of training a network."""
 
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args, get_origin
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from search_spaces import resources
-from search_spaces.errors import InputError, near_miss
+from search_spaces.errors import InputError
+from search_spaces.schema import AboveZero, FromZero, Share, Whole, checked, strict
 
 Metric = Literal["top1", "balanced_accuracy", "macro_f1"]  # by which accuracies are told (evaluators.training.metrics)
 _FOLDER = "evaluators.training.recipes"
-_LEAST = {"epochs": 1, "batch_size": 2}  # of all others 0
-_MOST = {
-    "share": 1,
-    "momentum": 0.99999,
-    "layer_decay": 1,
-    "label_smoothing": 1,
-    "crop_scale": 1,
-    "cutout": 1,
-    "randaugment_magnitude": 30,
-    "ema": 0.99999,
-}
-_ABOVE_0 = ("share", "head_rate", "layer_decay")
+_Below1 = Annotated[float, Field(ge=0, le=0.99999)]
+_UpTo1 = Annotated[float, Field(gt=0, le=1)]
 
 
+@strict
 @dataclass(frozen=True)
 class Recipe:
     """How to step and what to show. The learning rate is linear over the first `warmup` share of steps, then cosine to zero.
@@ -42,42 +36,33 @@ class Recipe:
     (evaluators.training.precision).
     """
 
-    epochs: int
-    share: float
-    least_pictures: int
-    most_pictures: int
-    most_validated: int
-    batch_size: int
+    epochs: Annotated[int, Field(ge=1, le=10**6)]
+    share: _UpTo1
+    least_pictures: Whole
+    most_pictures: Whole
+    most_validated: Whole
+    batch_size: Annotated[int, Field(ge=2, le=2**16)]
     optimizer: Literal["sgd", "adamw"]
-    learning_rate: float
-    head_rate: float
-    layer_decay: float
-    kept_stride: int
-    momentum: float
-    weight_decay: float
-    warmup: float
-    label_smoothing: float
-    crop_scale: float
-    crop_padding: float
+    learning_rate: FromZero
+    head_rate: AboveZero
+    layer_decay: _UpTo1
+    kept_stride: Whole
+    momentum: _Below1
+    weight_decay: FromZero
+    warmup: Share
+    label_smoothing: Share
+    crop_scale: Share
+    crop_padding: Share
     flip: bool
-    colour: float
-    cutout: float
-    mixup: float
-    randaugment_ops: int
-    randaugment_magnitude: int
-    ema: float
+    colour: FromZero
+    cutout: Share
+    mixup: FromZero
+    randaugment_ops: Annotated[int, Field(ge=0, le=100)]
+    randaugment_magnitude: Annotated[int, Field(ge=0, le=30)]
+    ema: _Below1
     mixed_precision: bool
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if isinstance(value, str):
-                continue
-            if value < _LEAST.get(name, 0):
-                raise InputError(f"{name} must be at least {_LEAST.get(name, 0)}, not {value}")
-            if name in _MOST and value > _MOST[name]:
-                raise InputError(f"{name} must be at most {_MOST[name]}, not {value}")
-            if name in _ABOVE_0 and value == 0:
-                raise InputError(f"{name} must be above 0")
         if 0 < self.most_pictures < self.least_pictures:
             raise InputError(f"most_pictures must be 0 (all) or at least least_pictures, {self.least_pictures}")
         if self.crop_scale and self.crop_padding:
@@ -87,30 +72,4 @@ class Recipe:
 def load_recipe(name_or_path: str, epochs: int | None = None) -> Recipe:
     """The recipe called `name`, or in a YAML file; `epochs` overrides its own. Raises InputError naming the file and key."""
     source, data = resources.read(_FOLDER, "recipe", name_or_path)
-    found = recipe_of(data, source)
-    return replace(found, epochs=epochs) if epochs else found
-
-
-def recipe_of(data: dict[str, Any], source: str) -> Recipe:
-    """The recipe in a mapping; raises InputError for missing, unknown or mistyped keys."""
-    known = {f.name: f.type for f in fields(Recipe)}
-    for key in data:
-        if key not in known:
-            raise InputError(f'{source}: unknown key "{key}"{near_miss(str(key), known)}')
-    for name, kind in known.items():
-        if name not in data:
-            raise InputError(f'{source}: the key "{name}" is missing')
-        if wanted := _lacks(kind, data[name]):
-            raise InputError(f"{source}: {name} must be {wanted}, not {data[name]!r}")
-    try:
-        return Recipe(**data)
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from None
-
-
-def _lacks(kind: Any, value: object) -> str:
-    """What a value of this kind would be; nothing if `value` is one."""
-    if get_origin(kind) is Literal:
-        return "" if value in get_args(kind) else " or ".join(get_args(kind))
-    allowed = {int: (int,), float: (int, float), bool: (bool,)}[kind]
-    return "" if type(value) in allowed else kind.__name__
+    return checked(Recipe, data | ({"epochs": epochs} if epochs else {}), source)

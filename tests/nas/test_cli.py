@@ -185,7 +185,7 @@ def test_a_damaged_or_foreign_device_profile(refused, workshop, tmp_path):
         ("run.yaml", "format: 5", "format: 4", "format 4, but this version reads format 5"),
         ("run.yaml", "budget_ms", "budgt_ms", "damaged"),
         ("run.yaml", "config:", "config: [", "line"),
-        ("run.yaml", "epochs: 2", "epochs: four", "epochs must be int"),
+        ("run.yaml", "epochs: 2", "epochs: four", "epochs must be a whole number"),
         ("journal.log", "", "not a record\n", "line 1: damaged record"),
         ("space.yaml", None, None, "space.yaml is missing"),
         ("device.json", None, None, "device.json is missing"),

@@ -220,7 +220,7 @@ def test_a_loss_that_is_not_finite_ends_in_one_message(nas_here, asked, workshop
     [
         ("format: 4", "format: 3", "format 3, but this version reads format 4"),
         ("interpolation", "interpolatoin", "damaged"),
-        ("epochs: 3", "epochs: four", "epochs must be int"),
+        ("epochs: 3", "epochs: four", "epochs must be a whole number"),
     ],
 )
 def test_a_damaged_folder_is_named(nas_here, asked, tmp_path, monkeypatch, old, new, message):

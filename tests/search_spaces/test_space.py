@@ -160,21 +160,21 @@ def test_inputs_as_a_file_gives_them(tmp_path, given, inputs, gene):
         ("[3, 16]", "input must be [channels, height, width], or {channels: 3, size: [96, 128]}, not [3, 16]"),
         ("[3, 16, 16.5]", "input: channels, heights and widths must be whole numbers, not 16.5"),
         ("[3, yes, 16]", "input: channels, heights and widths must be whole numbers, not True"),
-        ('[3, "16", 16]', "input: channels, heights and widths must be whole numbers, not 16"),
+        ('[3, "16", 16]', 'input: channels, heights and widths must be whole numbers, not "16"'),
         ("[2, 16, 16]", "an input has 3 channels (RGB) or 1 (grey), not 2"),
         ("[3, 0, 16]", "an input is 8 to 4096 pixels high and wide, not 0x16"),
         ("{channels: 4, size: 16}", "an input has 3 channels (RGB) or 1 (grey), not 4"),
-        ("{channels: RGB, size: 16}", "input: channels, heights and widths must be whole numbers, not RGB"),
+        ("{channels: RGB, size: 16}", 'input: channels must be a whole number, not "RGB"'),
         ("{channels: 3, size: [16, 4]}", "an input is 8 to 4096 pixels high and wide, not 4x4"),
         ("{channels: 3, size: 99999x16}", "an input is 8 to 4096 pixels high and wide, not 99999x16"),
-        ("{channels: 3, size: []}", "input: its sizes must be different ones, at least one"),
-        ("{channels: 3, size: [16, 24, 16x16]}", "input: its sizes must be different ones, at least one"),
+        ("{channels: 3, size: []}", "input: size must have 1 or more values, not []"),
+        ("{channels: 3, size: [16, 24, 16x16]}", "input: its sizes must be different ones"),
         ("{channels: 3, size: [16, 24.5]}", 'input: size must be a side or HEIGHTxWIDTH, such as 224 or 96x160, not "24.5"'),
         ("{channels: 3, size: yes}", 'input: size must be a side or HEIGHTxWIDTH, such as 224 or 96x160, not "True"'),
         ("{channels: 3, size: 16 x 24}", 'input: size must be a side or HEIGHTxWIDTH, such as 224 or 96x160, not "16 x 24"'),
         ("{channels: 3, size: [[16, 24]]}", "input: size must be a side or HEIGHTxWIDTH"),
         ("{channels: 3, size: }", 'not "None"'),
-        ("{channels: 3, sizes: 16}", 'input has an unknown key "sizes"; did you mean "size"'),
+        ("{channels: 3, sizes: 16}", 'input: unknown key "sizes"; did you mean "size"'),
         ("{size: 16}", "input"),
         ("RGB", "input must be"),
     ],
@@ -250,25 +250,57 @@ def test_decoding_names_a_missing_or_foreign_gene(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("summary: a small one", "sumary: a small one", 'unknown key "sumary"; did you mean "summary"'),
+        ("summary: a small one", "sumary: a small one", 'the space: unknown key "sumary"; did you mean "summary"'),
         ("input: [3, 16, 16]", "input: 16", "input must be"),
-        ("name: body", "nam: body", 'stage 2 has an unknown key "nam"; did you mean "name"'),
+        ("name: body", "nam: body", 'stage 2: unknown key "nam"; did you mean "name"'),
         ("shuffle: {}", "shufle: {}", 'stage body: there is no block "shufle"; did you mean "shuffle"'),
         ("kernel: [3, 5]", "kernl: [3, 5]", 'stage body: block inverted_residual has no knob "kernl"; did you mean "kernel"'),
         ("kernel: [3, 5]", "kernel: [3, 4]", "kernel takes one of 0, 3, 5, 7, not 4"),
         ("kernel: [3, 5]", "kernel: [3, 3]", "kernel: a value is listed twice"),
-        ("kernel: [3, 5]", "kernel: []", "nothing to choose"),
+        ("kernel: [3, 5]", "kernel: []", "knob kernel: a list has 1 to 100 values to choose from, not 0"),
         ("each: [1, 2]", "ech: [1, 2]", 'did you mean "each"'),
         ("each: [1, 2]", "each: [1, two]", 'expand takes a number, not "two"'),
-        ("depth: [0, 1, 2]", "depth: [0, 1.5]", "stage body, depth must be"),
-        ("width: [8, 12]", "width: [8, 8]", "stage body, width must be"),
-        ("width: [8, 12]", "width: 1e6", "stage body, width must be"),
-        ("stride: 2", "stride: 3", "stage stem: stride must be 1 or 2"),
+        ("depth: [0, 1, 2]", "depth: [0, 1.5]", "stage body: depth[1] must be a whole number, not 1.5"),
+        ("width: [8, 12]", "width: [8, 8]", "stage body: width: a value is listed twice"),
+        ("width: [8, 12]", "width: 1e6", 'stage body: width[0] must be a whole number, not "1e6"'),
+        ("stride: 2", "stride: 3", "stage stem: stride must be at most 2, not 3"),
         ("name: body", "name: stem", "two stages have the same name"),
         ("name: body", "name: input", 'or one is called "input"'),
         ("summary: a small one", "summary: a\nsummary: b", 'line 3, column 1: key "summary" is given twice'),
         ("input: [3, 16, 16]", "input: [3, 16", "line "),
         ("  - {name: head, blocks: {head: {dropout: [0, 0.2]}}}", "", "the last stage must be the head"),
+        ("name: head, ", "name: head, depth: 2, ", "the last stage must be the head, which stands nowhere else, and once"),
+        ("name: head, ", "name: head, depth: [0, 1], ", "the last stage must be the head, which stands nowhere else, and once"),
+        ("shuffle: {}", "head: {}", "the last stage must be the head, which stands nowhere else, and once"),
+        ("blocks: {head:", "width: 8, blocks: {shuffle: {}, head:", "the last stage must be the head"),
+        ("name: head, ", "name: head, stride: 2, ", "stage head: the stride of block head must be 1, not 2"),
+        ("shuffle: {}", "add: {}", "stage body: block add holds branches, which stages have not"),
+        ("depth: [0, 1, 2]", "depth: 1000000000", "stage body: depth[0] must be at most 1000, not 1000000000"),
+        ("depth: [0, 1, 2]", "depth: [0, 999]", "its networks have up to 1001 blocks; at most 1000 are possible"),
+        ("depth: [0, 1, 2]", "depth: 0", "stage body: depth: it never has a block"),
+        ("depth: [0, 1, 2]", "depth: []", "stage body: depth must have 1 or more values, not []"),
+        ("depth: [0, 1, 2]", "depth: {each: 3}", "stage body: depth[0] must be a whole number"),
+        ("width: [8, 12]", "width: 65537", "stage body: width[0] must be at most 65536, not 65537"),
+        ("width: [8, 12]", "width: yes", "stage body: width[0] must be a whole number, not True"),
+        ("width: [8, 12]", "{}", "line "),
+        ("name: body", "name: [body]", "stage ['body']: name must be text, not ['body']"),
+        ("name: body", "name: body.x", "name must be letters, digits, - and _, at most 40, not"),
+        ("summary: a small one", "summary: [a]", "the space: summary must be text, not ['a']"),
+        ("summary: a small one", "summary: a\noverall_stride: abc", 'overall_stride must be a whole number, not "abc"'),
+        ("summary: a small one", "summary: a\noverall_stride: 0", "overall_stride must be at least 1, not 0"),
+        ("summary: a small one", "summary: a\nanchors: 7", "anchors must map keys to values, not 7"),
+        ("summary: a small one", "summary: a\nanchors: {mobilenet_v2: 7}", "anchors.mobilenet_v2 must be text, not 7"),
+        (
+            "summary: a small one",
+            "summary: a\nanchors: {mobilenet_v9: inside}",
+            'there is no anchor "mobilenet_v9"; did you mean',
+        ),
+        ("conv: {act: [relu, relu6]}", "1: {}", 'there is no block "1"'),
+        ("conv: {act: [relu, relu6]}", "conv: {1: 2}", 'block conv has no knob "1"'),
+        ("conv: {act: [relu, relu6]}", "conv: {act: [[relu]]}", "act takes one of"),
+        ("conv: {act: [relu, relu6]}", "conv: {act: {each: {each: relu}}}", "act takes one of"),
+        ("conv: {act: [relu, relu6]}", "conv: 5", "blocks.conv must map keys to values, not 5"),
+        ("input: [3, 16, 16]", "input: [3, 16, 16", "line "),
     ],
 )
 def test_what_is_wrong_in_a_file_is_said_in_one_message(tmp_path, old, new, message):
@@ -277,6 +309,24 @@ def test_what_is_wrong_in_a_file_is_said_in_one_message(tmp_path, old, new, mess
         _load(tmp_path, GOOD.replace(old, new, 1))
     assert message in str(error.value) and "mine.yaml" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_stages_that_shrink_images_away_are_refused(tmp_path):
+    stages = "".join(f"  - {{name: s{i}, width: 8, stride: 2, blocks: {{shuffle: {{}}}}}}\n" for i in range(4))
+    with pytest.raises(InputError, match="its stages shrink images 32 times, but its smallest input has a side of 16 pixels"):
+        _load(tmp_path, GOOD.replace("  - name: body", stages + "  - name: body"))
+    many = "".join(f"  - {{name: s{i}, width: 8, blocks: {{shuffle: {{}}}}}}\n" for i in range(20_000))
+    with pytest.raises(InputError, match="stages must have 100 or fewer values"):
+        _load(tmp_path, GOOD.replace("  - name: body", many[: 2**19].rpartition("  -")[0] + "  - name: body"))
+
+
+def test_a_network_that_fits_in_very_many_ways_or_in_none_is_told_at_once(tmp_path):
+    stages = "".join(f"  - {{name: s{i}, width: 8, depth: [0, 1, 2], blocks: {{shuffle: {{}}}}}}\n" for i in range(60))
+    space = _load(tmp_path, GOOD.replace("  - name: body", stages + "  - name: body"))
+    text = "input 3x16x16\nconv 8/2\nshuffle 8/1 x70\nshuffle 16/1\nhead"
+    with pytest.raises(InputError, match=r"width: 16 is not among"):
+        space.encode(Genotype.parse(text))
+    assert space.encode(Genotype.parse(text.replace("shuffle 16/1", "shuffle 12/1")))["body.width"] == 12
 
 
 def test_unknown_space_names_the_near_miss():

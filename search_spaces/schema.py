@@ -1,0 +1,84 @@
+"""checked: plain data of a file as a frozen dataclass, whose annotations say which keys, types and ranges are right."""
+
+import json
+from functools import cache
+from typing import Annotated, Any, TypeVar
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+
+from search_spaces.errors import InputError, near_miss, quoted
+
+T = TypeVar("T")
+strict = with_config(ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
+"""Class decorator of dataclasses that files are read into: no key but theirs, no value of another type, only finite numbers."""
+
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Whole = Annotated[int, Field(ge=0, le=10**9)]
+Share = Annotated[float, Field(ge=0, le=1)]
+FromZero = Annotated[float, Field(ge=0, le=1e9)]
+AboveZero = Annotated[float, Field(gt=0, le=1e9)]
+Means = Annotated[list[FromZero], Field(min_length=1, max_length=3)]
+Stds = Annotated[list[AboveZero], Field(min_length=1, max_length=3)]
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+_SAID = {  # by pydantic's kinds of error
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "string_type": "must be text",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must map keys to values",
+    "dataclass_type": "must map keys to values",
+    "finite_number": "must be a finite number",
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "must be letters, digits, - and _, at most 40",
+    "too_long": "must have {max_length} or fewer values",
+    "too_short": "must have {min_length} or more values",
+}
+
+
+def checked(kind: type[T], data: object, source: str) -> T:
+    """The dataclass `kind` of `data`, as a YAML or JSON file has it; raises InputError that names `source`, place and value."""
+    try:  # as JSON, in which lists stand for tuples and mappings for dataclasses
+        return _adapter(kind).validate_json(json.dumps(data))
+    except ValidationError as error:
+        faults = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "unexpected_keyword_argument")
+        raise InputError(f"{source}: {_said(kind, faults[0])}") from None
+
+
+@cache
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(kind)
+
+
+def _said(kind: type[Any], fault: Any) -> str:
+    """The first fault in words."""
+    *above, last = fault["loc"] or ("",)
+    if fault["type"] == "unexpected_keyword_argument":
+        return f'{_within(above)}unknown key "{last}"{near_miss(str(last), _keys(kind))}'
+    if fault["type"] == "missing":
+        return f'{_within(above)}the key "{last}" is missing'
+    if fault["type"] == "value_error":
+        return f"{_within(fault['loc'])}{fault['ctx']['error']}"
+    limits = {name: f"{limit:g}" if isinstance(limit, float) else limit for name, limit in fault.get("ctx", {}).items()}
+    words = _SAID.get(fault["type"], "is wrong: " + fault["msg"]).format(**limits)
+    return f"{_place(fault['loc'])} {words}, not {quoted(fault['input'])}".lstrip()
+
+
+def _within(place: Any) -> str:
+    return f"{_place(place)}: " if place else ""
+
+
+def _place(place: Any) -> str:
+    """A place within the data, such as stages[2].depth."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).lstrip(".")
+
+
+def _keys(kind: type[Any]) -> set[str]:
+    """Every key that a file may have at any place."""
+    found = _adapter(kind).json_schema()
+    return {key for part in (found, *found.get("$defs", {}).values()) for key in part.get("properties", {})}
