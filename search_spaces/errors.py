@@ -19,8 +19,9 @@ def quoted(value: object) -> str:
 
 
 def shortened(text: str) -> str:
-    """The beginning of a long text of the user's."""
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+    """The beginning of a long text of the user's; letters that do not show are written as Python writes them."""
+    begin = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+    return begin if begin.isprintable() else repr(begin)[1:-1]
 
 
 def near_miss(word: str, known: Iterable[str]) -> str:

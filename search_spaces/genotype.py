@@ -29,9 +29,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from search_spaces.errors import InputError
+from search_spaces.errors import InputError, quoted, shortened
 from search_spaces.registry import BlockKind, Value, block_kind, show
-from search_spaces.resources import read_text
+from search_spaces.resources import LARGEST, read_text
 from search_spaces.task import Input, Task, check_input, input_text, parse_input
 
 _INPUT = "input"
@@ -138,7 +138,9 @@ class Genotype:
 
     @classmethod
     def parse(cls, text: str, source: str = "genotype") -> "Genotype":
-        """The genotype written as `text`; raises InputError with `source` and line number."""
+        """The genotype written as `text`, in time linear in it; raises InputError with `source` and line number."""
+        if len(text) > LARGEST:
+            raise InputError(f"{source}: longer than {LARGEST} characters")
         input, blocks = _Parser(text, source).parse()
         if not blocks:
             raise InputError(f"{source}: no blocks; a line is `kind width/stride knob=value ... xN`")
@@ -227,7 +229,7 @@ def _branch_stride(kind: BlockKind, branches: tuple[Blocks, ...]) -> int:
 
 def _listed(numbers: Iterable[int]) -> str:
     *most, last = map(str, numbers)
-    return f"{', '.join(most)} and {last}"
+    return f"{shortened(', '.join(most))} and {last}"
 
 
 class _Line(NamedTuple):
@@ -285,10 +287,14 @@ class _Parser:
                 if str(error).startswith(f"{self._source}, line"):
                     raise
                 raise self._error(line, error) from None
-            self._size += times * repeat
-            if self._size > MOST_BLOCKS:
-                raise self._error(line, f"more than {MOST_BLOCKS} blocks")
+            self._count(line, times * repeat)
         return blocks
+
+    def _count(self, line: _Line, times: int) -> None:
+        """Counts a block, or a branch, which may be empty."""
+        self._size += times
+        if self._size > MOST_BLOCKS:
+            raise self._error(line, f"more than {MOST_BLOCKS} blocks, branches counted")
 
     def _branches(self, parent: _Line, times: int, depth: int) -> list[list[BlockSpec]]:
         first = self._peek()
@@ -297,18 +303,19 @@ class _Parser:
             raise self._error(parent, f"branches within branches more than {_DEEPEST} deep")
         while first and (line := self._peek()) and line.opens and line.indent == first.indent > parent.indent:
             self._next += 1
+            self._count(line, times)
             found.append(self._row(line.indent, times, depth + 1))
         return found
 
 
 def _split(text: str) -> Iterator[_Line]:
-    """The lines that say something; what follows a | on its line becomes a line of its own."""
+    """The lines that say something; what follows a | that begins its line becomes a line of its own."""
     for number, line in enumerate(text.splitlines(), 1):
         said = line.partition("#")[0].rstrip()
-        while (start := said.lstrip()).startswith("|"):
-            indent = len(said) - len(start)
-            yield _Line(number, indent, True, [])
-            said = " " * (indent + 1) + start[1:]
+        start = said.lstrip()
+        if start.startswith("|"):
+            yield _Line(number, len(said) - len(start), True, [])
+            start = start[1:].lstrip()
         if start:
             yield _Line(number, len(said) - len(start), False, start.split())
 
@@ -329,7 +336,7 @@ def _parse_line(words: list[str]) -> tuple[BlockKind, int | None, int, dict[str,
     for word in rest:
         name, equals, value = word.partition("=")
         if not equals:
-            raise InputError(f'"{word}" is not knob=value')
+            raise InputError(f"{quoted(word)} is not knob=value")
         if name in knobs:
             raise InputError(f"knob {name} is given twice")
         knobs[name] = known.knob(name).parse(value)
@@ -339,12 +346,12 @@ def _parse_line(words: list[str]) -> tuple[BlockKind, int | None, int, dict[str,
 def _parse_size(word: str) -> tuple[int | None, int]:
     match = _SIZE.fullmatch(word)
     if not match:
-        raise InputError(f'"{word}" is not width/stride, such as 24/2')
+        raise InputError(f"{quoted(word)} is not width/stride, such as 24/2")
     return int(match[1]) if match[1] else None, int(match[2]) if match[2] else 1
 
 
 def _check_head(blocks: list[BlockSpec], source: str) -> None:
     heads = [i for i, b in enumerate(blocks) if "classes" in block_kind(b.kind).takes]
     if heads != [len(blocks) - 1]:
-        found = "none" if not heads else f"{len(heads)}, at block {', '.join(str(i + 1) for i in heads)}"
+        found = f"{len(heads)}, at block {shortened(', '.join(str(i + 1) for i in heads))}" if heads else "none"
         raise InputError(f"{source}: a genotype ends with its one head block; found {found}")

@@ -194,7 +194,16 @@ def test_a_wrong_line_is_named_with_what_would_be_right(line: str, tmp_path: Pat
         ("head\nhead", "ends with its one head block; found 2, at block 1, 2"),
         ("head\nconv 8/1", "ends with its one head block; found 1, at block 1"),
         ("conv 8/1 x999\nconv 8/1 x2\nhead", "line 2: more than 1000 blocks"),
-        ("add x400\n  | conv 8/1 x2\n  |\nhead", "line 1: more than 1000 blocks"),
+        ("add x400\n  | conv 8/1 x2\n  |\nhead", "line 2: more than 1000 blocks"),
+        ("add\n" + "  |\n" * 1000 + "head", "line 1: more than 1000 blocks, branches counted"),
+        ("add\n" + "  |\n" * 100_000 + "head", "line 1002: more than 1000 blocks, branches counted"),
+        ("add\n  " + "|" * 200_000 + "\nhead", 'line 2: there is no block "||||'),
+        ("add\n  " + "| " * 200_000 + "\nhead", 'line 2: there is no block "|"'),
+        ("add\n" + "\n".join(" " * i + "|" for i in range(1, 1400)) + "\nhead", "line 3: a branch is opened by |"),
+        ("x" * 2**21, "longer than 1048576 characters"),
+        ("head\n" * 1000, "found 1000, at block 1, 2, 3"),
+        ("conv 8/1 " + "kernel=3" * 100_000 + "\nhead", "line 1: kernel takes one of"),
+        ("a" * 1_000_000, 'line 1: there is no block "aaaa'),
         ("add\nhead", "line 1: block add needs branches below it"),
         ("conv 8/1\n  | conv 8/1\nhead", "line 2: a branch is opened by |"),
         ("| conv 8/1\nhead", "line 1: a branch is opened by |"),
@@ -230,11 +239,16 @@ def test_a_wrong_whole_is_named(text: str, message: str) -> None:
     with pytest.raises(InputError) as caught:
         Genotype.parse(text, "net.txt")
     assert str(caught.value).startswith("net.txt") and message in str(caught.value)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 1000
 
 
 def test_a_missing_or_binary_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
-    for name, message in (("missing", "No such file"), ("binary", "not a text file in UTF-8"), (".", "Is a directory")):
+    for name, message in (
+        ("missing", "there is no genotype file"),
+        ("binary", "not a text file in UTF-8"),
+        (".", "there is no genotype file"),
+    ):
         with pytest.raises(InputError, match=message):
             read_genotype(tmp_path / name)
 
