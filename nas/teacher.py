@@ -6,13 +6,13 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from evaluators.training.card import CARD, read_card
 from evaluators.training.weights import GENOTYPE, NORMALISATION, WEIGHTS, Moments, load_network
 from search_spaces.anchor import anchor, anchor_names
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype, read_genotype
 from search_spaces.task import Input, Task
 
-CARD = "model.json"
 TEACHER = "teacher"
 
 
@@ -72,8 +72,5 @@ def _moments(folder: Path) -> Moments | None:
     card = next((card for card in (folder / CARD, folder / "export" / CARD) if card.is_file()), None)
     if not card:
         return None
-    try:
-        given = json.loads(card.read_text(encoding="utf-8"))["preprocessing"]
-        return tuple(map(float, given["mean"])), tuple(map(float, given["std"]))
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{card}: damaged: {error}") from None
+    _, seen = read_card(card)
+    return seen.mean, seen.std

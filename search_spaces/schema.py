@@ -1,6 +1,7 @@
 """checked: plain data of a file as a frozen dataclass, whose annotations say which keys, types and ranges are right."""
 
 import json
+from dataclasses import is_dataclass
 from functools import cache
 from typing import Annotated, Any, TypeVar
 
@@ -9,8 +10,12 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from search_spaces.errors import InputError, near_miss, quoted
 
 T = TypeVar("T")
-strict = with_config(ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
+_ALL = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+_SOME = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
+strict = with_config(_ALL)
 """Class decorator of dataclasses that files are read into: no key but theirs, no value of another type, only finite numbers."""
+among_others = with_config(_SOME)
+"""Likewise, for files that have other keys too, which are passed over."""
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Whole = Annotated[int, Field(ge=0, le=10**9)]
@@ -27,6 +32,7 @@ _SAID = {  # by pydantic's kinds of error
     "string_type": "must be text",
     "bool_type": "must be true or false",
     "list_type": "must be a list",
+    "tuple_type": "must be a list",
     "dict_type": "must map keys to values",
     "dataclass_type": "must map keys to values",
     "finite_number": "must be a finite number",
@@ -43,8 +49,13 @@ _SAID = {  # by pydantic's kinds of error
 
 def checked(kind: type[T], data: object, source: str) -> T:
     """The dataclass `kind` of `data`, as a YAML or JSON file has it; raises InputError that names `source`, place and value."""
-    try:  # as JSON, in which lists stand for tuples and mappings for dataclasses
-        return _adapter(kind).validate_json(json.dumps(data))
+    return checked_json(kind, json.dumps(data), source)  # in which lists stand for tuples, and mappings for dataclasses
+
+
+def checked_json(kind: type[T], text: str, source: str) -> T:
+    """Likewise of JSON text, which may be nested 200 deep."""
+    try:
+        return _adapter(kind).validate_json(text)
     except ValidationError as error:
         faults = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "unexpected_keyword_argument")
         raise InputError(f"{source}: {_said(kind, faults[0])}") from None
@@ -52,7 +63,7 @@ def checked(kind: type[T], data: object, source: str) -> T:
 
 @cache
 def _adapter(kind: type[T]) -> TypeAdapter[T]:
-    return TypeAdapter(kind)
+    return TypeAdapter(kind, config=None if is_dataclass(kind) else _ALL)
 
 
 def _said(kind: type[Any], fault: Any) -> str:
@@ -62,6 +73,8 @@ def _said(kind: type[Any], fault: Any) -> str:
         return f'{_within(above)}unknown key "{last}"{near_miss(str(last), _keys(kind))}'
     if fault["type"] == "missing":
         return f'{_within(above)}the key "{last}" is missing'
+    if fault["type"] == "json_invalid":
+        return f"no JSON: {fault['ctx']['error']}"
     if fault["type"] == "value_error":
         return f"{_within(fault['loc'])}{fault['ctx']['error']}"
     limits = {name: f"{limit:g}" if isinstance(limit, float) else limit for name, limit in fault.get("ctx", {}).items()}

@@ -9,9 +9,9 @@ An anchor names the layers of a source in the order of its own, with braces as i
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from search_spaces.anchor import Anchor
-from search_spaces.errors import InputError
+from search_spaces.errors import InputError, shortened
 from search_spaces.network import Network, build
 from search_spaces.task import Task
 
@@ -52,6 +52,8 @@ def as_trained(known: Anchor, tensors: Tensors, where: str) -> Loaded:
     """
     names, source = _source_of(known, tensors, where)
     task = Task(known.task.input, _classes(tensors, names[-1], known.task.classes))
+    if not task.classes:
+        raise InputError(f"{where}: layer {names[-1]} is for no classes")
     network = build(known.genotype, task)
     layers = [module for module in network.modules() if has_tensors(module)]
     assert len(layers) == len(names), f"{known.name}: {len(names)} names of {source} for {len(layers)} layers"
@@ -76,27 +78,79 @@ def expand(pattern: str) -> list[str]:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors in a file by name; a wrapper ("state_dict") and a prefix "module." are taken off. Runs no code."""
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-        found = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from None
-    except Exception as error:  # noqa: BLE001 on a damaged file the readers raise whatever they stumble over
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-        raise InputError(f"{path} is not a file of weights (.safetensors, .npz, torch's state dict): {reason}") from None
-    return state_dict(found, str(path))
+    """The tensors in a file by name; a wrapper ("state_dict") and a prefix "module." are taken off. Runs no code.
+
+    Raises InputError for a file that cannot be read, and where a tensor is none that `check_tensors` lets pass.
+    """
+    return state_dict(_read(path, "a file of weights (.safetensors, .npz, torch's state dict)"), str(path))
+
+
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """The tensors in a safetensors file by name, as they are; raises InputError like `read_tensors`."""
+    found: dict[str, Tensor] = _read(path, "a safetensors file", load_file)
+    check_tensors(found, str(path))
+    return found
 
 
 def state_dict(found: object, where: str) -> dict[str, Tensor]:
     """The tensors by name in what a file held; a wrapper and a prefix "module." are taken off. Raises InputError."""
     for key in _WRAPPERS:
         found = found.get(key, found) if isinstance(found, dict) else found
-    if not isinstance(found, dict) or not found or not all(isinstance(t, Tensor) for t in found.values()):
+    if (
+        not isinstance(found, dict)
+        or not found
+        or not all(isinstance(n, str) and isinstance(t, Tensor) for n, t in found.items())
+    ):
         raise InputError(f"{where} holds no state dict: tensors by name are expected")
-    return {name.removeprefix("module."): t for name, t in found.items() if not name.endswith("num_batches_tracked")}
+    tensors = {name.removeprefix("module."): t for name, t in found.items() if not name.endswith("num_batches_tracked")}
+    check_tensors(tensors, where)
+    return tensors
+
+
+def check_tensors(tensors: Tensors, where: str) -> None:
+    """Raises InputError unless all are dense tensors of finite real numbers; `where` says in messages where they are from."""
+    for name, tensor in tensors.items():
+        if what := _unusual(tensor):
+            raise InputError(f"{where}: {shortened(name)} is {what}; dense tensors of real numbers are expected")
+        if not tensor.float().isfinite().all():
+            raise InputError(f"{where}: {shortened(name)} holds values that are not finite")
+
+
+def _unusual(tensor: Tensor) -> str:
+    """What a tensor is that no layer has; nothing if it is a dense one of real numbers."""
+    if tensor.layout != torch.strided or tensor.is_nested:
+        return f"sparse or nested ({tensor.layout})"
+    if tensor.is_quantized or tensor.is_complex():
+        return "quantised" if tensor.is_quantized else "complex"
+    held = 0 if tensor.is_meta else tensor.untyped_storage().nbytes()
+    return "" if tensor.numel() * tensor.element_size() <= held else "larger than what the file holds of it"
+
+
+def _read(path: Path, what: str, read: Callable[[Path], Any] | None = None) -> Any:
+    """What a library reads in a file; raises InputError that calls the file `what`."""
+    try:
+        if not path.is_file():
+            raise InputError(f"there is no file {path}")
+        return (read or _READERS.get(path.suffix, _read_torch))(path)
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from None
+    except Exception as error:  # noqa: BLE001 on a damaged file the readers raise whatever they stumble over
+        reason = shortened(f"{type(error).__name__}: {error}".partition("\n")[0])
+        raise InputError(f"{path} is not {what}: {reason}") from None
+
+
+def _read_npz(path: Path) -> dict[str, Tensor]:
+    with np.load(path, allow_pickle=False) as arrays:
+        return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+
+
+def _read_torch(path: Path) -> Any:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+_READERS: dict[str, Callable[[Path], Any]] = {".npz": _read_npz, ".safetensors": load_file}
 
 
 def _words(pattern: str) -> list[str]:
@@ -166,7 +220,7 @@ def _some(names: Sequence[str]) -> str:
 
 def _classes(tensors: Tensors, name: str, default: int) -> int:
     weight = _tensor(tensors, name, "weight", 0)
-    return default if weight is None else len(weight)
+    return default if weight is None or not weight.dim() else len(weight)
 
 
 def _tensor(tensors: Tensors, layer: str, role: str, place: int) -> Tensor | None:
@@ -182,8 +236,10 @@ def _fill(layer: nn.Module, name: str, tensors: Tensors, where: str) -> None:
             raise InputError(f"{where} has no {role}")
         if found is None:  # statistics that are merged into weight and bias
             found = torch.zeros_like(target) if role == "running_mean" else torch.ones_like(target) - layer.eps  # type: ignore[operator]
-        if not found.isfinite().all():
-            raise InputError(f"{where}: {role} holds values that are not finite")
+        if target.is_floating_point() and not found.is_floating_point():
+            raise InputError(
+                f"{where}: {role} holds whole numbers ({found.dtype}), as quantised weights do; floats are expected"
+            )
         if found.numel() != target.numel() or _squeezed(found) != _squeezed(target):
             raise InputError(f"{where}: {role} has shape {tuple(found.shape)}, not {tuple(target.shape)}")
         with torch.no_grad():

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from evaluators.data.preprocess import Interpolation
@@ -14,10 +13,28 @@ from evaluators.training.weights import GENOTYPE, WEIGHTS
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype, read_genotype
 from search_spaces.network import Network, build
+from search_spaces.resources import read_text
+from search_spaces.schema import AboveZero, Count, Means, Stds, checked_json, strict
 from search_spaces.task import Task
+from search_spaces.weights import read_safetensors
 
 ABOUT = "donor.json"
 _FACTS = ("name", "mean", "std", "interpolation", "norm_eps", "source", "folded")
+
+
+@strict
+@dataclass(frozen=True)
+class _About:
+    """donor.json as it is written."""
+
+    name: str
+    mean: Means
+    std: Stds
+    interpolation: Interpolation
+    norm_eps: AboveZero
+    source: str
+    folded: bool
+    classes: Count
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +82,12 @@ class Donor:
 def load_donor(folder: Path) -> Donor:
     """The donor that was saved in a folder; raises InputError when it is damaged."""
     try:
-        facts = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        task = read_genotype(folder / GENOTYPE).task(facts.pop("classes"))
-        facts |= {"mean": tuple(facts["mean"]), "std": tuple(facts["std"])}
-        donor = Donor(genotype=read_genotype(folder / GENOTYPE), task=task, tensors=load_file(folder / WEIGHTS), **facts)
+        about = checked_json(_About, read_text(folder / ABOUT, "file"), ABOUT)
+        genotype, tensors = read_genotype(folder / GENOTYPE), read_safetensors(folder / WEIGHTS)
+        facts = {name: getattr(about, name) for name in _FACTS} | {"mean": tuple(about.mean), "std": tuple(about.std)}
+        donor = Donor(genotype=genotype, task=genotype.task(about.classes), tensors=tensors, **facts)
         donor.network()
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RuntimeError, SafetensorError) as error:
+    except (InputError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"{folder}: the donor that was kept here is damaged: {reason}") from None
     return donor

@@ -1,6 +1,5 @@
 """find_donor: the donor that a person named, from a file, a folder of ours, an installed package, or a download."""
 
-import json
 import os
 import sys
 from collections.abc import Iterable
@@ -8,21 +7,19 @@ from contextlib import redirect_stdout
 from hashlib import sha256
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from evaluators.data.preprocess import Interpolation, Preprocessing
 from evaluators.inheritance.donor import Donor
 from evaluators.inheritance.offers import DEFAULT, EXTRA, Offer, offers
+from evaluators.training.card import CARD, read_card
 from evaluators.training.weights import GENOTYPE, NORM_EPS, WEIGHTS, load_network
 from search_spaces.anchor import Anchor, TrainedWeights, anchor, anchor_names
 from search_spaces.errors import InputError, near_miss
 from search_spaces.genotype import read_genotype
 from search_spaces.weights import Loaded, as_trained, read_tensors, state_dict
-
-CARD = "model.json"
 
 
 def find_donor(spec: str | None = None, *, download: bool = False, progress: bool = False) -> Donor:
@@ -137,11 +134,9 @@ def _from_folder(path: Path) -> Donor:
         raise InputError(
             f"{path} holds no trained network: {GENOTYPE}, {WEIGHTS} and {CARD}, as `nas train` and `nas export` write them"
         )
-    classes, seen = _read_card(place / CARD)
+    classes, seen = read_card(place / CARD)
     genotype = read_genotype(place / GENOTYPE).at(seen.input)
     network = load_network(genotype, genotype.task(classes), place / WEIGHTS)
-    if wrong := next((name for name, tensor in network.state_dict().items() if not tensor.isfinite().all()), None):
-        raise InputError(f"{place / WEIGHTS}: {wrong} holds values that are not finite")
     return Donor(
         name=str(path),
         genotype=genotype,
@@ -154,21 +149,6 @@ def _from_folder(path: Path) -> Donor:
         source=f"{path}, trained for {classes} classes",
         folded=_folded(network, NORM_EPS),
     )
-
-
-def _read_card(path: Path) -> tuple[int, Preprocessing]:
-    """(number of classes, preprocessing) as an export says; raises InputError when it does not."""
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        _, (_, classes) = card["files"]["model.onnx"]["output"]
-        seen = Preprocessing.from_json(card["preprocessing"])
-        if seen.interpolation not in get_args(Interpolation):
-            raise ValueError(f'interpolation "{seen.interpolation}"')
-        return int(classes), seen
-    except KeyError as error:
-        raise InputError(f"{path} does not say its {error.args[0]}, so that {path.parent} cannot be inherited from") from None
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path}: damaged: {error}") from None
 
 
 def _offered(name: str, download: bool) -> Offer:

@@ -94,12 +94,15 @@ class Supernet:
         """Goes back to what `save` wrote; raises InputError when the file is damaged or of another space or task."""
         from safetensors import SafetensorError, safe_open
 
+        from search_spaces.weights import check_tensors
+
         try:
             with safe_open(path, "pt") as file:
                 found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
                 trained = int(file.metadata()["epochs"])
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: cannot be read as a supernet: {str(error).splitlines()[0]}") from None
+        check_tensors(found, str(path))
         mine = self._tensors()
         if {key: tensor.shape for key, tensor in found.items()} != {key: tensor.shape for key, tensor in mine.items()}:
             raise InputError(f"{path}: the supernet of another space or of other classes")

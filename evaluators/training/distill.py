@@ -1,6 +1,6 @@
 """Knowledge distillation: a trained network teaches another one."""
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from evaluators.training.weights import GENOTYPE, NORMALISATION, WEIGHTS, Moments, load_network
 from search_spaces.genotype import read_genotype
+from search_spaces.resources import read_text
+from search_spaces.schema import Means, Stds, checked_json
 from search_spaces.task import Task
 
 # The paper finds 2.5 to 4 best for small students, and the labels' part best at a "considerably lower weight".
@@ -19,7 +21,13 @@ LABELS = 0.1
 class Teacher(nn.Module):
     """A trained network that is shown its student's images [B, C, H, W], brought to its own input and normalisation."""
 
-    def __init__(self, network: nn.Module, size: tuple[int, int] | None, own: Moments | None, student: Moments) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        size: tuple[int, int] | None,
+        own: tuple[Sequence[float], Sequence[float]] | None,
+        student: Moments,
+    ) -> None:
         super().__init__()
         self.network, self._size = network, size
         (mean, std), (given_mean, given_std) = (map(torch.tensor, moments) for moments in (own or student, student))
@@ -43,7 +51,7 @@ def load_teacher(folder: Path, task: Task, device: torch.device, student: Moment
     genotype = read_genotype(folder / GENOTYPE)
     network = load_network(genotype, task.of(genotype), folder / WEIGHTS)
     kept = folder / NORMALISATION
-    own: Moments | None = tuple(map(tuple, json.loads(kept.read_text()))) if kept.is_file() else None  # type: ignore[assignment]
+    own = checked_json(tuple[Means, Stds], read_text(kept, "file"), str(kept)) if kept.is_file() else None
     taught = Teacher(network, genotype.input[1:] if genotype.input else None, own, student).eval()
     return taught.to(device, memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload, no-any-return]
 

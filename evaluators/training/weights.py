@@ -48,12 +48,15 @@ def save_weights(network: "nn.Module", path: Path) -> None:
 
 def load_weights(network: "nn.Module", path: Path) -> None:
     """Fills the network from a file that `save_weights` wrote; raises InputError when it is damaged or of another network."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from search_spaces.weights import read_safetensors
 
+    tensors, own = read_safetensors(path), network.state_dict()
+    for name in tensors.keys() & own.keys():
+        if tensors[name].is_floating_point() != own[name].is_floating_point():
+            raise InputError(f"{path}: {name} is of type {tensors[name].dtype}, not {own[name].dtype}")
     try:
-        network.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
         reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
         raise InputError(f"{path}: cannot be read as this network's weights: {reason}") from None
 

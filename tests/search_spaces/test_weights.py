@@ -133,3 +133,50 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
     torch.save({"features.0.weight": Evil()}, tmp_path / "evil.pth")
     with pytest.raises(InputError, match="is not a file of weights"):
         load_pretrained(anchor("squeezenet:1.1"), tmp_path / "evil.pth")
+
+
+def _quantised(tensor: Tensor) -> Tensor:
+    return torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
+
+
+LAYER = "classifier.1.weight"
+UNUSUAL = {
+    "quantised": (_quantised, "is quantised; dense tensors of real numbers are expected"),
+    "sparse": (lambda t: t.to_sparse(), "is sparse or nested"),
+    "compressed": (lambda t: t.flatten(1).to_sparse_csr(), "is sparse or nested"),
+    "complex": (lambda t: t.to(torch.complex64), "is complex"),
+    "nan": (lambda t: t * float("nan"), "holds values that are not finite"),
+    "infinite": (lambda t: t + float("inf"), "holds values that are not finite"),
+    "too large for float32": (lambda t: t.double() + 1e300, "holds values that are not finite"),
+    "whole numbers": (lambda t: t.to(torch.int8), "holds whole numbers (torch.int8), as quantised weights do"),
+    "a scalar": (lambda t: torch.tensor(1.0), "weight has shape (), not"),
+    "of no classes": (lambda t: t[:0], "layer classifier.1 is for no classes"),
+    "without data": (lambda t: t.to("meta"), "is larger than what the file holds of it"),
+    "one number as many": (lambda t: torch.zeros(1).expand(10**6, 10**6), "is larger than what the file holds of it"),
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_a_tensor_that_is_no_layers_is_refused(name: str, theirs: nn.Module, tmp_path: Path) -> None:
+    change, message = UNUSUAL[name]
+    state = theirs.state_dict()
+    torch.save(state | {LAYER: change(state[LAYER])}, tmp_path / "theirs.pth")
+    with pytest.raises(InputError) as error:
+        load_pretrained(anchor("squeezenet:1.1"), tmp_path / "theirs.pth")
+    assert message in str(error.value) and "theirs.pth" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "held", [{1: torch.zeros(3)}, {None: torch.zeros(3)}, {"a": 1.0}, {}, [], torch.zeros(3), {"model": 7}]
+)
+def test_a_file_that_holds_no_tensors_by_name_is_refused(held: object, tmp_path: Path) -> None:
+    torch.save(held, tmp_path / "theirs.pth")
+    with pytest.raises(InputError, match="holds no state dict: tensors by name are expected"):
+        load_pretrained(anchor("squeezenet:1.1"), tmp_path / "theirs.pth")
+
+
+@pytest.mark.parametrize("array", [np.array(["text"]), np.array([{}], dtype=object), np.array([1], "datetime64[s]")])
+def test_arrays_that_are_no_tensors_are_refused(array: np.ndarray, tmp_path: Path) -> None:
+    np.savez(tmp_path / "theirs.npz", array)
+    with pytest.raises(InputError, match="is not a file of weights"):
+        load_pretrained(anchor("squeezenet:1.1"), tmp_path / "theirs.npz")

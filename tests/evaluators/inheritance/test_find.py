@@ -174,7 +174,7 @@ def test_a_folder_that_cannot_serve_is_named(tmp_path: Path) -> None:
         save_file(tensors, weights)
         refused(str(folder), message)
     weights.write_bytes(b"x" * 100)
-    refused(str(folder), "cannot be read as this network's weights")
+    refused(str(folder), "is not a safetensors file")
     weights.unlink()
     refused(str(folder), "holds no trained network: genotype.txt, weights.safetensors and model.json")
 
@@ -182,10 +182,22 @@ def test_a_folder_that_cannot_serve_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("card", "message"),
     [
-        ({"preprocessing": {}}, "does not say its input"),
-        ({"preprocessing": SEEN | {"interpolation": "nearest"}}, 'damaged: interpolation "nearest"'),
-        ({"files": {"model.onnx": {"input": ["image", [1, 3, 32, 32]]}}}, "does not say its output"),
-        ({"files": {"model.onnx": {"output": ["logits", 4]}}}, "damaged"),
+        ({"preprocessing": {}}, 'damaged: preprocessing: the key "input" is missing'),
+        (
+            {"preprocessing": SEEN | {"interpolation": "nearest"}},
+            "damaged: preprocessing.interpolation must be 'bilinear' or 'bicubic', not \"nearest\"",
+        ),
+        (
+            {"files": {"model.onnx": {"input": ["image", [1, 3, 32, 32]]}}},
+            'damaged: files.model.onnx: the key "output" is missing',
+        ),
+        ({"files": {"model.onnx": {"output": ["logits", 4]}}}, "damaged: files.model.onnx.output[1] must be a list, not 4"),
+        ({"files": {"model.onnx": {"output": ["logits", [1, 0]]}}}, "output[1][1] must be at least 1, not 0"),
+        ({"files": {"model.onnx": {"output": ["logits", [1, 10**40]]}}}, "output[1][1] must be at most"),
+        ({"preprocessing": SEEN | {"mean": [float("nan")]}}, "preprocessing.mean[0] must be a finite number"),
+        ({"preprocessing": SEEN | {"std": [0.0]}}, "preprocessing.std[0] must be above 0"),
+        ({"preprocessing": SEEN | {"input": [3, -1, 0]}}, "preprocessing.input: an input is 8 to 4096 pixels"),
+        ({"preprocessing": None}, "does not say how images are brought to the network"),
     ],
 )
 def test_a_card_that_says_too_little(card: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -212,7 +224,7 @@ def theirs() -> dict[str, Tensor]:
 def test_a_file_that_cannot_serve_is_named(theirs: dict[str, Tensor], tmp_path: Path) -> None:
     path, weight = tmp_path / "weights.pth", theirs["features.0.weight"]
     spec = f"squeezenet:1.1={path}"
-    refused(spec, "No such file")
+    refused(spec, "there is no file")
     path.write_bytes(b"PK damaged")
     refused(spec, "is not a file of weights")
     foreign = torchvision.models.mobilenet_v2().state_dict()
@@ -227,7 +239,7 @@ def test_a_file_that_cannot_serve_is_named(theirs: dict[str, Tensor], tmp_path: 
         (theirs | {"features.0.weight": weight[:3]}, "has shape (3, 3, 3, 3), not (64, 3, 3, 3)"),
         (
             theirs | {"features.0.weight": weight * float("inf")},
-            "layer features.0 of torchvision's squeezenet:1.1: weight holds",
+            "features.0.weight holds",
         ),
         (theirs | {"more.weight": weight}, "has tensors that squeezenet:1.1 has no layers for: more.weight"),
     ):
