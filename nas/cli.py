@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from nas import samplers
 from nas.pareto import COSTS
@@ -52,6 +53,15 @@ _METRIC = click.option(
     help="By which accuracies are told and networks ranked.",
 )
 _SIZE = click.option("--input", "size", help="Input: a side, or HEIGHTxWIDTH.  [default: the network's own]")
+
+
+def _refuse_unused(**unused: tuple[bool, str]) -> None:
+    """Raises click.UsageError for a flag that was given though it has no effect: (whether it has none, why and what has)."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        useless, why = unused.get(parameter.name or "", (False, ""))
+        if useless and context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{parameter.opts[0]} has no effect here: {why}")
 
 
 def _objectives(_: click.Context, __: click.Parameter, value: str) -> str | None:
@@ -172,6 +182,15 @@ def search(**flags: Any) -> None:
     """Search a space for the most accurate network within a latency budget."""
     from nas import session
 
+    supernet = flags["evaluator"] == "supernet"
+    _refuse_unused(
+        epochs=(supernet, "a supernet scores candidates, and is trained for --supernet-epochs"),
+        supernet_epochs=(
+            not supernet,
+            "candidates are trained one by one, each for --epochs; --evaluator supernet shares weights",
+        ),
+    )
+
     session.start(**flags)
 
 
@@ -183,7 +202,9 @@ def search(**flags: Any) -> None:
 @click.option("--weights", metavar="DONOR", help="Trained network to inherit from, as in `nas search`.")
 @click.option("--from-scratch", is_flag=True, help="Begin at random.")
 @_SIZE
-@_FIT
+@click.option(
+    "--fit", type=click.Choice(["crop", "pad"]), help="How images are brought to it.  [default: the run's, else crop]"
+)
 @_METRIC
 @click.option("--seed", type=int, default=0, show_default=True, help="Everything random follows from it.")
 @click.option("--distill", metavar="TEACHER", help="Train with a teacher: a trained network's folder, or an anchor.")
@@ -197,8 +218,11 @@ def train(**flags: Any) -> None:
 
     It goes on from the weights that a run left for the network; else it inherits from the donor, as in a search.
     """
+    from nas import describe
     from nas import train as training
 
+    what = flags["what"]
+    _refuse_unused(space_name=(not describe.leaves_input_open(what), f"{what} names its input; --input asks for another"))
     training.start(**flags)
 
 
@@ -208,7 +232,9 @@ def train(**flags: Any) -> None:
 def resume(run: Path, workers: int | None) -> None:
     """Go on with an interrupted search or training; nothing that was finished is done again."""
     from nas import session
+    from nas import train as training
 
+    _refuse_unused(workers=(training.is_training(run), f"{run} is a training of one network"))
     session.resume(run, workers)
 
 
@@ -247,6 +273,7 @@ def show(
     """A genotype file's, anchor's or run's network: blocks, shapes, params, MACs, where its milliseconds go."""
     from nas import describe
 
+    _refuse_unused(space_name=(describe.find_run(what)[0] is not None, f"{what} has a space of its own"))
     describe.show(what, device, space_name, classes, measure, plot, size)
 
 
@@ -263,7 +290,10 @@ def compare(
 ) -> None:
     """Two networks side by side: genotype files, anchors, also as ANCHOR@SIZE, or runs."""
     from nas import compare as comparing
+    from nas import describe
 
+    own = [what for what in (first, second) if describe.find_run(what)[0]]
+    _refuse_unused(space_name=(len(own) == 2, "both have spaces of their own"))
     comparing.compare((first, second), device, space_name, classes, measure, size)
 
 
@@ -275,6 +305,7 @@ def anchors(names: tuple[str, ...], device: str, check: bool) -> None:
     """The hand-designed networks, all or those NAMED: params, MACs, published accuracy, predicted latency."""
     from nas import describe
 
+    _refuse_unused(device=(check, "--check compares with what was published"))
     if check:
         describe.check_anchors(names)
     else:
@@ -370,6 +401,7 @@ def export(what: str, folder: Path | None, network: str | None, weights: Path | 
     """Write a run's network, or an anchor with trained weights, for deployment: genotype text, ONNX, safetensors."""
     from nas import session
 
+    _refuse_unused(network=(weights is not None, f"--weights is of the anchor {what}"))
     if weights:
         session.export_pretrained(what, weights, folder)
     else:

@@ -220,6 +220,12 @@ def _find_network(what: str, space_name: str, classes: int | None) -> _Found:
     return _at_size(named, size) if at else named
 
 
+def leaves_input_open(what: str) -> bool:
+    """Whether it is a genotype file that names no input."""
+    path = Path(what)
+    return find_run(what)[0] is None and path.is_file() and read_genotype(path).input is None
+
+
 def find_run(what: str) -> tuple[Run | None, str]:
     """The run that RUN or RUN:NETWORK names, if it is one, and the name of its network, which may be empty."""
     if (Path(what) / RUN).is_file():

@@ -106,7 +106,7 @@ def start(
     recipe: str | None,
     epochs: int | None,
     size: str | None,
-    fit: Fit,
+    fit: Fit | None,
     metric: Metric,
     seed: int,
     distill: str | None,
@@ -239,10 +239,10 @@ def open_plan(folder: Path) -> Plan:
     return checked(_PlanFile, data, f"{file}: damaged").plan
 
 
-def _data(what: str, data: str | None, fit: Fit) -> tuple[str, Fit]:
+def _data(what: str, data: str | None, fit: Fit | None) -> tuple[str, Fit]:
     """Data set and fit, as given, or those of the run whose network is trained."""
     run, _ = find_run(what) if data is None else (None, "")
-    return (run.config.data, run.config.fit) if run else (data or "fashion-mnist-small", fit)
+    return (run.config.data, fit or run.config.fit) if run else (data or "fashion-mnist-small", fit or "crop")
 
 
 def _check_free(folder: Path) -> None:

@@ -181,7 +181,7 @@ def test_a_loss_that_is_not_finite_fails_its_candidate_and_not_the_run(workshop,
     import evaluators.training.recipes as recipes
 
     recipe = yaml.safe_load((Path(recipes.__file__).parent / "final.yaml").read_text())
-    (tmp_path / "hot.yaml").write_text(yaml.safe_dump({**recipe, "learning_rate": 1e30}))
+    (tmp_path / "hot.yaml").write_text(yaml.safe_dump({**recipe, "learning_rate": 1e9}))
     run = tmp_path / "run"
     done = nas([*small_search, "--recipe", "hot.yaml", "--final-recipe", "hot.yaml", "--run", run], tmp_path)
     assert done.returncode == 2 and "no network held the budget" in done.stderr and "Traceback" not in done.stderr
