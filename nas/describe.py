@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.progress import Progress
 from rich.table import Table
 
-from nas.console import make_console
+from nas.console import make_bar, make_console
 from nas.run import RUN, Run, is_running, open_run
 from nas.session import known_profile, predictor_of
 from nas.standing import base_name
@@ -157,7 +156,7 @@ def check_anchors(names: Sequence[str]) -> None:
     table = Table(title="Anchors rebuilt", title_justify="left")
     for column in ("anchor", "params", "MACs", "on file", "printed params", "printed MACs", "by the rule", "verdict"):
         table.add_column(column, justify="left" if column[0] in "abv" else "right", overflow="fold")
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+    with make_bar(console, transient=True) as bar:
         for a in bar.track(chosen, description="rebuilding"):
             found = check(a)
             wrong += [] if found.exact else [a.name]

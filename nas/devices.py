@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
-from nas.console import make_console
+from nas.console import make_bar, make_console
 from search_spaces.errors import InputError, near_miss
 from search_spaces.space import SearchSpace, load_space
 from search_spaces.task import input_text
@@ -155,7 +154,7 @@ def import_(results: Path, folder: Path, name: str) -> None:
 
 @contextmanager
 def _bar(console: Console, what: str) -> Iterator[Report]:
-    with Progress(*Progress.get_default_columns(), console=console, disable=not console.is_terminal) as bar:
+    with make_bar(console) as bar:
         task = bar.add_task(what, total=1.0)
         yield lambda share, doing: bar.update(task, completed=share, description=doing)
 

@@ -167,7 +167,7 @@ def _print_bars(console: Console, labels: Sequence[str], milliseconds: Sequence[
     longest, width = max(milliseconds), max(map(len, labels))
     for label, ms in zip(labels, milliseconds, strict=True):
         bar = "█" * round(_BAR * ms / longest) or "▏"
-        console.print(f"{label:<{width}} {ms:7.3f} {bar}", highlight=False, markup=False)
+        console.print(f"{label:<{width}} {ms:7.3f} {bar}", highlight=False)
 
 
 def check_plot(path: Path | None) -> None:

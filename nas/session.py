@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import Progress
 
 from evaluators.data.preprocess import Fit, Interpolation, per_channel
 from evaluators.processors import processors
 from evaluators.training.recipe import Metric
 from nas import samplers
-from nas.console import make_console
+from nas.console import make_bar, make_console
 from nas.promise import SPARE, Promise
 from nas.reach import Predicted, Reach, survey
 from nas.run import Config, Lock, Run, create, donor_anchor, open_run
@@ -367,7 +366,7 @@ def load_data(
     """The data set, read with a progress bar; what it is made of is printed."""
     from evaluators.data import load
 
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+    with make_bar(console, transient=True) as bar:
         task = bar.add_task("reading images", total=None)
         dataset = load(
             data,

@@ -5,7 +5,9 @@ from types import TracebackType
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TimeElapsedColumn
+
+from nas.console import make_bar, text_column
 
 
 class View(Protocol):
@@ -32,16 +34,15 @@ class ConsoleView:
 
     def __init__(self, console: Console, workers: int = 1) -> None:
         self._console, self._workers = console, workers
-        self._bar = Progress(
+        self._bar = make_bar(
+            console,
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            text_column("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-            TextColumn("{task.fields[best]}"),
-            console=console,
-            disable=not console.is_terminal,
+            text_column("{task.fields[left]}"),
+            text_column("{task.fields[best]}"),
         )
         self._task = self._bar.add_task("", total=None, left="", best="")
         self._best = ""
