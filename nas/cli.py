@@ -11,9 +11,11 @@ from click.core import ParameterSource
 
 from nas import samplers
 from nas.pareto import COSTS
-from search_spaces.errors import InputError
+from search_spaces.errors import InputError, quoted
+from search_spaces.resources import expanded
 
 _UNITS = {"us": 0.001, "µs": 0.001, "ms": 1.0, "s": 1000.0}
+_DAYS = 11 * 24 * 3600  # the longest that is understood, in seconds
 _TIMES = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
@@ -26,18 +28,63 @@ class _Quantity(click.ParamType):  # type: ignore[type-arg]
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, float):
             return value
-        match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([a-zµ]+)\s*", str(value))
+        match = re.fullmatch(r"\s*([0-9]{0,20}\.?[0-9]{1,20})\s*([a-zµ]+)\s*", str(value))
         if not match or match[2] not in self._units:
-            self.fail(f'"{value}" is not a number with a unit ({", ".join(self._units)}), such as {self._example}', param, ctx)
+            units = ", ".join(self._units)
+            self.fail(f"{quoted(value)} is not a number with a unit ({units}), such as {self._example}", param, ctx)
         number = float(match[1]) * self._units[match[2]]
-        if number <= 0:
-            self.fail(f"{value} must be above 0", param, ctx)
+        if not 0 < number / self._units["s"] <= _DAYS:
+            self.fail(f"{value} must be above 0 and less than eleven days", param, ctx)
         return number
+
+
+class _Path(click.Path):
+    """A path; `~` and `~name` are home folders."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if value == "":
+            self.fail("it is empty", param, ctx)
+        try:
+            return expanded(str(value))
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Finite(click.FloatRange):
+    """A number in a range, which nan is not."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value} is not a number", param, ctx)
+        return number
+
+
+class _Command(click.Command):
+    """A command none of whose arguments and flags may be given as nothing."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        rest = super().parse_args(ctx, args)
+        for parameter in self.params:
+            name, value = parameter.name or "", ctx.params.get(parameter.name or "")
+            given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+            if given and (value == "" or (isinstance(value, tuple) and "" in value)):
+                raise click.BadParameter("it is empty", ctx, parameter)
+        return rest
+
+
+class _Group(click.Group):
+    """Commands of this kind."""
+
+    command_class = _Command
+    group_class = type
 
 
 LATENCY = _Quantity("latency", _UNITS, "20ms")
 DURATION = _Quantity("duration", _TIMES, "15m")
-_AT_LEAST_1 = click.IntRange(min=1)
+_AT_LEAST_1 = click.IntRange(min=1, max=10**6)
+_SEED = click.IntRange(min=0, max=2**32 - 1)
+_PATH = _Path(path_type=Path)
 _FIT = click.option(
     "--fit",
     type=click.Choice(["crop", "pad"]),
@@ -74,7 +121,7 @@ def _objectives(_: click.Context, __: click.Parameter, value: str) -> str | None
     return second or None
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="compact-nas", prog_name="nas")
 def cli() -> None:
     """Finds the most accurate compact network within a latency budget, as measured on your device."""
@@ -99,7 +146,7 @@ def cli() -> None:
     "--workers", type=_AT_LEAST_1, help="Trainings at once.  [default: one a processor, of the cluster if there is one]"
 )
 @click.option("--address", help="An existing Ray cluster, such as 10.0.0.1:6379, instead of this machine.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Everything random follows from it.")
+@click.option("--seed", type=_SEED, default=0, show_default=True, help="Everything random follows from it.")
 @click.option(
     "--sampler",
     default=samplers.DEFAULT,
@@ -157,7 +204,7 @@ def cli() -> None:
 @click.option("--distill", metavar="TEACHER", help="Retrain with a teacher: a trained network's folder, or an anchor.")
 @click.option(
     "--confidence",
-    type=click.FloatRange(0.5, 1.0, max_open=True),
+    type=_Finite(0.5, 1.0, max_open=True),
     default=0.95,
     show_default=True,
     help="Of the predicted upper bound that rejects candidates.",
@@ -176,7 +223,7 @@ def cli() -> None:
     show_default=True,
     help="Without measuring, the device may be elsewhere: predictions alone constrain the search.",
 )
-@click.option("--run", "run_path", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/SPACE-BUDGET-TIME]")
+@click.option("--run", "run_path", type=_PATH, help="The run's folder.  [default: runs/SPACE-BUDGET-TIME]")
 @click.option("--download", is_flag=True, help="Let the data set be downloaded (checksums are verified).")
 def search(**flags: Any) -> None:
     """Search a space for the most accurate network within a latency budget."""
@@ -206,12 +253,12 @@ def search(**flags: Any) -> None:
     "--fit", type=click.Choice(["crop", "pad"]), help="How images are brought to it.  [default: the run's, else crop]"
 )
 @_METRIC
-@click.option("--seed", type=int, default=0, show_default=True, help="Everything random follows from it.")
+@click.option("--seed", type=_SEED, default=0, show_default=True, help="Everything random follows from it.")
 @click.option("--distill", metavar="TEACHER", help="Train with a teacher: a trained network's folder, or an anchor.")
 @click.option(
     "--space", "space_name", default="mobile", show_default=True, help="Whose largest input a genotype FILE without one gets."
 )
-@click.option("--to", "folder", type=click.Path(path_type=Path), help="The folder.  [default: runs/train-NAME-TIME]")
+@click.option("--to", "folder", type=_PATH, help="The folder.  [default: runs/train-NAME-TIME]")
 @click.option("--download", is_flag=True, help="Let the data set be downloaded (checksums are verified).")
 def train(**flags: Any) -> None:
     """Train an anchor, a genotype file's network or a run's best at full length, for deployment.
@@ -227,7 +274,7 @@ def train(**flags: Any) -> None:
 
 
 @cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=_PATH)
 @click.option("--workers", type=_AT_LEAST_1, help="Trainings at once.  [default: as before]")
 def resume(run: Path, workers: int | None) -> None:
     """Go on with an interrupted search or training; nothing that was finished is done again."""
@@ -239,7 +286,7 @@ def resume(run: Path, workers: int | None) -> None:
 
 
 @cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=_PATH)
 def status(run: Path) -> None:
     """How far a run or a training is, and the best so far."""
     from nas import describe
@@ -248,7 +295,7 @@ def status(run: Path) -> None:
 
 
 @cli.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=_PATH)
 @click.option(
     "--latency-budget", "budget_ms", type=LATENCY, help="Another budget than the run's: 12ms.  [default: show the front]"
 )
@@ -266,7 +313,7 @@ def best(run: Path, budget_ms: float | None) -> None:
 @click.option("--classes", type=_AT_LEAST_1, help="Number of classes.  [default: the anchor's or run's, else 1000]")
 @_SIZE
 @click.option("--measure", is_flag=True, help="Time it on this machine, untrained, also by the runtime's own profile.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Write the milliseconds as a bar chart: FILE.png or FILE.svg.")
+@click.option("--plot", type=_PATH, help="Write the milliseconds as a bar chart: FILE.png or FILE.svg.")
 def show(
     what: str, device: str, space_name: str, classes: int | None, size: str | None, measure: bool, plot: Path | None
 ) -> None:
@@ -349,7 +396,7 @@ def device_list() -> None:
 
 @device.command("show")
 @click.argument("name", default="local")
-@click.option("--plot", type=click.Path(path_type=Path), help="Write predicted against measured: FILE.png or FILE.svg.")
+@click.option("--plot", type=_PATH, help="Write predicted against measured: FILE.png or FILE.svg.")
 def device_show(name: str, plot: Path | None) -> None:
     """A profile: device, runtime, what it was calibrated for, its error on networks it was not fitted to."""
     from nas import devices
@@ -370,9 +417,9 @@ def device_check(name: str, space_name: str | None) -> None:
 
 @device.command("bundle")
 @click.option("--space", "space_name", default="mobile", show_default=True, help="The space to calibrate for.")
-@click.option("--to", "folder", type=click.Path(path_type=Path), help="Where to write.  [default: SPACE-bundle]")
+@click.option("--to", "folder", type=_PATH, help="Where to write.  [default: SPACE-bundle]")
 @click.option("--runtime", default="", help="onnxruntime_cpu or litert_cpu (TFLite files).  [default: onnxruntime_cpu]")
-@click.option("--seed", type=int, default=0, show_default=True, help="The choice of networks follows from it.")
+@click.option("--seed", type=_SEED, default=0, show_default=True, help="The choice of networks follows from it.")
 @_EFFORT
 def device_bundle(space_name: str, folder: Path | None, runtime: str, seed: int, effort: str) -> None:
     """Write networks and a script to time them on another machine, without torch and this project."""
@@ -382,8 +429,8 @@ def device_bundle(space_name: str, folder: Path | None, runtime: str, seed: int,
 
 
 @device.command("import")
-@click.argument("results", type=click.Path(path_type=Path))
-@click.option("--bundle", "folder", type=click.Path(path_type=Path), required=True, help="The bundle that was timed.")
+@click.argument("results", type=_PATH)
+@click.option("--bundle", "folder", type=_PATH, required=True, help="The bundle that was timed.")
 @click.option("--device", "name", default="local", help="The profile's name.  [default: made of the device's identity]")
 def device_import(results: Path, folder: Path, name: str) -> None:
     """Make a profile of what a bundle's script has written."""
@@ -394,9 +441,9 @@ def device_import(results: Path, folder: Path, name: str) -> None:
 
 @cli.command()
 @click.argument("what", metavar="RUN|ANCHOR")
-@click.option("--to", "folder", type=click.Path(path_type=Path), help="Where to write.  [default: RUN/export, or ANCHOR]")
+@click.option("--to", "folder", type=_PATH, help="Where to write.  [default: RUN/export, or ANCHOR]")
 @click.option("--network", help="An id or anchor of the run.  [default: the best]")
-@click.option("--weights", type=click.Path(path_type=Path), help="For an anchor: a file of trained weights of its own library.")
+@click.option("--weights", type=_PATH, help="For an anchor: a file of trained weights of its own library.")
 def export(what: str, folder: Path | None, network: str | None, weights: Path | None) -> None:
     """Write a run's network, or an anchor with trained weights, for deployment: genotype text, ONNX, safetensors."""
     from nas import session
@@ -419,6 +466,8 @@ def list_(what: str) -> None:
 
 def main() -> None:
     """Entry point: an error for people is one message and exit code 2; Ctrl-C is exit code 130."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names that are no UTF-8
     try:
         cli(standalone_mode=False)
     except InputError as error:
@@ -430,6 +479,9 @@ def main() -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("nas: stopped", err=True)
         sys.exit(130)
+    except OSError as error:
+        click.echo(f"nas: {error.filename or 'the system'}: {error.strerror or error}", err=True)
+        sys.exit(2)
 
 
 def default_run_folder(space: str, budget_ms: float) -> Path:

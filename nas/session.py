@@ -24,6 +24,7 @@ from nas.teacher import find_teacher
 from search_spaces.anchor import anchor
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
+from search_spaces.resources import expanded
 from search_spaces.space import SearchSpace, load_space
 from search_spaces.task import Input
 
@@ -389,7 +390,7 @@ def _check_address(address: str) -> None:
         with socket.create_connection((match[1], int(match[2])), timeout=5) as connection:
             greets = os.environ.get("RAY_USE_TLS") == "1" or _greets(connection)
         error = None if greets else "what listens there is no head of a Ray cluster"
-    except (OSError, OverflowError) as problem:
+    except (OSError, OverflowError, UnicodeError) as problem:
         error = str(problem)
     if error:
         hint = "`ray start --head` on that machine starts one and prints its address"
@@ -411,4 +412,4 @@ def space_text(name_or_path: str) -> str:
 def absolute(data: str) -> str:
     """The data's spec with its path absolute, so that a run can be resumed from anywhere."""
     name, colon, path = data.partition(":")
-    return f"{name}:{Path(path).expanduser().resolve()}" if colon else name
+    return f"{name}:{expanded(path).resolve()}" if colon else name

@@ -11,6 +11,7 @@ from evaluators.training.weights import GENOTYPE, NORMALISATION, WEIGHTS, Moment
 from search_spaces.anchor import anchor, anchor_names
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype, read_genotype
+from search_spaces.resources import expanded
 from search_spaces.task import Input, Task
 
 TEACHER = "teacher"
@@ -52,7 +53,7 @@ def find_teacher(
 
     An anchor is brought to `overall_stride`, `input` and `padding` where these are given. Raises InputError when there is none.
     """
-    path = Path(what).expanduser()
+    path = expanded(what)
     places = [path] if path.is_file() else [path / WEIGHTS, path / "export" / WEIGHTS]
     for weights in places:
         if weights.is_file() and weights.with_name(GENOTYPE).is_file():

@@ -154,6 +154,15 @@ def read(package: str, what: str, name_or_path: str) -> tuple[str, dict[str, Any
     return source, parse_yaml((files(package) / source).read_text(encoding="utf-8"), source)
 
 
+def expanded(path: str) -> Path:
+    """A path as a person writes it, `~` and `~name` being home folders; raises InputError where there is no such home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        home = f"{path.partition('/')[0]} has no home folder that is known"
+        raise InputError(f"there is no {quoted(path)}: {home}") from None
+
+
 def read_text(path: Path, what: str) -> str:
     """The text of a file, which messages call `what`; raises InputError when it cannot be read, or is no text in UTF-8."""
     try:

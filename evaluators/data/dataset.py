@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 
 from evaluators.data.preprocess import Fit, Fitting, Interpolation, Preprocessing, per_channel
 from search_spaces.errors import InputError, near_miss
+from search_spaces.resources import expanded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -148,7 +149,7 @@ def load(
     name, _, path = spec.partition(":")
     reader, inputs = _reader(name), tuple(dict.fromkeys(inputs))
     largest = _largest(inputs)
-    found = reader(Path(path).expanduser() if path else None, download)
+    found = reader(expanded(path) if path else None, download)
     fittings = [Fitting(i, fit, interpolation) for i in inputs]
     told = progress or (lambda done, total: None)
     (train, validation, test), source, sampled = ready(found, fittings, Fitting(largest, fit, interpolation), told, stream)

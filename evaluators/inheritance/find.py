@@ -19,6 +19,7 @@ from evaluators.training.weights import GENOTYPE, NORM_EPS, WEIGHTS, load_networ
 from search_spaces.anchor import Anchor, TrainedWeights, anchor, anchor_names
 from search_spaces.errors import InputError, near_miss
 from search_spaces.genotype import read_genotype
+from search_spaces.resources import expanded
 from search_spaces.weights import Loaded, as_trained, read_tensors, state_dict
 
 
@@ -31,12 +32,12 @@ def find_donor(spec: str | None = None, *, download: bool = False, progress: boo
     Raises InputError when there is no such donor, or its weights are damaged or of another network.
     """
     spec = spec or DEFAULT
-    path = Path(spec).expanduser()
+    path = expanded(spec)
     if path.is_dir():
         return _from_folder(path)
     name, equals, file = spec.partition("=")
     if equals:
-        return _from_file(anchor(name), Path(file).expanduser())
+        return _from_file(anchor(name), expanded(file))
     if path.is_file():
         raise InputError(f"{spec} does not say which network it is of; ANCHOR={spec} does, such as mobilenet_v2={spec}")
     offer = _offered(spec, download)

@@ -1,11 +1,12 @@
 """Flags: none is overridden in silence, and no value of one ends in a traceback or begins what was not asked for."""
 
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from nas.cli import cli
+from nas.cli import cli, main
 
 SEARCH = ("search", "--latency-budget", "20ms", "--from-scratch", "--data", "imagefolder:none", "--no-measure")
 
@@ -24,6 +25,61 @@ def refused(*arguments: object) -> str:
     kind = type(ended.exception).__mro__
     assert any(known.__name__ in ("ClickException", "InputError") for known in kind), repr(ended.exception)
     return str(getattr(ended.exception, "message", ended.exception))
+
+
+DIGITS = "9" * 400
+WRONG = [
+    ([*SEARCH, "--confidence", "nan"], "nan is not a number"),
+    ([*SEARCH, "--confidence", "1.0"], "is not in the range"),
+    ([*SEARCH, "--seed", "9" * 30], "is not in the range"),
+    ([*SEARCH, "--seed", "9" * 5000], "not a valid integer"),
+    ([*SEARCH, "--trials", "9" * 30], "is not in the range"),
+    ([*SEARCH, "--workers", "9" * 30], "is not in the range"),
+    ([*SEARCH, "--time", f"{DIGITS}h"], "is not a number with a unit"),
+    ([*SEARCH, "--time", "99999h"], "99999h must be above 0 and less than eleven days"),
+    ([*SEARCH, "--latency-budget", f"{DIGITS}ms"], "is not a number with a unit"),
+    ([*SEARCH, "--latency-budget", "99999999999999s"], "must be above 0 and less than eleven days"),
+    ([*SEARCH, "--latency-budget", "9" * 100_000], "is not a number with a unit"),
+    ([*SEARCH, "--run", "~nouser/x"], "~nouser has no home folder that is known"),
+    ([*SEARCH, "--run", ""], "it is empty"),
+    ([*SEARCH, "--space", ""], "it is empty"),
+    ([*SEARCH, "--anchor", "mobilenet_v2", "--anchor", ""], "it is empty"),
+    ([*SEARCH, "--address", ""], "it is empty"),
+    (["search", "--latency-budget", "2ms", "--weights", "~nouser/x"], "~nouser has no home folder that is known"),
+    (["search", "--latency-budget", "2ms", "--weights", "mobilenet_v2=~nouser/x"], "~nouser has no home folder that is known"),
+    ([*SEARCH, "--distill", "~nouser/x"], "~nouser has no home folder that is known"),
+    ([*SEARCH, "--address", f"{'x' * 64}.net:6379"], "no Ray cluster answers"),
+    (["device", "measure", "--runtime", ""], "it is empty"),
+    (["device", "bundle", "--runtime", ""], "it is empty"),
+    (["device", "measure", "--threads", "9" * 30], "is not in the range"),
+    (["show", ""], "it is empty"),
+    (["show", "mobilenet_v2", "--classes", "9" * 30], "is not in the range"),
+    (["compare", "mobilenet_v2", ""], "it is empty"),
+    (["anchors", ""], "it is empty"),
+    (["status", ""], "it is empty"),
+    (["best", "~nouser/x"], "~nouser has no home folder that is known"),
+    (["export", "", "--to", "x"], "it is empty"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG, ids=lambda value: " ".join(map(str, value))[:60])
+def test_a_value_that_is_none_is_refused_before_anything_begins(arguments, message):
+    assert message in refused(*arguments)
+
+
+@pytest.mark.parametrize("home", ["~/x", "~root/x"])
+def test_home_folders_are_known_in_every_path(home, monkeypatch):
+    monkeypatch.setenv("HOME", str(Path("home").resolve()))
+    assert str(Path(home).expanduser()) in refused("status", home)
+
+
+@pytest.mark.parametrize("what", ["n" * 300, "folder/" + "n" * 300])
+def test_a_path_that_the_system_refuses_is_one_message(what, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["nas", "show", what])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and said.startswith("nas: ") and said.count("\n") == 1
 
 
 @pytest.mark.parametrize(
