@@ -37,16 +37,27 @@ def measure(space_name: str, name: str, runtime: str, threads: int, effort: str)
 
 
 def measured(
-    console: Console, space: SearchSpace, name: str, runtime: str = "", threads: int = 1, effort: str = "normal"
+    console: Console,
+    space: SearchSpace,
+    name: str,
+    runtime: str = "",
+    threads: int = 1,
+    effort: str = "normal",
+    anew: bool = True,
 ) -> Path:
-    """Measures this machine for a space with a progress bar, prints how good predictions are; returns the profile's file."""
-    from evaluators.latency.profile import EFFORTS, local_device, measure_profile, user_folder
+    """Measures this machine for a space with a progress bar, prints how good predictions are; returns the profile's file.
+
+    While another process measures it waits, and says so; unless `anew`, what that one measured for the space counts.
+    """
+    from evaluators.latency.kept import user_folder
+    from evaluators.latency.profile import EFFORTS, local_device, measure_profile
     from evaluators.latency.runtime import DEFAULT
 
     device, (fit, verify, seconds) = local_device(runtime or DEFAULT, threads), EFFORTS[effort]
     console.print(f'Measuring {device} for the space "{space.name}": {fit + verify} networks; it is done once and kept.')
+    how = {"runtime": device.runtime, "threads": threads, "anew": anew}
     with _bar(console, "measuring") as report:
-        profile = measure_profile(space, report, name, seconds, fit=fit, verify=verify, runtime=device.runtime, threads=threads)
+        profile = measure_profile(space, report, name, seconds, fit=fit, verify=verify, waiting=_waiting(console), **how)
     path = user_folder() / f"{profile.name}.json"
     print_quality(console, profile, space.name, path)
     return path
@@ -84,13 +95,14 @@ def show(name: str, plot: Path | None) -> None:
 
 def check(name: str, space_name: str | None) -> bool:
     """Times a few of a profile's networks again; prints and returns whether the profile still holds."""
+    from evaluators.latency.kept import measuring
     from evaluators.latency.profile import load_profile
 
     console, profile = make_console(), load_profile(name)
     space = space_name or max(profile.spaces, key=lambda s: profile.spaces[s].created)
     calibration = profile.calibration(space)
     chosen = _spread_out(calibration.networks, _CHECKED)
-    with _bar(console, "timing networks") as report:
+    with measuring(_waiting(console)), _bar(console, "timing networks") as report:
         figures, quiet_ms = _timed_again(profile, calibration, chosen, report)
     table = Table()
     for column in ("network", "ms in the profile", "ms now", "ratio"):
@@ -150,6 +162,11 @@ def import_(results: Path, folder: Path, name: str) -> None:
     console, (profile, space) = make_console(), import_results(results, folder, name)
     Predictor(profile, space)
     print_quality(console, profile, space, save_profile(profile))
+
+
+def _waiting(console: Console) -> Callable[[], None]:
+    """Says that another process is waited for."""
+    return lambda: console.print("Another process measures on this machine, which disturbs: this one waits until it is done.")
 
 
 @contextmanager

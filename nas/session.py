@@ -240,7 +240,7 @@ def measure_device(console: Console, space: SearchSpace, device: str) -> Path:
     """Measures this machine for a space with a progress bar; returns the profile's file."""
     from nas.devices import measured
 
-    return measured(console, space, device)
+    return measured(console, space, device, anew=False)
 
 
 def predictor_of(profile: Path | str, space_name: str, confidence: float = 0.95, anywhere: bool = False) -> Any:

@@ -26,9 +26,9 @@ from evaluators.latency.profile import (
     Profile,
     calibrated,
     choose_networks,
+    new_profile,
     stored_inputs,
     stored_kernels,
-    with_space,
 )
 from evaluators.latency.runtime import DEFAULT, Clock, load_runtime
 from search_spaces.errors import InputError, near_miss
@@ -102,7 +102,7 @@ def _networks_written(chosen: Sequence[Chosen], runtime: str, folder: Path, prog
 
 
 def import_results(results: Path, bundle: Path, name: str = LOCAL) -> tuple[Profile, str]:
-    """The profile that a bundle's results come to, with what was known of the same device before, and the space; not saved.
+    """The profile that a bundle's results come to, and the space; not saved.
 
     Raises InputError for files that are damaged, incomplete, or not of each other.
     """
@@ -120,7 +120,7 @@ def import_results(results: Path, bundle: Path, name: str = LOCAL) -> tuple[Prof
     kernels, graph = _checked(results, lambda: _kernels(found, manifest)), load_runtime(device.runtime).GRAPH
     seed, timed = int(manifest["seed"]), dict(enumerate(samples))
     calibration = calibrated(inputs, chosen, timed, seed, seconds, load, kernels, graph)
-    return with_space(device, name, space, replace(calibration, created=created), machine), space
+    return new_profile(device, name, space, replace(calibration, created=created), machine), space
 
 
 def _networks(manifest: Any) -> tuple[list[Chosen], tuple[Input, ...], str]:

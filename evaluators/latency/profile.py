@@ -14,8 +14,7 @@ import re
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -28,6 +27,7 @@ from typing import Any, NamedTuple
 from evaluators.latency.bench import cpu_model, load_average
 from evaluators.latency.bench import machine as this_machine
 from evaluators.latency.exporting import Order, Write, writers
+from evaluators.latency.kept import add_line, locked, measuring, user_folder, whole_lines
 from evaluators.latency.kernel_model import Timed
 from evaluators.latency.kernels import FEATURES, LOWERING, Size, total_kernels
 from evaluators.latency.measure import Measurement, Progress, Run, Sample, load_reference, quietest, sample_rounds, summarise
@@ -176,12 +176,6 @@ def local_device(runtime: str = DEFAULT, threads: int = 1) -> Device:
 # --- files ---
 
 
-def user_folder() -> Path:
-    """Where measured profiles are kept: compact-nas/devices in the user's data folder."""
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "compact-nas" / "devices"
-
-
 def list_profiles() -> list[Listing]:
     """Every profile, the user's own before the shipped ones."""
     return [_listing(name, path) for name, path in sorted(_profile_files().items())]
@@ -200,15 +194,32 @@ def load_profile(name_or_path: str = LOCAL, *, anywhere: bool = False) -> Profil
 
 
 def save_profile(profile: Profile) -> Path:
-    """Writes a profile to the user's folder, whole or not at all; returns the file."""
-    path = user_folder() / f"{profile.name}.json"
-    content = {"schema": SCHEMA} | {k: v for k, v in asdict(profile).items() if k != "name"}
+    """Adds a profile's calibrations to the file of its name, whole or not at all; returns the file.
+
+    What the file has for other spaces is kept, also what another process adds meanwhile. A file of another device, or one
+    that cannot be read, is kept as NAME.json.old.
+    """
+    folder = user_folder()
+    path = folder / f"{profile.name}.json"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, json.dumps(content, separators=(",", ":")) + "\n")
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder.with_suffix(".lock")):
+            content = {"schema": SCHEMA} | {k: v for k, v in asdict(_added_to(path, profile)).items() if k != "name"}
+            _write(path, json.dumps(content, separators=(",", ":")) + "\n")
     except OSError as error:
         raise InputError(f"cannot write the device profile {path}: {error.strerror}") from None
     return path
+
+
+def _added_to(path: Path, profile: Profile) -> Profile:
+    """What the file has and the profile; a file that is of no use any more is set aside."""
+    if not path.exists():
+        return profile
+    known = _listing(path.stem, path).profile
+    if known is not None and known.device == profile.device:
+        return replace(known, spaces={**known.spaces, **profile.spaces})
+    path.replace(path.with_suffix(".json.old"))
+    return profile
 
 
 def _write(path: Path, text: str) -> None:
@@ -333,24 +344,44 @@ def measure_profile(
     seed: int = 0,
     runtime: str = DEFAULT,
     threads: int = 1,
+    waiting: Callable[[], None] | None = None,
+    anew: bool = True,
 ) -> Profile:
     """Measures this machine on `fit` + `verify` networks of a space, adds them to its profile's file, and returns it.
 
     `seconds` is the time spent timing; exporting comes on top. `progress(fraction, what)` is called often. What was
-    measured is kept if the process dies: the next call with the same arguments goes on from there.
+    measured is kept if the process dies: the next call with the same arguments goes on from there. One process of a machine
+    measures at a time: `waiting` is called before this one waits for another, and unless it is to be `anew`, what that one
+    has measured for the space is not measured again.
     """
     device = local_device(runtime, threads)
-    start = time.monotonic()
-    chosen = choose_networks(space, fit, verify, seed)
+    path = user_folder() / f"{_file_name(device, name)}.json"
+    with measuring(waiting or _silent):
+        known = None if anew else _added_meanwhile(path, device, space)
+        if known is None:
+            path = _measured_now(space, progress or _silent, name, seconds, (fit, verify, seed), device)
+        return known or _read(path)
+
+
+def _added_meanwhile(path: Path, device: Device, space: SearchSpace) -> Profile | None:
+    """The profile in a file if it is this device's and covers the space."""
+    found = _listing(path.stem, path).profile if path.exists() else None
+    return found if found and found.device == device and space.name in found.spaces else None
+
+
+def _measured_now(
+    space: SearchSpace, progress: Progress, name: str, seconds: float, draw: tuple[int, int, int], device: Device
+) -> Path:
+    """The file of the profile; `draw`: how many networks to fit to and to verify with, and the seed that picks them."""
+    start, chosen, seed = time.monotonic(), choose_networks(space, *draw), draw[-1]
     journal = _Journal(user_folder() / f"{device.name}.{space.name}.partial", chosen)
-    code = load_runtime(runtime)
-    _measure(chosen, journal, device, seconds, random.Random(seed), progress or _silent)
-    seconds = time.monotonic() - start
-    calibration = calibrated(space.inputs, chosen, journal.samples, seed, seconds, kernels=journal.kernels, graph=code.GRAPH)
-    profile = with_space(device, name, space.name, calibration)
-    save_profile(profile)
+    code = load_runtime(device.runtime)
+    _measure(chosen, journal, device, seconds, random.Random(seed), progress)
+    took = time.monotonic() - start
+    calibration = calibrated(space.inputs, chosen, journal.samples, seed, took, kernels=journal.kernels, graph=code.GRAPH)
+    path = save_profile(new_profile(device, name, space.name, calibration, this_machine()))
     journal.path.unlink(missing_ok=True)
-    return profile
+    return path
 
 
 @dataclass(frozen=True)
@@ -415,29 +446,28 @@ def _tokens(genotype: Genotype) -> set[tuple[Any, ...]]:
 
 
 class _Journal:
-    """The samples so far, one JSON line a network; those of another choice of networks are dropped."""
+    """The samples so far, one JSON line a network; those of another choice of networks, and damaged ones, are left out."""
 
     def __init__(self, path: Path, chosen: Sequence[Chosen]) -> None:
         self.path = path
         self._keys = [f"{c.genotype.id} {c.classes}" for c in chosen]
-        stored = {key: (visits, kernels) for key, visits, kernels in _read_lines(path)}
+        stored = {key: (visits, kernels) for key, visits, kernels in filter(None, map(_stored_line, whole_lines(path)))}
         self.samples = {i: stored[key][0] for i, key in enumerate(self._keys) if key in stored}
         self.kernels = {i: stored[key][1] for i, key in enumerate(self._keys) if key in stored}
 
     def add(self, index: int, visits: list[Sample]) -> None:
         self.samples[index] = visits
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps([self._keys[index], [asdict(v) for v in visits], self.kernels[index]]) + "\n")
+        add_line(self.path, [self._keys[index], [asdict(v) for v in visits], self.kernels[index]])
 
 
-def _read_lines(path: Path) -> Iterator[tuple[str, list[Sample], tuple[Timed, ...]]]:
-    """Whole lines of a journal; a line cut off by a crash is skipped."""
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            key, visits, kernels = json.loads(line)
-            samples = [Sample(tuple(v["wall"]), tuple(v["cpu"]), float(v["reference"]), v["clock"]) for v in visits]
-            yield key, samples, stored_kernels(kernels)
+def _stored_line(line: bytes) -> tuple[str, list[Sample], tuple[Timed, ...]] | None:
+    """A line of a journal; None for one that a crash damaged, whose network is timed again."""
+    try:
+        key, visits, kernels = json.loads(line)
+        samples = [Sample(tuple(v["wall"]), tuple(v["cpu"]), float(v["reference"]), v["clock"]) for v in visits]
+        return str(key), samples, stored_kernels(kernels)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
 
 
 def _measure(
@@ -543,27 +573,16 @@ def _short(seconds: float) -> float:
     return float(f"{seconds * 1e3:.5g}")
 
 
-def with_space(
-    device: Device, name: str, space: str, calibration: Calibration, machine: Mapping[str, Any] | None = None
-) -> Profile:
-    """The device's profile with one more space; a file that is of no use any more is kept as NAME.json.old.
-
-    `machine` are facts of another machine than this one.
-    """
-    name = device.name if name == LOCAL else name
-    path = user_folder() / f"{name}.json"
-    if path.exists():
-        try:
-            known = load_profile(name, anywhere=True)
-            if known.device == device:
-                return replace(known, spaces=dict(known.spaces) | {space: calibration})
-        except InputError:
-            pass
-        path.replace(path.with_suffix(".json.old"))
-    return Profile(name, device, _now(), this_machine() if machine is None else machine, {space: calibration})
+def new_profile(device: Device, name: str, space: str, calibration: Calibration, machine: Mapping[str, Any]) -> Profile:
+    """A profile of one calibration, by the device's own name where `name` is "local"."""
+    return Profile(_file_name(device, name), device, _now(), machine, {space: calibration})
 
 
-def _silent(fraction: float, what: str) -> None:
+def _file_name(device: Device, name: str) -> str:
+    return device.name if name == LOCAL else name
+
+
+def _silent(*_: object) -> None:
     pass
 
 

@@ -8,8 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from evaluators.latency.kept import add_line, user_folder, whole_lines
 from evaluators.latency.measure import Measurement
-from evaluators.latency.profile import Profile, user_folder
+from evaluators.latency.profile import Profile
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.task import Task
@@ -27,7 +28,7 @@ class Times:
         """Reads the file if there is one; raises InputError where it is damaged."""
         self._path, self._header = path, {"calibrated": calibrated}
         lines = _lines(path)
-        self._known: dict[_Key, Measurement] | None = None
+        self._known: dict[_Key, Measurement] = {}
         if lines and lines[0] == self._header:
             try:
                 self._known = {(line["genotype"], line["classes"]): Measurement(**line["time"]) for line in lines[1:]}
@@ -41,32 +42,19 @@ class Times:
 
     def get(self, genotype: Genotype, task: Task) -> Measurement | None:
         """What a network took at its own input, the task's if it names none; None where that is not known."""
-        return (self._known or {}).get(_key(genotype, task))
+        return self._known.get(_key(genotype, task))
 
     def add(self, genotype: Genotype, task: Task, time: Measurement) -> None:
         """Keeps what a network took. Raises InputError when the file cannot be written."""
         key = text, classes = _key(genotype, task)
-        line = {"genotype": text, "classes": classes, "time": asdict(time)}
-        new = [self._header, line] if self._known is None else [line]
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("w" if self._known is None else "a", encoding="utf-8") as file:
-                file.write("".join(json.dumps(entry) + "\n" for entry in new))
-        except OSError as error:
-            raise InputError(f"cannot keep what was timed in {self._path}: {error.strerror or error}") from None
-        self._known = {**(self._known or {}), key: time}
+        add_line(self._path, {"genotype": text, "classes": classes, "time": asdict(time)}, self._header)
+        self._known[key] = time
 
 
 def _lines(path: Path) -> list[Any]:
-    """The lines of the file, from which one that was cut off while it was written is taken away."""
     try:
-        whole, end, cut = path.read_text(encoding="utf-8").rpartition("\n")
-        if cut:
-            path.write_text(whole + end, encoding="utf-8")
-        return [json.loads(line) for line in whole.splitlines()]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError):
+        return [json.loads(line) for line in whole_lines(path)]
+    except (OSError, ValueError, RecursionError):
         raise _damaged(path) from None
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from evaluators.latency import profile as profiles
+from evaluators.latency.kept import user_folder
 from evaluators.latency.kernels import LOWERING
 from evaluators.latency.predictor import Predictor
 from evaluators.latency.profile import (
@@ -26,7 +27,6 @@ from evaluators.latency.profile import (
     local_device,
     measure_profile,
     save_profile,
-    user_folder,
 )
 from search_spaces.anchor import anchors
 from search_spaces.errors import InputError

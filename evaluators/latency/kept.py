@@ -1,0 +1,86 @@
+"""Where what was measured on a device is kept, and how: one writer at a time, no line lost in a crash; one process measures."""
+
+import fcntl
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from search_spaces.errors import InputError
+
+
+def user_folder() -> Path:
+    """Where measured profiles are kept: compact-nas/devices in the user's data folder."""
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "compact-nas" / "devices"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Waits for the lock that the file `path` stands for, and holds it; a process that ends lets go of it, however it ends."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def measuring(waiting: Callable[[], None]) -> Iterator[None]:
+    """Lets one process of this machine measure at a time, whosever it is; calls `waiting` before it waits for another."""
+    file = _open_for_all(Path(tempfile.gettempdir()) / "compact-nas-measuring.lock")
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
+
+
+def _open_for_all(path: Path) -> int:
+    """A file that every user can lock: a lock asks for no right to write. Raises InputError when it cannot be opened."""
+    try:
+        try:
+            return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except FileNotFoundError:
+            file = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
+            os.fchmod(file, 0o644)  # whatever the mask of new files is
+            return file
+    except OSError as error:
+        hint = "TMPDIR names another folder for temporary files"
+        raise InputError(f"cannot tell whether another process measures, by {path}: {error.strerror}; {hint}") from None
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """The lines of a file, none where there is no file; what a crash left of the last one is no line."""
+    try:
+        return path.read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return []
+
+
+def add_line(path: Path, entry: Any, header: Any = None) -> None:
+    """Adds a JSON line for good, one process at a time; what a crash left of a line is taken away first.
+
+    A file that does not begin with the line `header`, where one is asked for, is begun anew with it. Raises InputError when
+    the file cannot be written.
+    """
+    first = b"" if header is None else json.dumps(header).encode() + b"\n"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            known = file.read()
+            whole = known[: known.rfind(b"\n") + 1]
+            goes_on = whole.startswith(first) and whole
+            file.truncate(len(whole) if goes_on else 0)
+            file.write((b"" if goes_on else first) + json.dumps(entry).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise InputError(f"cannot keep what was timed in {path}: {error.strerror or error}") from None
