@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from evaluators import cgroups
 from search_spaces.errors import InputError
 
 
@@ -20,14 +21,12 @@ def check_memory(needed: int, count: int) -> None:
         )
 
 
-def available_bytes() -> int:
-    """Memory that can be had without swapping, bytes: the system's, or the container's limit if that is lower."""
-    meminfo, limit = Path("/proc/meminfo"), Path("/sys/fs/cgroup/memory.max")
-    found = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+def available_bytes() -> float:
+    """Memory that can be had without swapping, bytes: the system's, or what its control groups leave this process if less."""
+    meminfo = Path("/proc/meminfo")
+    found: list[float] = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), cgroups.memory_bytes()]
     if meminfo.exists():
         found += [int(line.split()[1]) * 1024 for line in meminfo.read_text().splitlines() if "MemAvailable" in line]
-    if limit.exists() and (text := limit.read_text().strip()).isdigit():
-        found.append(int(text))
     return min(found)
 
 

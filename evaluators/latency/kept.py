@@ -11,11 +11,35 @@ from typing import Any
 
 from search_spaces.errors import InputError
 
+_ELSEWHERE = "XDG_DATA_HOME=FOLDER names another folder"
+
 
 def user_folder() -> Path:
-    """Where measured profiles are kept: compact-nas/devices in the user's data folder."""
-    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "compact-nas" / "devices"
+    """Where measured profiles are kept: compact-nas/devices in the user's data folder; InputError where there is no home."""
+    folder = known_folder()
+    if folder is None:
+        raise InputError(f"device profiles are kept in the home folder, and there is none (HOME is not set); {_ELSEWHERE}")
+    return folder
+
+
+def known_folder() -> Path | None:
+    """`user_folder`, or None where there is no home: nothing is kept there then."""
+    try:
+        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    except RuntimeError:
+        return None
+    return base / "compact-nas" / "devices"
+
+
+def writable_folder() -> Path:
+    """`user_folder`, made where it is not there; raises InputError where nothing can be written there."""
+    folder = user_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise InputError(f"cannot keep device profiles in {folder}: {error.strerror}; {_ELSEWHERE}") from None
+    return folder
 
 
 @contextmanager
@@ -83,4 +107,4 @@ def add_line(path: Path, entry: Any, header: Any = None) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise InputError(f"cannot keep what was timed in {path}: {error.strerror or error}") from None
+        raise InputError(f"cannot keep what was timed in {path}: {error.strerror or error}; {_ELSEWHERE}") from None

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 from evaluators.latency.bench import cpu_model, load_average
 from evaluators.latency.bench import machine as this_machine
 from evaluators.latency.exporting import Order, Write, writers
-from evaluators.latency.kept import add_line, locked, measuring, user_folder, whole_lines
+from evaluators.latency.kept import add_line, known_folder, locked, measuring, user_folder, whole_lines, writable_folder
 from evaluators.latency.kernel_model import Timed
 from evaluators.latency.kernels import FEATURES, LOWERING, Size, total_kernels
 from evaluators.latency.measure import Measurement, Progress, Run, Sample, load_reference, quietest, sample_rounds, summarise
@@ -199,10 +199,9 @@ def save_profile(profile: Profile) -> Path:
     What the file has for other spaces is kept, also what another process adds meanwhile. A file of another device, or one
     that cannot be read, is kept as NAME.json.old.
     """
-    folder = user_folder()
+    folder = writable_folder()
     path = folder / f"{profile.name}.json"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with locked(folder.with_suffix(".lock")):
             content = {"schema": SCHEMA} | {k: v for k, v in asdict(_added_to(path, profile)).items() if k != "name"}
             _write(path, json.dumps(content, separators=(",", ":")) + "\n")
@@ -236,7 +235,7 @@ def _write(path: Path, text: str) -> None:
 
 def _profile_files() -> dict[str, Path]:
     shipped = Path(str(files("evaluators") / "devices"))
-    found = [*shipped.glob("*.json"), *user_folder().glob("*.json")]
+    found = [path for folder in (shipped, known_folder()) if folder for path in folder.glob("*.json")]
     return {path.stem: path for path in found}
 
 
@@ -355,7 +354,7 @@ def measure_profile(
     has measured for the space is not measured again.
     """
     device = local_device(runtime, threads)
-    path = user_folder() / f"{_file_name(device, name)}.json"
+    path = writable_folder() / f"{_file_name(device, name)}.json"
     with measuring(waiting or _silent):
         known = None if anew else _added_meanwhile(path, device, space)
         if known is None:

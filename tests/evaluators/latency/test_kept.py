@@ -1,6 +1,7 @@
 """What was measured is kept whole: cut off anywhere, written by several processes, and one process measures at a time."""
 
 import json
+import pwd
 import subprocess
 import sys
 import tempfile
@@ -10,12 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evaluators.latency import profile as profiles
 from evaluators.latency.kept import add_line, measuring, whole_lines
 from evaluators.latency.measure import Sample
-from evaluators.latency.profile import Chosen, _Journal
+from evaluators.latency.profile import Chosen, _Journal, list_profiles, load_profile, measure_profile
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
+from search_spaces.space import load_space
 
+STORED = Path(__file__).parents[2] / "data" / "profile_mobile.json"
 ADD_PROFILES = """
 import sys
 from dataclasses import replace
@@ -103,6 +107,27 @@ def test_a_lock_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     with pytest.raises(InputError, match=r"compact-nas-measuring\.lock: No such file .*TMPDIR"), measuring(lambda: None):
         pass
+
+
+def test_without_a_home_profiles_can_be_named_and_measuring_says_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # a user whom the system does not know
+    assert list_profiles() == [] and load_profile(str(STORED), anywhere=True).spaces
+    with pytest.raises(InputError, match=r"HOME is not set\); XDG_DATA_HOME=FOLDER"):
+        measure_profile(load_space("tiny"))
+
+
+@pytest.mark.parametrize("variable", ["XDG_DATA_HOME", "HOME"])
+def test_measuring_says_at_once_that_nothing_can_be_written(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(variable, str(tmp_path / "file"))
+    monkeypatch.setattr(profiles, "_measured_now", lambda *_: pytest.fail("it began to measure"))
+    with pytest.raises(InputError, match=r"cannot keep device profiles in .*file.*: Not a directory; XDG_DATA_HOME=FOLDER"):
+        measure_profile(load_space("tiny"))
 
 
 @given(st.lists(st.text()), st.data())
