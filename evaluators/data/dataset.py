@@ -157,9 +157,13 @@ def load(
 
 
 def default_folder() -> Path:
-    """Where public data sets are looked for and downloaded to when no PATH is given."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "compact-nas" / "datasets"
+    """Where public data sets are looked for and downloaded to when no PATH is given; InputError where there is no home."""
+    try:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        hint = "XDG_CACHE_HOME=FOLDER names another folder"
+        raise InputError(f"public data sets are kept in the home folder, and there is none (HOME is not set); {hint}") from None
+    return base / "compact-nas" / "datasets"
 
 
 def _readers() -> dict[str, Reader]:

@@ -1,6 +1,7 @@
 """What holds for every registered data set, and what is refused whatever the data set."""
 
 import pickle
+import pwd
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import torch
 from torchvision.transforms import v2
 
 from evaluators.data import Dataset, load, names, summaries
-from evaluators.data.dataset import Input
+from evaluators.data.dataset import Input, default_folder
 from search_spaces.errors import InputError
 
 Spec = Callable[[str], str]
@@ -176,3 +177,11 @@ def _equal(a: Dataset, b: Dataset) -> bool:
     pairs = zip((a.train, a.validation, a.test), (b.train, b.validation, b.test), strict=True)
     images = zip(splits(a, SMALLER), splits(b, SMALLER), strict=True)
     return all(np.array_equal(x.labels, y.labels) for x, y in pairs) and all(np.array_equal(x, y) for x, y in images)
+
+
+def test_where_there_is_no_home_it_is_said_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # a user whom the system does not know
+    with pytest.raises(InputError, match=r"HOME is not set\); XDG_CACHE_HOME=FOLDER"):
+        default_folder()
