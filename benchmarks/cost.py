@@ -43,8 +43,8 @@ def main() -> None:
     cost(space.sample(rng), task)  # torch's first meta operations take two seconds, once
     _beside_torch([space.sample(rng) for _ in range(flags.networks)], task)
     profile = load_profile(flags.profile, anywhere=True)
-    _as_a_search(Predictor(profile, space.name), space, task, _POOL)
-    _by_the_thousand(Predictor(profile, space.name), space, task, flags.genotypes)
+    _as_a_search(Predictor(profile, profile.calibration(space)), space, task, _POOL)
+    _by_the_thousand(Predictor(profile, profile.calibration(space)), space, task, flags.genotypes)
 
 
 def _beside_torch(networks: list[Genotype], task: Task) -> None:

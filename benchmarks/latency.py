@@ -78,7 +78,7 @@ def main() -> None:
     if flags.keep:
         content = {"device": asdict(profile.device), "space": space.name, "networks": [asdict(t) for t in timed]}
         flags.keep.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    _report(Predictor(profile, space.name), profile, space, timed)
+    _report(Predictor(profile, profile.calibration(space)), profile, space, timed)
 
 
 def _flags() -> argparse.Namespace:
@@ -143,7 +143,7 @@ def _kept(path: Path, profile: Profile, space: SearchSpace) -> list[Timed]:
     content = json.loads(path.read_text(encoding="utf-8"))
     if (content["device"], content["space"]) != (asdict(profile.device), space.name):
         sys.exit(f"{path} is of another device or space: {content['device']}, {content['space']}")
-    known = {n.genotype for n in profile.calibration(space.name).networks}
+    known = {n.genotype for n in profile.calibration(space).networks}
     return [Timed(**network) for network in content["networks"] if network["genotype"] not in known]
 
 
@@ -161,7 +161,7 @@ def _measured(profile: Profile, space: SearchSpace, flags: argparse.Namespace) -
 
 def _measured_theirs(profile: Profile, space: SearchSpace, seconds: float, sessions: int) -> list[Timed]:
     """torchvision's networks below _COMPACT that an anchor reproduces, about `seconds` each; none for other files than ONNX."""
-    code, bench = load_runtime(profile.device.runtime), Bench.of(profile, space.name)
+    code, bench = load_runtime(profile.device.runtime), Bench.of(profile, space)
     if code.SUFFIX != ".onnx":
         return []
     known = {a.reference.removeprefix("torchvision/"): a for a in anchors() if a.reference.startswith("torchvision/")}
@@ -185,7 +185,7 @@ def _timed(genotype: Genotype, task: Task, anchor: bool, sessions: Sequence[Meas
 
 
 def _unseen(space: SearchSpace, profile: Profile, count: int, seed: int) -> list[Network]:
-    known = {n.genotype for n in profile.calibration(space.name).networks}
+    known = {n.genotype for n in profile.calibration(space).networks}
     rng = random.Random(seed)
     found: dict[Genotype, Task] = {}
     while len(found) < count:
@@ -199,7 +199,7 @@ def _measure(
     networks: Sequence[Network], profile: Profile, space: SearchSpace, seconds: float, sessions: int
 ) -> list[tuple[Measurement, ...]]:
     """Each network's sessions, for about `seconds` of timing in all."""
-    code, bench, found = load_runtime(profile.device.runtime), Bench.of(profile, space.name), []
+    code, bench, found = load_runtime(profile.device.runtime), Bench.of(profile, space), []
     order = random.Random(0).sample(range(len(networks)), len(networks))
     with writers(bench.runtime, len(networks)) as write:
         for start in range(0, len(order), _GROUP):
@@ -215,7 +215,7 @@ def _measure(
 
 def _predictors(predictor: Predictor, profile: Profile, space: SearchSpace) -> dict[str, Predict]:
     """The product's predictor, and what a user might do instead, fitted to the same networks."""
-    calibration, graph = profile.calibration(space.name), load_runtime(profile.device.runtime).GRAPH
+    calibration, graph = profile.calibration(space), load_runtime(profile.device.runtime).GRAPH
     fit = calibration.split(FIT)
     if calibration.lowering != LOWERING:
         fit = tuple(relowered(network, graph) for network in fit)

@@ -197,7 +197,8 @@ def _ranked_one(photos: Photos, genotype: Genotype, epochs: int, seed: int = 0) 
 
 def searched(data: str, kept: Kept, seeds: int, extra: Sequence[str]) -> None:
     """Searches as a person would start them, at shares of the predicted latency of MobileNetV2 at 224x224."""
-    predictor = Predictor(load_profile(), "mobile")
+    profile = load_profile()
+    predictor = Predictor(profile, profile.calibration(load_space("mobile")))
     known = next(a for a in load_space("mobile").reference_networks() if a.name == "mobilenet_v2@224")
     whole = predictor.predict(known.genotype, known.task).ms
     for seed in range(seeds):

@@ -117,12 +117,12 @@ def main() -> None:
     flags = _flags()
     console = make_console()
     space = load_space(flags.space)
-    path = known_profile(flags.device, space.name) or measure_device(console, space, flags.device)
+    path = known_profile(flags.device, space) or measure_device(console, space, flags.device)
     profile = load_profile(str(path))
-    budgets = _budgets(space, predictor_of(path, space.name), flags.budgets)
+    budgets = _budgets(space, predictor_of(path, space), flags.budgets)
     with tempfile.TemporaryDirectory() as scratch:
         outcomes = list(_searches(flags.keep or Path(scratch), space, path, budgets, flags))
-        rows = _truths(outcomes, Bench.of(profile, space.name), flags.sessions, flags.percentile)
+        rows = _truths(outcomes, Bench.of(profile, space), flags.sessions, flags.percentile)
     print(f"{space.name} on {profile.device}; {flags.trials} trials, p{flags.percentile}, bound at {flags.confidence:g}")
     _print(rows, flags.percentile)
 
@@ -155,7 +155,7 @@ def _searches(
     split = Split(rng.integers(0, 255, (8, 3, _SIZE, _SIZE)).astype(np.uint8), np.arange(8) % 2)
     dataset = Dataset("made", ((3, _SIZE, _SIZE),), _CLASSES, split, split, split, "made for a benchmark")
     text = yaml.safe_dump({**yaml.safe_load(space_text(flags.space)), "anchors": {}}, sort_keys=False)
-    predictor = predictor_of(profile, space.name, flags.confidence)
+    predictor = predictor_of(profile, space, flags.confidence)
     for budget_ms in budgets:
         for seed in range(flags.seeds):
             place, config = folder / f"{budget_ms:g}-{seed}", _config(space.name, budget_ms, seed, flags)

@@ -43,7 +43,8 @@ def main() -> None:
     flags = parser.parse_args()
     torch.set_num_threads(1)
     space = load_space(flags.space)
-    task, predictor = space.task(10), Predictor(load_profile(flags.profile, anywhere=True), space.name)
+    profile = load_profile(flags.profile, anywhere=True)
+    task, predictor = space.task(10), Predictor(profile, profile.calibration(space))
 
     def estimate(genotypes: Sequence[Genotype]) -> list[Estimate]:
         costs = [cost(genotype, task.of(genotype)) for genotype in genotypes]

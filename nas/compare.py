@@ -10,6 +10,7 @@ from nas.describe import find_network, find_predictor
 from nas.milliseconds import Predicted, bench_of, measured, measured_line, predicted
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
+from search_spaces.space import SearchSpace
 from search_spaces.task import Task
 
 
@@ -19,7 +20,7 @@ class _Side:
 
     title: str
     genotype: Genotype
-    space: str
+    space: SearchSpace
     task: Task
     cost: Cost
     milliseconds: Predicted | None
@@ -58,7 +59,7 @@ def _side(name: str, device: str, space_name: str, classes: int | None, size: st
     title, genotype, space, task = find_network(name, space_name, classes, size)
     predictor, milliseconds, why = find_predictor(device, space), None, ""
     if predictor is None:
-        why = f"the device was not measured for the space {space}; `nas device measure --space {space}`"
+        why = f"the device was not measured for the space {space.name}; `nas device measure --space {space.name}`"
     else:
         try:
             milliseconds = predicted(predictor, genotype, task)

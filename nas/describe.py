@@ -14,7 +14,7 @@ from search_spaces.anchor import Anchor, anchor, anchor_names
 from search_spaces.anchor import anchors as all_anchors
 from search_spaces.errors import InputError, near_miss
 from search_spaces.genotype import Genotype, read_genotype
-from search_spaces.space import load_space
+from search_spaces.space import SearchSpace, load_space
 from search_spaces.task import Task, parse_size
 
 if TYPE_CHECKING:
@@ -72,11 +72,11 @@ def show(
 
     milliseconds.check_plot(plot)
     console = make_console()
-    title, genotype, space_name, task = find_network(what, space_name, classes, size)
-    found, note = _predicted_parts(genotype, task, device, space_name)
+    title, genotype, space, task = find_network(what, space_name, classes, size)
+    found, note = _predicted_parts(genotype, task, device, space)
     if plot and found is None:
         raise InputError(f"--plot shows predicted latency. {note}")
-    figures, own = milliseconds.measured_one(genotype, task, device, space_name) if measure else (None, milliseconds.NONE)
+    figures, own = milliseconds.measured_one(genotype, task, device, space) if measure else (None, milliseconds.NONE)
     total = cost(genotype, task)
     console.print(_block_table(title, genotype, task, found, own))
     if gates := gated_blocks(genotype):
@@ -129,7 +129,7 @@ def anchors(device: str, names: Sequence[str]) -> None:
     from evaluators.latency.profile import LOCAL
 
     console = make_console()
-    predictor = find_predictor(device, "mobile")
+    predictor = find_predictor(device, load_space("mobile"))
     table = Table(title="Hand-designed networks", title_justify="left")
     for column in ("anchor", "family", "params M", "MACs M", "top-1", "predicted ms", "source of the printed figures"):
         table.add_column(column, justify="left" if column[0] in "afs" else "right", overflow="fold")
@@ -182,7 +182,7 @@ def _chosen(names: Sequence[str]) -> list[Anchor]:
     return list(found.values()) if names else all_anchors()
 
 
-_Found = tuple[str, Genotype, str, Task]
+_Found = tuple[str, Genotype, SearchSpace, Task]
 
 
 def find_network(what: str, space_name: str, classes: int | None, size: str | None = None) -> _Found:
@@ -196,9 +196,9 @@ def find_network(what: str, space_name: str, classes: int | None, size: str | No
 
 
 def _at_size(found: _Found, size: str) -> _Found:
-    title, genotype, space_name, task = found
+    title, genotype, space, task = found
     genotype = genotype.at((task.input[0], *parse_size(size)))
-    return title, genotype, space_name, genotype.task(task.classes)
+    return title, genotype, space, genotype.task(task.classes)
 
 
 def _find_network(what: str, space_name: str, classes: int | None) -> _Found:
@@ -206,16 +206,16 @@ def _find_network(what: str, space_name: str, classes: int | None) -> _Found:
     run, name = find_run(what)
     if run:
         found = _network_of(run, name) if name else _best_of(run)
-        return f"{name or 'best'} of {run.name}", found, run.config.space, found.task(classes or len(run.config.classes))
+        return f"{name or 'best'} of {run.name}", found, run.space(), found.task(classes or len(run.config.classes))
     if path.is_file():
         genotype = read_genotype(path)
-        return str(path), genotype, space.name, space.task(classes or 1000).of(genotype)
+        return str(path), genotype, space, space.task(classes or 1000).of(genotype)
     name, at, size = what.partition("@")  # as reports name an anchor at one of a space's inputs: mobilenet_v2@160
     if name not in anchor_names() and (path.is_dir() or "/" in what or path.suffix):
         raise InputError(f"{what} is neither a genotype file, nor a run folder, nor an anchor{near_miss(what, anchor_names())}")
     known = anchor(name)
     task = Task(known.task.input, classes or known.task.classes)
-    named = f"{known.name} ({known.paper})", known.genotype, space.name, task
+    named = f"{known.name} ({known.paper})", known.genotype, space, task
     return _at_size(named, size) if at else named
 
 
@@ -257,14 +257,14 @@ def _network_of(run: Run, name: str) -> Genotype:
     return known[name]
 
 
-def _predicted_parts(genotype: Genotype, task: Task, device: str, space_name: str) -> tuple["Predicted | None", str]:
+def _predicted_parts(genotype: Genotype, task: Task, device: str, space: SearchSpace) -> tuple["Predicted | None", str]:
     """A network's predicted latency in its parts, or None; and a sentence for the person."""
     from nas.milliseconds import predicted
 
-    predictor = find_predictor(device, space_name)
+    predictor = find_predictor(device, space)
     if predictor is None:
-        hint = f"`nas device measure --space {space_name}`"
-        return None, f"No predicted latency: the device was not measured for the space {space_name}; {hint}."
+        hint = f"`nas device measure --space {space.name}`"
+        return None, f"No predicted latency: the device was not measured for the space {space.name}; {hint}."
     try:
         found = predicted(predictor, genotype, task)
     except InputError as error:
@@ -272,10 +272,10 @@ def _predicted_parts(genotype: Genotype, task: Task, device: str, space_name: st
     return found, f"Predicted {found.ms:.2f} ms, upper bound {found.bound_ms:.2f} ms."
 
 
-def find_predictor(device: str, space_name: str) -> Any:
+def find_predictor(device: str, space: SearchSpace) -> Any:
     """The predictor of a device, which may be elsewhere, for a space; None when this machine was not measured for it."""
-    profile = known_profile(device, space_name, anywhere=True)
-    return predictor_of(profile, space_name, anywhere=True) if profile else None
+    profile = known_profile(device, space, anywhere=True)
+    return predictor_of(profile, space, anywhere=True) if profile else None
 
 
 def _predicted(predictor: Any, entry: Any) -> str:

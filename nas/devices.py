@@ -55,11 +55,21 @@ def measured(
 
     device, (fit, verify, seconds) = local_device(runtime or DEFAULT, threads), EFFORTS[effort]
     console.print(f'Measuring {device} for the space "{space.name}": {fit + verify} networks; it is done once and kept.')
-    how = {"runtime": device.runtime, "threads": threads, "anew": anew}
     with _bar(console, "measuring") as report:
-        profile = measure_profile(space, report, name, seconds, fit=fit, verify=verify, waiting=_waiting(console), **how)
+        profile = measure_profile(
+            space,
+            report,
+            name,
+            seconds,
+            fit=fit,
+            verify=verify,
+            runtime=device.runtime,
+            threads=threads,
+            waiting=_waiting(console),
+            anew=anew,
+        )
     path = user_folder() / f"{profile.name}.json"
-    print_quality(console, profile, space.name, path)
+    print_quality(console, profile, profile.calibration(space), path)
     return path
 
 
@@ -78,11 +88,11 @@ def show(name: str, plot: Path | None) -> None:
     console, profile = make_console(), load_profile(name, anywhere=True)
     machine = ", ".join(f"{key} {value}" for key, value in profile.machine.items())
     console.print(f"{profile.name}\n{profile.device}\n{machine}", highlight=False)
-    table, predictors = Table(), {space: Predictor(profile, space) for space in profile.spaces}
+    table, predictors = Table(), {key: Predictor(profile, calibration) for key, calibration in profile.spaces.items()}
     for column in _COLUMNS:
         table.add_column(column, justify="right")
-    for space, calibration in profile.spaces.items():
-        table.add_row(space, *_facts(calibration), *_quality(predictors[space]))
+    for key, calibration in profile.spaces.items():
+        table.add_row(f"{calibration.space} {key}", *_facts(calibration), *_quality(predictors[key]))
     console.print(table)
     console.print(
         "Errors are those of predictions for networks that were kept out of the fit; the bound holds for 95 % of such. Noise "
@@ -99,8 +109,8 @@ def check(name: str, space_name: str | None) -> bool:
     from evaluators.latency.profile import load_profile
 
     console, profile = make_console(), load_profile(name)
-    space = space_name or max(profile.spaces, key=lambda s: profile.spaces[s].created)
-    calibration = profile.calibration(space)
+    newest = max(profile.spaces.values(), key=lambda known: known.created)
+    calibration = profile.calibration(load_space(space_name)) if space_name else newest
     chosen = _spread_out(calibration.networks, _CHECKED)
     with measuring(_waiting(console)), _bar(console, "timing networks") as report:
         figures, quiet_ms = _timed_again(profile, calibration, chosen, report)
@@ -112,7 +122,7 @@ def check(name: str, space_name: str | None) -> bool:
     console.print(table)
     ratios = [ms / network.ms for network, (ms, _) in zip(chosen, figures, strict=True)]
     holds, sentence = verdict(ratios, [spread for _, spread in figures], calibration.noise, quiet_ms / calibration.reference_ms)
-    console.print(f"{profile.name}, space {space}: {sentence}", highlight=False)
+    console.print(f"{profile.name}, space {calibration.space}: {sentence}", highlight=False)
     return holds
 
 
@@ -159,9 +169,10 @@ def import_(results: Path, folder: Path, name: str) -> None:
     from evaluators.latency.predictor import Predictor
     from evaluators.latency.profile import save_profile
 
-    console, (profile, space) = make_console(), import_results(results, folder, name)
-    Predictor(profile, space)
-    print_quality(console, profile, space, save_profile(profile))
+    console, profile = make_console(), import_results(results, folder, name)
+    [calibration] = profile.spaces.values()
+    Predictor(profile, calibration)
+    print_quality(console, profile, calibration, save_profile(profile))
 
 
 def _waiting(console: Console) -> Callable[[], None]:
@@ -176,12 +187,12 @@ def _bar(console: Console, what: str) -> Iterator[Report]:
         yield lambda share, doing: bar.update(task, completed=share, description=doing)
 
 
-def print_quality(console: Console, profile: "Profile", space: str, path: Path) -> None:
+def print_quality(console: Console, profile: "Profile", calibration: "Calibration", path: Path) -> None:
     """Says how good a new profile's predictions are, and whether it was measured in a busy moment."""
     from evaluators.latency.predictor import Predictor
     from nas.promise import BUSY
 
-    quality, contention = Predictor(profile, space).quality, profile.calibration(space).contention
+    quality, contention = Predictor(profile, calibration).quality, calibration.contention
     console.print(
         f"Device profile: {path}\nOn {quality['n']:.0f} networks it was not fitted to, predictions are off by "
         f"{quality['rmspe']:.1%} (root mean square); {quality['within_10']:.0%} within 10 %. "
@@ -263,15 +274,15 @@ def _plot(profile: "Profile", predictors: "dict[str, Predictor]", path: Path) ->
     if path.suffix not in (".png", ".svg"):
         raise InputError(f"{path}: a plot is a .png or .svg file{near_miss(path.suffix, ['.png', '.svg'])}")
     figure = Figure(figsize=(6 * len(predictors), 6), layout="constrained")
-    for axes, (space, predictor) in zip(figure.subplots(1, len(predictors), squeeze=False)[0], predictors.items(), strict=True):
-        calibration = profile.spaces[space]
+    for axes, (key, predictor) in zip(figure.subplots(1, len(predictors), squeeze=False)[0], predictors.items(), strict=True):
+        calibration = profile.spaces[key]
         for split, style in ((FIT, {"color": "0.7", "s": 12}), (VERIFY, {"color": "C0", "s": 28})):
             points = [(n.ms, ms) for n in calibration.split(split) if (ms := _predicted(predictor, n)) is not None]
             axes.scatter(*zip(*points, strict=True), label=f"{split} ({len(points)})", **style)
         limits = [0.9 * min(n.ms for n in calibration.networks), 1.1 * max(n.ms for n in calibration.networks)]
         axes.plot(limits, limits, color="black", linewidth=0.8)
         axes.fill_between(limits, [0.9 * v for v in limits], [1.1 * v for v in limits], alpha=0.1, color="C0", label="±10 %")
-        axes.set(title=space, xlabel="measured ms", ylabel="predicted ms", xscale="log", yscale="log")
+        axes.set(title=calibration.space, xlabel="measured ms", ylabel="predicted ms", xscale="log", yscale="log")
         axes.legend()
     figure.suptitle(str(profile.device))
     try:

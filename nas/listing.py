@@ -1,6 +1,7 @@
 """`nas list`: names and one line each, from the folders alone; loads neither torch nor ray."""
 
 import math
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 
@@ -12,6 +13,9 @@ from search_spaces.registry import block_kinds
 from search_spaces.registry import show as show_value
 from search_spaces.space import load_space, space_names
 from search_spaces.task import size_text
+
+if TYPE_CHECKING:
+    from evaluators.latency.profile import Profile
 
 
 def show(what: str) -> None:
@@ -73,8 +77,12 @@ def _devices() -> Table:
 
     table = _table("device", "where", "calibrated for")
     for found in list_profiles():
-        table.add_row(found.name, str(found.path), ", ".join(found.profile.spaces) if found.profile else found.problem)
+        table.add_row(found.name, str(found.path), _calibrated_for(found.profile) if found.profile else found.problem)
     return table
+
+
+def _calibrated_for(profile: "Profile") -> str:
+    return ", ".join(calibration.space for calibration in profile.spaces.values())
 
 
 def _datasets() -> Table:

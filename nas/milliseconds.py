@@ -12,6 +12,7 @@ from rich.table import Table
 
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
+from search_spaces.space import SearchSpace
 from search_spaces.task import Task
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def predicted(predictor: Any, genotype: Genotype, task: Task) -> Predicted:
     return Predicted(found.ms, found.bound_ms, tuple(found.block_ms), predictor.class_ms(genotype, task))
 
 
-def bench_of(device: str, space: str) -> "Bench":
+def bench_of(device: str, space: SearchSpace) -> "Bench":
     """How a device is timed here: as its profile says, or, where it has none yet, with the default runtime.
 
     Raises InputError when the device is elsewhere.
@@ -116,7 +117,7 @@ def _by_block(times: Sequence[tuple[str, float]], genotype: Genotype, task: Task
     return [sum(left[kind].pop() for kind in kinds) for kinds in expected]
 
 
-def measured_one(genotype: Genotype, task: Task, device: str, space: str) -> tuple["Measurement", Profiled]:
+def measured_one(genotype: Genotype, task: Task, device: str, space: SearchSpace) -> tuple["Measurement", Profiled]:
     """`measured` for one network on a device that is this machine."""
     [figures], [own] = measured([(genotype, task)], bench_of(device, space))
     return figures, own

@@ -55,11 +55,10 @@ class Search:
         self._run, self._dataset, self._view, self._donor = run, dataset, view, donor
         self._config = run.config
         profile = load_profile(str(run.device_profile), anywhere=True)
-        space = run.config.space
-        self._meter = meter or LocalMeter(Bench.of(profile, space), Times.of(profile, space))
-        self._promise = replace(Promise.of(run.config), usual=self._meter.usual)
-        self._above_quiet = self._promise.above_quiet(profile.calibration(space).networks)
         self._space = run.space()
+        self._meter = meter or LocalMeter(Bench.of(profile, self._space), Times.of(profile, self._space))
+        self._promise = replace(Promise.of(run.config), usual=self._meter.usual)
+        self._above_quiet = self._promise.above_quiet(profile.calibration(self._space).networks)
         self._task = self._space.task(len(dataset.classes))
         self._latencies = Latencies(predictor, self._task, self._promise, self._above_quiet)
         self._anchors = {a.genotype.id: a for a in self._space.reference_networks()}

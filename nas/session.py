@@ -87,13 +87,11 @@ def start(
     path = run_path or default_run_folder(space.name, budget_ms)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{path} exists already; `nas resume {path}` goes on with it, `--run` names another folder")
-    profile = _profile_for_search(device, space.name, measure)
+    known = _profile_for_search(device, space, measure)
     promise = Promise(budget_ms, percentile, confidence, measure)
-    reach = _survey(console, space, profile, promise) if profile else None
     dataset = load_data(console, data, space.inputs, fit, donor.interpolation if donor else "bilinear", download)
-    if not profile:
-        profile = measure_device(console, space, device)
-        reach = _survey(console, space, profile, promise)
+    profile = known or measure_device(console, space, device)
+    reach = _survey(console, space, len(dataset.classes), profile, promise)
     if teacher:
         teacher.check(space.task(len(dataset.classes)))
     mean, std = (donor.mean, donor.std) if donor else dataset.mean_std()
@@ -193,7 +191,7 @@ def export_pretrained(name: str, weights: Path, folder: Path | None) -> None:
         make_console().print(str(file), highlight=False)
 
 
-def _profile_for_search(device: str, space: str, measure: bool) -> Path | None:
+def _profile_for_search(device: str, space: SearchSpace, measure: bool) -> Path | None:
     """`known_profile`, also of a device that is elsewhere when nothing is to be measured; else refused by the flag's name."""
     try:
         return known_profile(device, space, anywhere=not measure)
@@ -219,18 +217,19 @@ def is_elsewhere(device: str) -> bool:
     return False
 
 
-def known_profile(device: str, space: str, anywhere: bool = False) -> Path | None:
+def known_profile(device: str, space: SearchSpace, anywhere: bool = False) -> Path | None:
     """The file of a device's profile; None when it is this machine's and does not cover the space yet.
 
     Raises InputError when there is no such device, or its profile is damaged or, unless `anywhere`, of another device
     than this machine.
     """
     from evaluators.latency.profile import LOCAL, list_profiles, load_profile, local_device
+    from evaluators.latency.space_key import space_key
 
     if device == LOCAL and local_device().name not in {found.name for found in list_profiles()}:
         return None
     profile = load_profile(device, anywhere=anywhere)
-    if space not in profile.spaces and profile.device == local_device():
+    if space_key(space) not in profile.spaces and profile.device == local_device():
         return None
     profile.calibration(space)
     return _profile_file(device)
@@ -243,12 +242,13 @@ def measure_device(console: Console, space: SearchSpace, device: str) -> Path:
     return measured(console, space, device, anew=False)
 
 
-def predictor_of(profile: Path | str, space_name: str, confidence: float = 0.95, anywhere: bool = False) -> Any:
+def predictor_of(profile: Path | str, space: SearchSpace, confidence: float = 0.95, anywhere: bool = False) -> Any:
     """The latency predictor of a device profile for a space; `anywhere`: the device need not be this machine."""
     from evaluators.latency.predictor import Predictor
     from evaluators.latency.profile import load_profile
 
-    return Predictor(load_profile(str(profile), anywhere=anywhere), space_name, confidence)
+    found = load_profile(str(profile), anywhere=anywhere)
+    return Predictor(found, found.calibration(space), confidence)
 
 
 def _profile_file(device: str) -> Path:
@@ -270,7 +270,7 @@ def _work(console: Console, run: Run, dataset: Any, reach: Reach | None = None) 
     try:
         console.print(f"Run folder: {run.path}", highlight=False)
         config = run.config
-        predictor = predictor_of(run.device_profile, config.space, config.confidence, anywhere=not config.measure)
+        predictor = predictor_of(run.device_profile, run.space(), config.confidence, anywhere=not config.measure)
         with ConsoleView(console) as view:
             kept = asdict(reach) if reach else None
             donor = load_donor(run.donor) if config.donor else None
@@ -336,13 +336,13 @@ def _choose(found: dict[str, Any], network: str | None) -> dict[str, Any]:
     raise InputError(f'{found["run"]} has no retrained network "{network}"; it has {", ".join(names) or "none"}')
 
 
-def _survey(console: Console, space: SearchSpace, profile: Path, promise: Promise) -> Reach:
-    """What the budget means in this space on this device, printed; raises InputError when nothing can hold it."""
+def _survey(console: Console, space: SearchSpace, classes: int, profile: Path, promise: Promise) -> Reach:
+    """What the budget means in this space on this device for so many classes, printed; InputError when nothing can hold it."""
     from evaluators.latency.profile import load_profile
 
-    predictor = predictor_of(profile, space.name, promise.confidence, anywhere=not promise.measured)
-    task = space.task(10)
-    calibration = load_profile(str(profile), anywhere=True).calibration(space.name)
+    predictor = predictor_of(profile, space, promise.confidence, anywhere=not promise.measured)
+    task = space.task(classes)
+    calibration = load_profile(str(profile), anywhere=True).calibration(space)
     promise = replace(promise, usual=calibration.contention)
     wider = promise.above_quiet(calibration.networks)
 

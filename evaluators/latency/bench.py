@@ -26,7 +26,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-FORMAT = 3
+FORMAT = 4
 PACKAGES = {"onnxruntime_cpu": "onnxruntime", "litert_cpu": "ai-edge-litert"}  # by the runtimes that bundles are made for
 _GROUP = 8  # networks in memory at once
 _LEAST_VISITS, _TURNS, _MOST_RUNS, _TURN_S = 4, 3, 20, 0.004

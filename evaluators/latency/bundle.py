@@ -31,6 +31,7 @@ from evaluators.latency.profile import (
     stored_kernels,
 )
 from evaluators.latency.runtime import DEFAULT, Clock, load_runtime
+from evaluators.latency.space_key import space_key
 from search_spaces.errors import InputError, near_miss
 from search_spaces.folder import made_whole
 from search_spaces.genotype import Genotype
@@ -71,6 +72,7 @@ def write_bundle(
         manifest = {
             "format": FORMAT,
             "space": space.name,
+            "key": space_key(space),
             "inputs": list(map(list, space.inputs)),
             "seed": seed,
             "seconds": seconds,
@@ -101,14 +103,14 @@ def _networks_written(chosen: Sequence[Chosen], runtime: str, folder: Path, prog
     return found
 
 
-def import_results(results: Path, bundle: Path, name: str = LOCAL) -> tuple[Profile, str]:
-    """The profile that a bundle's results come to, and the space; not saved.
+def import_results(results: Path, bundle: Path, name: str = LOCAL) -> Profile:
+    """The profile of one calibration that a bundle's results come to; not saved.
 
     Raises InputError for files that are damaged, incomplete, or not of each other.
     """
     manifest, text = _json(bundle / MANIFEST, "bundle's manifest")
     found, _ = _json(results, "results file")
-    chosen, inputs, space = _checked(bundle / MANIFEST, lambda: _networks(manifest))
+    chosen, key, space = _checked(bundle / MANIFEST, lambda: _networks(manifest))
     if found.get("bundle") != hashlib.sha256(text).hexdigest():
         raise InputError(f"{results} was not measured with the bundle {bundle}")
     samples, device = _checked(results, lambda: (_samples(found, manifest), _device(found["device"], manifest)))
@@ -119,19 +121,19 @@ def import_results(results: Path, bundle: Path, name: str = LOCAL) -> tuple[Prof
     seconds, load, created, machine = _checked(results, lambda: _conditions(found))
     kernels, graph = _checked(results, lambda: _kernels(found, manifest)), load_runtime(device.runtime).GRAPH
     seed, timed = int(manifest["seed"]), dict(enumerate(samples))
-    calibration = calibrated(inputs, chosen, timed, seed, seconds, load, kernels, graph)
-    return new_profile(device, name, space, replace(calibration, created=created), machine), space
+    calibration = calibrated(space, chosen, timed, seed, seconds, load, kernels, graph)
+    return new_profile(device, name, key, replace(calibration, created=created), machine)
 
 
-def _networks(manifest: Any) -> tuple[list[Chosen], tuple[Input, ...], str]:
-    """The manifest's networks, inputs and space."""
+def _networks(manifest: Any) -> tuple[list[Chosen], str, tuple[str, tuple[Input, ...]]]:
+    """The manifest's networks, and the key, name and inputs of the space."""
     inputs = stored_inputs(manifest["inputs"])
     chosen = [Chosen(Genotype.parse(n["genotype"]), int(n["classes"]), n["split"]) for n in manifest["networks"]]
     if any(c.split not in (FIT, VERIFY) for c in chosen) or not chosen:
         raise ValueError("a network is neither to be fitted to nor to verify with")
     if any(c.genotype.input not in inputs for c in chosen):
         raise ValueError("a network has an input that the space has not")
-    return chosen, inputs, str(manifest["space"])
+    return chosen, str(manifest["key"]), (str(manifest["space"]), inputs)
 
 
 def _device(found: Any, manifest: Any) -> Device:

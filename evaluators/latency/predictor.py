@@ -34,7 +34,7 @@ from evaluators.latency.kernels import (
     lowered_blocks,
     total_kernels,
 )
-from evaluators.latency.profile import FIT, VERIFY, MeasuredNetwork, Profile
+from evaluators.latency.profile import FIT, VERIFY, Calibration, MeasuredNetwork, Profile
 from evaluators.latency.relower import relowered
 from evaluators.latency.runtime import load_runtime
 from search_spaces.errors import InputError
@@ -115,15 +115,15 @@ _Key = tuple[BlockSpec, tuple[int, ...], Input, int, Layout]  # block, its input
 
 
 class Predictor:
-    """Fitted to one space's part of a profile on construction.
+    """Fitted on construction to a profile's calibration for one space.
 
-    Raises InputError when the space was not measured, or its verify networks are too few for a bound at `confidence`.
+    Raises InputError when its verify networks are too few for a bound at `confidence`.
     """
 
-    def __init__(self, profile: Profile, space_name: str, confidence: float = 0.95) -> None:
-        self._where = f"device {profile.name}, space {space_name}"
+    def __init__(self, profile: Profile, calibration: Calibration, confidence: float = 0.95) -> None:
+        self._where = f"device {profile.name}, space {calibration.space}"
         self._confidence = confidence
-        self._calibration = profile.calibration(space_name)
+        self._calibration = calibration
         self._graph = load_runtime(profile.device.runtime).GRAPH
         self._fit, self._verify = self._measured(FIT), self._measured(VERIFY)
         _check_enough(len(self._verify), confidence, self._where)

@@ -2,8 +2,8 @@
 
 A profile belongs to one device: processor, runtime with its version, threads, data type. It holds, for each search
 space that it was calibrated for, the times of sampled networks: some to fit a predictor to, the others to verify it
-with. Hand-designed networks are never among them. The regressor is not stored: it is fitted again on loading
-(evaluators.latency.predictor).
+with. Which space that is follows from its content, not from its name (evaluators.latency.space_key). Hand-designed networks
+are never among them. The regressor is not stored: it is fitted again on loading (evaluators.latency.predictor).
 """
 
 import json
@@ -32,13 +32,14 @@ from evaluators.latency.kernel_model import Timed
 from evaluators.latency.kernels import FEATURES, LOWERING, Size, total_kernels
 from evaluators.latency.measure import Measurement, Progress, Run, Sample, load_reference, quietest, sample_rounds, summarise
 from evaluators.latency.runtime import DEFAULT, Graph, Runtime, load_runtime
+from evaluators.latency.space_key import space_key
 from search_spaces.anchor import anchors
 from search_spaces.errors import InputError, near_miss
 from search_spaces.genotype import Genotype
 from search_spaces.space import SearchSpace
 from search_spaces.task import Input, check_input
 
-SCHEMA = 2
+SCHEMA = 3
 LOCAL = "local"
 FIT, VERIFY = "fit", "verify"
 _MEASURE = "`nas device measure`"
@@ -109,12 +110,14 @@ class MeasuredNetwork:
 class Calibration:
     """What was measured for one search space, and under which conditions.
 
-    inputs: those (channels, height, width) that the space's networks may have, by size; the measured ones are drawn at all.
+    space: its name then, for the reader only. inputs: those (channels, height, width) that the space's networks may have, by
+    size; the measured ones are drawn at all.
     noise: median over networks of the relative standard error of `ms`. contention: median slow-down of the reference
     network by other work on the machine. reference_ms: its quiet time. seconds: how long measuring took. lowering: the
     version of the code that summed up the networks' kernels. clock: by which `ms` was timed (evaluators.latency.measure).
     """
 
+    space: str
     inputs: tuple[Input, ...]
     seed: int
     created: str
@@ -133,7 +136,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Profile:
-    """A device's measurements by search space; `machine` are facts for the reader only."""
+    """A device's measurements by the keys of search spaces (space_key); `machine` are facts for the reader only."""
 
     name: str
     device: Device
@@ -141,13 +144,17 @@ class Profile:
     machine: Mapping[str, Any]
     spaces: Mapping[str, Calibration]
 
-    def calibration(self, space: str) -> Calibration:
-        """What was measured for a space; raises InputError when there is nothing."""
-        if space not in self.spaces:
-            known = ", ".join(sorted(self.spaces)) or "none"
-            hint = f"run `nas device measure --space {space}`"
-            raise InputError(f'device {self.name} was not measured for space "{space}" (measured: {known}); {hint}')
-        return self.spaces[space]
+    def calibration(self, space: SearchSpace) -> Calibration:
+        """What was measured for a space, whatever its name was then; raises InputError when there is nothing."""
+        if (key := space_key(space)) in self.spaces:
+            return self.spaces[key]
+        names = [calibration.space for calibration in self.spaces.values()]
+        other = "; one of that name had other blocks or inputs" if space.name in names else ""
+        known = ", ".join(sorted(names)) or "none"
+        raise InputError(
+            f'device {self.name} was not measured for space "{space.name}" (measured: {known}{other}); '
+            f"run `nas device measure --space {space.name}`"
+        )
 
 
 @dataclass(frozen=True)
@@ -365,7 +372,7 @@ def measure_profile(
 def _added_meanwhile(path: Path, device: Device, space: SearchSpace) -> Profile | None:
     """The profile in a file if it is this device's and covers the space."""
     found = _listing(path.stem, path).profile if path.exists() else None
-    return found if found and found.device == device and space.name in found.spaces else None
+    return found if found and found.device == device and space_key(space) in found.spaces else None
 
 
 def _measured_now(
@@ -373,12 +380,13 @@ def _measured_now(
 ) -> Path:
     """The file of the profile; `draw`: how many networks to fit to and to verify with, and the seed that picks them."""
     start, chosen, seed = time.monotonic(), choose_networks(space, *draw), draw[-1]
-    journal = _Journal(user_folder() / f"{device.name}.{space.name}.partial", chosen)
+    journal = _Journal(user_folder() / f"{device.name}.{space_key(space)}.partial", chosen)
     code = load_runtime(device.runtime)
     _measure(chosen, journal, device, seconds, random.Random(seed), progress)
     took = time.monotonic() - start
-    calibration = calibrated(space.inputs, chosen, journal.samples, seed, took, kernels=journal.kernels, graph=code.GRAPH)
-    path = save_profile(new_profile(device, name, space.name, calibration, this_machine()))
+    of_space = space.name, space.inputs
+    calibration = calibrated(of_space, chosen, journal.samples, seed, took, kernels=journal.kernels, graph=code.GRAPH)
+    path = save_profile(new_profile(device, name, space_key(space), calibration, this_machine()))
     journal.path.unlink(missing_ok=True)
     return path
 
@@ -519,7 +527,7 @@ def _exported(group: Iterable[Chosen], runtime: Runtime, threads: int, write: Wr
 
 
 def calibrated(
-    inputs: tuple[Input, ...],
+    space: tuple[str, tuple[Input, ...]],
     chosen: Sequence[Chosen],
     samples: Mapping[int, Sequence[Sample]],
     seed: int,
@@ -530,11 +538,14 @@ def calibrated(
 ) -> Calibration:
     """What samples of the chosen networks, by index, come to; `load` is the machine's, by default of this one now.
 
+    `space` is the name and the inputs of theirs.
     `kernels` are the times of their kernels, where the runtime tells them; `graph` is what it runs.
     """
     quiet = quietest([v for visits in samples.values() for v in visits])
     results = [summarise(samples[i], quiet) for i in range(len(chosen))]
+    name, inputs = space
     return Calibration(
+        space=name,
         inputs=inputs,
         seed=seed,
         created=_now(),
@@ -572,9 +583,9 @@ def _short(seconds: float) -> float:
     return float(f"{seconds * 1e3:.5g}")
 
 
-def new_profile(device: Device, name: str, space: str, calibration: Calibration, machine: Mapping[str, Any]) -> Profile:
+def new_profile(device: Device, name: str, key: str, calibration: Calibration, machine: Mapping[str, Any]) -> Profile:
     """A profile of one calibration, by the device's own name where `name` is "local"."""
-    return Profile(_file_name(device, name), device, _now(), machine, {space: calibration})
+    return Profile(_file_name(device, name), device, _now(), machine, {key: calibration})
 
 
 def _file_name(device: Device, name: str) -> str:

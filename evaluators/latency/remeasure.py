@@ -16,6 +16,7 @@ from evaluators.latency.measure import Measurement, load_reference, quietest, sa
 from evaluators.latency.profile import Profile
 from evaluators.latency.runtime import load_runtime
 from search_spaces.errors import InputError
+from search_spaces.space import SearchSpace
 
 _PATIENCE_S = 600.0  # beyond the seconds asked for: loading, and rounds that must be ended
 
@@ -36,7 +37,7 @@ class Bench:
     usual: float = 0.0
 
     @classmethod
-    def of(cls, profile: Profile, space: str) -> "Bench":
+    def of(cls, profile: Profile, space: SearchSpace) -> "Bench":
         """As a profile was measured for a space."""
         known = profile.calibration(space)
         return cls(profile.device.runtime, profile.device.threads, known.reference_ms, known.contention)

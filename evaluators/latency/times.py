@@ -11,8 +11,10 @@ from typing import Any
 from evaluators.latency.kept import add_line, user_folder, whole_lines
 from evaluators.latency.measure import Measurement
 from evaluators.latency.profile import Profile
+from evaluators.latency.space_key import space_key
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
+from search_spaces.space import SearchSpace
 from search_spaces.task import Task
 
 _Key = tuple[str, int]  # a genotype's text, its input included, and the number of classes
@@ -36,9 +38,10 @@ class Times:
                 raise _damaged(path) from None
 
     @classmethod
-    def of(cls, profile: Profile, space: str) -> "Times":
+    def of(cls, profile: Profile, space: SearchSpace) -> "Times":
         """Those of a profile's device for a space."""
-        return cls(user_folder() / f"{profile.device.name}.{space}.times.jsonl", profile.calibration(space).created)
+        path = user_folder() / f"{profile.device.name}.{space_key(space)}.times.jsonl"
+        return cls(path, profile.calibration(space).created)
 
     def get(self, genotype: Genotype, task: Task) -> Measurement | None:
         """What a network took at its own input, the task's if it names none; None where that is not known."""

@@ -21,6 +21,7 @@ from evaluators.latency.measure import Sample
 from evaluators.latency.onnxruntime_profile import kernel_times
 from evaluators.latency.predictor import Predictor
 from evaluators.latency.profile import calibrated, choose_networks, load_profile
+from evaluators.latency.space_key import space_key
 from nas.devices import print_quality, verdict
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
@@ -81,9 +82,9 @@ def nas(nas_here):
 def test_a_profile_of_a_busy_moment_is_said_to_be_one(contention, said):
     path = Path(__file__).parents[1] / "data" / "profile_mobile.json"
     profile = load_profile(str(path), anywhere=True)
-    measured = replace(profile.calibration("mobile"), contention=contention)
+    measured = replace(profile.calibration(load_space("mobile")), contention=contention)
     console = Console(record=True, width=400, file=open("/dev/null", "w"))  # noqa: SIM115
-    print_quality(console, replace(profile, spaces={"mobile": measured}), "mobile", path)
+    print_quality(console, profile, measured, path)
     assert ("the machine was 40% slower than at its quietest" in console.export_text()) == said
 
 
@@ -112,23 +113,25 @@ def test_a_bundle_that_cannot_be_written_is_said(nas, tmp_path):
 
 
 def test_imported_results_predict_as_if_measured_here(bundle, results, space, own_folder):
-    imported, name = import_results(results, bundle)
+    imported = import_results(results, bundle)
     found = json.loads(results.read_text())
     chosen = choose_networks(space, 20, 20, 0)
     samples = [[Sample(tuple(w), tuple(c), r) for w, c, r in visits] for visits in in_order(found, bundle)]
-    kernels = {i: network.kernel_times for i, network in enumerate(imported.spaces["small"].networks)}
-    here = calibrated(space.inputs, chosen, dict(enumerate(samples)), 0, found["seconds"], found["load"], kernels)
-    measured = profiles.Profile("here", imported.device, "", {}, {"small": here})
+    kernels = {i: network.kernel_times for i, network in enumerate(imported.calibration(space).networks)}
+    here = calibrated((space.name, space.inputs), chosen, dict(enumerate(samples)), 0, found["seconds"], found["load"], kernels)
+    measured = profiles.Profile("here", imported.device, "", {}, {space_key(space): here})
     genotypes = [c.genotype for c in choose_networks(space, 10, 10, 5)]
-    expected, actual = (Predictor(p, name).predict_many(genotypes, space.task(10)) for p in (measured, imported))
-    assert name == "small" and actual == expected
+    expected, actual = (
+        Predictor(p, p.calibration(space)).predict_many(genotypes, space.task(10)) for p in (measured, imported)
+    )
+    assert imported.calibration(space).space == "small" and actual == expected
     assert imported.device == profiles.local_device()
-    assert imported.spaces["small"].networks == here.networks
+    assert imported.calibration(space).networks == here.networks
 
 
-def test_imported_kernels_are_those_that_run_here(bundle, results, own_folder):
-    found, (imported, _) = json.loads(results.read_text())["kernels"], import_results(results, bundle)
-    for i, network in enumerate(imported.spaces["small"].networks[:4]):
+def test_imported_kernels_are_those_that_run_here(bundle, results, space, own_folder):
+    found, imported = json.loads(results.read_text())["kernels"], import_results(results, bundle)
+    for i, network in enumerate(imported.calibration(space).networks[:4]):
         here = kernel_times(bundle / "networks" / f"{i:03d}.onnx", runs=1)
         assert Counter((k.kind, k.size) for k in here) == Counter((kind, size) for kind, size, _ in network.kernel_times)
         told = [ms for _, op, *_, ms in found[f"networks/{i:03d}.onnx"]["times"] if op not in ("Reshape", "Flatten")]
@@ -136,18 +139,17 @@ def test_imported_kernels_are_those_that_run_here(bundle, results, own_folder):
 
 
 def test_kernels_that_the_lowering_does_not_know_are_not_reckoned_with(bundle, results, space, own_folder):
-    imported, name = import_results(results, bundle)
-    assert Predictor(imported, name)._models.kernels is not None
-    calibration = imported.spaces[name]
+    imported = import_results(results, bundle)
+    calibration = imported.calibration(space)
+    assert Predictor(imported, calibration)._models.kernels is not None
     other = tuple(
         replace(n, kernel_times=tuple(("conv_plain", size, ms) for _, size, ms in n.kernel_times)) for n in calibration.networks
     )
-    elsewhere = replace(imported, spaces={name: replace(calibration, networks=other)})
-    assert Predictor(elsewhere, name)._models.kernels is None
+    elsewhere = Predictor(imported, replace(calibration, networks=other))
+    assert elsewhere._models.kernels is None
     untold = replace(calibration, networks=tuple(replace(n, kernel_times=()) for n in calibration.networks))
     genotype, task = Genotype.parse(calibration.networks[0].genotype), space.task(10)
-    sums = Predictor(replace(imported, spaces={name: untold}), name).predict(genotype, task)
-    assert Predictor(elsewhere, name).predict(genotype, task) == sums
+    assert elsewhere.predict(genotype, task) == Predictor(imported, untold).predict(genotype, task)
 
 
 def in_order(found, bundle):
@@ -194,7 +196,7 @@ def kernels(found):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(format=9), "not a results file of format 3"),
+        (lambda d: d.update(format=9), "not a results file of format 4"),
         (lambda d: d.update(bundle="0" * 64), "was not measured with the bundle"),
         (lambda d: d.pop("device"), "'device' is missing"),
         (lambda d: d["device"].update(cpu=""), "device is not well described"),
@@ -292,7 +294,7 @@ def test_verdicts():
 def test_another_runtime_is_another_profile(space, own_folder):
     measured = profiles.measure_profile(space, seconds=0.0, fit=3, verify=2, runtime="torch_eager", threads=2)
     assert measured.device.runtime == "torch_eager" and measured.device.threads == 2
-    assert measured.spaces["small"].clock == "wall" and "torch-eager" in measured.name and "2t" in measured.name
+    assert measured.calibration(space).clock == "wall" and "torch-eager" in measured.name and "2t" in measured.name
     again = load_profile(str(Path(os.environ["XDG_DATA_HOME"]) / "compact-nas" / "devices" / f"{measured.name}.json"))
     assert again == measured
     with pytest.raises(InputError, match="not been measured yet"):

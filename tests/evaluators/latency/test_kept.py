@@ -26,7 +26,7 @@ from dataclasses import replace
 from evaluators.latency.kernels import LOWERING
 from evaluators.latency.profile import Calibration, Device, MeasuredNetwork, Profile, save_profile
 network = MeasuredNetwork("conv 16/2\\nhead\\n", 10, "fit", 1.0, 1.1, 1.2, 30, 0.01, {})
-known = Calibration(((3, 32, 32),), 0, "2026-01-01", 1.0, LOWERING, 0.3, 0.01, 0.1, 0.5, (network,))
+known = Calibration("tiny", ((3, 32, 32),), 0, "2026-01-01", 1.0, LOWERING, 0.3, 0.01, 0.1, 0.5, (network,))
 print("ready", flush=True)
 sys.stdin.readline()
 for i in range(8):

@@ -34,13 +34,17 @@ def synthetic(noise: float = 0.0, fit: int = 45, verify: int = 24) -> Profile:
         kernels = total_kernels(chosen.genotype, chosen.genotype.task(chosen.classes))
         ms = true_ms(kernels) * float(np.exp(noise * rng.standard_normal()))
         networks.append(MeasuredNetwork(chosen.genotype.text, chosen.classes, chosen.split, ms, ms, ms, 30, 0.01, kernels))
-    calibration = Calibration(SPACE.inputs, 0, "2026-01-01", 1.0, LOWERING, 0.3, 0.01, 0.0, 0.0, tuple(networks))
+    calibration = Calibration("tiny", SPACE.inputs, 0, "2026-01-01", 1.0, LOWERING, 0.3, 0.01, 0.0, 0.0, tuple(networks))
     return Profile("synthetic", local_device(), "2026-01-01", {}, {"tiny": calibration})
+
+
+def fitted(profile: Profile, confidence: float = 0.95) -> Predictor:
+    return Predictor(profile, profile.spaces["tiny"], confidence)
 
 
 @pytest.fixture(scope="module")
 def predictor() -> Predictor:
-    return Predictor(synthetic(), "tiny")
+    return fitted(synthetic())
 
 
 def unseen(count: int) -> list[Genotype]:
@@ -65,7 +69,7 @@ def test_blocks_add_up_and_the_bound_is_above(predictor: Predictor) -> None:
 
 
 def test_quality_reports_noise_honestly() -> None:
-    quality = Predictor(synthetic(noise=0.05), "tiny").quality
+    quality = fitted(synthetic(noise=0.05)).quality
     assert quality["n"] == 24 and quality["confidence"] == 0.95
     assert 0.03 < quality["rmspe"] < 0.12 and quality["factor"] > 1.03
 
@@ -75,7 +79,7 @@ def test_an_operation_that_was_never_measured_is_named() -> None:
     calibration = profile.spaces["tiny"]
     networks = tuple(n for n in calibration.networks if "prelu" not in n.kernels or n.split == "verify")
     few = replace(profile, spaces={"tiny": replace(calibration, networks=networks)})
-    predictor = Predictor(few, "tiny", confidence=0.5)
+    predictor = fitted(few, confidence=0.5)
     genotype = Genotype.parse("conv 16/1\neesp 32/2\nhead")
     with pytest.raises(InputError, match=r'block "eesp 32/2" runs prelu'):
         predictor.predict(genotype, TASK)
@@ -111,14 +115,14 @@ def test_kernels_of_another_lowering_are_made_again() -> None:
     calibration = profile.spaces["tiny"]
     stale = tuple(replace(n, kernels={"gone": (1, 0, 0, 0, 0)}) for n in calibration.networks)
     old = replace(profile, spaces={"tiny": replace(calibration, lowering=LOWERING - 1, networks=stale)})
-    assert Predictor(old, "tiny").quality == Predictor(profile, "tiny").quality
+    assert fitted(old).quality == fitted(profile).quality
 
 
 def test_each_runtime_has_the_kernels_of_its_own_graph(predictor: Predictor) -> None:
     profile = synthetic()
     calibration = replace(profile.spaces["tiny"], lowering=LOWERING - 1)
     device = replace(profile.device, runtime="torch_eager")
-    eager = Predictor(replace(profile, device=device, spaces={"tiny": calibration}), "tiny")
+    eager = fitted(replace(profile, device=device, spaces={"tiny": calibration}))
     genotype = unseen(1)[0]
     task = genotype.task(10)
     assert set(eager.class_ms(genotype, task)) == {"network", *total_kernels(genotype, task, "eager")}
@@ -132,10 +136,10 @@ def test_too_few_verify_networks_are_refused() -> None:
         some = replace(profile.spaces["tiny"], networks=networks[: 45 + count])
         changed = replace(profile, spaces={"tiny": some})
         if enough:
-            assert Predictor(changed, "tiny").factor >= 1
+            assert fitted(changed).factor >= 1
         else:
             with pytest.raises(InputError, match=r"18 verify networks are too few .* needs 19"):
-                Predictor(changed, "tiny")
+                fitted(changed)
 
 
 def test_conformal_factor_covers() -> None:

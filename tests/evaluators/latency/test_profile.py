@@ -28,12 +28,15 @@ from evaluators.latency.profile import (
     measure_profile,
     save_profile,
 )
+from evaluators.latency.space_key import space_key
 from search_spaces.anchor import anchors
 from search_spaces.errors import InputError
 from search_spaces.space import load_space
 
 NETWORK = MeasuredNetwork("input 3x32x32\nconv 16/2\nhead\n", 10, "fit", 1.0, 1.1, 1.2, 30, 0.01, {"linear": (1, 2, 3, 4, 5)})
-CALIBRATION = Calibration(((3, 32, 32), (3, 32, 48)), 0, "2026-01-01", 1.0, LOWERING, 0.3, 0.01, 0.1, 0.5, (NETWORK,))
+CALIBRATION = Calibration("tiny", ((3, 32, 32), (3, 32, 48)), 0, "2026-01-01", 1.0, LOWERING, 0.3, 0.01, 0.1, 0.5, (NETWORK,))
+
+KEY = space_key(load_space("tiny"))
 
 
 @pytest.fixture(autouse=True)
@@ -44,14 +47,14 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def stored(**changes: Any) -> Path:
     device = replace(local_device(), **changes)
-    return save_profile(Profile(device.name, device, "2026-01-01", {"cores": 2}, {"tiny": CALIBRATION}))
+    return save_profile(Profile(device.name, device, "2026-01-01", {"cores": 2}, {KEY: CALIBRATION}))
 
 
 def test_round_trip() -> None:
     path = stored()
     again = load_profile("local")
     assert again == load_profile(str(path)) == load_profile(again.name)
-    assert again.spaces == {"tiny": CALIBRATION} and again.device == local_device()
+    assert again.spaces == {KEY: CALIBRATION} and again.device == local_device()
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
@@ -73,13 +76,13 @@ def edit(change: Callable[[dict[str, Any]], object]) -> Callable[[str], str]:
         (edit(lambda d: d.update(schema=99)), "version 99"),
         (edit(lambda d: d.pop("device")), "device"),
         (edit(lambda d: d["device"].pop("cpu")), "cpu"),
-        (edit(lambda d: d["spaces"]["tiny"].pop("networks")), "networks"),
-        (edit(lambda d: d["spaces"]["tiny"].pop("inputs")), "inputs"),
-        (edit(lambda d: d["spaces"]["tiny"].update(inputs=[[3, 32]])), "damaged"),
-        (edit(lambda d: d["spaces"]["tiny"].update(inputs=[[3, 32, 0]])), "damaged .*8 to 4096 pixels"),
-        (edit(lambda d: d["spaces"]["tiny"]["networks"][0].update(ms=-1)), "positive"),
-        (edit(lambda d: d["spaces"]["tiny"]["networks"][0].update(ms=float("nan"))), "positive"),
-        (edit(lambda d: d["spaces"]["tiny"]["networks"][0].update(kernels=3)), "damaged"),
+        (edit(lambda d: d["spaces"][KEY].pop("networks")), "networks"),
+        (edit(lambda d: d["spaces"][KEY].pop("inputs")), "inputs"),
+        (edit(lambda d: d["spaces"][KEY].update(inputs=[[3, 32]])), "damaged"),
+        (edit(lambda d: d["spaces"][KEY].update(inputs=[[3, 32, 0]])), "damaged .*8 to 4096 pixels"),
+        (edit(lambda d: d["spaces"][KEY]["networks"][0].update(ms=-1)), "positive"),
+        (edit(lambda d: d["spaces"][KEY]["networks"][0].update(ms=float("nan"))), "positive"),
+        (edit(lambda d: d["spaces"][KEY]["networks"][0].update(kernels=3)), "damaged"),
         (edit(lambda d: d.update(spaces=7)), "damaged"),
     ],
 )
@@ -112,7 +115,7 @@ def test_no_profile_yet() -> None:
 def test_a_space_that_was_not_measured() -> None:
     stored()
     with pytest.raises(InputError, match="nas device measure --space mobile"):
-        load_profile("local").calibration("mobile")
+        load_profile("local").calibration(load_space("mobile"))
 
 
 def test_listing_imports_no_torch() -> None:
@@ -162,8 +165,8 @@ def test_really_measured_and_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(exported) == 4 and seen[-1] == 1.0
     assert load_profile("local") == measured
     assert [p.suffix for p in user_folder().iterdir()] == [".json"]
-    networks = measured.spaces["tiny"].networks
+    networks = measured.calibration(space).networks
     assert [n.split for n in networks] == ["fit"] * 6 + ["verify"] * 2
     assert all(0 < n.p50_ms <= n.p90_ms and n.n >= 12 and n.kernels for n in networks)
     genotype = choose_networks(space, 6, 2, 0)[0].genotype
-    assert Predictor(measured, "tiny", confidence=0.5).predict(genotype, space.task(10)).ms > 0
+    assert Predictor(measured, measured.calibration(space), confidence=0.5).predict(genotype, space.task(10)).ms > 0

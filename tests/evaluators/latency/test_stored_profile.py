@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from evaluators.latency.predictor import Predictor
-from evaluators.latency.profile import load_profile
+from evaluators.latency.profile import Calibration, Profile, load_profile
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space
 from search_spaces.task import Input
@@ -20,9 +20,14 @@ MOST_ERROR, LEAST_WITHIN_10 = 0.048, 0.95
 MOST_AT_ONE_INPUT = 0.06  # 5.6 % of the 4 networks at 128x128, and of those at 160x160
 
 
+def stored() -> tuple[Profile, Calibration]:
+    profile = load_profile(str(PROFILE), anywhere=True)
+    return profile, profile.calibration(load_space("mobile"))
+
+
 @pytest.fixture(scope="module")
 def predictor() -> Predictor:
-    return Predictor(load_profile(str(PROFILE), anywhere=True), "mobile")
+    return Predictor(*stored())
 
 
 def test_error_on_networks_that_it_was_not_fitted_to(predictor: Predictor) -> None:
@@ -34,7 +39,7 @@ def test_error_on_networks_that_it_was_not_fitted_to(predictor: Predictor) -> No
 
 def test_no_input_is_predicted_worse_than_the_others(predictor: Predictor) -> None:
     space, errors = load_space("mobile"), defaultdict[Input | None, list[float]](list)
-    for network in load_profile(str(PROFILE), anywhere=True).spaces["mobile"].split("verify"):
+    for network in stored()[1].split("verify"):
         errors[Genotype.parse(network.genotype).input].append(predictor.of_measured(network) / network.ms - 1)
     assert set(errors) == set(space.inputs) and min(map(len, errors.values())) >= 4
     for found in errors.values():
@@ -43,7 +48,7 @@ def test_no_input_is_predicted_worse_than_the_others(predictor: Predictor) -> No
 
 def test_prediction_from_text_is_that_from_the_stored_kernels(predictor: Predictor) -> None:
     """The lowering gives the kernels that the runtime had run, but for what crosses the borders of blocks."""
-    calibration = load_profile(str(PROFILE), anywhere=True).spaces["mobile"]
+    _, calibration = stored()
     reliable = []
     for network in calibration.split("verify")[:10]:  # each input, padded in both ways
         genotype = Genotype.parse(network.genotype)
@@ -65,11 +70,10 @@ def test_shares_of_kernel_classes_add_up(predictor: Predictor) -> None:
 
 def test_fit_networks_that_the_others_do_not_explain_raise_the_bound() -> None:
     """Every fifth runs half as long again as it did: the verify networks know nothing of that."""
-    profile = load_profile(str(PROFILE), anywhere=True)
-    calibration = profile.spaces["mobile"]
+    profile, calibration = stored()
     fit = calibration.split("fit")
     slowed = tuple(replace(n, ms=1.5 * n.ms) if i % 5 == 0 else n for i, n in enumerate(fit))
     changed = replace(calibration, networks=slowed + calibration.split("verify"))
-    found = Predictor(replace(profile, spaces={"mobile": changed}), "mobile")
+    found = Predictor(profile, changed)
     of_verify = max(n.ms / found.of_measured(n) for n in calibration.split("verify"))
     assert found.factor > 1.25 > of_verify
