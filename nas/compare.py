@@ -52,7 +52,7 @@ def compare(
     for line in lines:
         console.print(line, highlight=False)
     inputs = sorted({"x".join(map(str, s.task.input)) for s in sides})
-    console.print(f"Input {' and '.join(inputs)}; latency of batch 1; ms by kernel class are predicted.", highlight=False)
+    console.print(f"Input {' and '.join(inputs)}; latency of batch 1, predicted at the machine's usual speed.", highlight=False)
 
 
 def _side(name: str, device: str, space_name: str, classes: int | None, size: str | None) -> _Side:

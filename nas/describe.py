@@ -138,7 +138,10 @@ def anchors(device: str, names: Sequence[str]) -> None:
         figures = (f"{a.params / 1e6:.2f}", f"{a.macs / 1e6:.0f}", top1, _predicted(predictor, a))
         table.add_row(a.name, a.family, *figures, a.published.source)
     console.print(table)
-    if predictor is None:
+    if predictor:
+        slower = predictor.usual_slowdown - 1
+        console.print(f"Latency is predicted at the machine's usual speed, {slower:.0%} slower than at its quietest.")
+    else:
         where = "this machine" if device == LOCAL else device
         console.print(
             f"No predicted latency: {where} has not been measured for the space mobile; `nas device measure` does it."
@@ -269,7 +272,8 @@ def _predicted_parts(genotype: Genotype, task: Task, device: str, space: SearchS
         found = predicted(predictor, genotype, task)
     except InputError as error:
         return None, f"No predicted latency: {error}"
-    return found, f"Predicted {found.ms:.2f} ms, upper bound {found.bound_ms:.2f} ms."
+    usual = f"Predicted {found.ms:.2f} ms, upper bound {found.bound_ms:.2f} ms, at the machine's usual speed"
+    return found, f"{usual} ({found.quiet_ms:.2f} ms at its quietest)."
 
 
 def find_predictor(device: str, space: SearchSpace) -> Any:
@@ -282,7 +286,7 @@ def _predicted(predictor: Any, entry: Any) -> str:
     if predictor is None:
         return "-"
     try:
-        return f"{predictor.predict(entry.genotype, entry.task).ms:.2f}"
+        return f"{predictor.usual_slowdown * predictor.predict(entry.genotype, entry.task).ms:.2f}"
     except InputError:
         return "not covered"
 

@@ -12,9 +12,10 @@ from evaluators.latency.predictor import MOST_EXTRAPOLATED
 class Estimate:
     """Predicted latency and its upper bound in milliseconds, trainable parameters, multiply-accumulates.
 
-    `extrapolated` is the share of the latency beyond the device profile. Where the profile lacks an operation altogether it
-    is 1, and both latencies are infinite. `likely_ms` is what the prediction comes to at the speed for which the bound is (by
-    itself the prediction), `timed_ms` what was measured of the network, which then counts in the bound's place.
+    All latencies are of the promised percentile at the machine's usual speed (nas.promise). `extrapolated` is the share of
+    the latency beyond the device profile. Where the profile lacks an operation altogether it is 1, and both latencies are
+    infinite. `likely_ms` is what the prediction comes to by what was timed of others (by itself the prediction), `timed_ms`
+    what was measured of the network, which then counts in the bound's place.
     """
 
     predicted_ms: float

@@ -35,9 +35,9 @@ class Latencies:
     def _estimate(self, prediction: Prediction | None, params: int, macs: int, timed_ms: float | None) -> Estimate:
         if prediction is None:
             return uncovered(params, macs, timed_ms)
-        likely_ms = prediction.ms * self._above_quiet * self._off
+        predicted_ms = prediction.ms * self._above_quiet
         bound_ms = prediction.bound_ms * self._above_quiet * self.growth
-        return Estimate(prediction.ms, bound_ms, params, macs, prediction.extrapolated, likely_ms, timed_ms)
+        return Estimate(predicted_ms, bound_ms, params, macs, prediction.extrapolated, predicted_ms * self._off, timed_ms)
 
     def own_bound_ms(self, genotype: Genotype) -> float:
         """The bound of the promised percentile at the usual speed, before any correction."""
@@ -67,7 +67,7 @@ class Latencies:
         confidence, timed = self._promise.confidence, {i: r["timed_ms"] for i, r in checked.items() if "timed_ms" in r}
         self.growth = growth([r["score"] for r in [*checked.values(), *over.values()] if "score" in r], confidence)
         self._late = growth([_over_what_let_pass(r, timed.get(i)) for i, r in over.items()], confidence)
-        ratios = [r["robust_ms"] / r["predicted_ms"] for r in checked.values() if "predicted_ms" in r]
+        ratios = [r["robust_ms"] * self._above_quiet / r["predicted_ms"] for r in checked.values() if "predicted_ms" in r]
         self._off = round(statistics.median([1.0] * _BELIEVED + ratios) * _STEPS) / _STEPS
         self._timed = {i: ms * self._late for i, ms in timed.items()}
         return before != (self.growth, self._off, self._late)

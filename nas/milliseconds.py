@@ -26,9 +26,13 @@ _SECONDS = 3.0  # of timing, for each network
 
 @dataclass(frozen=True)
 class Predicted:
-    """A network's predicted milliseconds: in all, its upper bound, by block, by kernel class."""
+    """A network's predicted milliseconds at the machine's usual speed: in all, its upper bound, by block, by kernel class.
+
+    quiet_ms: in all, on the machine at its quietest.
+    """
 
     ms: float
+    quiet_ms: float
     bound_ms: float
     block_ms: tuple[float, ...]
     class_ms: Mapping[str, float]
@@ -38,6 +42,7 @@ class Predicted:
 class Profiled:
     """What the runtime's own profiler says, scaled to sum to the measured total: a profiler slows down what it times.
 
+    The total is that at the machine's usual speed, as predictions are.
     Empty where the runtime has none; `block_ms` also where its kernels are not those that the lowering expects.
     """
 
@@ -50,8 +55,11 @@ NONE = Profiled({})
 
 def predicted(predictor: Any, genotype: Genotype, task: Task) -> Predicted:
     """Raises InputError for what the predictor's profile does not cover."""
-    found = predictor.predict(genotype, task)
-    return Predicted(found.ms, found.bound_ms, tuple(found.block_ms), predictor.class_ms(genotype, task))
+    found, slower = predictor.predict(genotype, task), predictor.usual_slowdown
+    class_ms = {kind: slower * ms for kind, ms in predictor.class_ms(genotype, task).items()}
+    return Predicted(
+        slower * found.ms, found.ms, slower * found.bound_ms, tuple(slower * ms for ms in found.block_ms), class_ms
+    )
 
 
 def bench_of(device: str, space: SearchSpace) -> "Bench":
@@ -75,6 +83,7 @@ def measured(
     networks: Sequence[tuple[Genotype, Task]], bench: "Bench", seconds: float = _SECONDS
 ) -> tuple[list["Measurement"], list[Profiled]]:
     """Times networks, untrained, in turns in one session; then has the runtime profile each."""
+    from evaluators.latency.measure import slowdown
     from evaluators.latency.remeasure import measure_here
     from evaluators.latency.runtime import load_runtime
     from search_spaces.network import build
@@ -86,7 +95,7 @@ def measured(
             code.prepare(build(genotype, task).eval(), task, path)
         figures = measure_here(paths, seconds * len(paths), bench)
         return figures, [
-            _profiled(bench, path, genotype, task, found.robust_ms)
+            _profiled(bench, path, genotype, task, found.robust_ms * slowdown(bench.usual))
             for path, (genotype, task), found in zip(paths, networks, figures, strict=True)
         ]
 

@@ -21,7 +21,9 @@ _PATIENCE_S = 10.0
 
 @dataclass(frozen=True)
 class Predicted:
-    """A genotype's predicted latency in milliseconds, its upper bound, and whether the profile covers enough of it."""
+    """A genotype's predicted latency in milliseconds and its upper bound, of what the budget is promised for: that percentile,
+    at the machine's usual speed; and whether the profile covers enough of it.
+    """
 
     ms: float
     bound_ms: float

@@ -142,12 +142,12 @@ def _latency(found: dict[str, Any]) -> list[str]:
     where = "at each network's input, batch 1"
     bound = f"predicted upper bound at confidence {found['confidence']:g}"
     if not found["measured"]:
-        return [f"Latency: predicted {where}, NOT measured; fits: {bound} within the budget."]
+        return [f"Latency: predicted {where}, at the device's usual speed, NOT measured; fits: {bound} within the budget."]
     usual = "" if found["usual"] is None else f" ({found['usual']:.0%} slower than at its quietest)"
     lines = [
         f"Latency: measured on the device {where}, in fresh processes; fits: p{found['percentile']} within the budget, "
         f"{SPARE:.0%} of it to spare, at the machine's usual speed{usual}, in at least {SESSIONS} of them, and in most. "
-        f"bound: {bound}, at that speed. spread: within a session / between sessions."
+        f"predicted: p{found['percentile']} at that speed, bound: its {bound}. spread: within a session / between sessions."
     ]
     if found["busy"]:
         lines.append(

@@ -347,7 +347,7 @@ def _survey(console: Console, space: SearchSpace, classes: int, profile: Path, p
     wider = promise.above_quiet(calibration.networks)
 
     def predict(genotypes: Sequence[Genotype]) -> list[Predicted | None]:
-        return [p and Predicted(p.ms, p.bound_ms * wider, p.reliable) for p in predictor.covered(genotypes, task)]
+        return [p and Predicted(p.ms * wider, p.bound_ms * wider, p.reliable) for p in predictor.covered(genotypes, task)]
 
     spare = SPARE if promise.measured else 0.0
     reach = survey(space, predict, promise.budget_ms, space.reference_networks(), spare=spare)

@@ -34,6 +34,7 @@ from evaluators.latency.kernels import (
     lowered_blocks,
     total_kernels,
 )
+from evaluators.latency.measure import slowdown
 from evaluators.latency.profile import FIT, VERIFY, Calibration, MeasuredNetwork, Profile
 from evaluators.latency.relower import relowered
 from evaluators.latency.runtime import load_runtime
@@ -68,7 +69,7 @@ _MS_MAC_OTHER = 1.2e-8
 
 @dataclass(frozen=True)
 class Prediction:
-    """Milliseconds of one inference: expected, bounded at the predictor's confidence, and each block's share of `ms`.
+    """Milliseconds of one inference on a quiet machine: expected, bounded at the confidence, and each block's share of `ms`.
 
     extrapolated: the share of `ms` in kernels larger, smaller or set otherwise than any that was timed; it widens the bound
     by as much, and beyond MOST_EXTRAPOLATED the prediction is no constraint to rely on.
@@ -115,8 +116,9 @@ _Key = tuple[BlockSpec, tuple[int, ...], Input, int, Layout]  # block, its input
 
 
 class Predictor:
-    """Fitted on construction to a profile's calibration for one space.
+    """Fitted on construction to a profile's calibration for one space; predicts the machine at its quietest.
 
+    At its usual speed, that in the median over the calibration's networks, all takes `usual_slowdown` times as long.
     Raises InputError when its verify networks are too few for a bound at `confidence`.
     """
 
@@ -124,6 +126,7 @@ class Predictor:
         self._where = f"device {profile.name}, space {calibration.space}"
         self._confidence = confidence
         self._calibration = calibration
+        self.usual_slowdown = slowdown(calibration.contention)
         self._graph = load_runtime(profile.device.runtime).GRAPH
         self._fit, self._verify = self._measured(FIT), self._measured(VERIFY)
         _check_enough(len(self._verify), confidence, self._where)

@@ -230,6 +230,21 @@ def test_a_resumed_search_knows_what_was_timed(search):
     assert not meter.checked
 
 
+def test_predictions_are_told_at_the_usual_speed_and_it_is_counted_once(searched):
+    """Networks take what was predicted of them: nothing is corrected, and each figure is that of the usual speed."""
+    slower, meter = 1.2**0.8, Meter(lambda _: 5.0, lambda _: 4.0)
+    meter.usual = 0.2
+    found, lines, run = searched(meter, Predictor(ms=4.0, bound_ms=4.4), trials=4)
+    for estimate in [t.estimate for t, _ in _outcomes(run)]:
+        assert estimate.predicted_ms == estimate.likely_ms == pytest.approx(4 * slower, rel=1e-5)
+        assert estimate.bound_ms == pytest.approx(4.4 * slower, rel=1e-5)
+    for entry in (found["best"], *found["finalists"], *found["anchors"]):
+        assert (entry["predicted_ms"], entry["bound_ms"]) == pytest.approx((4 * slower, 4.4 * slower), rel=1e-5)
+    for note in read_journal(run.journal).notes("checked").values():
+        assert note["score"] == pytest.approx(4 / 4.4) and note["robust_ms"] == 4.0
+    assert f"{4 * slower:.2f} ms predicted, bound {4.4 * slower:.2f} ms" in lines
+
+
 def test_predictions_that_are_too_low_in_the_median_leave_fewer_in_doubt(searched):
     meter = Meter(lambda _: 5.0, lambda name: 1.25 * 0.8 * predictor.bounds[name])
     predictor = Spread()
