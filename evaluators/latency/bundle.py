@@ -3,43 +3,46 @@
 import base64
 import hashlib
 import json
-import math
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import Field
 
 from evaluators.latency.bench import FORMAT, PACKAGES
 from evaluators.latency.exporting import Order, writers
 from evaluators.latency.kernel_model import Timed
-from evaluators.latency.measure import REFERENCE, Sample, write_reference
+from evaluators.latency.kernels import Amount
+from evaluators.latency.measure import REFERENCE, Sample, Seconds, Turn, write_reference
 from evaluators.latency.onnxruntime_profile import kernels_told
 from evaluators.latency.profile import (
-    FIT,
     LOCAL,
-    VERIFY,
     Chosen,
+    Date,
     Device,
+    Inputs,
     Profile,
+    Split,
+    Text,
     calibrated,
     choose_networks,
     new_profile,
-    stored_inputs,
-    stored_kernels,
 )
-from evaluators.latency.runtime import DEFAULT, Clock, load_runtime
+from evaluators.latency.runtime import DEFAULT, load_runtime
 from evaluators.latency.space_key import space_key
 from search_spaces.errors import InputError, near_miss
 from search_spaces.folder import made_whole
 from search_spaces.genotype import Genotype
+from search_spaces.schema import Count, FromZero, Seed, checked, strict
 from search_spaces.space import SearchSpace
-from search_spaces.task import Input
 
 MANIFEST, SCRIPT = "manifest.json", "bench.py"
 _LEAST_VISITS = 4
+_MOST_GRAPH = 2**26  # bytes of a graph without its weights
+_AGAIN = "copy it again, or make it anew"
 Progress = Callable[[float, str], None]
 T = TypeVar("T")
 
@@ -108,87 +111,127 @@ def import_results(results: Path, bundle: Path, name: str = LOCAL) -> Profile:
 
     Raises InputError for files that are damaged, incomplete, or not of each other.
     """
-    manifest, text = _json(bundle / MANIFEST, "bundle's manifest")
-    found, _ = _json(results, "results file")
-    chosen, key, space = _checked(bundle / MANIFEST, lambda: _networks(manifest))
-    if found.get("bundle") != hashlib.sha256(text).hexdigest():
+    known, text = _json(bundle / MANIFEST, "bundle's manifest")
+    told, _ = _json(results, "results file")
+    manifest = _read(_Manifest, known, bundle / MANIFEST, _networks)
+    if told.get("bundle") != hashlib.sha256(text).hexdigest():
         raise InputError(f"{results} was not measured with the bundle {bundle}")
-    samples, device = _checked(results, lambda: (_samples(found, manifest), _device(found["device"], manifest)))
-    missing = len(chosen) - len(samples)
-    if missing or "created" not in found:
-        left = f"{missing} of {len(chosen)} networks are not timed"
+    found = _read(_Results, told, results, lambda found: _check_results(found, manifest))
+    samples = [found.samples[n.file] for n in manifest.networks if n.file in found.samples]
+    missing = len(manifest.networks) - len(samples)
+    if missing or found.created is None:
+        left = f"{missing} of {len(manifest.networks)} networks are not timed"
         raise InputError(f"{results} is incomplete ({left}); run {SCRIPT} again there: it goes on")
-    seconds, load, created, machine = _checked(results, lambda: _conditions(found))
-    kernels, graph = _checked(results, lambda: _kernels(found, manifest)), load_runtime(device.runtime).GRAPH
-    seed, timed = int(manifest["seed"]), dict(enumerate(samples))
-    calibration = calibrated(space, chosen, timed, seed, seconds, load, kernels, graph)
-    return new_profile(device, name, key, replace(calibration, created=created), machine)
+    graph = load_runtime(found.device.runtime).GRAPH
+    calibration = calibrated(
+        (manifest.space, manifest.inputs),
+        _networks(manifest),
+        {i: [Sample(*visit, found.clock) for visit in visits] for i, visits in enumerate(samples)},
+        manifest.seed,
+        found.seconds,
+        found.load,
+        _kernels(found, manifest, results),
+        graph,
+    )
+    return new_profile(found.device, name, manifest.key, replace(calibration, created=found.created), found.machine)
 
 
-def _networks(manifest: Any) -> tuple[list[Chosen], str, tuple[str, tuple[Input, ...]]]:
-    """The manifest's networks, and the key, name and inputs of the space."""
-    inputs = stored_inputs(manifest["inputs"])
-    chosen = [Chosen(Genotype.parse(n["genotype"]), int(n["classes"]), n["split"]) for n in manifest["networks"]]
-    if any(c.split not in (FIT, VERIFY) for c in chosen) or not chosen:
-        raise ValueError("a network is neither to be fitted to nor to verify with")
-    if any(c.genotype.input not in inputs for c in chosen):
-        raise ValueError("a network has an input that the space has not")
-    return chosen, str(manifest["key"]), (str(manifest["space"]), inputs)
+@strict
+@dataclass(frozen=True)
+class _Reference:
+    file: str
+    sha256: str
+    genotype: str
 
 
-def _device(found: Any, manifest: Any) -> Device:
-    device = Device(**found)
-    texts = (device.cpu, device.runtime, device.runtime_version, device.dtype)
-    if not all(isinstance(t, str) and t for t in texts) or type(device.threads) is not int or device.threads < 1:
-        raise ValueError("the device is not well described")
-    if (device.runtime, device.dtype) != (manifest["runtime"], manifest["dtype"]):
-        raise ValueError("the runtime is not the bundle's")
-    return device
+@strict
+@dataclass(frozen=True)
+class _Network:
+    file: str
+    sha256: str
+    genotype: str
+    classes: Count
+    split: Split
 
 
-def _samples(found: Any, manifest: Any) -> list[list[Sample]]:
-    """The visits of each network that was timed, in the manifest's order."""
-    clock = "cpu" if found["device"]["threads"] == 1 else "wall"
-    if found["clock"] != clock:
-        raise ValueError(f"timed by the clock {found['clock']}, not {clock}")
-    timed = found["samples"]
-    known = [timed[n["file"]] for n in manifest["networks"] if n["file"] in timed]
-    return [[_sample(visit, cast(Clock, clock)) for visit in _enough(visits)] for visits in known]
+@strict
+@dataclass(frozen=True)
+class _Manifest:
+    """manifest.json."""
+
+    format: int
+    space: Text
+    key: Text
+    inputs: Inputs
+    seed: Seed
+    seconds: FromZero
+    runtime: Text
+    dtype: Text
+    reference: _Reference
+    networks: Annotated[tuple[_Network, ...], Field(min_length=1)]
 
 
-def _kernels(found: Any, manifest: Any) -> dict[int, tuple[Timed, ...]]:
+@strict
+@dataclass(frozen=True)
+class _Told:
+    """What the runtime told of a network: the graph that it ran, and its kernels (evaluators.latency.bench.profiled)."""
+
+    graph: str
+    times: list[tuple[str, str, list[list[Amount]], list[list[Amount]], FromZero]]
+
+
+_Visit = tuple[Turn, Turn, Seconds]  # wall seconds, CPU seconds, the reference's
+
+
+@strict
+@dataclass(frozen=True)
+class _Results:
+    """results.json; the last three are there when all networks were timed."""
+
+    format: int
+    bundle: str
+    device: Device
+    clock: Literal["cpu", "wall"]
+    samples: dict[str, Annotated[list[_Visit], Field(min_length=_LEAST_VISITS)]]
+    kernels: dict[str, _Told]
+    seconds: FromZero
+    machine: dict[str, Any] = field(default_factory=dict)
+    load: FromZero = 0.0
+    created: Date | None = None
+
+
+def _networks(manifest: _Manifest) -> list[Chosen]:
+    """The networks that were to be timed; raises InputError for one that is none, or not at an input of the space."""
+    chosen = [Chosen(Genotype.parse(n.genotype), n.classes, n.split) for n in manifest.networks]
+    if any(c.genotype.input not in manifest.inputs for c in chosen):
+        raise InputError("a network has an input that the space has not")
+    return chosen
+
+
+def _check_results(found: _Results, manifest: _Manifest) -> None:
+    if (found.device.runtime, found.device.dtype) != (manifest.runtime, manifest.dtype):
+        raise InputError("the runtime is not the bundle's")
+    if (clock := "cpu" if found.device.threads == 1 else "wall") != found.clock:
+        raise InputError(f"timed by the clock {found.clock}, not {clock}")
+    if any(len(wall) != len(cpu) for visits in found.samples.values() for wall, cpu, _ in visits):
+        raise InputError("a run has no CPU time, or no wall time")
+
+
+def _kernels(found: _Results, manifest: _Manifest, results: Path) -> dict[int, tuple[Timed, ...]]:
     """The kernels' times of each network of which the runtime told them, by its place in the manifest."""
-    told = found["kernels"]
-    files = (network["file"] for network in manifest["networks"])
-    return {i: _kernels_of(told[file]) for i, file in enumerate(files) if file in told}
+    files = (network.file for network in manifest.networks)
+    return {i: _kernels_of(found.kernels[file], f"{results}, {file}") for i, file in enumerate(files) if file in found.kernels}
 
 
-def _kernels_of(told: Mapping[str, Any]) -> tuple[Timed, ...]:
+def _kernels_of(told: _Told, where: str) -> tuple[Timed, ...]:
     try:
-        graph = zlib.decompress(base64.b64decode(told["graph"], validate=True))
+        graph = zlib.decompressobj().decompress(base64.b64decode(told.graph, validate=True), _MOST_GRAPH)
+        rows = [(k.kind, k.size, k.ms) for k in kernels_told(graph, told.times)]
     except zlib.error:
-        raise ValueError("a graph is not whole") from None
-    return stored_kernels((k.kind, k.size, k.ms) for k in kernels_told(graph, told["times"]))
-
-
-def _enough(visits: Any) -> Any:
-    if len(visits) < _LEAST_VISITS:
-        raise ValueError(f"a network was visited less than {_LEAST_VISITS} times")
-    return visits
-
-
-def _sample(visit: Any, clock: Clock) -> Sample:
-    wall, cpu, reference = visit
-    times = [*wall, *cpu, reference]
-    if not wall or len(wall) != len(cpu) or not all(type(t) is float and 0 < t < math.inf for t in times):
-        raise ValueError("a time is not a positive number of seconds")
-    return Sample(tuple(wall), tuple(cpu), reference, clock)
-
-
-def _conditions(found: Any) -> tuple[float, float, str, dict[str, Any]]:
-    """Seconds that measuring took, load, date, facts about the machine."""
-    created = datetime.fromisoformat(found["created"]).isoformat(timespec="seconds")
-    return float(found["seconds"]), float(found["load"]), created, dict(found["machine"])
+        raise InputError(f"{where} is damaged (a graph is not whole); {_AGAIN}") from None
+    except (ValueError, TypeError, IndexError, AttributeError) as error:
+        raise InputError(f"{where} is damaged (kernels are not as the runtime tells them: {error}); {_AGAIN}") from None
+    return checked(tuple[Timed, ...], rows, where)
 
 
 def _json(path: Path, what: str) -> tuple[Any, bytes]:
@@ -198,20 +241,24 @@ def _json(path: Path, what: str) -> tuple[Any, bytes]:
         found = json.loads(text)
     except OSError as error:
         raise InputError(f"cannot read the {what} {path}: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise InputError(f"{path} is damaged (not JSON); copy it again") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise InputError(f"{path} is not a {what} of format {FORMAT}")
+        raise InputError(f"{path} is not a {what} of format {FORMAT}, which this version writes and reads; make it anew")
     return found, text
 
 
-def _checked(path: Path, read: Callable[[], T]) -> T:
-    """What `read` makes of a file's content; raises InputError naming the file when that is not as it should be."""
+def _read(kind: type[T], content: Any, path: Path, check: Callable[[T], object]) -> T:
+    """A file's content that is of a kind and passes a check; raises InputError naming the file when it does not."""
     try:
-        return read()
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        why = f"{error} is missing" if isinstance(error, KeyError) else error
-        raise InputError(f"{path} is damaged ({why}); copy it again, or make it anew") from None
+        found = checked(kind, content, f"{path} is damaged")
+    except InputError as error:
+        raise InputError(f"{error}; {_AGAIN}") from None
+    try:
+        check(found)
+    except InputError as error:
+        raise InputError(f"{path} is damaged ({error}); {_AGAIN}") from None
+    return found
 
 
 def _file(path: Path, folder: Path) -> dict[str, str]:

@@ -25,9 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.latency.kernels import ACTIVATIONS, Kernel, Size
+from search_spaces.schema import FromZero
 
 Array = NDArray[np.float64]
-Timed = tuple[str, Size, float]  # class, size, milliseconds
+Timed = tuple[str, Size, FromZero]  # class, size, milliseconds
 
 _LEAST = 20  # kernels of a class for a correction
 _RIDGE = 10.0

@@ -12,7 +12,9 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field
 
 from evaluators.cost import LINEAR, macs
 from evaluators.latency.runtime import Graph
@@ -82,23 +84,27 @@ _FUSED_ACTIVATIONS = frozenset(["hardtanh", "clamp", *ACTIVATIONS[1:]]) - {"clip
 _PARTS = {"hardswish": ("hardsigmoid", "mul")}
 
 
+Amount = Annotated[int, Field(ge=0, le=10**15)]
+"""Of operations, elements or channels, as files may have it."""
+
+
 class Size(NamedTuple):
     """A kernel as it runs, channels rounded up to 16 where it works on blocks of them; elements, `pixels` of its output.
 
     activation: the place in ACTIVATIONS of the one that it applies to what it writes.
     """
 
-    macs: int
-    read: int
-    written: int
-    weights: int
-    c_in: int
-    c_out: int
-    pixels: int
-    kernel: int = 1
-    stride: int = 1
-    dilation: int = 1
-    activation: int = 0
+    macs: Amount
+    read: Amount
+    written: Amount
+    weights: Amount
+    c_in: Amount
+    c_out: Amount
+    pixels: Amount
+    kernel: Amount = 1
+    stride: Amount = 1
+    dilation: Amount = 1
+    activation: Amount = 0
 
 
 @dataclass(frozen=True)

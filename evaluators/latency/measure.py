@@ -23,9 +23,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Annotated, cast
+
+from pydantic import Field
 
 from evaluators.latency.runtime import DEFAULT, Clock, Runtime, clock_of, load_runtime
+from search_spaces.schema import Count, FromZero, Whole, strict
 
 Run = Callable[[], object]
 Progress = Callable[[float, str], None]
@@ -46,6 +49,11 @@ _LEAST_VISITS = 4
 _GATES = (0.05, 0.10)
 
 
+Milliseconds = Annotated[float, Field(ge=1e-6, le=1e9)]
+"""Of what was timed, as files may have it: from a nanosecond to eleven days."""
+
+
+@strict
 @dataclass(frozen=True)
 class Measurement:
     """Wall-clock milliseconds of one inference, batch 1, over `n` runs; `robust_ms` corrected for other work.
@@ -55,18 +63,24 @@ class Measurement:
     clock: by which `robust_ms` was timed. counted: visits that it is made from, all of them when the clock is "cpu".
     """
 
-    p50_ms: float
-    p90_ms: float
-    mean_ms: float
-    std_ms: float
-    n: int
-    robust_ms: float
-    spread: float
-    contention: float
+    p50_ms: Milliseconds
+    p90_ms: Milliseconds
+    mean_ms: Milliseconds
+    std_ms: FromZero
+    n: Count
+    robust_ms: Milliseconds
+    spread: FromZero
+    contention: Annotated[float, Field(ge=-1, le=1e9)]
     clock: Clock = "cpu"
-    counted: int = 0
+    counted: Whole = 0
 
 
+Seconds = Annotated[float, Field(ge=1e-9, le=1e6)]
+Turn = Annotated[tuple[Seconds, ...], Field(min_length=1)]
+"""Seconds of the runs of one turn."""
+
+
+@strict
 @dataclass(frozen=True)
 class Sample:
     """One turn: wall and CPU seconds of its runs, mean seconds of the reference around them by `clock`.
@@ -74,9 +88,9 @@ class Sample:
     Where the clock is "event", `wall` is what the GPU's events say.
     """
 
-    wall: tuple[float, ...]
-    cpu: tuple[float, ...]
-    reference: float
+    wall: Turn
+    cpu: Turn
+    reference: Seconds
     clock: Clock = "cpu"
 
     @property

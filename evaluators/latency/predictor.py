@@ -130,6 +130,9 @@ class Predictor:
         self._graph = load_runtime(profile.device.runtime).GRAPH
         self._fit, self._verify = self._measured(FIT), self._measured(VERIFY)
         _check_enough(len(self._verify), confidence, self._where)
+        if len(self._fit) < _BOUND_FOLDS:
+            few = f"{len(self._fit)} networks are too few to fit to, of which {_BOUND_FOLDS} are needed"
+            raise InputError(f"{self._where}: {few}; run `nas device measure` again")
         self._models = _Models(self._fit, timed=_told((*self._fit, *self._verify)))
         self._blocks: dict[_Key, _Block] = {}
         self._usable = tuple(n for n in self._verify if self._models.cover(n))
@@ -376,7 +379,9 @@ def _told(networks: Sequence[MeasuredNetwork]) -> bool:
     timed = {kind for network in networks for kind, _, _ in network.kernel_times}
     lowered = [(kind, totals[0]) for network in networks for kind, totals in network.kernels.items()]
     strange = sum(count for kind, count in lowered if kind not in timed)
-    return all(n.kernel_times for n in networks) and strange <= _MOST_STRANGE * sum(count for _, count in lowered)
+    return all(sum(ms for *_, ms in n.kernel_times) > 0 for n in networks) and strange <= _MOST_STRANGE * sum(
+        count for _, count in lowered
+    )
 
 
 _NONE = (0,) * len(FEATURES)

@@ -22,27 +22,43 @@ from importlib.resources import files
 from itertools import cycle, product
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator, Field
 
 from evaluators.latency.bench import cpu_model, load_average
 from evaluators.latency.bench import machine as this_machine
 from evaluators.latency.exporting import Order, Write, writers
 from evaluators.latency.kept import add_line, known_folder, locked, measuring, user_folder, whole_lines, writable_folder
 from evaluators.latency.kernel_model import Timed
-from evaluators.latency.kernels import FEATURES, LOWERING, Size, total_kernels
-from evaluators.latency.measure import Measurement, Progress, Run, Sample, load_reference, quietest, sample_rounds, summarise
-from evaluators.latency.runtime import DEFAULT, Graph, Runtime, load_runtime
+from evaluators.latency.kernels import FEATURES, LOWERING, Amount, total_kernels
+from evaluators.latency.measure import (
+    Measurement,
+    Milliseconds,
+    Progress,
+    Run,
+    Sample,
+    load_reference,
+    quietest,
+    sample_rounds,
+    summarise,
+)
+from evaluators.latency.runtime import DEFAULT, Clock, Graph, Runtime, load_runtime
 from evaluators.latency.space_key import space_key
 from search_spaces.anchor import anchors
-from search_spaces.errors import InputError, near_miss
+from search_spaces.errors import InputError, near_miss, quoted
 from search_spaces.genotype import Genotype
+from search_spaces.schema import Count, FromZero, Seed, Whole, checked, strict
 from search_spaces.space import SearchSpace
-from search_spaces.task import Input, check_input
+from search_spaces.task import Input, check_input, input_text
 
 SCHEMA = 3
 LOCAL = "local"
-FIT, VERIFY = "fit", "verify"
+Split = Literal["fit", "verify"]
+FIT: Split = "fit"
+VERIFY: Split = "verify"
 _MEASURE = "`nas device measure`"
+_AGAIN = f"delete it and run {_MEASURE} again"
 _GROUP = 8  # networks in memory at once
 _RAW = 100  # visits of a network whose raw figures are kept
 _POOL = 400
@@ -62,15 +78,28 @@ EFFORTS = {"quick": Effort(20, 20, 20.0), "normal": Effort(42, 22, 60.0), "full"
 _NORMAL = EFFORTS["normal"]
 
 
+Text = Annotated[str, Field(min_length=1, max_length=120)]
+
+
+def _checked_date(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+Date = Annotated[str, AfterValidator(_checked_date)]
+Inputs = Annotated[tuple[Annotated[Input, AfterValidator(check_input)], ...], Field(min_length=1)]
+
+
+@strict
 @dataclass(frozen=True)
 class Device:
     """What a profile is valid for: another value of any of these is another device."""
 
-    cpu: str
-    runtime: str
-    runtime_version: str
-    threads: int
-    dtype: str
+    cpu: Text
+    runtime: Text
+    runtime_version: Text
+    threads: Count
+    dtype: Text
 
     @property
     def name(self) -> str:
@@ -82,6 +111,7 @@ class Device:
         return f"{self.cpu}, {self.runtime} {self.runtime_version}, {self.threads} thread(s), {self.dtype}"
 
 
+@strict
 @dataclass(frozen=True)
 class MeasuredNetwork:
     """One timed network, at the input that its genotype names.
@@ -94,18 +124,19 @@ class MeasuredNetwork:
     """
 
     genotype: str
-    classes: int
-    split: str
-    ms: float
-    p50_ms: float
-    p90_ms: float
-    n: int
-    spread: float
-    kernels: Mapping[str, tuple[int, ...]]
-    raw: tuple[tuple[float, float, float], ...] = ()
+    classes: Count
+    split: Split
+    ms: Milliseconds
+    p50_ms: Milliseconds
+    p90_ms: Milliseconds
+    n: Count
+    spread: FromZero
+    kernels: Mapping[str, Annotated[tuple[Amount, ...], Field(min_length=len(FEATURES), max_length=len(FEATURES))]]
+    raw: tuple[tuple[FromZero, FromZero, FromZero], ...] = ()
     kernel_times: tuple[Timed, ...] = ()
 
 
+@strict
 @dataclass(frozen=True)
 class Calibration:
     """What was measured for one search space, and under which conditions.
@@ -118,17 +149,17 @@ class Calibration:
     """
 
     space: str
-    inputs: tuple[Input, ...]
-    seed: int
-    created: str
-    seconds: float
-    lowering: int
-    reference_ms: float
-    noise: float
-    contention: float
-    load: float
-    networks: tuple[MeasuredNetwork, ...]
-    clock: str = "cpu"
+    inputs: Inputs
+    seed: Seed
+    created: Date
+    seconds: FromZero
+    lowering: Whole
+    reference_ms: Milliseconds
+    noise: FromZero
+    contention: Annotated[float, Field(ge=-1, le=1000)]
+    load: FromZero
+    networks: Annotated[tuple[MeasuredNetwork, ...], Field(min_length=1)]
+    clock: Clock = "cpu"
 
     def split(self, name: str) -> tuple[MeasuredNetwork, ...]:
         return tuple(n for n in self.networks if n.split == name)
@@ -155,6 +186,18 @@ class Profile:
             f'device {self.name} was not measured for space "{space.name}" (measured: {known}{other}); '
             f"run `nas device measure --space {space.name}`"
         )
+
+
+@strict
+@dataclass(frozen=True)
+class _Content:
+    """A profile's file, whose stem is its name."""
+
+    schema: int
+    device: Device
+    created: str
+    machine: dict[str, Any]
+    spaces: dict[str, Calibration]
 
 
 @dataclass(frozen=True)
@@ -204,17 +247,21 @@ def save_profile(profile: Profile) -> Path:
     """Adds a profile's calibrations to the file of its name, whole or not at all; returns the file.
 
     What the file has for other spaces is kept, also what another process adds meanwhile. A file of another device, or one
-    that cannot be read, is kept as NAME.json.old.
+    that cannot be read, is kept as NAME.json.old. Raises InputError for figures that could not be read again.
     """
     folder = writable_folder()
     path = folder / f"{profile.name}.json"
+    checked(_Content, _content(profile), f"{path} cannot be kept")
     try:
         with locked(folder.with_suffix(".lock")):
-            content = {"schema": SCHEMA} | {k: v for k, v in asdict(_added_to(path, profile)).items() if k != "name"}
-            _write(path, json.dumps(content, separators=(",", ":")) + "\n")
+            _write(path, json.dumps(_content(_added_to(path, profile)), separators=(",", ":")) + "\n")
     except OSError as error:
         raise InputError(f"cannot write the device profile {path}: {error.strerror}") from None
     return path
+
+
+def _content(profile: Profile) -> dict[str, Any]:
+    return {"schema": SCHEMA} | {k: v for k, v in asdict(profile).items() if k != "name"}
 
 
 def _added_to(path: Path, profile: Profile) -> Profile:
@@ -272,52 +319,27 @@ def _read(path: Path) -> Profile:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read the device profile {path}: {error.strerror}") from None
-    except ValueError:
-        raise InputError(f"{path}: damaged (not JSON); delete it and run {_MEASURE} again") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: damaged (not JSON); {_AGAIN}") from None
     version = data.get("schema") if isinstance(data, dict) else None
     if version != SCHEMA:
-        found = f"version {version}" if version is not None else "not a device profile"
-        raise InputError(f"{path}: {found}, where version {SCHEMA} is read; delete it and run {_MEASURE} again")
+        found = "not a device profile" if version is None else f"version {quoted(version)}"
+        raise InputError(f"{path}: {found}, where version {SCHEMA} is read; {_AGAIN}")
     try:
-        spaces = {name: _calibration(entry) for name, entry in data["spaces"].items()}
-        return Profile(path.stem, Device(**data["device"]), str(data["created"]), dict(data["machine"]), spaces)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: damaged ({_why(error)}); delete it and run {_MEASURE} again") from None
+        content = checked(_Content, data, "damaged")
+        _check_genotypes(content.spaces.values())
+    except InputError as error:
+        raise InputError(f"{path}: {error}; {_AGAIN}") from None
+    return Profile(path.stem, content.device, content.created, content.machine, content.spaces)
 
 
-def _calibration(entry: dict[str, Any]) -> Calibration:
-    networks = tuple(_measured(MeasuredNetwork(**n)) for n in entry["networks"])
-    return Calibration(**entry | {"inputs": stored_inputs(entry["inputs"]), "networks": networks})
-
-
-def _measured(network: MeasuredNetwork) -> MeasuredNetwork:
-    times = (network.ms, network.p50_ms, network.p90_ms)
-    if not all(isinstance(t, (int, float)) and 0 < t < float("inf") for t in times):
-        raise ValueError("a time is not a positive number")
-    if network.split not in (FIT, VERIFY) or type(network.classes) is not int or not isinstance(network.genotype, str):
-        raise ValueError("a network is not well described")
-    kernels = {kind: tuple(int(total) for total in totals) for kind, totals in network.kernels.items()}
-    raw = tuple((float(wall), float(cpu), float(reference)) for wall, cpu, reference in network.raw)
-    if any(len(totals) != len(FEATURES) for totals in kernels.values()):
-        raise ValueError("a kernel class has the wrong number of totals")
-    return replace(network, kernels=kernels, raw=raw, kernel_times=stored_kernels(network.kernel_times))
-
-
-def stored_inputs(rows: Any) -> tuple[Input, ...]:
-    """Inputs as JSON has them; raises ValueError or TypeError for what is none."""
-    return tuple(check_input((int(channels), int(height), int(width))) for channels, height, width in rows)
-
-
-def stored_kernels(rows: Any) -> tuple[Timed, ...]:
-    """Classes, sizes and milliseconds of kernels, as JSON has them; raises ValueError or TypeError for what is none."""
-    found = tuple((str(kind), Size(*map(int, size)), float(ms)) for kind, size, ms in rows)
-    if any(not 0 <= ms < float("inf") for _, _, ms in found):
-        raise ValueError("a kernel's time is not a positive number")
-    return found
-
-
-def _why(error: Exception) -> str:
-    return f"{error} is missing" if isinstance(error, KeyError) else str(error).removeprefix("Device.__init__() ")
+def _check_genotypes(calibrations: Iterable[Calibration]) -> None:
+    """Raises InputError unless every network can be built, at an input of its calibration."""
+    for calibration in calibrations:
+        for network in calibration.networks:
+            if Genotype.parse(network.genotype).input not in calibration.inputs:
+                inputs = ", ".join(map(input_text, calibration.inputs))
+                raise InputError(f"damaged: a network is not at one of the inputs {inputs}")
 
 
 def _check_here(profile: Profile) -> None:
@@ -397,7 +419,7 @@ class Chosen:
 
     genotype: Genotype
     classes: int
-    split: str
+    split: Split
 
 
 def choose_networks(space: SearchSpace, fit: int, verify: int, seed: int) -> list[Chosen]:
@@ -467,13 +489,14 @@ class _Journal:
         add_line(self.path, [self._keys[index], [asdict(v) for v in visits], self.kernels[index]])
 
 
-def _stored_line(line: bytes) -> tuple[str, list[Sample], tuple[Timed, ...]] | None:
+_Stored = tuple[str, list[Sample], tuple[Timed, ...]]  # a network's key, its visits, its kernels
+
+
+def _stored_line(line: bytes) -> _Stored | None:
     """A line of a journal; None for one that a crash damaged, whose network is timed again."""
     try:
-        key, visits, kernels = json.loads(line)
-        samples = [Sample(tuple(v["wall"]), tuple(v["cpu"]), float(v["reference"]), v["clock"]) for v in visits]
-        return str(key), samples, stored_kernels(kernels)
-    except (ValueError, TypeError, KeyError, RecursionError):
+        return checked(_Stored, json.loads(line), "damaged")
+    except (ValueError, RecursionError):
         return None
 
 

@@ -4,7 +4,7 @@ The same search asks the same only while the same network has the same time, whi
 """
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,19 @@ from evaluators.latency.profile import Profile
 from evaluators.latency.space_key import space_key
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
+from search_spaces.schema import Count, checked, strict
 from search_spaces.space import SearchSpace
 from search_spaces.task import Task
 
 _Key = tuple[str, int]  # a genotype's text, its input included, and the number of classes
+
+
+@strict
+@dataclass(frozen=True)
+class _Line:
+    genotype: str
+    classes: Count
+    time: Measurement
 
 
 class Times:
@@ -30,12 +39,8 @@ class Times:
         """Reads the file if there is one; raises InputError where it is damaged."""
         self._path, self._header = path, {"calibrated": calibrated}
         lines = _lines(path)
-        self._known: dict[_Key, Measurement] = {}
-        if lines and lines[0] == self._header:
-            try:
-                self._known = {(line["genotype"], line["classes"]): Measurement(**line["time"]) for line in lines[1:]}
-            except (KeyError, TypeError):
-                raise _damaged(path) from None
+        known = lines[1:] if lines and lines[0] == self._header else []
+        self._known = {(line.genotype, line.classes): line.time for line in (_line(path, entry) for entry in known)}
 
     @classmethod
     def of(cls, profile: Profile, space: SearchSpace) -> "Times":
@@ -58,6 +63,13 @@ def _lines(path: Path) -> list[Any]:
     try:
         return [json.loads(line) for line in whole_lines(path)]
     except (OSError, ValueError, RecursionError):
+        raise _damaged(path) from None
+
+
+def _line(path: Path, entry: Any) -> _Line:
+    try:
+        return checked(_Line, entry, "damaged")
+    except InputError:
         raise _damaged(path) from None
 
 
