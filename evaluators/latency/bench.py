@@ -1,4 +1,6 @@
-"""Times the networks of a bundle on the machine that it runs on, and writes results.json; needs numpy and the runtime.
+"""Times the networks of a bundle on the machine that it runs on, and writes results.json.
+
+Needs Python 3.8 or later, numpy and the runtime; boards with older systems have no later Python.
 
 usage: python bench.py [--threads N] [--seconds S] [--to results.json]
 
@@ -8,6 +10,8 @@ a new random order. With one thread the clock is CPU time of the calling thread,
 ONNX Runtime also tells what each kernel takes.
 Ctrl-C loses nothing but the group of networks at hand: the next call goes on.
 """
+
+from __future__ import annotations
 
 import argparse
 import base64
@@ -21,17 +25,20 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Run = Callable[[], object]
 
 FORMAT = 4
 PACKAGES = {"onnxruntime_cpu": "onnxruntime", "litert_cpu": "ai-edge-litert"}  # by the runtimes that bundles are made for
 _GROUP = 8  # networks in memory at once
 _LEAST_VISITS, _TURNS, _MOST_RUNS, _TURN_S = 4, 3, 20, 0.004
 _PROFILED, _WARM_UP, _LOWEST = 36, 3, 0.3
-Run = Callable[[], object]
 
 
 def main() -> None:
@@ -56,7 +63,7 @@ def main() -> None:
     found = resumed(partial, head)
     seconds = manifest["seconds"] if flags.seconds is None else flags.seconds
     try:
-        measure(folder, manifest, head | found, partial, seconds)
+        measure(folder, manifest, {**head, **found}, partial, seconds)
     except KeyboardInterrupt:
         sys.exit(f"\nbench.py: stopped; what is finished is in {partial}, the same command goes on")
     os.replace(partial, flags.to)
@@ -101,16 +108,13 @@ def measure(folder: Path, manifest: dict[str, Any], results: dict[str, Any], par
     for first in range(0, len(todo), _GROUP):
         group = todo[first : first + _GROUP]
         print(f"\r{len(names) - len(todo) + first} of {len(names)} networks timed ", end="", flush=True)
-        results["kernels"] |= {name: told(folder / name, threads) for name in group if name.endswith(".onnx")}
+        results["kernels"].update({name: told(folder / name, threads) for name in group if name.endswith(".onnx")})
         runs = {name: load(folder / name, threads) for name in group}
-        samples |= sample_rounds(runs, reference, results["clock"], seconds * len(group) / len(names), rng)
+        samples.update(sample_rounds(runs, reference, results["clock"], seconds * len(group) / len(names), rng))
         results["seconds"] = round(before + time.monotonic() - start, 1)
         write(partial, results)
-    write(
-        partial,
-        results
-        | {"machine": machine(), "load": load_average(), "created": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())},
-    )
+    created = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
+    write(partial, {**results, "machine": machine(), "load": load_average(), "created": created})
     print(f"\r{len(names)} of {len(names)} networks timed")
 
 
@@ -236,7 +240,7 @@ def _kernels(events: Sequence[dict[str, Any]]) -> list[list[Any]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith(suffix):
-            found.setdefault(event["name"].removesuffix(suffix), []).append(event)
+            found.setdefault(event["name"][: -len(suffix)], []).append(event)
     return [[name, *_kernel(of_name)] for name, of_name in found.items()]
 
 
