@@ -1,5 +1,6 @@
 """The command line. Thin: it reads flags, calls the packages, prints; what is slow to import is imported where it is used."""
 
+import platform
 import re
 import sys
 from datetime import datetime
@@ -468,6 +469,9 @@ def main() -> None:
     """Entry point: an error for people is one message and exit code 2; Ctrl-C is exit code 130."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names that are no UTF-8
+    if platform.system() == "Windows":
+        click.echo("nas: it runs on Linux and macOS; on Windows use its subsystem for Linux (WSL)", err=True)
+        sys.exit(2)
     try:
         cli(standalone_mode=False)
     except InputError as error:
