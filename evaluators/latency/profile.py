@@ -251,7 +251,7 @@ def save_profile(profile: Profile) -> Path:
     """
     folder = writable_folder()
     path = folder / f"{profile.name}.json"
-    checked(_Content, _content(profile), f"{path} cannot be kept")
+    _sound(_content(profile))
     try:
         with locked(folder.with_suffix(".lock")):
             _write(path, json.dumps(_content(_added_to(path, profile)), separators=(",", ":")) + "\n")
@@ -326,20 +326,21 @@ def _read(path: Path) -> Profile:
         found = "not a device profile" if version is None else f"version {quoted(version)}"
         raise InputError(f"{path}: {found}, where version {SCHEMA} is read; {_AGAIN}")
     try:
-        content = checked(_Content, data, "damaged")
-        _check_genotypes(content.spaces.values())
+        content = _sound(data)
     except InputError as error:
         raise InputError(f"{path}: {error}; {_AGAIN}") from None
     return Profile(path.stem, content.device, content.created, content.machine, content.spaces)
 
 
-def _check_genotypes(calibrations: Iterable[Calibration]) -> None:
-    """Raises InputError unless every network can be built, at an input of its calibration."""
-    for calibration in calibrations:
+def _sound(data: Any) -> _Content:
+    """A file's content; raises InputError unless every network can be built, at an input of its calibration."""
+    content = checked(_Content, data, "damaged")
+    for calibration in content.spaces.values():
         for network in calibration.networks:
             if Genotype.parse(network.genotype).input not in calibration.inputs:
                 inputs = ", ".join(map(input_text, calibration.inputs))
                 raise InputError(f"damaged: a network is not at one of the inputs {inputs}")
+    return content
 
 
 def _check_here(profile: Profile) -> None:
@@ -474,22 +475,29 @@ def _tokens(genotype: Genotype) -> set[tuple[Any, ...]]:
     return found
 
 
+@strict
+@dataclass(frozen=True)
+class _Stored:
+    """A line of a journal: a network's id and number of classes, what was measured of it."""
+
+    network: str
+    visits: list[Sample]
+    kernels: tuple[Timed, ...]
+
+
 class _Journal:
     """The samples so far, one JSON line a network; those of another choice of networks, and damaged ones, are left out."""
 
     def __init__(self, path: Path, chosen: Sequence[Chosen]) -> None:
         self.path = path
         self._keys = [f"{c.genotype.id} {c.classes}" for c in chosen]
-        stored = {key: (visits, kernels) for key, visits, kernels in filter(None, map(_stored_line, whole_lines(path)))}
-        self.samples = {i: stored[key][0] for i, key in enumerate(self._keys) if key in stored}
-        self.kernels = {i: stored[key][1] for i, key in enumerate(self._keys) if key in stored}
+        stored = {line.network: line for line in filter(None, map(_stored_line, whole_lines(path)))}
+        self.samples = {i: stored[key].visits for i, key in enumerate(self._keys) if key in stored}
+        self.kernels = {i: stored[key].kernels for i, key in enumerate(self._keys) if key in stored}
 
     def add(self, index: int, visits: list[Sample]) -> None:
         self.samples[index] = visits
-        add_line(self.path, [self._keys[index], [asdict(v) for v in visits], self.kernels[index]])
-
-
-_Stored = tuple[str, list[Sample], tuple[Timed, ...]]  # a network's key, its visits, its kernels
+        add_line(self.path, asdict(_Stored(self._keys[index], visits, self.kernels[index])))
 
 
 def _stored_line(line: bytes) -> _Stored | None:

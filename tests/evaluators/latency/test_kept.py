@@ -25,7 +25,7 @@ import sys
 from dataclasses import replace
 from evaluators.latency.kernels import LOWERING
 from evaluators.latency.profile import Calibration, Device, MeasuredNetwork, Profile, save_profile
-network = MeasuredNetwork("conv 16/2\\nhead\\n", 10, "fit", 1.0, 1.1, 1.2, 30, 0.01, {})
+network = MeasuredNetwork("input 3x32x32\\nconv 16/2\\nhead\\n", 10, "fit", 1.0, 1.1, 1.2, 30, 0.01, {})
 known = Calibration("tiny", ((3, 32, 32),), 0, "2026-01-01", 1.0, LOWERING, 0.3, 0.01, 0.1, 0.5, (network,))
 print("ready", flush=True)
 sys.stdin.readline()
