@@ -251,7 +251,10 @@ def save_profile(profile: Profile) -> Path:
     """
     folder = writable_folder()
     path = folder / f"{profile.name}.json"
-    _sound(_content(profile))
+    try:
+        _sound(_content(profile))
+    except InputError as error:
+        raise InputError(f"{path} is not written, as it could not be read again: {error}") from None
     try:
         with locked(folder.with_suffix(".lock")):
             _write(path, json.dumps(_content(_added_to(path, profile)), separators=(",", ":")) + "\n")
