@@ -1,16 +1,19 @@
 """Deployment files of a network: genotype text, ONNX, safetensors, and a model card for the program that runs it."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from evaluators.data.preprocess import Preprocessing
 from evaluators.training.recipe import Metric
 from evaluators.training.weights import GENOTYPE, WEIGHTS, load_network, save_weights
 from nas.run import Run
+from nas.teacher import CARD
 from search_spaces.anchor import Anchor
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from search_spaces.weights import Loaded
 
 MODEL = "model.onnx"
+FILES = (GENOTYPE, WEIGHTS, MODEL, CARD)  # all that an export writes; with the card, the last, they are whole
+_PART, _NEW, _OLD = ".export-", "new", "old"  # a folder of an export at work, in which it keeps files until all are replaced
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,8 @@ def export(run: Run, network: dict[str, Any], folder: Path) -> list[Path]:
 def export_trained(trained: Trained, folder: Path) -> list[Path]:
     """Writes genotype.txt, weights.safetensors, model.onnx, model.json; returns the files.
 
-    All are of one network at one input. An earlier export in `folder` is replaced; raises InputError when the folder holds
-    anything else, or cannot be written.
+    All are of one network at one input. The files of an earlier export in `folder` are replaced; raises InputError when the
+    folder holds anything else, which it names, or cannot be written.
     """
     from evaluators.onnx import export_onnx
 
@@ -82,8 +87,8 @@ def export_trained(trained: Trained, folder: Path) -> list[Path]:
 def export_network(known: Anchor, loaded: "Loaded", folder: Path) -> list[Path]:
     """Writes an anchor with its trained weights: genotype.txt, weights.safetensors, model.onnx, model.json.
 
-    The last says how images are brought to the network where the weights' source does. An earlier export in `folder` is
-    replaced; raises InputError when the folder holds anything else, or cannot be written.
+    The last says how images are brought to the network where the weights' source does. The files of an earlier export in
+    `folder` are replaced; raises InputError when the folder holds anything else, which it names, or cannot be written.
     """
     from evaluators.onnx import export_onnx
 
@@ -102,24 +107,82 @@ def export_network(known: Anchor, loaded: "Loaded", folder: Path) -> list[Path]:
 
 
 def _check_folder(folder: Path) -> None:
-    if folder.exists() and not (folder / "model.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} holds something else than an export; name another folder with --to")
+    """Raises InputError when the folder holds anything that no export wrote, or is no folder."""
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is no folder; name another with --to")
+        foreign = _foreign(folder) if folder.is_dir() else []
+    except OSError as error:
+        raise InputError(f"cannot read {folder}: {error.strerror}") from None
+    if foreign:
+        names = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
+        raise InputError(f"{folder} holds {names}, which no export wrote; move that, or name another folder with --to")
+
+
+def _foreign(folder: Path) -> list[str]:
+    """Names of what is no export's: other files, and those of an export's names where no card of ours is among them."""
+    parts = _left_behind(folder)
+    others = sorted(path for path in folder.iterdir() if path not in parts)
+    foreign = [path.name for path in others if path.name not in FILES or path.is_dir()]
+    own = bool(parts) or _is_card(folder / CARD)
+    return foreign + [path.name for path in others if path.name not in foreign and not own]
+
+
+def _is_card(path: Path) -> bool:
+    try:
+        card = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(card, dict) and isinstance(card.get("files"), dict) and MODEL in card["files"]
+
+
+def _left_behind(folder: Path) -> list[Path]:
+    """What exports that were killed have left in the folder: theirs alone, by all that is in it."""
+    return [path for path in folder.glob(f"{_PART}*") if path.is_dir() and not path.is_symlink() and _holds_own_alone(path)]
+
+
+def _holds_own_alone(part: Path) -> bool:
+    own = {part / place / name for place in (_NEW, _OLD) for name in FILES}
+    return all(path in own or (path.name in (_NEW, _OLD) and path.is_dir()) for path in part.rglob("*"))
 
 
 def _replace(folder: Path, genotype: Genotype, card: dict[str, Any], write: Callable[[Path], None]) -> list[Path]:
-    """The files of a folder made anew beside it and moved into place whole."""
-    part = folder.with_name(f".{folder.name}.part")
+    """The files of a folder: made in a folder of their own in it, and moved into place once all are there."""
+    is_new = not folder.exists()
     try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        (part / GENOTYPE).write_text(genotype.text, encoding="utf-8")
-        write(part)
-        (part / "model.json").write_text(json.dumps(card, indent=2) + "\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        part.rename(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        left = _left_behind(folder)
+        with TemporaryDirectory(prefix=_PART, dir=folder) as part:
+            new, old = Path(part, _NEW), Path(part, _OLD)
+            new.mkdir()
+            old.mkdir()
+            (new / GENOTYPE).write_text(genotype.text, encoding="utf-8")
+            write(new)
+            (new / CARD).write_text(json.dumps(card, indent=2) + "\n")
+            _exchange(folder, new, old)
+        for path in left:
+            shutil.rmtree(path)
     except OSError as error:
-        raise InputError(f"cannot write {folder}: {error.strerror}") from None
-    return sorted(folder.iterdir())
+        raise InputError(f"cannot write {folder}: {error.strerror or error}") from None
+    finally:
+        if is_new and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    return [folder / name for name in sorted(FILES)]
+
+
+def _exchange(folder: Path, new: Path, old: Path) -> None:
+    """Moves the folder's files to `old` and those of `new` into their places; all is as it was where that fails."""
+    there = [name for name in reversed(FILES) if os.path.lexists(folder / name)]
+    moves = [(folder / name, old / name) for name in there] + [(new / name, folder / name) for name in FILES]
+    done: list[tuple[Path, Path]] = []
+    try:
+        for source, target in moves:
+            source.rename(target)
+            done.append((source, target))
+    except OSError:
+        for source, target in reversed(done):
+            target.rename(source)
+        raise
 
 
 def _card(trained: Trained) -> dict[str, Any]:

@@ -276,10 +276,9 @@ def _work(console: Console, run: Run, dataset: Any, reach: Reach | None = None) 
             donor = load_donor(run.donor) if config.donor else None
             Search(run, dataset, predictor, _executor(run), view, reach=kept, scorer=_scorer(run), donor=donor).run()
         found = report.write(run)
-        if found["best"]:
-            _export(run, found["best"], run.path / "export")
         report.show(console, found)
         if found["best"]:
+            _export(run, found["best"], run.path / "export")
             console.print(f"Ready to deploy: {run.path / 'export'}", highlight=False)
         elif run.config.measure:
             raise InputError("no network held the budget when it was measured; try a larger budget or more trials")
