@@ -38,8 +38,8 @@ from search_spaces.task import Input
 if TYPE_CHECKING:
     from evaluators.inheritance.donor import Donor
 
-FORMAT = 5
-RUN, DONOR = "run.yaml", "donor"
+FORMAT = 6
+RUN, JOURNAL, DONOR = "run.yaml", "journal.log", "donor"
 
 
 @strict
@@ -120,7 +120,7 @@ class Run:
 
     @property
     def journal(self) -> Path:
-        return self.path / "journal.log"
+        return self.path / JOURNAL
 
     @property
     def device_profile(self) -> Path:
@@ -171,6 +171,8 @@ def create(
     donor: "Donor | None" = None,
 ) -> Run:
     """A new run folder; raises InputError when the path is taken or cannot be written. Nothing half-made is left behind."""
+    from nas.study import begin
+
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(f"{path} exists already; `nas resume {path}` goes on with it, `--run` names another folder")
     run = Run(path, config, datetime.now(UTC).isoformat(timespec="seconds"), versions(), machine())
@@ -183,6 +185,7 @@ def create(
         if donor:
             donor.save(part / DONOR)
         (part / RUN).write_text(_dump(run), encoding="utf-8")
+        begin(part / JOURNAL, config.cost)
     return run
 
 
@@ -198,7 +201,7 @@ def open_run(path: Path) -> Run:
     config = found.config
     run = Run(path, config, found.created, found.versions, found.machine)
     own = [*([f"{TEACHER}/{GENOTYPE}"] if config.distill else []), *([f"{DONOR}/{GENOTYPE}"] if config.donor else [])]
-    for needed in ("space.yaml", "device.json", *own):
+    for needed in ("space.yaml", "device.json", JOURNAL, *own):
         if not (path / needed).is_file():
             raise InputError(f"{path} is damaged: {needed} is missing")
     return run

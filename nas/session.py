@@ -20,6 +20,7 @@ from nas.promise import SPARE, Promise
 from nas.reach import Predicted, Reach, survey
 from nas.run import Config, Lock, Run, create, donor_anchor, open_run
 from nas.standing import base_name
+from nas.study import read_journal
 from nas.teacher import find_teacher
 from search_spaces.anchor import anchor
 from search_spaces.errors import InputError
@@ -146,6 +147,7 @@ def resume(path: Path, workers: int | None) -> None:
     if workers:
         run = replace(run, config=replace(run.config, workers=workers))
     config = run.config
+    read_journal(run.journal)  # which says what is wrong with it, before the data are read
     dataset = load_data(console, config.data, run.space().inputs, config.fit, config.interpolation, False)
     _work(console, run, dataset)
 

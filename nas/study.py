@@ -21,7 +21,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas import samplers
 from nas.estimate import Estimate
-from nas.journal import Journal
+from nas.facts import check_note, check_trial
+from nas.journal import Journal, storage_of, understood
 from nas.pool import Candidate, Pool, Space
 from nas.proposal import Proposal, proposals, read
 from nas.samplers._genes import Given
@@ -64,7 +65,7 @@ class Study:
         self._sampler, self._seed, self._cost, self._reduction = sampler, seed, cost, reduction
         self._timed, self._origins = timed, origins
         self._pool = Pool(space, estimate, lambda e: e.fits(budget_ms) or self.in_doubt(e), seed, origins)
-        self._storage = optuna.storages.JournalStorage(Journal(journal)) if isinstance(journal, Path) else journal
+        self._storage = storage_of(Journal(journal)) if isinstance(journal, Path) else journal
         self._study = _open(self._storage, name, cost)
         self._live: dict[int, Trial] = {}
         self._discard_half_written()
@@ -302,15 +303,33 @@ class Memory:
 
 
 def read_journal(path: Path, name: str = MAIN) -> Memory:
-    """What is in a study of a journal, which may lack it; reading changes nothing, and may be done while a search writes it."""
-    storage = optuna.storages.JournalStorage(Journal(path, writable=False))
-    if name not in {study.study_name for study in storage.get_all_studies()}:
+    """What is in a study of a journal; one beside the main study may not be there, and is empty then.
+
+    Reading changes nothing, and may be done while a search writes. Raises InputError when the journal is damaged, or what it
+    holds cannot be understood.
+    """
+    storage = storage_of(Journal(path, writable=False))
+    names = {study.study_name for study in storage.get_all_studies()}
+    if MAIN not in names:
+        raise InputError(f"{path}: damaged: it does not begin with a search")
+    if name not in names:
         return Memory([], {})
-    return _memory(optuna.load_study(study_name=name, storage=storage))
+    study = optuna.load_study(study_name=name, storage=storage)
+    return understood(path, lambda: _memory(study))
 
 
 def _memory(study: optuna.Study) -> Memory:
+    for trial in study.get_trials(deepcopy=False):
+        if "outcome" in trial.user_attrs:
+            check_trial(trial)
+    for key, value in study.user_attrs.items():
+        check_note(key, value)
     return Memory(proposals(study), study.user_attrs)
+
+
+def begin(path: Path, cost: str | None) -> None:
+    """A new journal, in which a search with this second objective, if any, has begun."""
+    _open(storage_of(Journal(path)), MAIN, cost)
 
 
 def counts(trials: Iterable[Proposal]) -> dict[str, int]:

@@ -32,6 +32,7 @@ from nas.run import DONOR, Lock, is_running, machine, versions
 from nas.teacher import TEACHER, Teacher, find_teacher
 from nas.view import ConsoleView
 from search_spaces import resources
+from search_spaces.durable import replace_file
 from search_spaces.errors import InputError, quoted
 from search_spaces.folder import made_whole
 from search_spaces.genotype import Genotype, read_genotype
@@ -422,6 +423,4 @@ def _default_folder(what: str) -> Path:
 
 
 def _write(path: Path, found: Any) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    part.replace(path)
+    replace_file(path, (json.dumps(found, indent=2) + "\n").encode())

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from search_spaces.durable import sync, sync_tree
 from search_spaces.errors import InputError
 
 
@@ -20,8 +21,10 @@ def made_whole(path: Path, what: str) -> Iterator[Path]:
             part = Path(beside, "part")
             part.mkdir()
             yield part
+            sync_tree(part)
             if path.exists():
                 path.rmdir()
             part.rename(path)
+        sync(path.parent)
     except OSError as error:
         raise InputError(f"cannot make the {what} {path}: {error.strerror or error}") from None

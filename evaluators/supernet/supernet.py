@@ -22,6 +22,7 @@ from evaluators.training.batches import Pictures
 from evaluators.training.loop import Epoch, accuracy, check_finite, rate
 from evaluators.training.precision import lowered
 from evaluators.training.recipe import Recipe
+from search_spaces.durable import replace_file
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.network import Network, build, build_block, with_inputs
@@ -86,9 +87,7 @@ class Supernet:
         """Writes weights, momentum and the number of epochs, in place at once when they are whole; raises OSError."""
         from safetensors.torch import save
 
-        half = path.with_suffix(".part")
-        half.write_bytes(save(self._tensors(), {"epochs": str(self.trained)}))
-        half.replace(path)
+        replace_file(path, save(self._tensors(), {"epochs": str(self.trained)}))
 
     def load(self, path: Path) -> None:
         """Goes back to what `save` wrote; raises InputError when the file is damaged or of another space or task."""

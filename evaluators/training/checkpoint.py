@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save
 
 from evaluators.training.loop import Training
 from evaluators.training.weights import WEIGHTS
+from search_spaces.durable import sync, sync_tree
 from search_spaces.errors import InputError
 
 _STATE = "state.pt"
@@ -24,7 +25,9 @@ def save_checkpoint(training: Training, folder: Path) -> None:
     state = io.BytesIO()
     torch.save(rest, state)
     (part / _STATE).write_bytes(state.getbuffer())
+    sync_tree(part)
     part.rename(folder / f"checkpoint-{len(training.history):05d}")
+    sync(folder)
     for old in _checkpoints(folder)[:-1]:
         shutil.rmtree(old)
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from search_spaces.durable import replace_file
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.task import Task
@@ -35,14 +36,12 @@ def packed(network: "nn.Module") -> bytes:
 
 
 def write_weights(weights: bytes, path: Path) -> None:
-    """Writes what `packed` returned, in place at once when it is whole; raises OSError."""
-    part = path.with_suffix(".part")
-    part.write_bytes(weights)
-    part.replace(path)
+    """Writes what `packed` returned, in place at once when it is whole and on the disk; raises OSError."""
+    replace_file(path, weights)
 
 
 def save_weights(network: "nn.Module", path: Path) -> None:
-    """Writes parameters and buffers, in place at once when they are whole; raises OSError."""
+    """Writes parameters and buffers, in place at once when they are whole and on the disk; raises OSError."""
     write_weights(packed(network), path)
 
 

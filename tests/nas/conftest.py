@@ -198,12 +198,18 @@ def _as_if_measured_for(run):
 
 
 @pytest.fixture
-def nas_here(workshop, tmp_path, monkeypatch, capsys):
+def nas_here(workshop, nas_anywhere, monkeypatch):
+    """Runs `nas ARGUMENTS` as `nas_anywhere` does, where the device is measured for the workshop's space."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(workshop / "data"))
+    return nas_anywhere
+
+
+@pytest.fixture
+def nas_anywhere(tmp_path, monkeypatch, capsys):
     """Runs `nas ARGUMENTS` in this process; returns (exit code, standard output, standard error)."""
     from nas.cli import main
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_DATA_HOME", str(workshop / "data"))
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*arguments):
