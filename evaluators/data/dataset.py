@@ -10,9 +10,9 @@ import importlib
 import os
 import pkgutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from evaluators.data.preprocess import Fit, Fitting, Interpolation, Preprocessing, per_channel
 from search_spaces.errors import InputError, near_miss
@@ -54,7 +54,8 @@ class Dataset:
     """Three disjoint splits for networks with one of `inputs`; label i means `classes[i]`, `source` is for reports.
 
     `fit` and `interpolation` say how images are brought to an input. Images that are streamed from their files have
-    `sampled`, the mean and standard deviation of a sample.
+    `sampled`, the mean and standard deviation of a sample. `fingerprint` tells this data set from others, in plain types
+    (evaluators.data._fingerprint); one that was not loaded has none.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Dataset:
     fit: Fit = "crop"
     interpolation: Interpolation = "bilinear"
     sampled: Moments | None = None
+    fingerprint: dict[str, Any] = field(default_factory=dict)
 
     def mean_std(self) -> Moments:
         """Mean and standard deviation of each channel of the training pixels, scaled to 0..1; no deviation is 0."""
@@ -144,6 +146,7 @@ def load(
     of the available memory are streamed: read and decoded anew whenever they are shown; `stream` decides it otherwise.
     Raises InputError for anything a person can put right.
     """
+    from evaluators.data._fingerprint import fingerprint
     from evaluators.data._ready import ready
 
     name, _, path = spec.partition(":")
@@ -153,7 +156,8 @@ def load(
     fittings = [Fitting(i, fit, interpolation) for i in inputs]
     told = progress or (lambda done, total: None)
     (train, validation, test), source, sampled = ready(found, fittings, Fitting(largest, fit, interpolation), told, stream)
-    return Dataset(name, inputs, found.classes, train, validation, test, source, fit, interpolation, sampled)
+    known = fingerprint(found)
+    return Dataset(name, inputs, found.classes, train, validation, test, source, fit, interpolation, sampled, known)
 
 
 def default_folder() -> Path:
