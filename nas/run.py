@@ -1,6 +1,6 @@
 """The run folder: what is written there, read from it, and checked when it is opened again.
 
-run.yaml         everything resolved: space, budget, data, recipe, seeds, versions, machine
+run.yaml         everything resolved: space, budget, data and its fingerprint, recipe, seeds, versions, machine
 space.yaml       the search space as it was
 device.json      the device profile as it was
 journal.log      every proposal, training and measurement; the only truth
@@ -55,7 +55,8 @@ class Config:
     still win, with `final_seeds` seeds. `percentile` of the measured times must hold the budget; `cost` is the second
     objective, if any; `measure` is False where the device is elsewhere; `baseline` adds a random search of as many trainings.
     With the `evaluator` "supernet" candidates are scored by one that is trained for
-    `supernet_epochs` by `recipe`. `workers` is None where the cluster at `address` decides.
+    `supernet_epochs` by `recipe`. `workers` is None where the cluster at `address` decides. `fingerprint` tells whether the
+    data set is still the same (evaluators.data.dataset.Dataset); one that was made up has none.
     """
 
     space: str
@@ -90,6 +91,7 @@ class Config:
     baseline: bool = False
     evaluator: Literal["training", "supernet"] = "training"
     supernet_epochs: Count = 20
+    fingerprint: dict[str, int | str] = field(default_factory=dict)
 
 
 @strict

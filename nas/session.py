@@ -18,6 +18,7 @@ from nas import samplers
 from nas.console import make_bar, make_console
 from nas.promise import SPARE, Promise
 from nas.reach import Predicted, Reach, survey
+from nas.resuming import check_data, versions_changed
 from nas.run import Config, Lock, Run, create, donor_anchor, open_run
 from nas.standing import base_name
 from nas.study import read_journal
@@ -129,6 +130,7 @@ def start(
         measure=measure,
         evaluator=evaluator,
         supernet_epochs=supernet_epochs,
+        fingerprint=dataset.fingerprint,
     )
     _work(console, create(path, config, space_text(space_name), profile, teacher, donor), dataset, reach)
 
@@ -148,7 +150,10 @@ def resume(path: Path, workers: int | None) -> None:
         run = replace(run, config=replace(run.config, workers=workers))
     config = run.config
     read_journal(run.journal)  # which says what is wrong with it, before the data are read
+    if changed := versions_changed(run.versions):
+        console.print(changed, highlight=False, markup=False)
     dataset = load_data(console, config.data, run.space().inputs, config.fit, config.interpolation, False)
+    check_data(path, config.data, config.classes, config.fingerprint, dataset)
     _work(console, run, dataset)
 
 

@@ -1,6 +1,6 @@
 """`nas train`: one network trained at full length, with checkpoints; its folder, what goes on in it, its result.
 
-train.yaml            everything resolved: network, data, recipe, seed, versions, machine
+train.yaml            everything resolved: network, data and its fingerprint, recipe, seed, versions, machine
 genotype.txt          the network
 donor/                where there is one: the network that it inherits from
 begin.safetensors     or the weights that it goes on from
@@ -28,6 +28,7 @@ from evaluators.training.weights import GENOTYPE, WEIGHTS, load_network, save_we
 from nas.console import make_console
 from nas.describe import find_run
 from nas.export import Trained, export_trained
+from nas.resuming import check_data, versions_changed
 from nas.run import DONOR, Lock, is_running, machine, versions
 from nas.teacher import TEACHER, Teacher, find_teacher
 from nas.view import ConsoleView
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from evaluators.training.batches import Pictures
     from search_spaces.network import Network
 
-FORMAT = 4
+FORMAT = 5
 PLAN, CURVE, RESULT = "train.yaml", "curve.json", "result.json"
 BEGIN = "begin.safetensors"
 
@@ -60,7 +61,7 @@ class Plan:
     """What was asked for, with every default resolved.
 
     `input` is (channels, height, width); `fit`, `interpolation`, `mean` and `std` say how images are brought to it. `begins`
-    says in words what the weights are at first, `distill` is the teacher's name.
+    says in words what the weights are at first, `distill` is the teacher's name, `fingerprint` that of the data set.
     """
 
     network: str
@@ -76,6 +77,7 @@ class Plan:
     metric: Metric
     begins: str
     distill: str | None
+    fingerprint: dict[str, int | str]
 
     @property
     def task(self) -> Task:
@@ -148,6 +150,7 @@ def start(
         metric=metric,
         begins=begin.words,
         distill=distill,
+        fingerprint=dataset.fingerprint,
     )
     if teacher:
         teacher.check(plan.task)
@@ -207,11 +210,14 @@ def resume(folder: Path) -> None:
     """Goes on with a training after its last finished epoch; one that is over is shown again."""
     from nas.session import load_data
 
-    console, plan = make_console(), open_plan(folder)
+    console, (plan, began_with) = make_console(), _read_plan(folder)
     if (folder / RESULT).is_file():
         _show(console, json.loads((folder / RESULT).read_text()), folder)
         return
+    if changed := versions_changed(began_with):
+        console.print(changed, highlight=False, markup=False)
     dataset = load_data(console, plan.data, [plan.task.input], plan.fit, plan.interpolation, False)
+    check_data(folder, plan.data, plan.classes, plan.fingerprint, dataset)
     _work(console, folder, plan, dataset)
 
 
@@ -233,11 +239,17 @@ def status(folder: Path) -> None:
 
 def open_plan(folder: Path) -> Plan:
     """The plan in a folder; raises InputError when it is damaged, or another version made it."""
+    return _read_plan(folder)[0]
+
+
+def _read_plan(folder: Path) -> tuple[Plan, dict[str, str]]:
+    """The plan, and the versions that the training began with."""
     file = folder / PLAN
     data = resources.parse_yaml(file.read_text(encoding="utf-8", errors="replace"), str(file))
     if data.get("format") != FORMAT:
         raise InputError(f"{file}: format {quoted(data.get('format'))}, but this version reads format {FORMAT}")
-    return checked(_PlanFile, data, f"{file}: damaged").plan
+    found = checked(_PlanFile, data, f"{file}: damaged")
+    return found.plan, found.versions
 
 
 def _data(what: str, data: str | None, fit: Fit | None) -> tuple[str, Fit]:
