@@ -68,7 +68,6 @@ class Study:
         self._storage = storage_of(Journal(journal)) if isinstance(journal, Path) else journal
         self._study = _open(self._storage, name, cost)
         self._live: dict[int, Trial] = {}
-        self._discard_half_written()
         self._half_written = sum("outcome" not in t.user_attrs for t in self._study.get_trials(deepcopy=False))
         self._ids = [t._trial_id for t in self._study.get_trials(deepcopy=False)]
         trials = self.trials()
@@ -76,6 +75,7 @@ class Study:
         refused = list(takewhile(lambda t: t.outcome in PATIENCE, reversed(trials)))
         self._refused = Counter(t.outcome for t in refused)
         self._in_vain = sum(t.outcome == "rejected" and t.estimate.timed_ms is not None for t in refused)
+        self._end_cut_off()
 
     def beside(self, name: str, sampler: str) -> "Study":
         """Another study in the same journal, with the same gate and a seed of its own."""
@@ -134,7 +134,7 @@ class Study:
                 self._answer_from_memory(trial, genotype, estimate)
             elif not (estimate := self._settled(genotype, estimate)).fits(self._budget_ms):
                 self._write(trial, _attributes("search", genotype, estimate, "rejected", self._reason(estimate)))
-                self._study.tell(trial, state=TrialState.FAIL)
+                self._end(trial.number)
                 self._in_vain += estimate.timed_ms is not None
             else:
                 self._write(trial, _attributes("search", genotype, estimate, "running"))
@@ -231,9 +231,7 @@ class Study:
         trial = self._trial(number)
         outcome = "trained" if len(trial.accuracies) >= epochs else "stopped" if trial.accuracies else "screened"
         self._running(number).set_user_attr("outcome", outcome)
-        state = TrialState.COMPLETE if outcome == "trained" else self._early
-        self._study.tell(number, self._values(trial) if outcome == "trained" else None, state=state)
-        return self._trial(number)
+        return self._end(number)
 
     @property
     def _early(self) -> TrialState:
@@ -245,8 +243,7 @@ class Study:
         trial = self._running(number)
         trial.set_user_attr("reason", reason)
         trial.set_user_attr("outcome", "failed")
-        self._study.tell(number, state=TrialState.FAIL)
-        return self._trial(number)
+        return self._end(number)
 
     def note(self, key: str, value: dict[str, Any]) -> None:
         """Keeps a fact that is not a trial (a measurement, a retraining) under a key."""
@@ -259,10 +256,17 @@ class Study:
     def _answer_from_memory(self, trial: Trial, genotype: Genotype, estimate: Estimate) -> None:
         first = self._trial(self._known[genotype.text])
         self._write(trial, _attributes("search", genotype, estimate, "repeated", f"of trial {first.number}"))
+        self._end(trial.number)
+
+    def _end(self, number: int) -> Proposal:
+        """Has Optuna close a trial as its outcome says; a repeated one that was trained has the values of the first."""
+        trial = self._trial(number)
+        first = self._trial(self._known[trial.genotype.text]) if trial.outcome == "repeated" else trial
         if first.outcome == "trained":
-            self._study.tell(trial, self._values(first))
+            self._study.tell(number, self._values(first))
         else:
-            self._study.tell(trial, state=TrialState.FAIL)
+            self._study.tell(number, state=self._early if trial.outcome in ("stopped", "screened") else TrialState.FAIL)
+        return self._trial(number)
 
     def _values(self, trial: Proposal) -> list[float]:
         return [trial.accuracy, *([trial.estimate.figure(self._cost)] if self._cost else [])]
@@ -271,11 +275,13 @@ class Study:
         for key, value in attributes.items():
             trial.set_user_attr(key, value)
 
-    def _discard_half_written(self) -> None:
-        """Closes trials that an interrupted run had not written whole."""
+    def _end_cut_off(self) -> None:
+        """Closes trials that an interrupted run had not written whole, or had not closed yet as their outcome says."""
         for trial in self._study.get_trials(deepcopy=False):
             if trial.state == TrialState.RUNNING and "outcome" not in trial.user_attrs:
                 self._study.tell(trial.number, state=TrialState.FAIL)
+            elif trial.state == TrialState.RUNNING and trial.user_attrs["outcome"] != "running":
+                self._end(trial.number)
 
     def _running(self, number: int) -> Trial:
         """The trial as Optuna's handle; remade for one that an earlier process asked for."""
@@ -309,16 +315,16 @@ def read_journal(path: Path, name: str = MAIN) -> Memory:
     holds cannot be understood.
     """
     storage = storage_of(Journal(path, writable=False))
-    names = {study.study_name for study in storage.get_all_studies()}
+    return understood(path, lambda: _memory(storage, name))
+
+
+def _memory(storage: optuna.storages.JournalStorage, name: str) -> Memory:
+    names = [study.study_name for study in storage.get_all_studies()]
     if MAIN not in names:
-        raise InputError(f"{path}: damaged: it does not begin with a search")
+        raise InputError("it does not begin with a search")
     if name not in names:
         return Memory([], {})
     study = optuna.load_study(study_name=name, storage=storage)
-    return understood(path, lambda: _memory(study))
-
-
-def _memory(study: optuna.Study) -> Memory:
     for trial in study.get_trials(deepcopy=False):
         if "outcome" in trial.user_attrs:
             check_trial(trial)

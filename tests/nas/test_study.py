@@ -144,6 +144,35 @@ def test_a_trial_cut_off_while_being_asked_is_closed(tmp_path):
         (tmp_path / "journal.log").write_bytes(b"".join(cut))
 
 
+@pytest.mark.parametrize("cost", [None, "latency"])
+def test_a_trial_cut_off_before_it_was_closed_is_closed_as_its_outcome_says(tmp_path, monkeypatch, cost):
+    monkeypatch.setattr(_feasible, "TRIES", 1)
+    monkeypatch.setitem(PATIENCE, "rejected", 3)
+    (tmp_path / "eight.yaml").write_text(SMALL.replace("[8, 16]", "[8, 12, 16, 24]"))  # of which half hold the budget
+    settings = (load_space(str(tmp_path / "eight.yaml")), _estimate, 0.03, "random", 0, cost)
+    study, path = Study(tmp_path / "journal.log", *settings), tmp_path / "journal.log"
+    first = study.seed_anchor(load_space("mobile").reference_networks()[0])
+    study.fail(first.number, "the loss was nan")
+    while proposal := study.ask():
+        _fine_tune(study, proposal)
+    ended = {t.number: (t.state, t.values) for t in study._study.get_trials(deepcopy=False)}
+    outcomes = {t.outcome for t in study.trials()}
+    assert outcomes >= {"failed", "rejected", "repeated", "screened", "trained"}
+    lines = path.read_bytes().splitlines(keepends=True)
+    last: dict[str, int] = {}  # of each outcome, the record by which a trial was closed
+    for number, record in enumerate(map(json.loads, lines)):
+        if record["op_code"] == JournalOperation.SET_TRIAL_STATE_VALUES:
+            last[study.trials()[record["trial_id"]].outcome] = number
+    assert last.keys() == outcomes
+    for number in last.values():
+        path.write_bytes(b"".join(lines[:number]))
+        Study(path, *settings)
+        reopened = Study(path, *settings)  # and it stays so
+        assert reopened.trials() == study.trials()[: len(reopened.trials())]
+        for trial in reopened._study.get_trials(deepcopy=False):
+            assert (trial.state, trial.values) == ended[trial.number]
+
+
 def _study_copied(path):
     (path / "copy").mkdir()
     shutil.copyfile(path / "journal.log", path / "copy" / "journal.log")
