@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from nas import samplers
 from nas.pareto import COSTS
-from search_spaces.errors import InputError, quoted
+from search_spaces.errors import InputError, os_reason, quoted
 from search_spaces.resources import expanded
 
 _UNITS = {"us": 0.001, "µs": 0.001, "ms": 1.0, "s": 1000.0}
@@ -466,7 +466,7 @@ def list_(what: str) -> None:
 
 
 def main() -> None:
-    """Entry point: an error for people is one message and exit code 2; Ctrl-C is exit code 130."""
+    """Entry point: an error for people, or of the system, is one message and exit code 2; Ctrl-C is exit code 130."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names that are no UTF-8
     if platform.system() == "Windows":
@@ -479,6 +479,9 @@ def main() -> None:
         sys.exit(2)
     except click.ClickException as error:
         error.show()
+        sys.exit(2)
+    except OSError as error:
+        click.echo(f"nas: {os_reason(error)}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         click.echo("nas: stopped", err=True)

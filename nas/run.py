@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from evaluators.inheritance.donor import Donor
 
 FORMAT = 6
-RUN, JOURNAL, DONOR = "run.yaml", "journal.log", "donor"
+RUN, JOURNAL, DONOR, LOCK = "run.yaml", "journal.log", "donor", ".lock"
 
 
 @strict
@@ -213,7 +213,10 @@ class Lock:
     """Keeps two processes from writing one folder; gone with its process, however that ends."""
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
+        try:
+            self._file = os.open(path / LOCK, os.O_CREAT | os.O_RDWR, 0o644)
+        except OSError as error:
+            raise InputError(f"cannot write in {path}: {error.strerror}; `nas status {path}` reads it all the same") from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -225,11 +228,17 @@ class Lock:
 
 
 def is_running(path: Path) -> bool:
-    """Whether a process holds the folder's lock."""
+    """Whether a process holds the folder's lock; nothing is written to find that out."""
     try:
-        Lock(path).release()
-    except InputError:
+        file = os.open(path / LOCK, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
+    finally:
+        os.close(file)
     return False
 
 

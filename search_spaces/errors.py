@@ -13,6 +13,11 @@ class InputError(ValueError):
     """Wrong input from a person. The command line prints its text alone and exits with code 2."""
 
 
+def os_reason(error: OSError) -> str:
+    """What the system refused, and of which file where it says so: "Permission denied: runs/a/run.yaml"."""
+    return f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+
+
 def quoted(value: object) -> str:
     """A wrong value as messages show it, cut short: text in quotes, anything else as Python writes it."""
     return f'"{shortened(value)}"' if isinstance(value, str) else shortened(_SHORT.repr(value))
