@@ -53,9 +53,12 @@ def export(run: Run, network: dict[str, Any], folder: Path) -> list[Path]:
     """Writes a network of a run's result, with the weights of its first seed, which were measured; as `export_trained`."""
     genotype = Genotype.parse(network["genotype"])
     assert genotype.input is not None, "a run's networks name their input"
+    weights = run.weights(network["id"])
+    if not weights.is_file():
+        raise InputError(f"weights/{weights.name} is missing in {run.path}; `nas resume {run.path}` trains that network again")
     trained = Trained(
         genotype=genotype,
-        weights=run.weights(network["id"]),
+        weights=weights,
         classes=run.config.classes,
         preprocessing=run.preprocessing(genotype.input),
         metric=run.config.metric,

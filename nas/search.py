@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from evaluators.data import Dataset
@@ -83,30 +84,58 @@ class Search:
             self._study.note("reach:space", reach)
 
     def run(self) -> None:
-        """Everything that is not in the journal yet. Raises InputError for what a person can mend."""
-        if self._study.notes("finished"):
+        """All that is not in the journal yet, and what lost its weights; raises InputError for what a person can mend."""
+        finished, lost = bool(self._study.notes("finished")), self._lost()
+        if finished and not lost:
             return
         try:
-            self._probe_anchors()
-            self._propose_and_train()
-            tried: set[str] = set()
-            others = self._random_baseline()
-            while True:
-                finalists = self._finalists(tried)
-                if len(finalists) < self._config.finalists and self._search_further():
-                    continue
-                self._retrain(finalists, others)
-                self._measure_retrained([*finalists, *others])
-                if self._holding(finalists) or not finalists:
-                    break
-                tried |= {g.id for g in finalists}
-            self._retrain_contenders()
-            self._test()
-            self._study.note("finished:run", {"at": _now()})
+            self._train_lost(lost)
+            if not finished:
+                self._find()
+            self._test([key for found in lost.values() for key in found])
+            if not finished:
+                self._study.note("finished:run", {"at": _now()})
         finally:
             self._note_time()
             if self._executor:
                 self._executor.close()
+
+    def _find(self) -> None:
+        """From the first proposal to networks that were retrained and measured."""
+        self._probe_anchors()
+        self._propose_and_train()
+        tried: set[str] = set()
+        others = self._random_baseline()
+        while True:
+            finalists = self._finalists(tried)
+            if len(finalists) < self._config.finalists and self._search_further():
+                continue
+            self._retrain(finalists, others)
+            self._measure_retrained([*finalists, *others])
+            if self._holding(finalists) or not finalists:
+                break
+            tried |= {g.id for g in finalists}
+        self._retrain_contenders()
+
+    def _lost(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Of each kind of retraining those whose weights are not there any more, by key; kinds without any are left out."""
+        found = {
+            kind: {key: n for key, n in self._study.notes(kind).items() if "accuracy" in n and not self._weights(key).is_file()}
+            for kind in ("final", "again")
+        }
+        return {kind: notes for kind, notes in found.items() if notes}
+
+    def _train_lost(self, lost: Mapping[str, Mapping[str, dict[str, Any]]]) -> None:
+        """Trains networks whose weights are missing again, from the same seeds; what is known of them is told anew."""
+        for kind, notes in lost.items():
+            self._view.say(f"Missing in {self._run.path}: {', '.join(f'weights/{self._weights(key).name}' for key in notes)}")
+            (self._run.path / "weights").mkdir(exist_ok=True)
+            wanted = {key: (key.partition("/")[0], n["origin"], Genotype.parse(n["genotype"])) for key, n in notes.items()}
+            self._retrain_as("retrain those whose weights are missing", kind, wanted, notes)
+
+    def _weights(self, key: str) -> Path:
+        """The file of a retraining's weights, by its key: ID, or ID/SEED for further seeds."""
+        return self._run.weights(key.replace("/", "-"))
 
     def estimate(self, genotype: Genotype) -> Estimate:
         """What is known of a network before it is trained."""
@@ -317,9 +346,15 @@ class Search:
         if wanted:
             self._retrain_as("retrain with another seed", "again", wanted)
 
-    def _retrain_as(self, title: str, kind: str, wanted: Mapping[str, tuple[str, str, Genotype]]) -> None:
-        """Jobs by key, (genotype id, origin, genotype) each, whose results are notes of a kind."""
-        done = self._study.notes(kind)
+    def _retrain_as(
+        self,
+        title: str,
+        kind: str,
+        wanted: Mapping[str, tuple[str, str, Genotype]],
+        lost: Mapping[str, dict[str, Any]] = MappingProxyType({}),
+    ) -> None:
+        """Jobs by key, (genotype id, origin, genotype) each, whose results are notes of a kind; `lost` ones are done again."""
+        done = self._study.notes(kind).keys() - lost.keys()
         jobs = {
             key: Job(
                 key,
@@ -327,7 +362,7 @@ class Search:
                 genotype.text,
                 self._config.final_recipe,
                 training_seed(self._config.seed, genotype, key.replace(i, "final")),
-                keep=self._run.weights(key.replace("/", "-")),
+                keep=self._weights(key),
             )
             for key, (i, origin, genotype) in wanted.items()
             if key not in done
@@ -336,7 +371,7 @@ class Search:
         if not jobs:
             return
         teacher = self._teacher()
-        figures = {key: self._figures(wanted[key][2]) for key in jobs}
+        figures = {key: _figures_of(lost[key]) if key in lost else self._figures(wanted[key][2]) for key in jobs}
         order = sorted(jobs, key=lambda key: -figures[key]["macs"])  # the longest first, so that workers end together
         todo = [replace(jobs[key], teacher=teacher) for key in order]
         self._train_jobs(Retrainings(todo, figures, self._study, self._view, self._note_time, kind))
@@ -429,10 +464,11 @@ class Search:
         finals, measured = self._study.notes("final"), self._study.notes("measured")
         return [g.id for g in finalists if self._promise.kept(finals[g.id], measured.get(g.id, {}))]
 
-    def _test(self) -> None:
+    def _test(self, again_for: Sequence[str] = ()) -> None:
         """The test set, seen once, by the files that would be exported: of the winner, the best of the search, and the anchors.
 
-        With a second objective for all finalists: each may be the best for a budget of its own (`nas best`).
+        With a second objective for all finalists: each may be the best for a budget of its own (`nas best`). Weights that were
+        trained anew, by the keys `again_for`, are tested anew.
         """
         import torch
 
@@ -447,10 +483,10 @@ class Search:
         chosen = [i for i in [*anchors, *leaders] if i and "accuracy" in means[i]]
         trained = {i: finals[i] for i in chosen if "accuracy" in finals[i]}
         trained |= {key: r for key, r in again.items() if key.partition("/")[0] in chosen and "accuracy" in r}
-        todo = [key for key in trained if key not in done]
+        todo = [key for key in trained if key not in done or key in again_for]
         self._view.phase("test", len(todo))
         for key in todo:
-            genotype, weights = Genotype.parse(trained[key]["genotype"]), self._run.weights(key.replace("/", "-"))
+            genotype, weights = Genotype.parse(trained[key]["genotype"]), self._weights(key)
             task = self._task.of(genotype)
             images = self._setting().images("test", task.input, torch.device("cpu"))
             scores = asdict(deployed_scores(load_network(genotype, task, weights), task, images, processors()))
@@ -486,6 +522,11 @@ class Search:
 
     def _note_time(self) -> None:
         self._study.note(f"session:{self._session}", {"seconds": round(time.monotonic() - self._started, 1)})
+
+
+def _figures_of(note: Mapping[str, Any]) -> dict[str, Any]:
+    """The estimates that a retraining's note keeps."""
+    return Estimate.from_json(note).as_json()
 
 
 def _predicted(estimate: Estimate) -> str:

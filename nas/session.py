@@ -24,7 +24,7 @@ from nas.standing import base_name
 from nas.study import read_journal
 from nas.teacher import find_teacher
 from search_spaces.anchor import anchor
-from search_spaces.errors import InputError
+from search_spaces.errors import InputError, os_reason
 from search_spaces.genotype import Genotype
 from search_spaces.resources import expanded
 from search_spaces.space import SearchSpace, load_space
@@ -295,6 +295,8 @@ def _work(console: Console, run: Run, dataset: Any, reach: Reach | None = None) 
         report.write(run)
         console.print(f"Stopped. Nothing is lost: nas resume {run.path}", highlight=False)
         raise
+    except OSError as error:
+        raise InputError(f"{os_reason(error)}; what was learnt until now is kept, `nas resume {run.path}` goes on") from None
     finally:
         lock.release()
 

@@ -13,7 +13,7 @@ result.json export/   the result, and the files to deploy
 
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -77,7 +77,7 @@ class Plan:
     metric: Metric
     begins: str
     distill: str | None
-    fingerprint: dict[str, int | str]
+    fingerprint: dict[str, int | str] = field(default_factory=dict)
 
     @property
     def task(self) -> Task:
@@ -207,11 +207,11 @@ def is_training(folder: Path) -> bool:
 
 
 def resume(folder: Path) -> None:
-    """Goes on with a training after its last finished epoch; one that is over is shown again."""
+    """Goes on with a training after its last finished epoch; one that is over is shown again, while its weights are there."""
     from nas.session import load_data
 
     console, (plan, began_with) = make_console(), _read_plan(folder)
-    if (folder / RESULT).is_file():
+    if (folder / RESULT).is_file() and (folder / WEIGHTS).is_file():
         _show(console, json.loads((folder / RESULT).read_text()), folder)
         return
     if changed := versions_changed(began_with):

@@ -5,15 +5,18 @@ from pathlib import Path
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Writes a file, which takes its place at once when it is whole and on the disk; raises OSError, and leaves no part."""
+    """Writes a file, which takes its place at once when it is whole and on the disk; raises OSError, and leaves no part.
+
+    The error names a file also where the system does not, as on a full disk.
+    """
     part = path.with_suffix(".part")
     try:
         part.write_bytes(content)
         sync(part)
         part.replace(path)
-    except OSError:
+    except OSError as error:
         part.unlink(missing_ok=True)
-        raise
+        raise OSError(error.errno, error.strerror, error.filename or str(path)) from None
     sync(path.parent)
 
 

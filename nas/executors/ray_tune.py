@@ -41,7 +41,7 @@ from evaluators.training.loop import TrainingFailed, epochs, seeded_network, tra
 from evaluators.training.weights import GENOTYPE, NORMALISATION, WEIGHTS, packed, write_weights  # noqa: E402
 from nas.executors.sharing import Node, share  # noqa: E402
 from nas.jobs import Job, Progress, Setting, Source  # noqa: E402
-from search_spaces.errors import InputError  # noqa: E402
+from search_spaces.errors import InputError, os_reason  # noqa: E402
 from search_spaces.genotype import Genotype  # noqa: E402
 from search_spaces.task import Task  # noqa: E402
 
@@ -342,7 +342,7 @@ def _nodes() -> list[Node]:
 
 
 def _reason(error: OSError) -> str:
-    return f"{error.strerror or error}: {error.filename}"
+    return os_reason(error)
 
 
 def _unfinished(reason: str) -> InputError:

@@ -70,6 +70,10 @@ def test_a_training_does_not_go_on_with_other_data(workshop, nas_here, pictures,
     shutil.copy(workshop / "pictures" / "top" / "3.png", pictures / "top" / "3.png")
     code, out, _ = nas_here("resume", "out")
     assert code == 0 and "Ready to deploy" in out and "versions" not in out
+    trained = (tmp_path / "out" / "weights.safetensors").read_bytes()
+    (tmp_path / "out" / "weights.safetensors").unlink()
+    assert nas_here("resume", "out")[0] == 0, "what was lost is trained again"
+    assert (tmp_path / "out" / "weights.safetensors").read_bytes() == trained
 
 
 def _interrupt(self):

@@ -5,10 +5,12 @@ import pytest
 from made_up_search import Executor, Meter, Predictor, View
 
 from evaluators.data import Dataset, Split
+from nas.export import export
 from nas.result import result
 from nas.search import Search
 from nas.standing import ranking
 from nas.study import counts, read_journal
+from search_spaces.errors import InputError
 
 BUDGET = 10.0
 
@@ -119,6 +121,44 @@ def test_one_seed_is_enough_when_so_asked(made_run, searched, run):
     object.__setattr__(run.config, "final_seeds", 1)
     found, lines = searched(lambda _: 5.0)
     assert "retrain with another seed" not in lines and len(found["found"]["validation_by_seed"]) == 1
+
+
+@pytest.mark.parametrize("lost", ["the best", "another seed", "all", "the folder"])
+def test_weights_that_are_missing_are_trained_again_and_nothing_else(run, searched, lost):
+    before, _ = searched(lambda _: 5.0)
+    folder, files = run.path / "weights", sorted((run.path / "weights").iterdir())
+    named = {"the best": run.weights(before["best"]["id"]), "another seed": run.weights(before["best"]["id"] + "-2")}
+    gone = [named[lost]] if lost in named else files
+    contents = {file: file.read_bytes() for file in files}
+    for file in gone:
+        file.unlink()
+    if lost == "the folder":
+        folder.rmdir()
+    if lost == "the best":
+        with pytest.raises(InputError, match=f"weights/{gone[0].name} is missing in .*nas resume {run.path}"):
+            export(run, before["best"], run.path / "export")
+        assert not (run.path / "export").exists()
+    after, lines = searched(lambda _: 1e9)  # nothing is measured again
+    assert {file: file.read_bytes() for file in folder.iterdir()} == contents
+    assert all(f"weights/{file.name}" in "\n".join(lines) for file in gone)
+    assert {**after, "wall_seconds": 0} == {**before, "wall_seconds": 0}
+    records = run.journal.read_bytes()
+    assert searched(lambda _: 1e9)[1] == [] and run.journal.read_bytes() == records
+
+
+def test_an_unfinished_search_that_lost_weights_trains_them_again(run, searched, monkeypatch):
+    with monkeypatch.context() as stopped:
+        stopped.setattr(Search, "_retrain_contenders", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            searched(lambda _: 5.0)
+    for file in (run.path / "weights").iterdir():
+        file.unlink()
+    found, _ = searched(lambda _: 5.0)
+    assert found["finished"] and run.weights(found["best"]["id"]).is_file()
+
+
+def _interrupt(self):
+    raise KeyboardInterrupt
 
 
 def test_random_search_of_as_many_trainings_stands_beside_the_search(run, searched):
