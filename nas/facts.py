@@ -23,6 +23,7 @@ def _genotype(text: str) -> str:
 Ms = Annotated[float, Field(gt=0, le=1e12, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 FromZero = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Contention = Annotated[float, Field(gt=-1, le=1e12, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
 Some = Annotated[int, Field(ge=1, le=10**15)]
 GenotypeText = Annotated[str, AfterValidator(_genotype)]
@@ -76,7 +77,7 @@ class Timed(TypedDict):
     n: Count
     robust_ms: Ms
     spread: FromZero
-    contention: FromZero
+    contention: Contention
 
 
 class Checked(Timed):
@@ -94,7 +95,7 @@ class Measured(Timed):
     retrained: bool
     held: NotRequired[bool]
     holds_ms: NotRequired[Ms | None]
-    usual: NotRequired[FromZero]
+    usual: NotRequired[Contention]
     between: FromZero | None
     sessions: Some
     score: NotRequired[FromZero]
