@@ -282,15 +282,10 @@ def _plot(profile: "Profile", predictors: "dict[str, Predictor]", path: Path) ->
         limits = [0.9 * min(n.ms for n in calibration.networks), 1.1 * max(n.ms for n in calibration.networks)]
         axes.plot(limits, limits, color="black", linewidth=0.8)
         axes.fill_between(limits, [0.9 * v for v in limits], [1.1 * v for v in limits], alpha=0.1, color="C0", label="±10 %")
-        axes.set(
-            title=calibration.space,
-            xlabel="measured ms, machine at its quietest",
-            ylabel="predicted ms, likewise",
-            xscale="log",
-            yscale="log",
-        )
+        axes.set_title(calibration.space, parse_math=False)
+        axes.set(xlabel="measured ms, machine at its quietest", ylabel="predicted ms, likewise", xscale="log", yscale="log")
         axes.legend()
-    figure.suptitle(str(profile.device))
+    figure.suptitle(str(profile.device), parse_math=False)
     try:
         figure.savefig(path, dpi=120)
     except OSError as error:

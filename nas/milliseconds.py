@@ -196,7 +196,7 @@ def plot(path: Path, title: str, genotype: Genotype, found: Predicted, own: Prof
     _plot_bars(blocks, "block", labels, found.block_ms, own.block_ms)
     profiled = [own.class_ms.get(kind, 0.0) for kind in kinds] if own.class_ms else []
     _plot_bars(classes, "kernel class", kinds, [found.class_ms.get(kind, 0.0) for kind in kinds], profiled)
-    figure.suptitle(f"{title}: {found.ms:.2f} ms predicted")
+    figure.suptitle(f"{title}: {found.ms:.2f} ms predicted", parse_math=False)
     try:
         figure.savefig(path, dpi=140)
     except OSError as error:

@@ -254,7 +254,8 @@ def _plot(run: Run, found: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     axes.margins(y=0.18)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("{x:g}")
-    axes.set(xlabel="latency, ms", ylabel="validation accuracy, %", title=f"{found['space']} on {found['data']}")
+    axes.set(xlabel="latency, ms", ylabel="validation accuracy, %")
+    axes.set_title(f"{found['space']} on {found['data']}", parse_math=False)  # a dollar sign in a path opens no formula
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8, loc="lower left")
     for suffix in ("png", "svg"):
