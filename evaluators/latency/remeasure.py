@@ -1,6 +1,6 @@
 """Timing prepared networks against the profile's own quiet moment: in this process, or in one of its own.
 
-usage, for `measure_apart` alone: python -m evaluators.latency.remeasure < JOB.json > FIGURES.json
+usage, for `measure_apart` alone: python -m evaluators.latency.remeasure PIPE < JOB.json > FIGURES.json
 """
 
 import json
@@ -8,10 +8,12 @@ import os
 import random
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from evaluators.imports import import_path
 from evaluators.latency.measure import Measurement, load_reference, quietest, sample_rounds, summarise
 from evaluators.latency.profile import Profile
 from evaluators.latency.runtime import load_runtime
@@ -60,12 +62,24 @@ def measure_apart(paths: Sequence[Path], seconds: float, bench: Bench, seed: int
     """
     job = {"paths": list(map(str, paths)), "seconds": seconds, "bench": asdict(bench), "seed": seed}
     command = [sys.executable, "-P", "-m", "evaluators.latency.remeasure"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(import_path())}
     patience = seconds + _PATIENCE_S
+    end, own = os.pipe()  # the other end breaks when this process is gone, however that ends
     try:
-        done = subprocess.run(command, input=json.dumps(job), env=environment, capture_output=True, text=True, timeout=patience)
+        done = subprocess.run(
+            [*command, str(end)],
+            input=json.dumps(job),
+            env=environment,
+            pass_fds=[end],
+            capture_output=True,
+            text=True,
+            timeout=patience,
+        )
     except subprocess.TimeoutExpired:
         raise InputError(f"measuring in a fresh process took more than {patience:.0f} s") from None
+    finally:
+        os.close(end)
+        os.close(own)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise InputError(f"measuring in a fresh process failed: {reason}")
@@ -73,10 +87,17 @@ def measure_apart(paths: Sequence[Path], seconds: float, bench: Bench, seed: int
 
 
 def main() -> None:
+    threading.Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
     job = json.load(sys.stdin)
     paths = [Path(path) for path in job["paths"]]
     found = measure_here(paths, job["seconds"], Bench(**job["bench"]), job["seed"])
     print(json.dumps([asdict(m) for m in found]))
+
+
+def _end_with(pipe: int) -> None:
+    """Ends this process when the one at the other end of a pipe is gone."""
+    os.read(pipe, 1)
+    os._exit(1)
 
 
 if __name__ == "__main__":
