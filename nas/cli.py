@@ -12,6 +12,7 @@ from click.core import ParameterSource
 
 from nas import samplers
 from nas.pareto import COSTS
+from nas.signals import Stop
 from search_spaces.errors import InputError, os_reason, quoted
 from search_spaces.resources import expanded
 
@@ -466,29 +467,27 @@ def list_(what: str) -> None:
 
 
 def main() -> None:
-    """Entry point: an error for people, or of the system, is one message and exit code 2; Ctrl-C is exit code 130."""
+    """Entry point: an error for people, or of the system, is one message and exit code 2; Ctrl-C is 130, SIGTERM 143."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names that are no UTF-8
     if platform.system() == "Windows":
         click.echo("nas: it runs on Linux and macOS; on Windows use its subsystem for Linux (WSL)", err=True)
         sys.exit(2)
-    try:
-        cli(standalone_mode=False)
-    except InputError as error:
-        click.echo(f"nas: {error}", err=True)
-        sys.exit(2)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except OSError as error:
-        click.echo(f"nas: {os_reason(error)}", err=True)
-        sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("nas: stopped", err=True)
-        sys.exit(130)
-    except OSError as error:
-        click.echo(f"nas: {error.filename or 'the system'}: {error.strerror or error}", err=True)
-        sys.exit(2)
+    with Stop() as stop:
+        try:
+            cli(standalone_mode=False)
+        except InputError as error:
+            click.echo(f"nas: {error}", err=True)
+            sys.exit(2)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(2)
+        except OSError as error:
+            click.echo(f"nas: {os_reason(error)}", err=True)
+            sys.exit(2)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("nas: stopped", err=True)
+            sys.exit(stop.exit_code)
 
 
 def default_run_folder(space: str, budget_ms: float) -> Path:

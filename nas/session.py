@@ -20,6 +20,7 @@ from nas.promise import SPARE, Promise
 from nas.reach import Predicted, Reach, survey
 from nas.resuming import check_data, versions_changed
 from nas.run import Config, Lock, Run, create, donor_anchor, open_run
+from nas.signals import Lost
 from nas.standing import base_name
 from nas.study import read_journal
 from nas.teacher import find_teacher
@@ -291,6 +292,8 @@ def _work(console: Console, run: Run, dataset: Any, reach: Reach | None = None) 
             raise InputError("no network held the budget when it was measured; try a larger budget or more trials")
         else:
             raise InputError("no network could be trained whose predicted bound is in the budget; try more trials")
+    except Lost as lost:
+        raise InputError(f"{lost}; nothing is lost: nas resume {run.path}") from None
     except KeyboardInterrupt:
         report.write(run)
         console.print(f"Stopped. Nothing is lost: nas resume {run.path}", highlight=False)

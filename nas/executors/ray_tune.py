@@ -1,11 +1,6 @@
-"""Jobs on Ray Tune, on this machine or an existing cluster. The only module that knows Ray."""
+"""Jobs on Ray Tune, on this machine or an existing cluster."""
 
-import logging
-import os
-import shutil
-import sys
 import tempfile
-import textwrap
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,37 +8,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-for _name, _value in {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_DEDUP_LOGS": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-}.items():  # Ray reads these while it is imported
-    os.environ.setdefault(_name, _value)
-if {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys() or (Path.home() / ".ray" / "auth_token").is_file():
-    # as `ray start --head` has it where there is a token; a head that asks for none does not mind
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
+from nas.executors.ray_session import RaySession  # before Ray: it says in what environment that is imported
 
-import ray  # noqa: E402
-from ray import cloudpickle, tune  # noqa: E402
-from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # noqa: E402
-from ray.tune.search import Searcher  # noqa: E402
+import ray  # isort: skip
+from ray import cloudpickle, tune  # isort: skip
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # isort: skip
+from ray.tune.search import Searcher  # isort: skip
 
-from evaluators.data.dataset import UnreadablePicture  # noqa: E402
-from evaluators.training.distill import load_teacher  # noqa: E402
-from evaluators.training.finetune import Beginnings  # noqa: E402
-from evaluators.training.loop import TrainingFailed, epochs, seeded_network, training_device  # noqa: E402
-from evaluators.training.weights import GENOTYPE, NORMALISATION, WEIGHTS, packed, write_weights  # noqa: E402
-from nas.executors.sharing import Node, share  # noqa: E402
-from nas.jobs import Job, Progress, Setting, Source  # noqa: E402
-from search_spaces.errors import InputError, os_reason  # noqa: E402
-from search_spaces.genotype import Genotype  # noqa: E402
-from search_spaces.task import Task  # noqa: E402
+from evaluators.data.dataset import UnreadablePicture
+from evaluators.training.distill import load_teacher
+from evaluators.training.finetune import Beginnings
+from evaluators.training.loop import TrainingFailed, epochs, seeded_network, training_device
+from evaluators.training.weights import GENOTYPE, NORMALISATION, WEIGHTS, packed, write_weights
+from nas.executors.sharing import share
+from nas.jobs import Job, Progress, Setting, Source
+from nas.signals import Lost
+from search_spaces.errors import InputError, os_reason
+from search_spaces.genotype import Genotype
+from search_spaces.task import Task
 
 RUNS = 3  # of a job whose worker is lost, before it counts as failed
 
@@ -79,7 +61,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             last = self._job.probe_only or epoch["number"] == self._job.recipe.epochs
             weights = packed(self._network) if last and self._job.keep else None
         except (OSError, UnreadablePicture) as error:  # no fault of the candidate
-            reason = _reason(error) if isinstance(error, OSError) else str(error)
+            reason = os_reason(error) if isinstance(error, OSError) else str(error)
             return {"failure": reason, "fatal": True, "done": True}
         except TrainingFailed as error:
             return {"failure": str(error), "done": True}
@@ -165,7 +147,7 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
             if folder not in self._teachers:
                 self._teachers[folder] = ray.put({file.name: file.read_bytes() for file in _teacher_files(folder)})
         except OSError as error:
-            self.error = _unfinished(_reason(error))
+            self.error = _unfinished(os_reason(error))
         return self.error is None
 
     def result(self, trial_id: str, result: dict[str, Any], weights: bytes | None = None) -> bool:
@@ -206,7 +188,7 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
         try:
             write_weights(weights, path)
         except OSError as error:
-            self.error = _unfinished(_reason(error))
+            self.error = _unfinished(os_reason(error))
 
     def _told(self, tell: Callable[[], Any]) -> Any:
         try:
@@ -233,13 +215,13 @@ class _Stopper(_Unsaved, FIFOScheduler):  # type: ignore[misc]
     Raises InputError when the nodes that are left are too small for a worker: Tune would wait for others for ever.
     """
 
-    def __init__(self, asker: _Asker, threads: int) -> None:
+    def __init__(self, asker: _Asker, session: RaySession, threads: int) -> None:
         super().__init__()
-        self._asker, self._threads = asker, threads
+        self._asker, self._session, self._threads = asker, session, threads
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         idle = not any(trial.status == "RUNNING" for trial in tune_controller.get_live_trials())
-        if idle and not any(node.cpus >= self._threads for node in _nodes()):
+        if idle and not any(node.cpus >= self._threads for node in self._session.nodes()):
             raise _unfinished(f"no node with {self._threads} processors is left in the Ray cluster")
         return super().choose_trial_to_run(tune_controller)
 
@@ -273,13 +255,16 @@ class RayTuneExecutor:
     """
 
     def __init__(self, setting: Setting, workers: int | None, address: str | None = None) -> None:
-        _start(workers, address, _size(setting))
-        each = share(_nodes(), workers)
-        self._workers, self._cpus = each.workers, each.threads
-        self._folder = Path(tempfile.mkdtemp(prefix="nas-ray-"))
-        setting = replace(setting, threads=each.threads) if address else setting
-        resources = {"cpu": each.threads, **({"gpu": each.gpu} if each.gpu else {})}
-        self._trainable = tune.with_resources(tune.with_parameters(Worker, setting=setting), resources)
+        self._session = RaySession(workers, address, _size(setting))
+        try:
+            each = share(self._session.nodes(), workers)
+            self._workers, self._cpus = each.workers, each.threads
+            setting = replace(setting, threads=each.threads) if address else setting
+            resources = {"cpu": each.threads, **({"gpu": each.gpu} if each.gpu else {})}
+            self._trainable = tune.with_resources(tune.with_parameters(Worker, setting=setting), resources)
+        except BaseException:
+            self._session.close()
+            raise
 
     def run(self, source: Source) -> None:
         asker = _Asker(source)
@@ -287,13 +272,13 @@ class RayTuneExecutor:
             self._trainable,
             tune_config=tune.TuneConfig(
                 search_alg=asker,
-                scheduler=_Stopper(asker, self._cpus),
+                scheduler=_Stopper(asker, self._session, self._cpus),
                 num_samples=-1,
                 max_concurrent_trials=self._workers,
                 reuse_actors=True,
             ),
             run_config=tune.RunConfig(
-                storage_path=str(self._folder),
+                storage_path=str(self._session.folder),
                 callbacks=[_Reporter(asker)],
                 verbose=0,
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
@@ -301,48 +286,20 @@ class RayTuneExecutor:
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tuner.fit()
+            self._fit(tuner)
         if asker.error:
             raise asker.error
 
+    def _fit(self, tuner: tune.Tuner) -> None:
+        try:
+            tuner.fit()
+        except (KeyboardInterrupt, ray.exceptions.RayError):
+            if self._session.lost:  # Ray makes a plain interruption of it
+                raise Lost(self._session.lost) from None
+            raise
+
     def close(self) -> None:
-        ray.shutdown()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _start(workers: int | None, address: str | None, store_bytes: int) -> None:
-    for name in ("ray", "ray.tune"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-    if private := sys.modules.get("ray._private.worker"):
-        vars(private)["print_to_stdstream"] = _print_first_line
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
-    if not address:
-        ray.init("local", num_cpus=workers, include_dashboard=False, object_store_memory=store_bytes, **quiet)
-        return
-    try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        hint = "if it asks for a token, RAY_AUTH_TOKEN must be the one of its head (`ray get-auth-token` prints it there)"
-        raise InputError(f"no Ray cluster answers at {address}: {str(error).strip().splitlines()[0]}; {hint}") from None
-
-
-def _print_first_line(data: dict[str, Any], **__: Any) -> None:
-    """What Ray tells of its cluster, such as the loss of a node, without the pages of its state that go with it.
-
-    It takes the place of a function of Ray, which has no setting for this; in a version of Ray without it, all is printed.
-    """
-    for message in data["lines"]:
-        first, *_ = message.strip().split("\n")
-        print(f"Ray: {textwrap.shorten(first, 200)}", file=sys.stderr)
-
-
-def _nodes() -> list[Node]:
-    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [Node(int(found.get("CPU", 0)), int(found.get("GPU", 0))) for found in resources]
-
-
-def _reason(error: OSError) -> str:
-    return os_reason(error)
+        self._session.close()
 
 
 def _unfinished(reason: str) -> InputError:

@@ -12,9 +12,9 @@ def nas(arguments, folder, prepare=None):
     return subprocess.run(_command(arguments), cwd=folder, env=_environment(), timeout=600, preexec_fn=prepare, **_TEXT)
 
 
-def started(arguments, folder, prepare=None):
+def started(arguments, folder, prepare=None, **pipes):
     """Starts `nas ARGUMENTS` in a folder."""
-    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True, **pipes}
     return subprocess.Popen(_command(arguments), cwd=folder, env=_environment(), preexec_fn=prepare, **pipes)
 
 
@@ -30,13 +30,18 @@ def _environment():
 
 
 def alone():
-    """Makes the process to be one with a processor of its own, and with Ctrl-C, which a shell in the background takes away.
+    """Makes the process to be one with a processor of its own, and with Ctrl-C.
 
     A single worker trains with all processors, whose threads would wait for those that other tests keep busy.
     """
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    interruptible()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+def interruptible():
+    """Gives the process to be Ctrl-C, which a shell in the background takes away."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def wait_for(found, process):
