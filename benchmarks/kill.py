@@ -100,8 +100,9 @@ def main() -> None:
         found = one_kill(work, rng.choice([*SIGNALS, *(RAY if work.flag == "--run" else [])]), rng, folder / f"kill-{number}")
         with log.open("a") as out:
             out.write(json.dumps(asdict(found)) + "\n")
+        wrong = "; ".join(found.wrong)
         print(
-            f"{number + 1:>4}  {found.work:<22} {found.victim:<18} {found.moment_s:6.1f} s  {found.code:>4}  {found.wrong or ''}"
+            f"{number + 1:>4}  {work.name:<22} {found.victim:<18} {found.moment_s:6.1f} s  {found.code:>4}  {wrong}", flush=True
         )
     sys.exit(table([Kill(**json.loads(line)) for line in log.read_text().splitlines()]))
 

@@ -123,7 +123,8 @@ def _start_here(workers: int | None, store_bytes: int, folder: Path) -> None:
             **_QUIET,
         )
     except Exception as error:  # noqa: BLE001 (it raises whatever its parts raise)
-        raise InputError(f"Ray cannot be started here: {str(error).strip().splitlines()[0]}") from None
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"Ray cannot be started here: {reason}; nothing is lost, `nas resume` tries again") from None
 
 
 def _join(address: str) -> None:

@@ -1,0 +1,55 @@
+"""Ray where little is as usual: no home folder that can be written, a long temporary one, foreign packages in the current one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evaluators.imports import HOME
+
+pytestmark = pytest.mark.slow
+
+PROGRAM = """
+import os
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+import sys
+sys.path.remove("")
+from nas.executors.ray_session import RaySession
+import ray
+
+session = RaySession(1, None, 100 * 2**20)
+
+
+@ray.remote
+def imported():
+    import evaluators
+    import nas
+    import search_spaces
+
+    return [package.__file__ for package in (evaluators, nas, search_spaces)]
+
+
+print(*ray.get(imported.remote()))
+print(session.folder)
+session.close()
+assert not session.folder.exists()
+"""
+
+
+def test_it_starts_and_workers_import_the_packages_of_this_one(tmp_path):
+    for name in ("evaluators", "nas", "search_spaces"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('the wrong one')")
+    temporary = tmp_path / ("x" * 68)
+    temporary.mkdir()
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    environment |= {"HOME": "/proc", "TMPDIR": str(temporary), "PYTHONPATH": HOME}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    *files, folder = done.stdout.split()
+    assert [Path(file).parents[1] for file in files] == [Path(HOME)] * 3
+    assert len(folder) < len(str(temporary))
