@@ -143,7 +143,7 @@ def _shut_down() -> bool:
     return not ending.is_alive()
 
 
-_QUIET: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
+_QUIET: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False, "configure_logging": True}
 
 
 def _be_quiet() -> None:

@@ -1,4 +1,4 @@
-"""Ray where little is as usual: no home folder that can be written, a long temporary one, foreign packages in the current one."""
+"""Ray where little is as usual: no home folder that can be written, a long temporary one, foreign packages in sight."""
 
 import os
 import subprocess
