@@ -112,7 +112,6 @@ class RaySession:
 def _start_here(workers: int | None, store_bytes: int, folder: Path) -> None:
     if not _has_token():
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # else Ray writes one into the home folder, for all to read
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
     try:
         ray.init(
             "local",
