@@ -165,7 +165,8 @@ class _Last:
             return
         given = seen @ matrix.T
         deviation, mean = given.std(0), given.mean(0)
-        deviation = deviation.clamp_min(_DEAD * float(deviation.max()) + torch.finfo(deviation.dtype).tiny)
+        rounding = torch.finfo(deviation.dtype).eps * float(mean.abs().max())
+        deviation = deviation.clamp_min((_DEAD * float(deviation.max()) + rounding) or 1.0)
         self.convolution.weight.copy_((matrix / deviation[:, None]).view_as(self.convolution.weight))
         cast(Tensor, self.norm.running_mean).copy_(mean / deviation)
         cast(Tensor, self.norm.running_var).copy_(given.var(0) / deviation.square())

@@ -111,6 +111,21 @@ def test_features_tell_more_of_the_donor_s_than_without(narrow):
     assert explained[True] > explained[False]
 
 
+@pytest.mark.parametrize("value", [0.0, -1.0, 2.2])
+@pytest.mark.parametrize("side", [8, 32])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_with_constant_channels_leave_weights_finite(value, side, channels):
+    images = torch.randn(12, 3, side, side, generator=torch.Generator().manual_seed(0))
+    images[:, :channels] = value
+    donor = calibrated(made_up_donor(DONOR), images)
+    network = build(DONOR, DONOR.at((3, side, side)).task(5)).eval()
+    inherited = inherit(network, donor, 0)
+    imitate(network, donor.network(), images, inherited.goals)
+    assert all(torch.isfinite(p).all() for p in network.state_dict().values())
+    for training in (False, True):
+        assert torch.isfinite(network.train(training)(images)).all()
+
+
 def test_the_donor_s_own_network_stays_as_it_is():
     network, donor, inherited = _begun(DONOR.text)
     given = features(network, _images(8, 1))
