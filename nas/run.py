@@ -55,8 +55,9 @@ class Config:
     still win, with `final_seeds` seeds. `percentile` of the measured times must hold the budget; `cost` is the second
     objective, if any; `measure` is False where the device is elsewhere; `baseline` adds a random search of as many trainings.
     With the `evaluator` "supernet" candidates are scored by one that is trained for
-    `supernet_epochs` by `recipe`. `workers` is None where the cluster at `address` decides. `fingerprint` tells whether the
-    data set is still the same (evaluators.data.dataset.Dataset); one that was made up has none.
+    `supernet_epochs` by `recipe`. 16-bit grey images use `depth` bits. `workers` is None where the cluster at `address`
+    decides. `fingerprint` tells whether the data set is still the same (evaluators.data.dataset.Dataset); one that was made up
+    has none.
     """
 
     space: str
@@ -87,6 +88,7 @@ class Config:
     percentile: Literal[50, 90] = 50
     measure: bool = True
     cost: Literal["latency", "params", "macs"] | None = None
+    depth: Annotated[int, Field(ge=8, le=16)] = 16
     final_seeds: Count = 2
     baseline: bool = False
     evaluator: Literal["training", "supernet"] = "training"
@@ -151,7 +153,7 @@ class Run:
         """How images become the input of one of the run's networks."""
         config = self.config
         mean, std = per_channel(config.mean, input[0]), per_channel(config.std, input[0])
-        return Preprocessing(input, config.fit, config.interpolation, mean, std)
+        return Preprocessing(input, config.fit, config.interpolation, mean, std, depth=config.depth)
 
     @property
     def donor(self) -> Path:

@@ -108,6 +108,7 @@ def start(
         std=list(per_channel(std, space.input[0])),
         fit=fit,
         interpolation=dataset.interpolation,
+        depth=dataset.depth,
         padding=space.padding,
         donor=donor.name if donor else None,
         metric=metric,

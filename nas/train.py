@@ -60,8 +60,8 @@ def _an_input(input: list[int]) -> list[int]:
 class Plan:
     """What was asked for, with every default resolved.
 
-    `input` is (channels, height, width); `fit`, `interpolation`, `mean` and `std` say how images are brought to it. `begins`
-    says in words what the weights are at first, `distill` is the teacher's name, `fingerprint` that of the data set.
+    `input` is (channels, height, width); `fit`, `interpolation`, `depth`, `mean` and `std` say how images are brought to it.
+    `begins` says in words what the weights are at first, `distill` is the teacher's name, `fingerprint` that of the data set.
     """
 
     network: str
@@ -77,6 +77,7 @@ class Plan:
     metric: Metric
     begins: str
     distill: str | None
+    depth: Annotated[int, Field(ge=8, le=16)] = 16
     fingerprint: dict[str, int | str] = field(default_factory=dict)
 
     @property
@@ -86,7 +87,8 @@ class Plan:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        return Preprocessing(self.task.input, self.fit, self.interpolation, tuple(self.mean), tuple(self.std))
+        mean, std = tuple(self.mean), tuple(self.std)
+        return Preprocessing(self.task.input, self.fit, self.interpolation, mean, std, depth=self.depth)
 
 
 @strict
@@ -143,6 +145,7 @@ def start(
         input=list(genotype.input),
         fit=fit,
         interpolation=dataset.interpolation,
+        depth=dataset.depth,
         mean=list(per_channel(mean, genotype.input[0])),
         std=list(per_channel(std, genotype.input[0])),
         seed=seed,

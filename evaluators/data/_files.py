@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluators.data._render import empty, mean_std, picture, render
-from evaluators.data.dataset import Moments
+from evaluators.data._render import empty, in_threads, mean_std, picture, render
+from evaluators.data.dataset import Moments, UnreadableImage
 from evaluators.data.preprocess import Fitting
 
 SAMPLE = 2000  # images that the mean and standard deviation of the pixels are taken from
@@ -47,18 +47,37 @@ class Files:
         return self if self.training else replace(self, fitting=fitting)
 
     def read(self, indexes: Sequence[int]) -> np.ndarray:
-        """The images with these indexes, uint8 [B, C, H, W]; raises UnreadablePicture naming the first bad file."""
-        out = empty(len(indexes), self.fitting)
+        """The images with these indexes, uint8 [B, C, H, W]; raises UnreadableImage naming all bad files."""
+        out, unreadable = empty(len(indexes), self.fitting), {}
         for place, index in zip(out, indexes, strict=True):
-            place[:] = picture(self._path(index), self.fitting, coarse=self.training)
+            try:
+                place[:] = picture(self._path(index), self.fitting, coarse=self.training)
+            except UnreadableImage as error:
+                unreadable |= error.reasons
+        if unreadable:
+            raise UnreadableImage(unreadable)
         return out
 
-    def sampled_mean_std(self, progress: Callable[[int, int], None]) -> Moments:
+    def unreadable(self, progress: Callable[[int], None]) -> dict[str, str]:
+        """The files that cannot be read, with the reason: each is decoded, and how many are done is told."""
+        found: dict[str, str] = {}
+        for i, reasons in enumerate(in_threads(self._wrong_with, range(len(self)))):
+            found |= reasons
+            progress(i + 1)
+        return found
+
+    def _wrong_with(self, index: int) -> dict[str, str]:
+        try:
+            self.read([index])
+        except UnreadableImage as error:
+            return error.reasons
+        return {}
+
+    def sampled_mean_std(self) -> Moments:
         """Mean and standard deviation of each channel, in units of 255, over a sample spread evenly over the files."""
         chosen = np.arange(0, len(self), -(-len(self) // SAMPLE))
         paths = [self._path(index) for index in chosen.tolist()]
-        found = render(paths, [self.fitting], self.training, lambda done: progress(done, len(paths)))
-        return mean_std(found.at(self.fitting))
+        return mean_std(render(paths, [self.fitting], self.training, lambda done: None).at(self.fitting))
 
     def _path(self, index: int) -> Path:
         return Path(os.fsdecode(self.paths[index]))

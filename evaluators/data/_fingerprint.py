@@ -3,7 +3,6 @@
 import hashlib
 import os
 import unicodedata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,19 +18,13 @@ def fingerprint(found: Found) -> dict[str, Any]:
     """
     parts = {"train": found.train, "validation": found.validation, "test": found.test}
     digest = hashlib.sha256("\0".join(found.classes).encode("utf-8", "surrogateescape"))
-    folder = _folder(parts)
     for name, part in parts.items():
         digest.update(f"\0{name} {len(part.labels)}\0".encode())
         digest.update(part.labels.astype("<i8").tobytes())
-        for item in _arrays(part) if isinstance(part.items, np.ndarray) else _files(part, folder):
+        for item in _arrays(part) if isinstance(part.items, np.ndarray) else _files(part, found.folder):
             digest.update(item)
     counts = {name: len(part.labels) for name, part in parts.items()}
     return {"classes": len(found.classes), **counts, "sha256": digest.hexdigest()}
-
-
-def _folder(parts: dict[str, Pictures]) -> str:
-    """The folder that all files lie in; none for arrays."""
-    return os.path.commonpath([file.parent for part in parts.values() for file in part.items if isinstance(file, Path)] or [""])
 
 
 def _arrays(part: Pictures) -> list[bytes | memoryview]:

@@ -1,35 +1,91 @@
 """Opens image files: upright, eight bits a channel, or the file named that cannot be read."""
 
+import re
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from evaluators.data.dataset import UnreadablePicture
+from evaluators.data.dataset import UnreadableImage
 
-BROKEN = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+Kind = Literal["grey16", "colour16", "other"]  # 16 bits a pixel; 16 bits of each of several channels; all others
+ORIENTATION = 0x0112  # EXIF's tag
+_DEEP = re.compile(";16[BLN]'")  # in Pillow's words for how pixels are stored
+# single images that Pillow decodes by itself; HEIF where pillow-heif is installed
+_FORMATS = (
+    *("AVIF", "BMP", "DIB", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000"),
+    *("PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "TGA", "TIFF", "WEBP"),
+)
 
 
-def opened(file: Path, coarse: int | None = None) -> Image.Image:
-    """The image in a file, `upright`; raises UnreadablePicture that names it.
+@cache
+def formats() -> tuple[str, ...]:
+    """Pillow's names of the formats that are read."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        pass
+    else:
+        register_heif_opener()
+    Image.init()
+    return tuple(name for name in _FORMATS if name in Image.OPEN)
+
+
+@cache
+def extensions() -> Mapping[str, str]:
+    """The formats that are read, by the extensions of their files, in lower case with the dot."""
+    known = {*formats(), "MPO"}  # a JPEG of several images, which Pillow opens as a JPEG
+    return {extension: name for extension, name in Image.registered_extensions().items() if name in known}
+
+
+def head(file: Path) -> tuple[int, int, Kind] | None:
+    """Width and height of an image, upright, and its kind, without decoding it; None for a file that cannot be opened."""
+    try:
+        with Image.open(file, formats=formats()) as image:
+            kind: Kind = "grey16" if _is_grey16(image) else "colour16" if _DEEP.search(str(image.tile)) else "other"
+            known = "exif" in image.info or image.format == "TIFF"  # of others, to look for it would decode them
+            turned = known and image.getexif().get(ORIENTATION, 1) >= 5
+            return (image.height, image.width, kind) if turned else (image.width, image.height, kind)
+    except Exception:  # noqa: BLE001 as in `opened`, which says what is wrong with it
+        return None
+
+
+def highest(file: Path) -> int:
+    """The highest value of a 16-bit grey image; 0 for a file that cannot be read."""
+    try:
+        with Image.open(file, formats=formats()) as image:
+            return int(np.asarray(image).max())
+    except Exception:  # noqa: BLE001 as in `opened`, which says what is wrong with it
+        return 0
+
+
+def opened(file: Path, depth: int = 16, coarse: int | None = None) -> Image.Image:
+    """The image in a file, `upright`; raises UnreadableImage that names it.
 
     With `coarse` a big JPEG is decoded at a fraction of its size that leaves at least `coarse` pixels a side: some four times
     as fast, and not quite what the whole comes to when it is scaled.
     """
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=formats()) as image:
             if coarse:
                 image.draft(None, (coarse, coarse))
-            return upright(image)
-    except BROKEN as error:
-        raise UnreadablePicture(f"cannot read the picture {file}: {_reason(error)}; replace or remove it") from error
+            return upright(image, depth)
+    except Exception as error:
+        raise UnreadableImage({str(file): _reason(error)}) from error
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """Eight-bit RGB, turned by its EXIF orientation; transparent parts become white, 16-bit grey keeps its upper eight bits."""
+def upright(image: Image.Image, depth: int = 16) -> Image.Image:
+    """Eight-bit RGB, turned by its EXIF orientation; transparent parts become white.
+
+    Of 16-bit grey the upper eight of the lowest `depth` bits are kept; what is above them is white.
+    """
+    grey16 = _is_grey16(image)
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if grey16:
+        image = Image.fromarray(np.minimum(np.asarray(image) >> (depth - 8), 255).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise ValueError("its pixels have 32 bits; save it with 8 or 16 bits a channel")
     if image.has_transparency_data:
@@ -38,7 +94,11 @@ def upright(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def _is_grey16(image: Image.Image) -> bool:
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")  # the latter's values end at 65535
+
+
 def _reason(error: BaseException) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return "it is not a picture in a known format"
+        return "it is not an image in a known format"
     return str(error) or type(error).__name__

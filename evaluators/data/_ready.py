@@ -7,23 +7,27 @@ import numpy as np
 
 from evaluators.data._files import Files
 from evaluators.data._memory import check_memory, fits_memory, gib
-from evaluators.data._render import as_they_are, render
-from evaluators.data.dataset import Found, Moments, Pictures, Progress, Split
+from evaluators.data._render import as_they_are, mean_std, render
+from evaluators.data.dataset import Found, Moments, Pictures, Progress, Split, UnreadableImage
 from evaluators.data.preprocess import Fitting
 
-Ready = tuple[list[Split], str, Moments | None]  # training, validation, test; words for the report; of a sample
+Ready = tuple[list[Split], Moments, list[str]]  # training, validation, test; of the training pixels; words for the report
 
 
 def ready(found: Found, fittings: Sequence[Fitting], largest: Fitting, progress: Progress, stream: bool | None) -> Ready:
     """The splits for networks with the inputs of `fittings`, of which `largest` has the most pixels; as `load` says."""
     parts = [found.train, found.validation, found.test]
     if isinstance(found.train.items, np.ndarray) and _within(found.train.items, largest):
-        return [_kept(part, largest) for part in parts], found.source, None
+        return _with_moments([_kept(part, largest) for part in parts])
     needed = _held_bytes(parts, fittings, largest)
     if isinstance(found.train.items, list) and (not fits_memory(needed) if stream is None else stream):
         return _streamed(found, parts, largest, needed, progress)
     check_memory(needed, sum(len(part.labels) for part in parts))
-    return _held(parts, fittings, largest, progress), found.source, None
+    return _with_moments(_held(parts, fittings, largest, progress))
+
+
+def _with_moments(splits: list[Split]) -> Ready:
+    return splits, mean_std(cast("np.ndarray", splits[0].images)), []
 
 
 def _within(pixels: np.ndarray, largest: Fitting) -> bool:
@@ -43,20 +47,29 @@ def _held_bytes(parts: Sequence[Pictures], fittings: Sequence[Fitting], largest:
 
 def _held(parts: Sequence[Pictures], fittings: Sequence[Fitting], largest: Fitting, progress: Progress) -> list[Split]:
     done, total = 0, sum(len(part.labels) for part in parts)
-    train, *others = parts
-
-    def told(count: int) -> None:
-        progress(done + count, total)
-
-    splits = [Split(render(train.items, [largest], True, told).at(largest), train.labels)]
-    for part in others:
-        done += len(splits[-1])
-        splits.append(Split(render(part.items, fittings, False, told), part.labels))
+    splits, unreadable = [], {}
+    for part, ways in zip(parts, [[largest], fittings, fittings], strict=True):
+        training = part is parts[0]
+        try:
+            images = render(part.items, ways, training, lambda count, done=done: progress(done + count, total))  # type: ignore[misc]
+            splits.append(Split(images.at(largest) if training else images, part.labels))
+        except UnreadableImage as error:
+            unreadable |= error.reasons
+        done += len(part.labels)
+    if unreadable:
+        raise UnreadableImage(unreadable)
     return splits
 
 
 def _streamed(found: Found, parts: Sequence[Pictures], largest: Fitting, needed: int, progress: Progress) -> Ready:
+    """Every file is decoded once, as in an epoch of training: what cannot be read is known before one begins."""
     files = [Files.of(cast("list", part.items), largest, part is found.train) for part in parts]  # type: ignore[type-arg]
+    done, total, unreadable = 0, sum(map(len, files)), {}
+    for part in files:
+        unreadable |= part.unreadable(lambda count, done=done: progress(done + count, total))  # type: ignore[misc]
+        done += len(part)
+    if unreadable:
+        raise UnreadableImage(unreadable)
     splits = [Split(images, part.labels) for images, part in zip(files, parts, strict=True)]
-    words = f"; they would take {gib(needed)} of memory, and are read from their files whenever they are shown"
-    return splits, found.source + words, files[0].sampled_mean_std(progress)
+    words = f"they would take {gib(needed)} of memory, and are read from their files whenever they are shown"
+    return splits, files[0].sampled_mean_std(), [words]

@@ -2,36 +2,45 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from evaluators.data._files import Files
-from evaluators.data.dataset import UnreadablePicture
+from evaluators.data.dataset import UnreadableImage
 
 
 def stream(files: Files, batches: Sequence[Tensor], workers: int) -> Iterator[Tensor]:
     """For each of `batches`, indices [B], its images uint8 [B, C, H, W]: the same whatever the number of workers.
 
-    With 0 workers this process reads. Raises UnreadablePicture naming the first file that cannot be read.
+    With 0 workers this process reads. Raises UnreadableImage naming the files of a batch that cannot be read. Images come as
+    arrays, through pipes: tensors would come through /dev/shm, and where that is small, as in containers, never arrive.
     """
     wanted = [chosen.tolist() for chosen in batches]
     # a generator of its own: the loader draws a seed for its workers, by default from the one that dropout draws from
     own = torch.Generator()
-    for images in DataLoader(_Batches(files), batch_size=None, sampler=wanted, num_workers=workers, generator=own):
-        if isinstance(images, UnreadablePicture):
+    loader = DataLoader(
+        _Batches(files), batch_size=None, sampler=wanted, num_workers=workers, collate_fn=_as_it_is, generator=own
+    )
+    for images in loader:
+        if isinstance(images, UnreadableImage):
             raise images
-        yield images
+        yield torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
-class _Batches(Dataset[Tensor | UnreadablePicture]):
-    """Errors are handed over like images: raised in a worker, the loader would wrap them in a traceback."""
+class _Batches(Dataset[np.ndarray | UnreadableImage]):
+    """Arrays uint8 [B, H, W, C]. Errors are handed over like them: raised in a worker, they would come as a traceback."""
 
     def __init__(self, files: Files) -> None:
         self._files = files
 
-    def __getitem__(self, chosen: list[int]) -> Tensor | UnreadablePicture:
+    def __getitem__(self, chosen: list[int]) -> np.ndarray | UnreadableImage:
         try:
-            return torch.from_numpy(self._files.read(chosen))
-        except UnreadablePicture as error:
+            return self._files.read(chosen).transpose(0, 2, 3, 1)
+        except UnreadableImage as error:
             return error
+
+
+def _as_it_is(found: np.ndarray | UnreadableImage) -> np.ndarray | UnreadableImage:
+    return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -31,8 +31,23 @@ Progress = Callable[[int, int], None]
 Moments = tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation of each channel of pixels in 0..1
 
 
-class UnreadablePicture(InputError):
-    """A file cannot be read as a picture; the message names it."""
+class UnreadableImage(InputError):
+    """Files cannot be read as images: `reasons` by the file; the message names them all."""
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        super().__init__(reasons)
+        self.reasons = dict(reasons)
+
+    def __str__(self) -> str:
+        listed = [f"{shown(file)}: {shown(reason)}" for file, reason in self.reasons.items()]
+        if len(listed) == 1:
+            return f"cannot read the image {listed[0]}; replace or remove it"
+        return "\n  ".join([f"cannot read {len(listed):,} images; replace or remove them:", *listed])
+
+
+def shown(name: str | Path) -> str:
+    """A name in one line that any terminal can print: what is not printable is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(name))
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +68,9 @@ class Split:
 class Dataset:
     """Three disjoint splits for networks with one of `inputs`; label i means `classes[i]`, `source` is for reports.
 
-    `fit` and `interpolation` say how images are brought to an input. Images that are streamed from their files have
-    `sampled`, the mean and standard deviation of a sample. `fingerprint` tells this data set from others, in plain types
-    (evaluators.data._fingerprint); one that was not loaded has none.
+    `fit`, `interpolation` and `depth` say how images are brought to an input. `moments` are the mean and standard deviation of
+    the training pixels, of a sample where they are streamed; they are computed where none are given. `fingerprint` tells this
+    data set from others, in plain types (evaluators.data._fingerprint); one that was not loaded has none.
     """
 
     name: str
@@ -67,21 +82,23 @@ class Dataset:
     source: str
     fit: Fit = "crop"
     interpolation: Interpolation = "bilinear"
-    sampled: Moments | None = None
+    moments: Moments | None = None
     fingerprint: dict[str, Any] = field(default_factory=dict)
+    depth: int = 16
 
     def mean_std(self) -> Moments:
-        """Mean and standard deviation of each channel of the training pixels, scaled to 0..1; no deviation is 0."""
+        """Mean and standard deviation of each channel of the training pixels, scaled to 0..1; the latter at least LEAST_STD."""
         from evaluators.data._render import mean_std
 
-        mean, std = self.sampled or mean_std(cast("np.ndarray", self.train.images))
+        mean, std = self.moments or mean_std(cast("np.ndarray", self.train.images))
         channels = self.inputs[0][0]
         return per_channel(mean, channels), per_channel(std, channels)
 
     def preprocessing(self, input: Input, mean: Sequence[float], std: Sequence[float]) -> Preprocessing:
         """How images become the input of a network; a `mean` and `std` of three channels are averaged for a grey input."""
         channels = input[0]
-        return Preprocessing(input, self.fit, self.interpolation, per_channel(mean, channels), per_channel(std, channels))
+        mean, std = per_channel(mean, channels), per_channel(std, channels)
+        return Preprocessing(input, self.fit, self.interpolation, mean, std, depth=self.depth)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,13 +111,21 @@ class Pictures:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a data set's reader returns: the splits as they were found."""
+    """What a data set's reader returns: the splits as they were found; `left_out` counts by kind the files that are none's."""
 
     classes: tuple[str, ...]
     train: Pictures
     validation: Pictures
     test: Pictures
     source: str
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> str:
+        """The folder that all files lie in; "" for arrays."""
+        parts = (self.train, self.validation, self.test)
+        parents = {os.path.dirname(file) for part in parts if isinstance(part.items, list) for file in part.items}
+        return os.path.commonpath(parents or {""})
 
 
 Reader = Callable[[Path | None, bool], Found]
@@ -146,18 +171,39 @@ def load(
     of the available memory are streamed: read and decoded anew whenever they are shown; `stream` decides it otherwise.
     Raises InputError for anything a person can put right.
     """
-    from evaluators.data._fingerprint import fingerprint
-    from evaluators.data._ready import ready
-
     name, _, path = spec.partition(":")
     reader, inputs = _reader(name), tuple(dict.fromkeys(inputs))
     largest = _largest(inputs)
-    found = reader(expanded(path) if path else None, download)
-    fittings = [Fitting(i, fit, interpolation) for i in inputs]
-    told = progress or (lambda done, total: None)
-    (train, validation, test), source, sampled = ready(found, fittings, Fitting(largest, fit, interpolation), told, stream)
-    known = fingerprint(found)
-    return Dataset(name, inputs, found.classes, train, validation, test, source, fit, interpolation, sampled, known)
+    try:
+        found = reader(expanded(path) if path else None, download)
+        return _made_ready(name, found, inputs, largest, fit, interpolation, progress or (lambda done, total: None), stream)
+    except OSError as error:
+        where = f" {shown(error.filename)}" if error.filename else ""
+        raise InputError(f"cannot read the data set{where}: {error.strerror or error}") from error
+
+
+def _made_ready(
+    name: str,
+    found: Found,
+    inputs: tuple[Input, ...],
+    largest: Input,
+    fit: Fit,
+    interpolation: Interpolation,
+    progress: Progress,
+    stream: bool | None,
+) -> Dataset:
+    from evaluators.data._facts import facts
+    from evaluators.data._fingerprint import fingerprint
+    from evaluators.data._ready import ready
+    from evaluators.data._words import told
+
+    known = facts(found)
+    fittings = {i: Fitting(i, fit, interpolation, depth=known.depth) for i in inputs}
+    splits, moments, remarks = ready(found, list(fittings.values()), fittings[largest], progress, stream)
+    source = "; ".join([*told(found, known, fittings[largest], moments), *remarks])
+    return Dataset(
+        name, inputs, found.classes, *splits, source, fit, interpolation, moments, fingerprint(found), depth=known.depth
+    )
 
 
 def default_folder() -> Path:

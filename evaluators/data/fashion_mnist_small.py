@@ -24,8 +24,8 @@ def read(path: Path | None, download: bool) -> Found:
         )
     parts = _parts()
     source = (
-        "balanced subset of Fashion-MNIST (Zalando, MIT licence) shipped with the package: 12,000 training and 3,000 "
-        "validation pictures from its training set, 5,000 test pictures from its test set"
+        "balanced subset of Fashion-MNIST (Zalando, MIT licence) shipped with the package: training and "
+        "validation images from its training set, test images from its test set"
     )
     return Found(CLASSES, parts["train"], parts["validation"], parts["test"], source)
 

@@ -1,93 +1,100 @@
-"""Anyone's photos: one folder of pictures for each class."""
+"""Anyone's photos: one folder of images for each class."""
 
 from __future__ import annotations
 
+import unicodedata
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluators.data.dataset import Found, Pictures, register
+from evaluators.data.dataset import Found, Pictures, register, shown
 from search_spaces.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
 VALIDATION, TEST = 0.15, 0.15
-PART_NAMES = {"train": ("train",), "validation": ("val", "validation", "valid"), "test": ("test",)}
 Listed = tuple[list[str], Pictures]
 
 
 @register("imagefolder")
 def read(path: Path | None, download: bool) -> Found:
     """Your own photos, one folder for each class, or train, val and test folders of these; imagefolder:PATH"""
+    from evaluators.data._layout import part_folders
+
     if path is None:
         raise InputError("imagefolder needs the folder of your photos: imagefolder:PATH, with one folder in it for each class")
     if not path.is_dir():
-        raise InputError(f"imagefolder: {path} {'is a file, not a folder' if path.exists() else 'does not exist'}")
-    parts = {part: _list(folder) for part, folder in _part_folders(path).items()}
+        wrong = "is a file, not a folder" if path.exists() else "does not exist"
+        raise InputError(f"imagefolder: {shown(path)} {wrong}")
+    left_out: Counter[str] = Counter()
+    parts = {part: _list(folder, left_out) for part, folder in part_folders(path, left_out).items()}
     classes = tuple(parts["train"][0])
     for part, (names, _) in parts.items():
         _check_same(path, part, classes, names)
     pictures = {part: listed for part, (_, listed) in parts.items()}
     added = _split_off(pictures, classes)
-    return Found(classes, pictures["train"], pictures["validation"], pictures["test"], f"photos in {path}{added}")
+    source = f"photos in {shown(path)}{added}"
+    return Found(classes, pictures["train"], pictures["validation"], pictures["test"], source, dict(left_out))
 
 
-def _part_folders(path: Path) -> dict[str, Path]:
-    """The folders of the parts that PATH comes with; PATH itself as `train` when its folders are classes."""
-    folders = {entry.name: entry for entry in _folders(path)}
-    if not folders:
-        raise InputError(f"{path} has no folders in it; imagefolder needs one folder of pictures for each class")
-    known = {name: part for part, names in PART_NAMES.items() for name in names}
-    if set(folders) <= set(known) and not ("train" in folders and _folders(folders["train"])):
-        raise InputError(f"{path} has no folder train with one folder of pictures in it for each class")
-    if "train" not in folders or not _folders(folders["train"]):
-        return {"train": path}
-    found: dict[str, Path] = {}
-    for name in sorted(set(folders) & set(known)):
-        if known[name] in found:
-            raise InputError(f"{path} has both {found[known[name]].name} and {name}; keep one of them")
-        found[known[name]] = folders[name]
-    return {part: found[part] for part in PART_NAMES if part in found}
-
-
-def _list(folder: Path) -> Listed:
-    """The class names, sorted, and the pictures of `folder`, by class and file name; hidden ones are left out."""
+def _list(folder: Path, left_out: Counter[str]) -> Listed:
+    """The class names, sorted, and the images of `folder`, by class, folder and file name."""
     import numpy as np
-    from torchvision.datasets import ImageFolder
-    from torchvision.datasets.folder import IMG_EXTENSIONS, is_image_file
 
-    names = [entry.name for entry in _folders(folder)]
-    _check_classes(folder, names)
+    from evaluators.data._listing import images
 
-    class Visible(ImageFolder):  # type: ignore[misc]
-        def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
-            return names, {name: label for label, name in enumerate(names)}
-
-    def is_picture(file: str) -> bool:
-        return is_image_file(file) and not any(map(_hidden, Path(file).relative_to(folder).parts))
-
-    listed = Visible(folder, is_valid_file=is_picture, allow_empty=True)
-    for label in sorted(set(range(len(names))) - set(listed.targets)):
-        raise InputError(
-            f"class folder {folder / names[label]} has no pictures ({' '.join(IMG_EXTENSIONS)}); add some or remove it"
-        )
-    return names, Pictures([Path(file) for file, _ in listed.samples], np.array(listed.targets, np.int64))
+    classes = _class_folders(folder, left_out)
+    files, labels = [], []
+    for label, places in enumerate(classes.values()):
+        others: Counter[str] = Counter()
+        found = images(places, others)
+        if not found:
+            raise InputError(_no_images(places[0], others))
+        files += found
+        labels += [label] * len(found)
+        left_out.update(others)
+    return list(classes), Pictures(files, np.array(labels, np.int64))
 
 
-def _check_classes(folder: Path, names: list[str]) -> None:
-    if not names:
-        raise InputError(f"{folder} has no folders in it; imagefolder needs one folder of pictures for each class")
-    if len(names) == 1:
-        inner = folder / names[0]
-        hint = f"; did you mean imagefolder:{inner}?" if _folders(inner) else ""
-        raise InputError(f"{folder} has only one class folder, {names[0]}; at least two classes are needed{hint}")
+def _class_folders(folder: Path, left_out: Counter[str]) -> dict[str, list[Path]]:
+    """The folders of each class by its name, sorted; both spellings of an accented letter in Unicode are one name."""
+    from evaluators.data._listing import folders
+
+    found: dict[str, list[Path]] = {}
+    for entry in folders(folder, left_out):
+        name = unicodedata.normalize("NFC", entry.name)
+        if shown(name) != name:
+            raise InputError(f"the class folder {shown(entry)} has characters in its name that cannot be shown; rename it")
+        found.setdefault(name, []).append(entry)
+    _check_classes(folder, found)
+    return dict(sorted(found.items()))
+
+
+def _no_images(folder: Path, others: Counter[str]) -> str:
+    from evaluators.data._open import extensions
+    from evaluators.data._words import left_out_words
+
+    there = f"; what is there is left out: {left_out_words(others)}" if others else ""
+    return f"class folder {shown(folder)} has no images ({' '.join(sorted(extensions()))}); add some or remove it{there}"
+
+
+def _check_classes(folder: Path, classes: dict[str, list[Path]]) -> None:
+    from evaluators.data._listing import folders
+
+    if not classes:
+        raise InputError(f"{shown(folder)} has no folders in it; imagefolder needs one folder of images for each class")
+    if len(classes) == 1:
+        [(name, (inner, *_))] = classes.items()
+        hint = f"; did you mean imagefolder:{shown(inner)}?" if folders(inner) else ""
+        raise InputError(f"{shown(folder)} has only one class folder, {name}; at least two classes are needed{hint}")
 
 
 def _check_same(path: Path, part: str, classes: tuple[str, ...], names: list[str]) -> None:
     extra, absent = sorted(set(names) - set(classes)), sorted(set(classes) - set(names))
     if extra or absent:
         wrong = [f"only train has {', '.join(absent)}"] * bool(absent) + [f"only {part} has {', '.join(extra)}"] * bool(extra)
-        raise InputError(f"the classes of train and {part} in {path} differ: {'; '.join(wrong)}")
+        raise InputError(f"the classes of train and {part} in {shown(path)} differ: {'; '.join(wrong)}")
 
 
 def _split_off(pictures: dict[str, Pictures], classes: tuple[str, ...]) -> str:
@@ -103,16 +110,8 @@ def _split_off(pictures: dict[str, Pictures], classes: tuple[str, ...]) -> str:
         pictures[part] = _take(train, indexes)
     pictures["train"] = _take(train, rest)
     words = " and ".join(f"{100 * share:.0f} % for {part}" for part, share in shares.items())
-    return f"; its training pictures split class by class, {words}"
+    return f"; its training images split class by class, {words}"
 
 
 def _take(pictures: Pictures, indexes: np.ndarray) -> Pictures:
     return Pictures([pictures.items[i] for i in indexes], pictures.labels[indexes])
-
-
-def _folders(path: Path) -> list[Path]:
-    return sorted((entry for entry in path.iterdir() if entry.is_dir() and not _hidden(entry.name)), key=lambda e: e.name)
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,12 +27,14 @@ class Fitting:
     """How an image is brought to `input` (channels, height, width): 3 channels are RGB, 1 is grey.
 
     `crop` covers the input and loses what is beyond it at the centre; `pad` keeps all, with black around it.
-    `interpolation` is PIL's, which is antialiased.
+    `interpolation` is PIL's, which is antialiased. `depth` is how many bits 16-bit grey images use: the upper eight of them
+    are kept, and what is above them is white.
     """
 
     input: tuple[int, int, int]
     fit: Fit
     interpolation: Interpolation
+    depth: int = field(default=16, kw_only=True)
 
     def pixels(self, image: Image.Image) -> np.ndarray:
         """An upright 8-bit image of mode RGB or L (see `upright`) in this size, uint8 [H, W, C]."""
@@ -65,16 +67,16 @@ class Preprocessing(Fitting):
     std: tuple[float, ...]
 
     def __call__(self, image: Image.Image | Path | str) -> np.ndarray:
-        """The network's input, float32 [1, C, H, W], of an image or a file; raises UnreadablePicture that names the file.
+        """The network's input, float32 [1, C, H, W], of an image or a file; raises UnreadableImage that names the file.
 
-        It is turned upright by its EXIF orientation; transparent parts become white; 16-bit grey keeps its upper eight bits.
+        It is turned upright by its EXIF orientation; transparent parts become white; 16-bit grey is read as `depth` says.
         """
         import numpy as np
         from PIL import Image
 
         from evaluators.data._open import opened, upright
 
-        found = upright(image) if isinstance(image, Image.Image) else opened(Path(image))
+        found = upright(image, self.depth) if isinstance(image, Image.Image) else opened(Path(image), self.depth)
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
         normal = (self.pixels(found).astype(np.float32) / 255 - mean) / std
         return np.ascontiguousarray(normal.transpose(2, 0, 1)[None])
@@ -86,7 +88,8 @@ class Preprocessing(Fitting):
             "channels": _CHANNELS[self.input[0]],
             "orientation": "turned upright by its EXIF orientation",
             "transparency": "composed on white",
-            "depth": "16-bit grey: the upper eight bits",
+            "depth": f"16-bit grey: divided by {2 ** (self.depth - 8)}, rounded down, at most 255",
+            "grey_bits": self.depth,
             "fit": self.fit,
             "resize": _RESIZE[self.fit],
             "interpolation": self.interpolation,
@@ -100,7 +103,8 @@ class Preprocessing(Fitting):
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Preprocessing:
         channels, height, width = data["input"]
-        return cls((channels, height, width), data["fit"], data["interpolation"], tuple(data["mean"]), tuple(data["std"]))
+        mean, std, depth = tuple(data["mean"]), tuple(data["std"]), data.get("grey_bits", 16)
+        return cls((channels, height, width), data["fit"], data["interpolation"], mean, std, depth=depth)
 
 
 def per_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:

@@ -15,7 +15,7 @@ from ray import cloudpickle, tune  # isort: skip
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # isort: skip
 from ray.tune.search import Searcher  # isort: skip
 
-from evaluators.data.dataset import UnreadablePicture
+from evaluators.data.dataset import UnreadableImage
 from evaluators.training.distill import load_teacher
 from evaluators.training.finetune import Beginnings
 from evaluators.training.loop import TrainingFailed, epochs, seeded_network, training_device
@@ -60,7 +60,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             epoch = next(self._epochs)
             last = self._job.probe_only or epoch["number"] == self._job.recipe.epochs
             weights = packed(self._network) if last and self._job.keep else None
-        except (OSError, UnreadablePicture) as error:  # no fault of the candidate
+        except (OSError, UnreadableImage) as error:  # no fault of the candidate
             reason = os_reason(error) if isinstance(error, OSError) else str(error)
             return {"failure": reason, "fatal": True, "done": True}
         except TrainingFailed as error:

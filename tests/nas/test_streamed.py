@@ -75,4 +75,4 @@ def test_streamed_jobs(tmp_path):
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, cwd=tmp_path, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     [line] = [line for line in done.stdout.splitlines() if line.startswith("RAISED")]
-    assert "cannot read the picture" in line and ".png" in line and "`nas resume` goes on" in line
+    assert "cannot read the image" in line and ".png" in line and "`nas resume` goes on" in line

@@ -83,7 +83,7 @@ def test_given_parts_are_kept_and_missing_ones_split_off(tmp_path: Path) -> None
                 _save(tmp_path / part / name / f"{i}.png", seed=i)
     data = load(f"imagefolder:{tmp_path}", inputs=INPUTS)
     assert [len(split) for split in (data.train, data.validation, data.test)] == [34, 8, 6]
-    assert "15 % for test" in data.source and "validation" not in data.source
+    assert "15 % for test" in data.source and "% for validation" not in data.source
 
 
 def test_classes_may_be_called_train_and_test(tmp_path: Path) -> None:
@@ -112,14 +112,16 @@ def test_no_class_folders(tmp_path: Path) -> None:
 def test_one_class_only(photos: Path) -> None:
     _refused(photos.parent, f"only one class folder, photos.*did you mean imagefolder:{photos}")
     for i in range(3):
-        _save(photos / "train" / "only" / f"{i}.png")
-    _refused(photos, "only one class folder, only")
+        _save(photos.parent / "parts" / "train" / "only" / f"{i}.png")
+    _refused(photos.parent / "parts", "only one class folder, only")
 
 
 def test_an_empty_class_folder_is_named(photos: Path) -> None:
     (photos / "emu").mkdir()
     (photos / "emu" / "1.heic").write_bytes(b"")
-    _refused(photos, r"photos/emu has no pictures \(\.jpg")
+    _refused(
+        photos, r"photos/emu has no images \(\.apng .*: 1 \.heic \(\.heic is read after pip install 'compact-nas\[heic\]'\)"
+    )
 
 
 def test_a_class_with_too_few_pictures_is_named(photos: Path) -> None:
@@ -132,7 +134,18 @@ def test_an_unreadable_picture_is_named(photos: Path, content: bytes | str) -> N
     file = photos / "cat" / "7.png"
     data = file.read_bytes()
     file.write_bytes(data[: len(data) // 2] if isinstance(content, str) else content)
-    _refused(photos, r"cannot read the picture .*cat/7\.png: .*; replace or remove it")
+    _refused(photos, r"cannot read the image .*cat/7\.png: .*; replace or remove it")
+
+
+def test_all_unreadable_images_are_named_at_once(tmp_path: Path) -> None:
+    for part, count in (("train", 4), ("val", 2), ("test", 2)):
+        for name in ("a", "b"):
+            for i in range(count):
+                _save(tmp_path / part / name / f"{i}.png", seed=i)
+    bad = [tmp_path / place for place in ("train/a/1.png", "train/b/3.png", "val/a/0.png", "test/b/1.png")]
+    for file in bad:
+        file.write_bytes(file.read_bytes()[:200])
+    _refused(tmp_path, "cannot read 4 images; replace or remove them:" + "".join(rf"\n  {file}: [^\n]*" for file in bad) + "$")
 
 
 def test_a_truncated_jpeg_is_named(photos: Path) -> None:

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as F
 
 from evaluators.data import Preprocessing, load
+from evaluators.data._render import LEAST_STD
 from evaluators.data.preprocess import Fit, Interpolation
 from evaluators.training.batches import Pictures
 
@@ -153,8 +154,56 @@ def test_a_constant_channel_comes_to_zero(tmp_path: Path) -> None:
     assert np.abs(how(tmp_path / "a" / "0.png")).max() < 1e-4
 
 
+@pytest.mark.parametrize("kind", ["png", "tif", "pgm"])
+@pytest.mark.parametrize(("bits", "depth"), [(7, 8), (8, 8), (10, 10), (12, 12), (16, 16)])
+@pytest.mark.parametrize("stream", [False, True])
+def test_16_bit_grey_images_of_any_range_keep_256_levels(
+    tmp_path: Path, kind: str, bits: int, depth: int, stream: bool
+) -> None:
+    ramp = np.linspace(0, 2**bits - 1, 1024).round().astype(np.uint16).reshape(32, 32)
+    for part, pixels in (("train", ramp), ("val", ramp // 3), ("test", np.minimum(ramp * 4.0, 65535).astype(np.uint16))):
+        for name in "ab":
+            (tmp_path / part / name).mkdir(parents=True)
+            for i in range(2):
+                _save16(tmp_path / part / name / f"{i}.{kind}", np.rot90(pixels, i + 2 * (name == "b")))
+    data = load(f"imagefolder:{tmp_path}", inputs=[(1, 32, 32)], stream=stream)
+    how = data.preprocessing((1, 32, 32), (0.5,), (0.25,))
+    exported = Preprocessing.from_json(json.loads(json.dumps(how.as_json())))
+    assert data.depth == exported.depth == depth and f"(12) use {depth} bits" in data.source
+    for split, part, pixels in ((data.train, "train", ramp), (data.test, "test", np.minimum(ramp * 4.0, 65535))):
+        shown, _ = next(Pictures.of(split, how, CPU).in_order(4))
+        levels = np.minimum(pixels.astype(int) // 2 ** (depth - 8), 255)
+        np.testing.assert_allclose(shown[0, 0].numpy(), (levels / 255 - 0.5) / 0.25, atol=1e-6)
+        assert np.array_equal(shown[:1].numpy(), exported(tmp_path / part / "a" / f"0.{kind}"))
+    assert len(np.unique(exported(tmp_path / "train" / "a" / f"0.{kind}"))) == min(2**bits, 256)
+
+
+def _save16(file: Path, pixels: np.ndarray) -> None:
+    """16-bit grey; Pillow writes no such PGM."""
+    if file.suffix == ".pgm":
+        head = f"P5 {pixels.shape[1]} {pixels.shape[0]} 65535\n".encode()
+        file.write_bytes(head + pixels.astype(">u2").tobytes())
+    else:
+        Image.fromarray(np.ascontiguousarray(pixels)).save(file)
+
+
+def test_a_channel_that_is_constant_stays_bounded_and_is_exported_as_it_is_trained(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            pixels = np.random.default_rng(i).integers(0, 256, (20, 20, 3), np.uint8)
+            pixels[..., 2] = 93
+            Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
+    data = load(f"imagefolder:{tmp_path}", inputs=[(3, 20, 20)])
+    how = data.preprocessing((3, 20, 20), *data.mean_std())
+    assert how.std == data.mean_std()[1] == (*how.std[:2], LEAST_STD)
+    extremes = [how(Image.new("RGB", (20, 20), colour)) for colour in ("black", "white")]
+    assert max(np.abs(image).max() for image in extremes) < 1 / LEAST_STD
+    assert Preprocessing.from_json(how.as_json()) == how
+
+
 @pytest.mark.parametrize("fit", ["crop", "pad"])
 def test_the_description_is_read_back_as_it_was(fit: Fit) -> None:
-    how = Preprocessing((1, 96, 64), fit, "bicubic", (0.5,), (0.25,))
+    how = Preprocessing((1, 96, 64), fit, "bicubic", (0.5,), (0.25,), depth=12)
     assert Preprocessing.from_json(json.loads(json.dumps(how.as_json()))) == how
     assert replace(how, input=(3, 8, 8)) != how

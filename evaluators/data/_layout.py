@@ -1,0 +1,102 @@
+"""Which folders of a data set are its parts for training, validation and test, by their names, and which are classes."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from evaluators.data._listing import folders, holds_images
+from evaluators.data.dataset import shown
+from search_spaces.errors import InputError
+
+PARTS = ("train", "validation", "test")
+_WORDS = {
+    "training": "train",
+    "train": "train",
+    "validation": "validation",
+    "validate": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "testing": "test",
+    "test": "test",
+}
+_WORD = f"({'|'.join(_WORDS)})"
+_FILLING = "(?:dataset|data|set|images|image|imgs|img|photos|pictures|samples|split|folder|files)*"
+_FULL = re.compile(_FILLING + _WORD + _FILLING)
+
+
+def part_of(name: str) -> str | None:
+    """The part that a folder's name stands for: Train, TRAIN_SET, val2017, "Test images"; None for any other name."""
+    found = _FULL.fullmatch(re.sub(r"[\W\d_]+", "", name.casefold()))
+    return _WORDS[found[1]] if found else None
+
+
+def part_folders(path: Path, left_out: Counter[str]) -> dict[str, Path]:
+    """The folders of the parts that a data set comes with, in the order of PARTS.
+
+    They are `path` itself as `train` where its folders are classes. Folders beside them without images are counted in
+    `left_out`. Raises InputError for what may be parts or classes.
+    """
+    inside = folders(path)
+    if not inside:
+        raise InputError(f"{shown(path)} has no folders in it; imagefolder needs one folder of images for each class")
+    named = [folder for folder in inside if part_of(folder.name)]
+    with_classes = [folder for folder in named if folders(folder)]
+    if not with_classes and len(named) < len(inside):
+        _check_classes_only(path, inside)
+        return {"train": path}
+    found = _by_part(path, with_classes)
+    if "train" not in found:
+        raise InputError(f"{shown(path)} has no folder train with one folder of images in it for each class")
+    for other in folders(path, left_out):
+        if other not in with_classes:
+            _leave_out(path, found["train"], other, left_out)
+    return {part: found[part] for part in PARTS if part in found}
+
+
+def _by_part(path: Path, named: Sequence[Path]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for folder in named:
+        part = part_of(folder.name)
+        assert part is not None
+        if part in found:
+            raise InputError(f"{shown(path)} has both {shown(found[part].name)} and {shown(folder.name)}; keep one of them")
+        found[part] = folder
+    return found
+
+
+def _leave_out(path: Path, train: Path, other: Path, left_out: Counter[str]) -> None:
+    """Counts a folder beside the parts; raises InputError where there are images in it that would be lost."""
+    if not holds_images(other):
+        left_out["folders without images"] += 1
+    elif part_of(other.name):
+        raise InputError(
+            f"{shown(other)} has no folders in it; imagefolder needs one folder of images for each class, as "
+            f"{shown(train.name)} beside it has them; sort its images into such folders, or move it elsewhere"
+        )
+    else:
+        raise InputError(
+            f"{shown(path)} has {shown(train.name)} with folders of classes in it, and images in {shown(other.name)} beside "
+            "it: is that a part or a class? Call parts train, val and test, and move elsewhere what is none; a class has its "
+            "images in its own folder, not in further ones"
+        )
+
+
+def _check_classes_only(path: Path, classes: Sequence[Path]) -> None:
+    """Raises InputError where folders that are taken for classes look like parts, or hold parts."""
+    inner = {folder: {inside.name for inside in folders(folder)} for folder in classes}
+    for folder, names in inner.items():
+        parts = {part: name for name in sorted(names) if (part := part_of(name))}
+        if "train" in parts and len(parts) > 1:
+            raise InputError(
+                f"the class folder {shown(folder)} has folders {shown(' and '.join(parts.values()))} in it; imagefolder needs "
+                "it the other way round: train, val and test with one folder for each class in them"
+            )
+        seems = re.search(rf"(?<![a-z]){_WORD}", folder.name.casefold())
+        alike = [other for other, others in inner.items() if seems and other != folder and len(names & others) > 1]
+        if alike:
+            raise InputError(
+                f"{shown(folder.name)} and {shown(alike[0].name)} in {shown(path)} have the same folders in them: are they "
+                "parts or classes? Call parts train, val and test; a class has its images in its own folder, not in others"
+            )
