@@ -24,8 +24,8 @@ class Pictures:
     """A split at a network's input; images held share memory with its arrays, those in files are read whenever shown.
 
     `size` is the input's (height, width), by default that of the images; its channels are as many as `mean` and `std` have,
-    which are those of pixels in 0..1; `fit` and `interpolation` are as in evaluators.data.preprocess. Images held at another
-    size are scaled batch by batch. `labels` are int64 [N].
+    which are those of pixels in 0..1; `fit`, `interpolation` and `depth` are as in evaluators.data.preprocess.
+    Images held at another size are scaled batch by batch. `labels` are int64 [N].
     """
 
     def __init__(
@@ -39,9 +39,10 @@ class Pictures:
         size: tuple[int, int] | None = None,
         fit: Fit = "crop",
         interpolation: Interpolation = "bilinear",
+        depth: int = 16,
     ) -> None:
         height, width = size or _own_size(images)
-        self.preprocessing = Preprocessing((len(mean), height, width), fit, interpolation, mean, std)
+        self.preprocessing = Preprocessing((len(mean), height, width), fit, interpolation, mean, std, depth=depth)
         self._held = images
         found = images if isinstance(images, np.ndarray) else images.at(self.preprocessing)
         self.images = found if isinstance(found, Files) else _share(found)
@@ -51,10 +52,8 @@ class Pictures:
     @classmethod
     def of(cls, split: Split, how: Preprocessing, device: torch.device) -> "Pictures":
         """The split as `how` describes the network's input."""
-        size = how.input[1:]
-        return cls(
-            split.images, split.labels, how.mean, how.std, device, size=size, fit=how.fit, interpolation=how.interpolation
-        )
+        ways = {"size": how.input[1:], "fit": how.fit, "interpolation": how.interpolation, "depth": how.depth}
+        return cls(split.images, split.labels, how.mean, how.std, device, **ways)  # type: ignore[arg-type]
 
     def at(self, input: Input) -> "Pictures":
         """The same images on the same memory, as a network with another input sees them."""
