@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import CenterCrop, Compose, Resize
 
 from evaluators.data import load
+from evaluators.data._files import Files
+from evaluators.data._open import extensions
 from evaluators.data._render import Rendered
 from evaluators.data.dataset import Split
 from evaluators.data.preprocess import Fitting
@@ -148,6 +150,33 @@ def test_all_unreadable_images_are_named_at_once(tmp_path: Path) -> None:
     _refused(tmp_path, "cannot read 4 images; replace or remove them:" + "".join(rf"\n  {file}: [^\n]*" for file in bad) + "$")
 
 
+@pytest.mark.parametrize("extension", [".gif", ".jfif", ".avif", ".jp2", ".mpo", ".tga", ".heic"])
+def test_formats_that_pillow_reads(extension: str, tmp_path: Path) -> None:
+    if extension == ".heic":
+        pytest.importorskip("pillow_heif")
+    elif extension == ".avif" and not features.check("avif"):
+        pytest.skip("Pillow was built without AVIF")
+    assert extension in extensions()  # where it is installed, this tells Pillow of HEIC
+    half = Image.new("RGB", (32, 32), (128, 128, 128))
+    for name in ("a", "b"):
+        for i in range(3):
+            _save(tmp_path / name / f"{i}{extension}", picture=half)
+    for stream in (False, True):
+        data = load(f"imagefolder:{tmp_path}", inputs=INPUTS, stream=stream)
+        images = data.train.images.read([0, 1]) if isinstance(data.train.images, Files) else data.train.images
+        assert np.abs(np.asarray(images).astype(int) - 128).max() <= 2 and "32 x 32 pixels" in data.source
+
+
+def test_files_that_are_another_format_than_their_name_says(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        for i in range(3):
+            _save(tmp_path / name / f"{i}.png")
+            (tmp_path / name / f"{i}.png").rename(tmp_path / name / f"{i}.jpg")
+    assert len(load(f"imagefolder:{tmp_path}", inputs=INPUTS).train) == 2
+    (tmp_path / "a" / "0.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")  # for Ghostscript, not Pillow
+    _refused(tmp_path, "a/0.jpg: it is not an image in a known format")
+
+
 def test_a_truncated_jpeg_is_named(photos: Path) -> None:
     file = photos / "cat" / "4.jpg"
     file.write_bytes(file.read_bytes()[:1500])
@@ -202,4 +231,4 @@ def _save(
 ) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    (picture or Image.fromarray(pixels)).save(file, exif=exif)
+    (picture or Image.fromarray(pixels)).save(file, **({"exif": exif} if exif else {}))
