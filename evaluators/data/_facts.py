@@ -37,8 +37,8 @@ def facts(found: Found) -> Facts:
     """What the heads of the files say, and of 16-bit grey images of the training part their highest value."""
     parts = (found.train, found.validation, found.test)
     if isinstance(found.train.items, np.ndarray):
-        sizes = [[part.items.shape[2], part.items.shape[1]] for part in parts if isinstance(part.items, np.ndarray)]
-        return Facts([], np.array(sizes).repeat([len(part.labels) for part in parts], axis=0), 0, 0, _MOST_DEPTH)
+        own = [[part.items.shape[2], part.items.shape[1]] for part in parts if isinstance(part.items, np.ndarray)]
+        return Facts([], np.array(own).repeat([len(part.labels) for part in parts], axis=0), 0, 0, _MOST_DEPTH)
     heads = [[(file, known) for file, known in zip(p.items, in_threads(head, p.items), strict=True) if known] for p in parts]
     known = [pair for part in heads for pair in part]
     sizes = np.array([size for _, (*size, _) in known], np.int64).reshape(-1, 2)
@@ -90,4 +90,4 @@ def _whole(file: Path) -> bytes:
 
 
 def _pixels(image: np.ndarray) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(image)).digest()
+    return hashlib.sha256(image.tobytes()).digest()

@@ -48,7 +48,8 @@ class Files:
 
     def read(self, indexes: Sequence[int]) -> np.ndarray:
         """The images with these indexes, uint8 [B, C, H, W]; raises UnreadableImage naming all bad files."""
-        out, unreadable = empty(len(indexes), self.fitting), {}
+        out = empty(len(indexes), self.fitting)
+        unreadable: dict[str, str] = {}
         for place, index in zip(out, indexes, strict=True):
             try:
                 place[:] = picture(self._path(index), self.fitting, coarse=self.training)

@@ -11,7 +11,8 @@ from evaluators.data._render import as_they_are, mean_std, render
 from evaluators.data.dataset import Found, Moments, Pictures, Progress, Split, UnreadableImage
 from evaluators.data.preprocess import Fitting
 
-Ready = tuple[list[Split], Moments, list[str]]  # training, validation, test; of the training pixels; words for the report
+Splits = tuple[Split, Split, Split]  # training, validation, test
+Ready = tuple[Splits, Moments, list[str]]  # the second of the training pixels; the last words for the report
 
 
 def ready(found: Found, fittings: Sequence[Fitting], largest: Fitting, progress: Progress, stream: bool | None) -> Ready:
@@ -27,7 +28,8 @@ def ready(found: Found, fittings: Sequence[Fitting], largest: Fitting, progress:
 
 
 def _with_moments(splits: list[Split]) -> Ready:
-    return splits, mean_std(cast("np.ndarray", splits[0].images)), []
+    train, validation, test = splits
+    return (train, validation, test), mean_std(cast("np.ndarray", train.images)), []
 
 
 def _within(pixels: np.ndarray, largest: Fitting) -> bool:
@@ -47,7 +49,8 @@ def _held_bytes(parts: Sequence[Pictures], fittings: Sequence[Fitting], largest:
 
 def _held(parts: Sequence[Pictures], fittings: Sequence[Fitting], largest: Fitting, progress: Progress) -> list[Split]:
     done, total = 0, sum(len(part.labels) for part in parts)
-    splits, unreadable = [], {}
+    splits: list[Split] = []
+    unreadable: dict[str, str] = {}
     for part, ways in zip(parts, [[largest], fittings, fittings], strict=True):
         training = part is parts[0]
         try:
@@ -64,12 +67,13 @@ def _held(parts: Sequence[Pictures], fittings: Sequence[Fitting], largest: Fitti
 def _streamed(found: Found, parts: Sequence[Pictures], largest: Fitting, needed: int, progress: Progress) -> Ready:
     """Every file is decoded once, as in an epoch of training: what cannot be read is known before one begins."""
     files = [Files.of(cast("list", part.items), largest, part is found.train) for part in parts]  # type: ignore[type-arg]
-    done, total, unreadable = 0, sum(map(len, files)), {}
+    done, total = 0, sum(map(len, files))
+    unreadable: dict[str, str] = {}
     for part in files:
         unreadable |= part.unreadable(lambda count, done=done: progress(done + count, total))  # type: ignore[misc]
         done += len(part)
     if unreadable:
         raise UnreadableImage(unreadable)
-    splits = [Split(images, part.labels) for images, part in zip(files, parts, strict=True)]
+    train, validation, test = (Split(images, part.labels) for images, part in zip(files, parts, strict=True))
     words = f"they would take {gib(needed)} of memory, and are read from their files whenever they are shown"
-    return splits, files[0].sampled_mean_std(), [words]
+    return (train, validation, test), files[0].sampled_mean_std(), [words]

@@ -201,8 +201,20 @@ def _made_ready(
     fittings = {i: Fitting(i, fit, interpolation, depth=known.depth) for i in inputs}
     splits, moments, remarks = ready(found, list(fittings.values()), fittings[largest], progress, stream)
     source = "; ".join([*told(found, known, fittings[largest], moments), *remarks])
+    train, validation, test = splits
     return Dataset(
-        name, inputs, found.classes, *splits, source, fit, interpolation, moments, fingerprint(found), depth=known.depth
+        name=name,
+        inputs=inputs,
+        classes=found.classes,
+        train=train,
+        validation=validation,
+        test=test,
+        source=source,
+        fit=fit,
+        interpolation=interpolation,
+        moments=moments,
+        fingerprint=fingerprint(found),
+        depth=known.depth,
     )
 
 
