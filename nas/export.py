@@ -10,10 +10,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from evaluators.data.preprocess import Preprocessing
+from evaluators.training.card import CARD
 from evaluators.training.recipe import Metric
 from evaluators.training.weights import GENOTYPE, WEIGHTS, load_network, save_weights
 from nas.run import Run
-from nas.teacher import CARD
 from search_spaces.anchor import Anchor
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
