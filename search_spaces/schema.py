@@ -1,9 +1,10 @@
 """checked: plain data of a file as a frozen dataclass, whose annotations say which keys, types and ranges are right."""
 
 import json
+from collections.abc import Hashable
 from dataclasses import is_dataclass
 from functools import cache
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
@@ -55,14 +56,15 @@ def checked(kind: type[T], data: object, source: str) -> T:
 def checked_json(kind: type[T], text: str, source: str) -> T:
     """Likewise of JSON text, which may be nested 200 deep."""
     try:
-        return _adapter(kind).validate_json(text)
+        found: T = _adapter(cast(Hashable, kind)).validate_json(text)
     except ValidationError as error:
         faults = sorted(error.errors(include_url=False), key=lambda e: e["type"] != "unexpected_keyword_argument")
         raise InputError(f"{source}: {_said(kind, faults[0])}") from None
+    return found
 
 
 @cache
-def _adapter(kind: type[T]) -> TypeAdapter[T]:
+def _adapter(kind: Hashable) -> TypeAdapter[Any]:
     return TypeAdapter(kind, config=None if is_dataclass(kind) else _ALL)
 
 
@@ -93,5 +95,5 @@ def _place(place: Any) -> str:
 
 def _keys(kind: type[Any]) -> set[str]:
     """Every key that a file may have at any place."""
-    found = _adapter(kind).json_schema()
+    found = _adapter(cast(Hashable, kind)).json_schema()
     return {key for part in (found, *found.get("$defs", {}).values()) for key in part.get("properties", {})}
