@@ -65,7 +65,7 @@ def checked_json(kind: type[T], text: str, source: str) -> T:
 
 @cache
 def _adapter(kind: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(kind, config=None if is_dataclass(kind) else _ALL)
+    return TypeAdapter(cast(Any, kind), config=None if is_dataclass(kind) else _ALL)
 
 
 def _said(kind: type[Any], fault: Any) -> str:
