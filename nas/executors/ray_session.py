@@ -210,8 +210,8 @@ class _Watch:
         self._closed = threading.Event()
         host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
         self._head = host.strip("[]"), int(port)
-        self._line = socket.socket(socket.AF_UNIX)
         node: Any = ray._private.worker._global_node
+        self._line = socket.socket(socket.AF_UNIX)
         self._line.connect(node.raylet_socket_name)
         self._line.setblocking(False)
         self._before = signal.signal(signal.SIGUSR2, self._interrupt)
