@@ -31,6 +31,7 @@ from search_spaces import resources
 from search_spaces.anchor import anchor_names
 from search_spaces.errors import InputError, quoted
 from search_spaces.folder import made_whole
+from search_spaces.genotype import PaddingRule
 from search_spaces.schema import AboveZero, Count, Means, Seed, Stds, checked, strict
 from search_spaces.space import SearchSpace, load_space
 from search_spaces.task import Input
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from evaluators.inheritance.donor import Donor
 
 FORMAT = 6
+Cost = Literal["latency", "params", "macs"]
+Evaluator = Literal["training", "supernet"]
+Percentile = Literal[50, 90]
 RUN, JOURNAL, DONOR, LOCK = "run.yaml", "journal.log", "donor", ".lock"
 
 
@@ -69,7 +73,7 @@ class Config:
     std: Stds
     fit: Fit
     interpolation: Interpolation
-    padding: Literal["symmetric", "same"]
+    padding: PaddingRule
     donor: str | None
     metric: Metric
     trials: Count
@@ -85,13 +89,13 @@ class Config:
     distill: str | None = None
     anchors: list[str] = field(default_factory=list)
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
-    percentile: Literal[50, 90] = 50
+    percentile: Percentile = 50
     measure: bool = True
-    cost: Literal["latency", "params", "macs"] | None = None
+    cost: Cost | None = None
     depth: Annotated[int, Field(ge=8, le=16)] = 16
     final_seeds: Count = 2
     baseline: bool = False
-    evaluator: Literal["training", "supernet"] = "training"
+    evaluator: Evaluator = "training"
     supernet_epochs: Count = 20
     fingerprint: dict[str, int | str] = field(default_factory=dict)
 

@@ -19,7 +19,7 @@ from nas.console import make_bar, make_console
 from nas.promise import SPARE, Promise
 from nas.reach import Predicted, Reach, survey
 from nas.resuming import check_data, versions_changed
-from nas.run import Config, Lock, Run, create, donor_anchor, open_run
+from nas.run import Config, Cost, Evaluator, Lock, Percentile, Run, create, donor_anchor, open_run
 from nas.signals import Lost
 from nas.standing import base_name
 from nas.study import read_journal
@@ -49,7 +49,7 @@ def start(
     address: str | None,
     seed: int,
     sampler: str,
-    cost: str | None,
+    cost: Cost | None,
     final_seeds: int,
     baseline: bool,
     finalists: int,
@@ -66,9 +66,9 @@ def start(
     run_path: Path | None,
     download: bool,
     confidence: float = 0.95,
-    percentile: int = 50,
+    percentile: Percentile = 50,
     measure: bool = True,
-    evaluator: str = "training",
+    evaluator: Evaluator = "training",
     supernet_epochs: int = 20,
 ) -> None:
     """A new run, from its flags to its report."""

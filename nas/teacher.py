@@ -10,7 +10,7 @@ from evaluators.training.card import CARD, read_card
 from evaluators.training.weights import GENOTYPE, NORMALISATION, WEIGHTS, Moments, load_network
 from search_spaces.anchor import anchor, anchor_names
 from search_spaces.errors import InputError
-from search_spaces.genotype import Genotype, read_genotype
+from search_spaces.genotype import Genotype, PaddingRule, read_genotype
 from search_spaces.resources import expanded
 from search_spaces.task import Input, Task
 
@@ -47,7 +47,7 @@ class Teacher:
 
 
 def find_teacher(
-    what: str, overall_stride: int | None = None, input: Input | None = None, padding: str = "symmetric"
+    what: str, overall_stride: int | None = None, input: Input | None = None, padding: PaddingRule = "symmetric"
 ) -> Teacher:
     """The trained network in a folder (of `nas train`, `nas export`, a run) or file of weights, or else an anchor.
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from search_spaces.errors import InputError, quoted, shortened
 from search_spaces.registry import BlockKind, Value, block_kind, show
@@ -35,7 +35,7 @@ from search_spaces.resources import LARGEST, read_text
 from search_spaces.task import Input, Task, check_input, input_text, parse_input
 
 _INPUT = "input"
-_PADDINGS = ("symmetric", "same")
+PaddingRule = Literal["symmetric", "same"]
 _SIZE = re.compile(r"([0-9]{1,9})?(?:/([0-9]{1,9}))?")
 MOST_BLOCKS = 1000
 _DEEPEST = 8
@@ -170,7 +170,7 @@ class Genotype:
             blocks[i] = spec.unstrided()
         return replace(self, blocks=tuple(blocks))
 
-    def padded(self, padding: str) -> "Genotype":
+    def padded(self, padding: PaddingRule) -> "Genotype":
         """The genotype whose strided blocks pad by another of two rules, "symmetric" or TensorFlow's "same".
 
         Blocks that pad by a number of pixels, or know no other rule, stay as they are.
@@ -205,8 +205,8 @@ def row_width(blocks: Iterable[BlockSpec], c_in: int) -> int:
 
 
 @lru_cache(maxsize=2**16)
-def _padded(spec: BlockSpec, padding: str) -> BlockSpec:
-    if spec.stride == 1 or "padding" not in block_kind(spec.kind).knobs or spec.knob("padding") not in _PADDINGS:
+def _padded(spec: BlockSpec, padding: PaddingRule) -> BlockSpec:
+    if spec.stride == 1 or "padding" not in block_kind(spec.kind).knobs or spec.knob("padding") not in get_args(PaddingRule):
         return spec
     return BlockSpec.make(spec.kind, spec.width, spec.stride, {**dict(spec.knobs), "padding": padding})
 

@@ -36,7 +36,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from search_spaces import resources
 from search_spaces.anchor import Anchor, anchor, anchor_names
 from search_spaces.errors import InputError, near_miss, quoted, shortened
-from search_spaces.genotype import MOST_BLOCKS, WIDEST, BlockSpec, Genotype
+from search_spaces.genotype import MOST_BLOCKS, WIDEST, BlockSpec, Genotype, PaddingRule
 from search_spaces.registry import BlockKind, Value, block_kind, show
 from search_spaces.schema import checked, strict
 from search_spaces.task import Input, Task, check_input, input_text, parse_size, size_text
@@ -231,7 +231,7 @@ class SearchSpace:
     anchors: Mapping[str, str] = field(default_factory=dict)
     other_anchors: Mapping[str, str] = field(default_factory=dict)
     overall_stride: int = 32
-    padding: str = "symmetric"
+    padding: PaddingRule = "symmetric"
 
     @property
     def input(self) -> Input:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from evaluators.data.preprocess import Interpolation
 from evaluators.training.weights import GENOTYPE, WEIGHTS
 from search_spaces.errors import InputError
-from search_spaces.genotype import Genotype, read_genotype
+from search_spaces.genotype import Genotype, PaddingRule, read_genotype
 from search_spaces.network import Network, build
 from search_spaces.resources import read_text
 from search_spaces.schema import AboveZero, Count, Means, Stds, checked_json, strict
@@ -58,7 +58,7 @@ class Donor:
     folded: bool = False
 
     @property
-    def padding(self) -> str:
+    def padding(self) -> PaddingRule:
         """The rule by which its strided blocks pad: "same" as TensorFlow does, or "symmetric"."""
         knobs = (dict(spec.knobs).get("padding") for spec in self.genotype.blocks)
         return "same" if "same" in knobs else "symmetric"

@@ -47,7 +47,7 @@ from evaluators.latency.runtime import DEFAULT, Clock, Graph, Runtime, load_runt
 from evaluators.latency.space_key import space_key
 from search_spaces.anchor import anchors
 from search_spaces.errors import InputError, near_miss, quoted
-from search_spaces.genotype import Genotype
+from search_spaces.genotype import Genotype, PaddingRule
 from search_spaces.schema import Count, FromZero, Seed, Whole, checked, strict
 from search_spaces.space import SearchSpace
 from search_spaces.task import Input, check_input, input_text
@@ -433,7 +433,7 @@ def choose_networks(space: SearchSpace, fit: int, verify: int, seed: int) -> lis
     """
     rng = random.Random(seed)
     barred = {a.genotype.blocks for a in anchors()}
-    ways = cycle([replace(space, inputs=(i,), padding=p) for i, p in product(space.inputs, ("symmetric", "same"))])
+    ways = cycle([replace(space, inputs=(i,), padding=p) for i, p in product(space.inputs, get_args(PaddingRule))])
     drawn = (next(ways).sample(rng) for _ in range(_POOL))
     pool = list(dict.fromkeys(g for g in drawn if g.blocks not in barred))
     verified, rest = pool[:verify], pool[verify:]
