@@ -1,5 +1,6 @@
 """The search from its first question to the measured winner; every step is kept in the journal and taken once."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -115,6 +116,7 @@ class Search:
             if self._holding(finalists) or not finalists:
                 break
             tried |= {g.id for g in finalists}
+        self._retrain_smaller_anchors()
         self._retrain_contenders()
 
     def _lost(self) -> dict[str, dict[str, dict[str, Any]]]:
@@ -334,6 +336,29 @@ class Search:
         best = [t for t in trained if t not in own][: self._config.finalists]
         return [self._anchors[t.genotype.id] for t in [*best, *own] if t.genotype.id in self._anchors]
 
+    def _retrain_smaller_anchors(self) -> None:
+        """Hand-designed networks that were over the budget in the end, at the next smaller input, until they hold it."""
+        while smaller := self._smaller_anchors():
+            wanted = {a.genotype.id: (a.genotype.id, f"anchor:{a.name}", a.genotype) for a in smaller}
+            self._retrain_as("retrain hand-designed networks at a smaller input", "final", wanted)
+            self._measure_retrained([])
+
+    def _smaller_anchors(self) -> list[Anchor]:
+        """Of each hand-designed network that held the budget at none of the inputs measured so far, that at the next smaller."""
+        finals, measured = self._study.notes("final"), self._study.notes("measured")
+        trained = [self._anchors[i] for i in finals if i in self._anchors and measured.get(i, {}).get("retrained")]
+        over = dict.fromkeys(base_name(a.name) for a in trained)
+        for entry in trained:
+            if self._promise.held(measured[entry.genotype.id]):
+                over.pop(base_name(entry.name), None)
+        fitting = [a for a in self._fitting_anchors() if a.genotype.id not in finals] if over else []
+        found = []
+        for name in over:
+            least = min(_pixels(a) for a in trained if base_name(a.name) == name)
+            smaller = [a for a in fitting if base_name(a.name) == name and _pixels(a) < least]
+            found += [max(smaller, key=_pixels)] if smaller else []
+        return found
+
     def _retrain_contenders(self) -> None:
         """Those that may still win, with further seeds: one training says little of differences of a point."""
         finals = {i: f for i, f in self._study.notes("final").items() if "accuracy" in f}
@@ -527,6 +552,11 @@ class Search:
 def _figures_of(note: Mapping[str, Any]) -> dict[str, Any]:
     """The estimates that a retraining's note keeps."""
     return Estimate.from_json(note).as_json()
+
+
+def _pixels(known: Anchor) -> int:
+    """Of its input."""
+    return math.prod((known.genotype.input or known.task.input)[1:])
 
 
 def _predicted(estimate: Estimate) -> str:

@@ -182,11 +182,11 @@ def test_a_damaged_or_foreign_device_profile(refused, workshop, tmp_path):
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("run.yaml", "format: 5", "format: 4", "format 4, but this version reads format 5"),
+        ("run.yaml", "format: 6", "format: 5", "format 5, but this version reads format 6"),
         ("run.yaml", "budget_ms", "budgt_ms", "damaged"),
         ("run.yaml", "config:", "config: [", "line"),
         ("run.yaml", "epochs: 2", "epochs: four", "epochs must be a whole number"),
-        ("journal.log", "", "not a record\n", "line 1: damaged record"),
+        ("journal.log", "", "not a record\n", "line 1: damaged: the record is not as it was written"),
         ("space.yaml", None, None, "space.yaml is missing"),
         ("device.json", None, None, "device.json is missing"),
         ("run.yaml", None, None, "is not a run folder"),
@@ -276,7 +276,7 @@ def test_the_list_of_donors_says_what_is_here_and_what_may_be_downloaded(nas_her
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["mobilenet_v2", "--weights", "none.pth"], "none.pth: No such file"),
+        (["mobilenet_v2", "--weights", "none.pth"], "there is no file none.pth"),
         (["mobilenet_v9", "--weights", "none.pth"], 'did you mean "mobilenet_v'),
         (["mobilenet_v2"], "is not a run folder"),
     ],

@@ -1,5 +1,7 @@
 """The order of a search, with trainings and measurements made up: what is over the budget when measured never wins."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from made_up_search import Executor, Meter, Predictor, View
@@ -11,6 +13,7 @@ from nas.search import Search
 from nas.standing import ranking
 from nas.study import counts, read_journal
 from search_spaces.errors import InputError
+from search_spaces.space import SearchSpace
 
 BUDGET = 10.0
 
@@ -177,3 +180,12 @@ def test_the_ladder_stands_in_the_result(run, searched):
     steps = searched(lambda _: 5.0)[0]["ladder"]
     assert [s["lower"] for s in steps] == ["MACs", "1 epoch of the search", "2 epochs of the search"]
     assert steps[0]["n"] == 7 and -1 <= steps[0]["low"] <= steps[0]["spearman"] <= steps[0]["high"] <= 1
+
+
+def test_a_hand_designed_network_that_is_over_the_budget_is_trained_at_smaller_inputs_too(run, searched, monkeypatch):
+    [known] = run.space().reference_networks()
+    at = {side: replace(known, name=f"{known.name}@{side}", genotype=known.genotype.at((3, side, side))) for side in (8, 12, 16)}
+    monkeypatch.setattr(SearchSpace, "reference_networks", lambda _: list(at.values()))
+    slow = {at[12].genotype.id, at[16].genotype.id}
+    found, _ = searched(lambda i: BUDGET + 1 if i in slow else 5.0)
+    assert {a["anchor"]: a["fits"] for a in found["anchors"]} == {at[8].name: True, at[12].name: False, at[16].name: False}

@@ -216,7 +216,7 @@ def test_a_loss_that_is_not_finite_ends_in_one_message(nas_here, asked, workshop
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("format: 4", "format: 3", "format 3, but this version reads format 4"),
+        ("format: 5", "format: 4", "format 4, but this version reads format 5"),
         ("interpolation", "interpolatoin", "damaged"),
         ("epochs: 3", "epochs: four", "epochs must be a whole number"),
     ],
