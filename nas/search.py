@@ -344,7 +344,7 @@ class Search:
             self._measure_retrained([])
 
     def _smaller_anchors(self) -> list[Anchor]:
-        """Of each hand-designed network that held the budget at none of the inputs measured so far, that at the next smaller."""
+        """Of each hand-designed network that held the budget at no input measured so far, that at the next smaller."""
         finals, measured = self._study.notes("final"), self._study.notes("measured")
         trained = [self._anchors[i] for i in finals if i in self._anchors and measured.get(i, {}).get("retrained")]
         over = dict.fromkeys(base_name(a.name) for a in trained)

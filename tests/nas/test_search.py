@@ -184,7 +184,9 @@ def test_the_ladder_stands_in_the_result(run, searched):
 
 def test_a_hand_designed_network_that_is_over_the_budget_is_trained_at_smaller_inputs_too(run, searched, monkeypatch):
     [known] = run.space().reference_networks()
-    at = {side: replace(known, name=f"{known.name}@{side}", genotype=known.genotype.at((3, side, side))) for side in (8, 12, 16)}
+    at = {
+        side: replace(known, name=f"{known.name}@{side}", genotype=known.genotype.at((3, side, side))) for side in (8, 12, 16)
+    }
     monkeypatch.setattr(SearchSpace, "reference_networks", lambda _: list(at.values()))
     slow = {at[12].genotype.id, at[16].genotype.id}
     found, _ = searched(lambda i: BUDGET + 1 if i in slow else 5.0)
