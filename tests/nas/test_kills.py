@@ -56,7 +56,14 @@ def _retrained(journal):
 def _family(process, name):
     """The process that is called so, of those that a command has started, and all of them."""
     family = psutil.Process(process.pid).children(recursive=True)
-    return next((child for child in family if name in (child.cmdline() or [""])[0]), None), family
+    return next((child for child in family if name in _command(child)), None), family
+
+
+def _command(process):
+    try:
+        return (process.cmdline() or [""])[0]
+    except psutil.NoSuchProcess:  # it has ended meanwhile
+        return ""
 
 
 def _nothing_runs(family):

@@ -74,5 +74,5 @@ executor.close()
 def test_streamed_jobs(tmp_path):
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, cwd=tmp_path, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("RAISED")]
-    assert "cannot read the image" in line and ".png" in line and "`nas resume` goes on" in line
+    _, said = done.stdout.split("RAISED")
+    assert "cannot read 16 images" in said and said.count(".png: ") == 16 and "`nas resume` goes on" in said

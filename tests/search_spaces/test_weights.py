@@ -92,7 +92,7 @@ def without(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
 
 
 WRONG = {
-    "missing.pth": (None, "No such file"),
+    "missing.pth": (None, "there is no file"),
     "text.pth": (b"hello", "is not a file of weights"),
     "text.safetensors": (b"hello", "is not a file of weights"),
     "text.npz": (b"hello", "is not a file of weights"),
