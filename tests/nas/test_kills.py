@@ -120,4 +120,5 @@ def test_a_worker_that_is_killed_changes_nothing(asked, undisturbed, tmp_path):
     worker = wait_for(lambda: _family(process, "ray::Worker")[0] or _family(process, "ray::ResourceTrainable")[0], process)
     worker.kill()
     _, err = process.communicate(timeout=600)
-    assert (process.returncode, err) == (0, "") and _best(run) == undisturbed
+    assert process.returncode == 0 and all(line.startswith("Ray: A worker died") for line in err.splitlines()), err
+    assert _best(run) == undisturbed
