@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,22 +31,7 @@ import psutil
 import yaml
 from PIL import Image
 
-SPACE = """
-summary: small networks for 16x16 images
-input: [3, 16, 16]
-overall_stride: 4
-stages:
-  - {name: stem, width: [8, 16], blocks: {conv: {act: [relu, hard_swish]}}}
-  - name: s1
-    width: [8, 16, 24]
-    stride: 2
-    depth: [1, 2]
-    blocks:
-      inverted_residual: {kernel: [3, 5], expand: {each: [1, 2, 4]}, act: [relu, hard_swish]}
-      shuffle: {act: [relu, hard_swish]}
-  - {name: head, blocks: {head: {}}}
-anchors: {}
-"""
+SPACE = Path(__file__).resolve().parents[1] / "tests" / "data" / "small.yaml"
 NETWORK = "input 3x16x16\nconv 16/1\ninverted_residual 24/2 expand=4\nhead\n"
 GRACE_S, LIMIT_S = 10.0, 3600.0
 
@@ -118,7 +104,7 @@ def prepare(folder: Path) -> None:
             pixels = rng.integers(0, 120, (16, 16, 3))
             pixels[region] += 90
             Image.fromarray(pixels.astype(np.uint8)).save(folder / "images" / name / f"{i}.png")
-    (folder / "small.yaml").write_text(SPACE)
+    shutil.copyfile(SPACE, folder / "small.yaml")
     (folder / "network.txt").write_text(NETWORK)
     from evaluators.latency.profile import measure_profile
     from search_spaces.space import load_space
@@ -237,8 +223,13 @@ def complaints(work: Work, victim: str, code: int, out: str, err: str, run: Path
 
 def left_running(family: set[psutil.Process]) -> list[str]:
     _, alive = psutil.wait_procs(family, timeout=GRACE_S)
-    names = Counter(" ".join(process.cmdline()[:1]) for process in alive if process.is_running())
-    return [f"still running: {dict(names)}"] if names else []
+    names: Counter[str] = Counter()
+    for process in alive:
+        try:
+            names[process.name()] += process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            continue
+    return [f"still running: {dict(+names)}"] if +names else []
 
 
 def table(kills: list[Kill]) -> int:

@@ -4,19 +4,20 @@ A record's checksum says that it is as it was written; here is checked that what
 not named here, and kinds of notes, are passed over.
 """
 
-from functools import cache
 from typing import Annotated, Any, Literal, NotRequired
 
 from optuna.trial import FrozenTrial
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
+from search_spaces.schema import among_others, checked
 
 
 def _genotype(text: str) -> str:
-    assert Genotype.parse(text).input is not None, "a run's networks name their input"
+    if Genotype.parse(text).input is None:
+        raise InputError("it names no input, as a run's networks do")
     return text
 
 
@@ -29,6 +30,7 @@ Some = Annotated[int, Field(ge=1, le=10**15)]
 GenotypeText = Annotated[str, AfterValidator(_genotype)]
 
 
+@among_others
 class Estimated(TypedDict):
     """nas.estimate.Estimate.as_json."""
 
@@ -41,6 +43,7 @@ class Estimated(TypedDict):
     timed_ms: NotRequired[Ms | None]
 
 
+@among_others
 class Asked(Estimated):
     """The attributes of a trial (nas.proposal)."""
 
@@ -52,10 +55,12 @@ class Asked(Estimated):
     inherited: NotRequired[Share | None]
 
 
+@among_others
 class Failed(TypedDict):
     reason: str
 
 
+@among_others
 class Final(Estimated):
     """A network that was trained at length; without an accuracy, for a reason."""
 
@@ -67,6 +72,7 @@ class Final(Estimated):
     inherited: NotRequired[Share | None]
 
 
+@among_others
 class Timed(TypedDict):
     """evaluators.latency.measure.Measurement."""
 
@@ -80,6 +86,7 @@ class Timed(TypedDict):
     contention: Contention
 
 
+@among_others
 class Checked(Timed):
     """nas.latencies.Latencies.checked."""
 
@@ -88,6 +95,7 @@ class Checked(Timed):
     score: NotRequired[FromZero]
 
 
+@among_others
 class Measured(Timed):
     """nas.promise.Promise.record."""
 
@@ -101,26 +109,31 @@ class Measured(Timed):
     score: NotRequired[FromZero]
 
 
+@among_others
 class Probed(TypedDict):
     anchor: str
     accuracy: Share
     inherited: Share | None
 
 
+@among_others
 class Tested(TypedDict):
     accuracy: Share
     pictures: Some
 
 
+@among_others
 class Further(TypedDict):
     trials: Some
     growth: FromZero
 
 
+@among_others
 class Ended(TypedDict):
     why: str
 
 
+@among_others
 class Session(TypedDict):
     seconds: FromZero
 
@@ -146,27 +159,13 @@ def check_note(key: str, value: object) -> None:
     """Raises InputError unless a note `kind:ID` is of its kind's shape."""
     shape = _NOTES.get(key.partition(":")[0])
     if shape:
-        _check(shape, value, f"note {key}")
+        checked(shape, value, f"note {key}")
 
 
 def check_trial(trial: FrozenTrial) -> None:
     """Raises InputError unless a trial that was written whole has all that belongs to it."""
     where = f"trial {trial.number}"
-    _check(Asked, trial.user_attrs, where)
-    _check(dict[int, Share], trial.intermediate_values, f"{where}, accuracies")
+    checked(Asked, trial.user_attrs, where)
+    checked(dict[int, Share], trial.intermediate_values, f"{where}, accuracies")
     if trial.user_attrs["outcome"] in ("trained", "stopped") and not any(trial.intermediate_values):
         raise InputError(f"{where}: it was trained, and no accuracy is kept")
-
-
-def _check(shape: Any, value: object, where: str) -> None:
-    try:
-        _adapter(shape).validate_python(value, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise InputError(f"{where}: {place}: {first['msg']}") from None
-
-
-@cache
-def _adapter(shape: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(shape)

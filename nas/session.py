@@ -153,7 +153,7 @@ def resume(path: Path, workers: int | None) -> None:
     config = run.config
     read_journal(run.journal)  # which says what is wrong with it, before the data are read
     if changed := versions_changed(run.versions):
-        console.print(changed, highlight=False, markup=False)
+        console.print(changed, highlight=False)
     dataset = load_data(console, config.data, run.space().inputs, config.fit, config.interpolation, False)
     check_data(path, config.data, config.classes, config.fingerprint, dataset)
     _work(console, run, dataset)

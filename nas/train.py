@@ -218,7 +218,7 @@ def resume(folder: Path) -> None:
         _show(console, json.loads((folder / RESULT).read_text()), folder)
         return
     if changed := versions_changed(began_with):
-        console.print(changed, highlight=False, markup=False)
+        console.print(changed, highlight=False)
     dataset = load_data(console, plan.data, [plan.task.input], plan.fit, plan.interpolation, False)
     check_data(folder, plan.data, plan.classes, plan.fingerprint, dataset)
     _work(console, folder, plan, dataset)

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import is_typeddict
 
 from search_spaces.errors import InputError, near_miss, quoted
 
@@ -14,7 +15,7 @@ T = TypeVar("T")
 _ALL = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 _SOME = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
 strict = with_config(_ALL)
-"""Class decorator of dataclasses that files are read into: no key but theirs, no value of another type, only finite numbers."""
+"""Class decorator of what files are read into: no key but its own, no value of another type, only finite numbers."""
 among_others = with_config(_SOME)
 """Likewise, for files that have other keys too, which are passed over."""
 
@@ -65,7 +66,7 @@ def checked_json(kind: type[T], text: str, source: str) -> T:
 
 @cache
 def _adapter(kind: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(cast(Any, kind), config=None if is_dataclass(kind) else _ALL)
+    return TypeAdapter(cast(Any, kind), config=None if is_dataclass(kind) or is_typeddict(kind) else _ALL)
 
 
 def _said(kind: type[Any], fault: Any) -> str:
@@ -80,7 +81,7 @@ def _said(kind: type[Any], fault: Any) -> str:
     if fault["type"] == "value_error":
         return f"{_within(fault['loc'])}{fault['ctx']['error']}"
     limits = {name: f"{limit:g}" if isinstance(limit, float) else limit for name, limit in fault.get("ctx", {}).items()}
-    words = _SAID.get(fault["type"], "is wrong: " + fault["msg"]).format(**limits)
+    words = _SAID[fault["type"]].format(**limits) if fault["type"] in _SAID else f"is wrong: {fault['msg']}"
     return f"{_place(fault['loc'])} {words}, not {quoted(fault['input'])}".lstrip()
 
 

@@ -1,6 +1,6 @@
 """read_card: what model.json, in a folder of `nas train` or `nas export`, says of the network there."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +25,7 @@ class Seen:
     interpolation: Interpolation
     mean: Means
     std: Stds
+    grey_bits: Annotated[int, Field(ge=8, le=16)] = 16
 
 
 @among_others
@@ -61,4 +62,4 @@ def read_card(path: Path) -> tuple[int, Preprocessing]:
     card = checked_json(Card, read_text(path, "card"), f"{path}: damaged")
     if (seen := card.preprocessing) is None:
         raise InputError(f"{path} does not say how images are brought to the network")
-    return card.classes, Preprocessing(seen.input, seen.fit, seen.interpolation, tuple(seen.mean), tuple(seen.std))
+    return card.classes, Preprocessing.from_json(asdict(seen))

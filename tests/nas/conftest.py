@@ -11,24 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-SPACE = """
-# Small: for tests of whole searches.
-summary: small networks for 16x16 pictures
-input: [3, 16, 16]
-overall_stride: 4
-stages:
-  - {name: stem, width: [8, 16], blocks: {conv: {act: [relu, hard_swish]}}}
-  - name: s1
-    width: [8, 16, 24]
-    stride: 2
-    depth: [1, 2]
-    blocks:
-      inverted_residual: {kernel: [3, 5], expand: {each: [1, 2, 4]}, act: [relu, hard_swish]}
-      shuffle: {act: [relu, hard_swish]}
-  - {name: head, blocks: {head: {}}}
-anchors:
-  "mobilenet_v3:small": s1.width
-"""
+SPACE = (Path(__file__).parents[1] / "data" / "small.yaml").read_text()
 
 
 def write_pictures(folder: Path, per_class: int = 60, size: int = 16) -> Path:
