@@ -20,8 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from evaluators.cost import cost
 from evaluators.latency.predictor import Predictor
 from evaluators.latency.profile import LOCAL, load_profile
-from nas.estimate import uncovered
-from nas.pool import Pool
+from nas.budget.estimate import uncovered
+from nas.samplers.common.pool import Pool
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
 from search_spaces.space import SearchSpace, load_space

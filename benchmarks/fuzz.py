@@ -177,7 +177,7 @@ def recipes() -> Kind:
 def runs() -> Kind:
     import yaml
 
-    from nas.run import open_run
+    from nas.run.folder import open_run
 
     text = (EXAMPLE / "run.yaml").read_text(encoding="utf-8")
 
@@ -191,10 +191,10 @@ def runs() -> Kind:
 
 
 def journals() -> Kind:
-    from nas.journal import Journal
-    from nas.result import result
-    from nas.run import open_run
-    from nas.study import read_journal
+    from nas.report.result import result
+    from nas.run.folder import open_run
+    from nas.run.journal import Journal
+    from nas.run.memory import read_journal
 
     records = Journal(EXAMPLE / "journal.log", writable=False).read_logs(0)
 
@@ -251,7 +251,7 @@ def weights() -> Kind:
     import torch
     from safetensors.torch import save_file
 
-    from evaluators.training.weights import load_network
+    from evaluators.weights import load_network
     from search_spaces.genotype import Genotype
     from search_spaces.network import build
     from search_spaces.task import Task

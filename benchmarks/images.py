@@ -22,9 +22,9 @@ from typing import Any
 
 from scipy.stats import t as student
 
-from nas.best import retrained
-from nas.run import open_run
-from nas.study import read_journal
+from nas.report.front import retrained
+from nas.run.folder import open_run
+from nas.run.memory import read_journal
 
 Result = dict[str, Any]
 

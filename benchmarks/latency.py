@@ -32,7 +32,8 @@ from torchvision.models import get_model
 
 from evaluators.cost import BlockCost, block_costs, cost
 from evaluators.latency.exporting import Order, writers
-from evaluators.latency.kernels import LOWERING, Size, lowered_blocks, total_kernels
+from evaluators.latency.kernel import Size
+from evaluators.latency.kernels import LOWERING, lowered_blocks, total_kernels
 from evaluators.latency.measure import Measurement
 from evaluators.latency.predictor import Prediction, Predictor
 from evaluators.latency.profile import FIT, MeasuredNetwork, Profile, load_profile

@@ -35,7 +35,7 @@ from evaluators.data import Split, load
 from evaluators.training.batches import Pictures
 from evaluators.training.loop import epochs, seeded_network
 from evaluators.training.recipe import load_recipe
-from nas.jobs import Job, Progress, Setting
+from nas.executors.job import Job, Progress, Setting
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space
 

@@ -34,14 +34,18 @@ from evaluators.latency.profile import load_profile
 from evaluators.latency.remeasure import Bench, measure_apart
 from evaluators.latency.runtime import load_runtime
 from evaluators.training.recipe import load_recipe
-from evaluators.training.weights import load_network
-from nas import report, samplers
+from evaluators.weights import load_network
+from nas import samplers
+from nas.budget.device import known_profile, predictor_of
+from nas.budget.latency_budget import SPARE
 from nas.console import make_console
-from nas.jobs import Progress, Setting, Source
-from nas.promise import SPARE
-from nas.run import Config, Run, create, open_run
-from nas.search import Search
-from nas.session import known_profile, measure_device, predictor_of, space_text
+from nas.executors.job import Progress, Setting, Source
+from nas.pipeline.search import Search
+from nas.report import files as report
+from nas.run.config import Config
+from nas.run.folder import Run, create, open_run
+from nas.sessions.inputs import space_text
+from nas.sessions.search import measure_device
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
@@ -221,7 +225,7 @@ def _usual(found: list[Measurement], bench: Bench) -> list[Measurement]:
 
 def _file(outcome: Outcome, bench: Bench) -> Path:
     """The exported file; runtimes that do not read ONNX are given their own."""
-    from nas.export import export
+    from nas.export.files import export
 
     assert outcome.entry is not None
     run, code = outcome.run, load_runtime(bench.runtime)

@@ -22,10 +22,10 @@ import torch
 from evaluators.cost import _traced, cost
 from evaluators.latency.predictor import Predictor
 from evaluators.latency.profile import LOCAL, load_profile
-from nas.estimate import Estimate, uncovered
-from nas.proposal import Proposal
+from nas.budget.estimate import Estimate, uncovered
+from nas.pipeline.study import Study
+from nas.run.trials import Proposal
 from nas.samplers import surrogate
-from nas.study import Study
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space
 

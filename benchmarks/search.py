@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from mnas_table import Mnas
 from tables import Cells, Estimator, Macro, Table
 
-from nas.study import Study
+from nas.pipeline.study import Study
 
 _BUDGETS = {"macro": (35.0, 43.1, 50.0, 75.0), "cells": (8.0, 15.0), "mnas": (3.5, 5.0)}
 _DEVICE = "raspi4"

@@ -82,6 +82,11 @@ def anchor_names() -> list[str]:
     return sorted(_full_name(stem, variant, data) for stem, data in _files() for variant in data["variants"])
 
 
+def base_name(anchor: str) -> str:
+    """The name of an anchor without the input's size: mobilenet_v2 of mobilenet_v2@160."""
+    return anchor.partition("@")[0]
+
+
 def anchor(name: str) -> Anchor:
     """The anchor called `name` or `name:variant`; raises InputError with the near miss."""
     stem, _, variant = name.partition(":")

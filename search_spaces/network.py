@@ -115,3 +115,9 @@ def initialise(network: nn.Module) -> None:
 def example_input(task: Task, batch: int = 1, seed: int = 0) -> Tensor:
     """Standard normal pictures [batch, C, H, W], the same for the same seed."""
     return torch.randn(batch, *task.input, generator=torch.Generator().manual_seed(seed))
+
+
+def classifier(network: nn.Module) -> nn.Linear | nn.Conv2d:
+    """The layer that gives the logits: the last one that is linear or a convolution."""
+    *_, last = (module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d))
+    return last

@@ -2,18 +2,22 @@
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from search_spaces.errors import InputError, shortened
-
-if TYPE_CHECKING:
-    from search_spaces.genotype import Genotype
 
 Input = tuple[int, int, int]
 _TEXT = re.compile("([0-9]{1,6})x([0-9]{1,6})x([0-9]{1,6})")
 _SIZE = re.compile("([0-9]{1,6})(?:x([0-9]{1,6}))?")
 _CHANNELS = (1, 3)
 _SIDES = (8, 4096)
+
+
+class HasInput(Protocol):
+    """A genotype, as far as a task must know it."""
+
+    @property
+    def input(self) -> Input | None: ...
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Task:
     input: Input
     classes: int
 
-    def of(self, genotype: "Genotype") -> "Task":
+    def of(self, genotype: "HasInput") -> "Task":
         """The task of one network among others: at the input that its genotype names, at this one if it names none."""
         return replace(self, input=genotype.input) if genotype.input else self
 

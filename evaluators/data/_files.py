@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from evaluators.data._render import empty, in_threads, mean_std, picture, render
-from evaluators.data.dataset import Moments, UnreadableImage
-from evaluators.data.preprocess import Fitting
+from evaluators.data._unreadable import UnreadableImage
+from evaluators.data.preprocess import Fitting, Moments
 
 SAMPLE = 2000  # images that the mean and standard deviation of the pixels are taken from
 

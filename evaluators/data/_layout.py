@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evaluators.data._listing import folders, holds_images
-from evaluators.data.dataset import shown
+from evaluators.data._unreadable import shown
 from search_spaces.errors import InputError
 
 PARTS = ("train", "validation", "test")

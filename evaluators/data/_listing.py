@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from evaluators.data._open import extensions
-from evaluators.data.dataset import shown
+from evaluators.data._unreadable import shown
 
 HIDDEN, LINK, SPECIAL, NAMELESS = "hidden", "symbolic links", "special files", "without extension"
 BESIDE = "beside the folders"

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from evaluators.data.dataset import UnreadableImage
+from evaluators.data._unreadable import UnreadableImage
 
 Kind = Literal["grey16", "colour16", "other"]  # 16 bits a pixel; 16 bits of each of several channels; all others
 ORIENTATION = 0x0112  # EXIF's tag

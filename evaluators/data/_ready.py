@@ -8,8 +8,9 @@ import numpy as np
 from evaluators.data._files import Files
 from evaluators.data._memory import check_memory, fits_memory, gib
 from evaluators.data._render import as_they_are, mean_std, render
-from evaluators.data.dataset import Found, Moments, Pictures, Progress, Split, UnreadableImage
-from evaluators.data.preprocess import Fitting
+from evaluators.data._unreadable import UnreadableImage
+from evaluators.data.dataset import Found, Pictures, Progress, Split
+from evaluators.data.preprocess import Fitting, Moments
 
 Splits = tuple[Split, Split, Split]  # training, validation, test
 Ready = tuple[Splits, Moments, list[str]]  # the second of the training pixels; the last words for the report

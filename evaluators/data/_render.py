@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from evaluators.data._open import opened
-from evaluators.data.dataset import Moments, UnreadableImage
-from evaluators.data.preprocess import Fitting
+from evaluators.data._unreadable import UnreadableImage
+from evaluators.data.preprocess import Fitting, Moments
 
 T = TypeVar("T")
 BATCH = 256

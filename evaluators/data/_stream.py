@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from evaluators.data._files import Files
-from evaluators.data.dataset import UnreadableImage
+from evaluators.data._unreadable import UnreadableImage
 
 
 def stream(files: Files, batches: Sequence[Tensor], workers: int) -> Iterator[Tensor]:

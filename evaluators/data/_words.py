@@ -8,8 +8,9 @@ import numpy as np
 
 from evaluators.data._facts import Facts, in_several_parts
 from evaluators.data._render import LEAST_STD
-from evaluators.data.dataset import Found, Moments, shown
-from evaluators.data.preprocess import Fitting
+from evaluators.data._unreadable import shown
+from evaluators.data.dataset import Found
+from evaluators.data.preprocess import Fitting, Moments
 
 _FEW = 10  # class names that are all told
 _ELONGATED = 2  # times the aspect of the input

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluators.data.dataset import Found, Pictures, default_folder, register
+from evaluators.data._registry import default_folder, register
+from evaluators.data.dataset import Found, Pictures
 from search_spaces.errors import InputError
 
 if TYPE_CHECKING:

@@ -6,17 +6,13 @@ summary. Files that start with an underscore are helpers. Nothing heavy is impor
 
 from __future__ import annotations
 
-import importlib
 import os
-import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from evaluators.data.preprocess import Fit, Fitting, Interpolation, Preprocessing, per_channel
-from search_spaces.errors import InputError, near_miss
-from search_spaces.resources import expanded
+from evaluators.data.preprocess import Fit, Interpolation, Moments, Preprocessing, per_channel
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,30 +20,8 @@ if TYPE_CHECKING:
     from evaluators.data._files import Files
     from evaluators.data._render import Rendered
 
-SMALLEST = 8
-ASPECTS = 1.05  # by how much the inputs' aspects may differ: training images are held at one of them
 Input = tuple[int, int, int]
 Progress = Callable[[int, int], None]
-Moments = tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation of each channel of pixels in 0..1
-
-
-class UnreadableImage(InputError):
-    """Files cannot be read as images: `reasons` by the file; the message names them all."""
-
-    def __init__(self, reasons: Mapping[str, str]) -> None:
-        super().__init__(reasons)
-        self.reasons = dict(reasons)
-
-    def __str__(self) -> str:
-        listed = [f"{shown(file)}: {shown(reason)}" for file, reason in self.reasons.items()]
-        if len(listed) == 1:
-            return f"cannot read the image {listed[0]}; replace or remove it"
-        return "\n  ".join([f"cannot read {len(listed):,} images; replace or remove them:", *listed])
-
-
-def shown(name: str | Path) -> str:
-    """A name in one line that any terminal can print: what is not printable is escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(name))
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,136 +100,3 @@ class Found:
         parts = (self.train, self.validation, self.test)
         parents = {os.path.dirname(file) for part in parts if isinstance(part.items, list) for file in part.items}
         return os.path.commonpath(parents or {""})
-
-
-Reader = Callable[[Path | None, bool], Found]
-_READERS: dict[str, Reader] = {}
-
-
-def register(name: str) -> Callable[[Reader], Reader]:
-    """Decorator for a reader `(path, download) -> Found`: makes it the data set called `name`."""
-
-    def add(reader: Reader) -> Reader:
-        _READERS[name] = reader
-        return reader
-
-    return add
-
-
-def names() -> list[str]:
-    """The names of the registered data sets, sorted."""
-    return sorted(_readers())
-
-
-def summaries() -> dict[str, str]:
-    """One line about each registered data set, by name."""
-    return {name: (reader.__doc__ or "").strip().partition("\n")[0] for name, reader in sorted(_readers().items())}
-
-
-def load(
-    spec: str,
-    *,
-    inputs: Sequence[Input],
-    fit: Fit = "crop",
-    interpolation: Interpolation = "bilinear",
-    download: bool = False,
-    progress: Progress | None = None,
-    stream: bool | None = None,
-) -> Dataset:
-    """The data set that `spec`, NAME or NAME:PATH, names, for networks with one of `inputs` (channels, height, width).
-
-    `fit` and `interpolation` say how images are brought to an input (evaluators.data.preprocess). Arrays that are no larger
-    than the largest input are kept as they are. Of all other images those for training are held once, at the largest input,
-    those for validation and test at each, in one step from the original. `download` permits fetching a public data set that
-    is not there yet. `progress` is called with (images done, images in all). Images in files that would take more than half
-    of the available memory are streamed: read and decoded anew whenever they are shown; `stream` decides it otherwise.
-    Raises InputError for anything a person can put right.
-    """
-    name, _, path = spec.partition(":")
-    reader, inputs = _reader(name), tuple(dict.fromkeys(inputs))
-    largest = _largest(inputs)
-    try:
-        found = reader(expanded(path) if path else None, download)
-        return _made_ready(name, found, inputs, largest, fit, interpolation, progress or (lambda done, total: None), stream)
-    except OSError as error:
-        where = f" {shown(error.filename)}" if error.filename else ""
-        raise InputError(f"cannot read the data set{where}: {error.strerror or error}") from error
-
-
-def _made_ready(
-    name: str,
-    found: Found,
-    inputs: tuple[Input, ...],
-    largest: Input,
-    fit: Fit,
-    interpolation: Interpolation,
-    progress: Progress,
-    stream: bool | None,
-) -> Dataset:
-    from evaluators.data._facts import facts
-    from evaluators.data._fingerprint import fingerprint
-    from evaluators.data._ready import ready
-    from evaluators.data._words import told
-
-    known = facts(found)
-    fittings = {i: Fitting(i, fit, interpolation, depth=known.depth) for i in inputs}
-    splits, moments, remarks = ready(found, list(fittings.values()), fittings[largest], progress, stream)
-    source = "; ".join([*told(found, known, fittings[largest], moments), *remarks])
-    train, validation, test = splits
-    return Dataset(
-        name=name,
-        inputs=inputs,
-        classes=found.classes,
-        train=train,
-        validation=validation,
-        test=test,
-        source=source,
-        fit=fit,
-        interpolation=interpolation,
-        moments=moments,
-        fingerprint=fingerprint(found),
-        depth=known.depth,
-    )
-
-
-def default_folder() -> Path:
-    """Where public data sets are looked for and downloaded to when no PATH is given; InputError where there is no home."""
-    try:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:
-        hint = "XDG_CACHE_HOME=FOLDER names another folder"
-        raise InputError(f"public data sets are kept in the home folder, and there is none (HOME is not set); {hint}") from None
-    return base / "compact-nas" / "datasets"
-
-
-def _readers() -> dict[str, Reader]:
-    package = importlib.import_module("evaluators.data")
-    for module in pkgutil.iter_modules(package.__path__):
-        if not module.name.startswith("_"):
-            importlib.import_module(f"evaluators.data.{module.name}")
-    return _READERS
-
-
-def _reader(name: str) -> Reader:
-    readers = _readers()
-    if name not in readers:
-        hint = "; a folder of photos is imagefolder:PATH" if os.sep in name or Path(name).is_dir() else ""
-        raise InputError(f'there is no data set "{name}"{hint or near_miss(name, readers)}')
-    return readers[name]
-
-
-def _largest(inputs: Sequence[Input]) -> Input:
-    """The input with the most pixels; raises InputError unless one data set can serve them all."""
-    for given in inputs:
-        if min(given[1:]) < SMALLEST or given[0] not in (1, 3):
-            raise InputError(f"input {_text(given)}: 1 or 3 channels, and at least {SMALLEST} pixels high and wide are needed")
-    wide, tall = (choose(inputs, key=lambda i: i[2] / i[1]) for choose in (max, min))
-    if len({channels for channels, _, _ in inputs}) > 1:
-        raise InputError(f"inputs {', '.join(map(_text, inputs))}: all must have the same number of channels")
-    if wide[2] * tall[1] > ASPECTS * tall[2] * wide[1]:
-        raise InputError(f"inputs {_text(wide)} and {_text(tall)}: all must have the same shape, within 5 % of width / height")
-    return max(inputs, key=lambda i: i[1] * i[2])
-
-
-def _text(given: Input) -> str:
-    return "x".join(map(str, given))

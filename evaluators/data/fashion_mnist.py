@@ -9,7 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from evaluators.data.dataset import Found, Pictures, default_folder, register
+from evaluators.data._registry import default_folder, register
+from evaluators.data.dataset import Found, Pictures
 from search_spaces.errors import InputError
 
 if TYPE_CHECKING:

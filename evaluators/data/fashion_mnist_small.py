@@ -7,7 +7,8 @@ import io
 from importlib.resources import files
 from pathlib import Path
 
-from evaluators.data.dataset import Found, Pictures, register
+from evaluators.data._registry import register
+from evaluators.data.dataset import Found, Pictures
 from evaluators.data.fashion_mnist import CLASSES
 from search_spaces.errors import InputError
 

@@ -7,7 +7,9 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluators.data.dataset import Found, Pictures, register, shown
+from evaluators.data._registry import register
+from evaluators.data._unreadable import shown
+from evaluators.data.dataset import Found, Pictures
 from search_spaces.errors import InputError
 
 if TYPE_CHECKING:

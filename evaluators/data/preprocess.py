@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 Fit = Literal["crop", "pad"]
 Interpolation = Literal["bilinear", "bicubic"]
+Moments = tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation of each channel of pixels in 0..1
 _RESIZE = {
     "crop": "scaled with its aspect kept so that it just covers the input, the longer side rounded down; centre of it cropped, "
     "offset (side - input side) / 2 rounded half to even",

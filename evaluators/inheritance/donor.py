@@ -9,7 +9,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from evaluators.data.preprocess import Interpolation
-from evaluators.training.weights import GENOTYPE, WEIGHTS
+from evaluators.weights import GENOTYPE, WEIGHTS
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype, PaddingRule, read_genotype
 from search_spaces.network import Network, build

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from evaluators.card import CARD, read_card
 from evaluators.inheritance.donor import Donor
 from evaluators.inheritance.offers import DEFAULT, EXTRA, Offer, offers
-from evaluators.training.card import CARD, read_card
-from evaluators.training.weights import GENOTYPE, NORM_EPS, WEIGHTS, load_network
+from evaluators.weights import GENOTYPE, NORM_EPS, WEIGHTS, load_network
 from search_spaces.anchor import Anchor, TrainedWeights, anchor, anchor_names
 from search_spaces.errors import InputError, near_miss
 from search_spaces.genotype import read_genotype

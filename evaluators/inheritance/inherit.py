@@ -14,9 +14,8 @@ from evaluators.inheritance.donor import Donor
 from evaluators.inheritance.filling import Filling
 from evaluators.inheritance.matching import IMAGE, Layout, Partner, Place, alike, goals, partners
 from evaluators.inheritance.parts import Layer, parts_of
-from evaluators.training.groups import classifier
 from search_spaces.genotype import BlockSpec
-from search_spaces.network import Network
+from search_spaces.network import Network, classifier
 from search_spaces.ops.norm_act import Layers
 
 _FREE_KNOBS = ("act",)

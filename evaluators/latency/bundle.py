@@ -14,8 +14,8 @@ from pydantic import Field
 
 from evaluators.latency.bench import FORMAT, PACKAGES
 from evaluators.latency.exporting import Order, writers
+from evaluators.latency.kernel import Amount
 from evaluators.latency.kernel_model import Timed
-from evaluators.latency.kernels import Amount
 from evaluators.latency.measure import REFERENCE, Sample, Seconds, Turn, write_reference
 from evaluators.latency.onnxruntime_profile import kernels_told
 from evaluators.latency.profile import (

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.latency.kernels import ACTIVATIONS, Kernel, Size
+from evaluators.latency.kernel import Kernel, Size
+from evaluators.latency.kernels import ACTIVATIONS
 from search_spaces.schema import FromZero
 
 Array = NDArray[np.float64]

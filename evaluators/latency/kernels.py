@@ -12,11 +12,10 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any, Literal
 
 from evaluators.cost import LINEAR, macs
+from evaluators.latency.kernel import PAD, PLAIN_WORDS, Kernel, Size
 from evaluators.latency.runtime import Graph
 from search_spaces.genotype import BlockSpec, Genotype
 from search_spaces.task import Task
@@ -48,7 +47,6 @@ _ANY_LAYOUT = frozenset(
     ]
 )
 _BY_LAYOUT = frozenset(["max_pool", "average_pool", "global_pool"])  # other code for blocks than for NCHW
-_PAD = "constant_pad_nd"
 _POOLINGS = frozenset(["max_pool2d_with_indices", "avg_pool2d"])
 _FREE = frozenset(
     [
@@ -67,56 +65,12 @@ _FREE = frozenset(
     ]
 )
 
-PLAIN_WORDS = {
-    "native_batch_norm": "batch_norm",
-    "mean": "global_pool",
-    "max_pool2d_with_indices": "max_pool",
-    "avg_pool2d": "average_pool",
-    "_prelu_kernel": "prelu",
-    _PAD: "pad",
-    "permute": "transpose",
-    "split_with_sizes": "split",
-    "hardtanh": "clip",
-    "clamp": "clip",
-}
 _FUSED_ACTIVATIONS = frozenset(["hardtanh", "clamp", *ACTIVATIONS[1:]]) - {"clip"}
 # An operation that the runtime takes apart where it cannot fuse it.
 _PARTS = {"hardswish": ("hardsigmoid", "mul")}
 
 
-Amount = Annotated[int, Field(ge=0, le=10**15)]
 """Of operations, elements or channels, as files may have it."""
-
-
-class Size(NamedTuple):
-    """A kernel as it runs, channels rounded up to 16 where it works on blocks of them; elements, `pixels` of its output.
-
-    activation: the place in ACTIVATIONS of the one that it applies to what it writes.
-    """
-
-    macs: Amount
-    read: Amount
-    written: Amount
-    weights: Amount
-    c_in: Amount
-    c_out: Amount
-    pixels: Amount
-    kernel: Amount = 1
-    stride: Amount = 1
-    dilation: Amount = 1
-    activation: Amount = 0
-
-
-@dataclass(frozen=True)
-class Kernel:
-    """One kernel of class `kind`; `padded` are MACs with channels rounded up to 16, `moved` elements read and written."""
-
-    kind: str
-    macs: int
-    padded: int
-    moved: int
-    weights: int
-    size: Size
 
 
 FEATURES = ("count", "macs", "padded", "moved", "weights")
@@ -230,7 +184,7 @@ class _Lowering:
     def _pads_convolution(self, node: int) -> bool:
         """Whether a node pads heights and widths with zeros for convolutions, which then do that themselves."""
         data, readers = self._graph.nodes[node], self._graph.successors(node)
-        if data["op"] != _PAD or data["shape"][1] != data["inputs"][0][1]:
+        if data["op"] != PAD or data["shape"][1] != data["inputs"][0][1]:
             return False
         return all(self._graph.nodes[r]["op"] == "convolution" for r in readers)
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from evaluators.latency.bench import profiled
-from evaluators.latency.kernels import ACTIVATIONS, Size
+from evaluators.latency.kernel import Size
+from evaluators.latency.kernels import ACTIVATIONS
 
 _FREE = frozenset(["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Constant", "Shape", "Cast"])
 _KINDS = {

@@ -23,17 +23,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluators.latency.kernel import Size
 from evaluators.latency.kernel_model import KernelModel, sizes_of
-from evaluators.latency.kernels import (
-    FEATURES,
-    LOWERING,
-    Layout,
-    Lowered,
-    Size,
-    lower_block,
-    lowered_blocks,
-    total_kernels,
-)
+from evaluators.latency.kernels import FEATURES, LOWERING, Layout, Lowered, lower_block, lowered_blocks, total_kernels
 from evaluators.latency.measure import slowdown
 from evaluators.latency.profile import FIT, VERIFY, Calibration, MeasuredNetwork, Profile
 from evaluators.latency.relower import relowered

@@ -30,8 +30,9 @@ from evaluators.latency.bench import cpu_model, load_average
 from evaluators.latency.bench import machine as this_machine
 from evaluators.latency.exporting import Order, Write, writers
 from evaluators.latency.kept import add_line, known_folder, locked, measuring, user_folder, whole_lines, writable_folder
+from evaluators.latency.kernel import Amount
 from evaluators.latency.kernel_model import Timed
-from evaluators.latency.kernels import FEATURES, LOWERING, Amount, total_kernels
+from evaluators.latency.kernels import FEATURES, LOWERING, total_kernels
 from evaluators.latency.measure import (
     Measurement,
     Milliseconds,

@@ -3,8 +3,9 @@
 from collections import defaultdict
 from dataclasses import replace
 
+from evaluators.latency.kernel import Size
 from evaluators.latency.kernel_model import Timed
-from evaluators.latency.kernels import Size, lowered_blocks, total_kernels
+from evaluators.latency.kernels import lowered_blocks, total_kernels
 from evaluators.latency.profile import MeasuredNetwork
 from evaluators.latency.runtime import Graph
 from search_spaces.genotype import Genotype

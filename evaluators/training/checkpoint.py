@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save
 
 from evaluators.training.loop import Training
-from evaluators.training.weights import WEIGHTS
+from evaluators.weights import WEIGHTS
 from search_spaces.durable import sync, sync_tree
 from search_spaces.errors import InputError
 

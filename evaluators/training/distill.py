@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evaluators.training.weights import GENOTYPE, NORMALISATION, WEIGHTS, Moments, load_network
+from evaluators.weights import GENOTYPE, NORMALISATION, WEIGHTS, Moments, load_network
 from search_spaces.genotype import read_genotype
 from search_spaces.resources import read_text
 from search_spaces.schema import Means, Stds, checked_json

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from evaluators.training.recipe import Recipe
-from search_spaces.network import Network
+from search_spaces.network import Network, classifier
 
 
 def optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -33,12 +33,6 @@ def optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         ],
         recipe,
     )
-
-
-def classifier(network: nn.Module) -> nn.Linear | nn.Conv2d:
-    """The layer that gives the logits: the last one that is linear or a convolution."""
-    *_, last = (module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d))
-    return last
 
 
 def _optimizer(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Optimizer:

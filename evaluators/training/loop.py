@@ -11,19 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from evaluators.deployed import deployed_scores
 from evaluators.heap import keep_heap
 from evaluators.training.augment import Parts, mixup
 from evaluators.training.average import averaged
 from evaluators.training.batches import Pictures
+from evaluators.training.deployed import deployed_scores
 from evaluators.training.distill import distilled
-from evaluators.training.groups import classifier, optimizer_of
+from evaluators.training.groups import optimizer_of
 from evaluators.training.kept import Kept, kept_count
 from evaluators.training.metrics import Scores, evaluate
 from evaluators.training.precision import lowered, scaler
 from evaluators.training.recipe import Metric, Recipe
 from search_spaces.genotype import Genotype
-from search_spaces.network import Network, build
+from search_spaces.network import Network, build, classifier
 from search_spaces.task import Task
 
 _MOST_PIXELS = 2**20  # of the images whose gradient is taken at once

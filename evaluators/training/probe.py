@@ -10,9 +10,9 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
 from evaluators.training.batches import Pictures
-from evaluators.training.groups import classifier
 from evaluators.training.lean import at_once, folded
 from evaluators.training.metrics import Scores, confusion, scores
+from search_spaces.network import classifier
 
 _PENALTIES = torch.logspace(-4, 2, 25).tolist()
 _SHARPEST = 100.0  # what answers, about 0 to 1, are multiplied by at most before the softmax

@@ -15,13 +15,13 @@ from ray import cloudpickle, tune  # isort: skip
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # isort: skip
 from ray.tune.search import Searcher  # isort: skip
 
-from evaluators.data.dataset import UnreadableImage
+from evaluators.data._unreadable import UnreadableImage
 from evaluators.training.distill import load_teacher
 from evaluators.training.finetune import Beginnings
 from evaluators.training.loop import TrainingFailed, epochs, seeded_network, training_device
-from evaluators.training.weights import GENOTYPE, NORMALISATION, WEIGHTS, packed, write_weights
+from evaluators.weights import GENOTYPE, NORMALISATION, WEIGHTS, packed, write_weights
+from nas.executors.job import Job, Progress, Setting, Source
 from nas.executors.sharing import share
-from nas.jobs import Job, Progress, Setting, Source
 from nas.signals import Lost
 from search_spaces.errors import InputError, os_reason
 from search_spaces.genotype import Genotype

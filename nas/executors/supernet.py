@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from evaluators.supernet.supernet import Supernet
 from evaluators.training.loop import TrainingFailed, training_device
 from evaluators.training.recipe import Recipe
-from nas.jobs import Progress, Setting, Source
+from nas.executors.job import Progress, Setting, Source
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.space import SearchSpace
 
 if TYPE_CHECKING:
-    from nas.view import View
+    from nas.progress import View
 
 
 class SupernetExecutor:

@@ -9,7 +9,7 @@ from search_spaces.errors import InputError, near_miss
 if TYPE_CHECKING:
     import optuna
 
-    from nas.pool import Pool
+    from nas.samplers.common.pool import Pool
 
 DEFAULT = "surrogate"
 
@@ -31,7 +31,7 @@ def make(name: str, pool: "Pool", seed: int) -> "optuna.samplers.BaseSampler":
 
     What it proposes follows from the study, the pool and the seed alone.
     """
-    from nas.samplers._feasible import Feasible
+    from nas.samplers.common.feasible import Feasible
 
     check(name)
     return Feasible(importlib.import_module(f"{__name__}.{name}").sampler(pool, seed), pool)

@@ -5,9 +5,9 @@ from itertools import islice
 
 import optuna
 
-from nas.pool import Pool
-from nas.proposal import Proposal
-from nas.samplers._genes import GeneSampler
+from nas.run.trials import Proposal
+from nas.samplers.common.genes import GeneSampler
+from nas.samplers.common.pool import Pool
 from search_spaces.registry import Value
 
 _POPULATION, _TOURNAMENT = 24, 8  # for tens to hundreds of trainings; the paper's 100 and 25 are for thousands

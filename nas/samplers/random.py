@@ -2,7 +2,7 @@
 
 import optuna
 
-from nas.pool import Pool
+from nas.samplers.common.pool import Pool
 
 
 def sampler(pool: Pool, seed: int) -> optuna.samplers.BaseSampler:

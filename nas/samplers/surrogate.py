@@ -18,12 +18,12 @@ from scipy.special import ndtr
 from scipy.stats import rankdata, theilslopes
 from threadpoolctl import ThreadpoolController
 
-from nas.description import Scaling, stacked
-from nas.gaussian_process import GaussianProcess, Views, predicted
 from nas.pareto import front
-from nas.pool import Candidate, Pool
-from nas.proposal import Proposal
-from nas.samplers._genes import GeneSampler
+from nas.run.trials import Proposal
+from nas.samplers.common.features import Scaling, stacked
+from nas.samplers.common.gaussian_process import GaussianProcess, Views, predicted
+from nas.samplers.common.genes import GeneSampler
+from nas.samplers.common.pool import Candidate, Pool
 from search_spaces.registry import Value
 
 Array = NDArray[np.float64]

@@ -4,8 +4,8 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
-from nas.pool import Pool
-from nas.samplers._genes import common_genes
+from nas.samplers.common.genes import common_genes
+from nas.samplers.common.pool import Pool
 
 _STARTUP = 12  # random proposals, the anchors that the space contains among them
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from evaluators.deployed import deployed_scores
 from evaluators.training.batches import Pictures
+from evaluators.training.deployed import deployed_scores
 from evaluators.training.metrics import evaluate
 from search_spaces.genotype import Genotype
 from search_spaces.network import build

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from evaluators.latency.measure import Measurement
-from nas.jobs import Progress
+from nas.executors.job import Progress
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
 
@@ -67,7 +67,7 @@ class View:
         pass
 
 
-class Meter:
+class Timer:
     """`session_ms(genotype id)` and `check_ms(genotype id)` give milliseconds, or a Measurement; keeps what was asked."""
 
     usual = 0.0

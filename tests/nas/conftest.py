@@ -93,7 +93,7 @@ def two_inputs(workshop):
 @pytest.fixture(scope="session")
 def donor_folder(workshop):
     """The folder of a small network that `nas train` trained at 24x24 on the workshop's images, for three classes."""
-    from nas.train import start
+    from nas.sessions.train import start
 
     genotype, folder = workshop / "donor.txt", workshop / "donor"
     genotype.write_text("input 3x24x24\nconv 16/1\ninverted_residual 24/2 expand=4\ninverted_residual 24/1 expand=2\nhead\n")
@@ -134,7 +134,8 @@ def small_search(workshop):
 def made_run(workshop, small_space, tmp_path):
     """Makes a run folder as `nas search` does, before anything was trained; a teacher, a donor and settings can be given."""
     from evaluators.training.recipe import load_recipe
-    from nas.run import Config, create
+    from nas.run.config import Config
+    from nas.run.folder import create
 
     [profile] = (workshop / "data" / "compact-nas" / "devices").glob("*.json")
 
@@ -190,7 +191,7 @@ def nas_here(workshop, nas_anywhere, monkeypatch):
 @pytest.fixture
 def nas_anywhere(tmp_path, monkeypatch, capsys):
     """Runs `nas ARGUMENTS` in this process; returns (exit code, standard output, standard error)."""
-    from nas.cli import main
+    from nas.commands.main import main
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")

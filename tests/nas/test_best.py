@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_up_search import Executor, Meter, Predictor, View
+from made_up_search import Executor, Predictor, Timer, View
 
 from evaluators.data import Dataset, Split
-from nas.best import retrained
-from nas.promise import SPARE
-from nas.result import result
-from nas.search import Search
-from nas.study import read_journal
+from nas.budget.latency_budget import SPARE
+from nas.pipeline.search import Search
+from nas.report.front import retrained
+from nas.report.result import result
+from nas.run.memory import read_journal
 
 
 class Graded(Predictor):
@@ -34,7 +34,7 @@ def done(made_run):
     dataset = Dataset("made", ((3, 16, 16),), ("a", "b"), split, split, split, "made for a test")
     settings = {"budget_ms": 20.0, "trials": 10, "finalists": 3, "cost": "latency", "sampler": "surrogate"}
     run = made_run(data="made", classes=["a", "b"], **settings)
-    Search(run, dataset, Graded(), Executor, View(), Meter(lambda i: 2.0 + int(i[:2], 16) / 16)).run()
+    Search(run, dataset, Graded(), Executor, View(), Timer(lambda i: 2.0 + int(i[:2], 16) / 16)).run()
     return run
 
 

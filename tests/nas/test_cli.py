@@ -15,8 +15,8 @@ from torchvision import models
 
 from evaluators.inheritance.find import find_donor
 from evaluators.onnx import onnx_difference
-from nas import cli
-from nas.run import open_run
+from nas.commands import cli
+from nas.run.folder import open_run
 from search_spaces.task import Task
 
 
@@ -47,7 +47,7 @@ LISTS = [["list", what] for what in ("spaces", "blocks", "anchors", "donors", "d
 @pytest.mark.parametrize("arguments", [["--help"], ["search", "--help"], *LISTS])
 def test_help_and_lists_load_neither_torch_nor_ray(arguments, tmp_path):
     code = (
-        "import sys; sys.argv = ['nas', *sys.argv[1:]]; from nas.cli import main\n"
+        "import sys; sys.argv = ['nas', *sys.argv[1:]]; from nas.commands.main import main\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code, end.code\n"
         "print('LOADED', sorted({'torch', 'ray', 'torchvision', 'optuna', 'sklearn', 'onnxruntime'} & set(sys.modules)))"

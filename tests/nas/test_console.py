@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.table import Table
 
 from nas.console import make_bar, make_console
-from nas.view import ConsoleView
+from nas.progress import ConsoleView
 
 NAMES = ["r[old]", "a [/b] c", "[bold]x[/bold]", "[link=x]y[/link]", ":smile:", "\\[x]", "[[", "[#ff0000]", "[@click=f]z"]
 

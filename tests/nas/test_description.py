@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nas.description import Branches, MakeUp, Scaling, depth, stacked
+from nas.samplers.common.features import Branches, MakeUp, Scaling, depth, stacked
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space, space_names
 

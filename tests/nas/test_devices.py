@@ -22,7 +22,8 @@ from evaluators.latency.onnxruntime_profile import kernel_times
 from evaluators.latency.predictor import Predictor
 from evaluators.latency.profile import calibrated, choose_networks, load_profile
 from evaluators.latency.space_key import space_key
-from nas.devices import print_quality, verdict
+from nas.sessions.device import verdict
+from nas.sessions.measure import print_quality
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space
@@ -279,7 +280,7 @@ def test_the_commands(nas, workshop, bundle, results, tmp_path):
 
 
 def test_check_times_networks_of_the_profile_again(nas, monkeypatch):
-    monkeypatch.setattr("nas.devices._CHECK_S", 0.0)
+    monkeypatch.setattr("nas.sessions.device._CHECK_S", 0.0)
     code, out, err = nas("device", "check")
     assert code in (0, 1) and err == "" and "in the median of 6 networks" in out
 

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from evaluators.data import Preprocessing, load
 from evaluators.data.imagefolder import read
 from evaluators.training.batches import Pictures
-from evaluators.training.weights import load_network, save_weights
-from nas.export import FILES, Trained, export_trained
+from evaluators.weights import load_network, save_weights
+from nas.export.files import FILES, Trained, export_trained
 from search_spaces.errors import InputError
 from search_spaces.folder import made_whole
 from search_spaces.genotype import Genotype

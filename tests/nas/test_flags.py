@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from nas.cli import cli, main
+from nas.commands.main import cli, main
 
 SEARCH = ("search", "--latency-budget", "20ms", "--from-scratch", "--data", "imagefolder:none", "--no-measure")
 

@@ -8,8 +8,8 @@ from scipy.optimize import check_grad
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from nas import gaussian_process as module
-from nas.gaussian_process import GaussianProcess
+from nas.samplers.common import gaussian_process as module
+from nas.samplers.common.gaussian_process import GaussianProcess
 
 LOGS = np.log([0.7, 1.3, 0.4, 0.9, 0.05])
 

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evaluators.training.weights import write_weights
-from nas.journal import Journal
-from nas.run import open_run
-from nas.study import read_journal
+from evaluators.weights import write_weights
+from nas.run.folder import open_run
+from nas.run.journal import Journal
+from nas.run.memory import read_journal
 from search_spaces.errors import InputError
 
 EXAMPLE = Path(__file__).parents[2] / "runs" / "example"
@@ -67,7 +67,7 @@ def test_a_full_disk_is_one_message_and_loses_nothing(tmp_path):
     Journal(path).append_logs(_records(3))
     size = path.stat().st_size
     code = (
-        "import sys, pathlib; from nas.journal import Journal; from search_spaces.errors import InputError\n"
+        "import sys, pathlib; from nas.run.journal import Journal; from search_spaces.errors import InputError\n"
         "try: Journal(pathlib.Path(sys.argv[1])).append_logs([{'op_code': 2, 'text': 'x' * 10000}])\n"
         "except InputError as error: print(error)"
     )
@@ -84,7 +84,7 @@ def test_a_full_disk_is_one_message_and_loses_nothing(tmp_path):
 def test_records_survive_sigkill(tmp_path):
     path = tmp_path / "j"
     code = (
-        "import os, sys, pathlib, signal; from nas.journal import Journal\n"
+        "import os, sys, pathlib, signal; from nas.run.journal import Journal\n"
         "Journal(pathlib.Path(sys.argv[1])).append_logs([{'op_code': 2, 'n': i} for i in range(100)])\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
@@ -231,9 +231,9 @@ def example(tmp_path_factory):
 
 def _everything(run: Path) -> None:
     """All that is told of a run."""
-    from nas.best import best
-    from nas.describe import status
-    from nas.result import points
+    from nas.report.front import best
+    from nas.report.result import points
+    from nas.report.status import status
 
     opened = open_run(run)
     for tell in (lambda: status(run), lambda: best(run, None), lambda: points(opened)):

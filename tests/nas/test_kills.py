@@ -8,7 +8,7 @@ import psutil
 import pytest
 from killed import alone, nas, started, wait_for
 
-from nas.study import read_journal
+from nas.run.memory import read_journal
 
 pytestmark = pytest.mark.slow
 PIPES = {"stdout": subprocess.PIPE}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nas.cli import main
+from nas.commands.main import main
 
 
 def test_windows_is_told_what_is_supported(monkeypatch, capsys):

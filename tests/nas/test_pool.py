@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from nas.estimate import Estimate, uncovered
-from nas.pool import Pool
+from nas.budget.estimate import Estimate, uncovered
+from nas.samplers.common.pool import Pool
 from search_spaces.space import load_space, space_names
 
 

@@ -10,17 +10,19 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from made_up_search import Executor, Meter, Predictor, View, measurement
+from made_up_search import Executor, Predictor, Timer, View, measurement
 from rich.console import Console
 
 from evaluators.data import Dataset, Split
-from nas import report, session
-from nas.promise import CHECK_EVERY, PAUSE_S, REPEATS, SESSIONS, SPARE, Promise, growth
-from nas.reach import Predicted, survey
-from nas.result import result
-from nas.run import open_run
-from nas.search import Search
-from nas.study import TIMED_IN_VAIN, read_journal
+from nas.budget.latency_budget import CHECK_EVERY, PAUSE_S, REPEATS, SESSIONS, SPARE, LatencyBudget, growth
+from nas.budget.survey import Predicted, survey
+from nas.pipeline.search import Search
+from nas.pipeline.study import TIMED_IN_VAIN
+from nas.report import table
+from nas.report.result import result
+from nas.run.folder import open_run
+from nas.run.memory import read_journal
+from nas.sessions import search as session
 from search_spaces.errors import InputError
 from search_spaces.space import load_space
 
@@ -88,7 +90,7 @@ def test_few_checks_take_the_largest_ratio_and_many_the_conformal_rank():
 
 
 def test_every_fourth_accepted_candidate_is_checked_untrained(searched):
-    meter = Meter(lambda _: 5.0)
+    meter = Timer(lambda _: 5.0)
     found, _, run = searched(meter)
     accepted = [t.genotype.id for t in read_journal(run.journal).trials if t.anchor is None and t.outcome != "repeated"]
     assert meter.checked == accepted[::CHECK_EVERY] and len(meter.checked) == 2
@@ -101,7 +103,7 @@ def test_every_fourth_accepted_candidate_is_checked_untrained(searched):
 
 
 def test_a_checked_candidate_above_its_bound_widens_the_gate_for_what_is_asked_later(searched):
-    found, lines, run = searched(Meter(lambda _: 5.0, lambda _: 9.0), Predictor(ms=5.0, bound_ms=6.0))
+    found, lines, run = searched(Timer(lambda _: 5.0, lambda _: 9.0), Predictor(ms=5.0, bound_ms=6.0))
     asked = [t for t in read_journal(run.journal).trials if t.anchor is None]
     assert asked[0].estimate.bound_ms == 6.0
     assert {t.estimate.bound_ms for t in asked[1:]} == {9.0}
@@ -109,7 +111,7 @@ def test_a_checked_candidate_above_its_bound_widens_the_gate_for_what_is_asked_l
 
 
 def test_what_the_corrected_bound_puts_over_the_budget_is_rejected(searched):
-    meter = Meter(lambda _: 5.0, lambda name: 1.5 * predictor.bounds[name])
+    meter = Timer(lambda _: 5.0, lambda name: 1.5 * predictor.bounds[name])
     predictor = Assigned(5, 6.0, 8.0)
     _, _, run = searched(meter, predictor, trials=3)
     asked = [t for t in read_journal(run.journal).trials if t.anchor is None]
@@ -119,7 +121,7 @@ def test_what_the_corrected_bound_puts_over_the_budget_is_rejected(searched):
 
 def test_the_gate_asks_of_the_bound_what_the_promise_asks_of_a_session(searched):
     predictor = Assigned(2, 8.0, 8.5)  # at the usual speed 9.3 and 9.8, of 9.7 allowed
-    meter = Meter(lambda _: 5.0, lambda name: predictor.bounds[name] - 0.1)
+    meter = Timer(lambda _: 5.0, lambda name: predictor.bounds[name] - 0.1)
     meter.usual = 0.2
     _, _, run = searched(meter, predictor, trials=3)
     asked = [t for t in read_journal(run.journal).trials if t.anchor is None]
@@ -131,17 +133,17 @@ def test_the_gate_asks_of_the_bound_what_the_promise_asks_of_a_session(searched)
 def test_noise_of_checks_within_the_bound_does_not_change_what_is_asked(searched):
     asked = []
     for check_ms in (4.0, 5.9):
-        _, _, run = searched(Meter(lambda _: 5.0, lambda _, ms=check_ms: ms))
+        _, _, run = searched(Timer(lambda _: 5.0, lambda _, ms=check_ms: ms))
         asked.append(_asked(run))
         shutil.rmtree(run.path)
     assert asked[0] == asked[1]
 
 
 def test_a_resumed_search_has_the_corrected_bound_and_changes_nothing_that_is_kept(search):
-    begun, run, _ = search(Meter(lambda _: 5.0, lambda _: 9.0))
+    begun, run, _ = search(Timer(lambda _: 5.0, lambda _: 9.0))
     begun.run()
     before, kept = _asked(run), read_journal(run.journal).facts
-    again, _, _ = search(Meter(lambda _: 5.0), run=run)
+    again, _, _ = search(Timer(lambda _: 5.0), run=run)
     genotype = read_journal(run.journal).trials[0].genotype
     assert again.estimate(genotype) == begun.estimate(genotype) and begun.estimate(genotype).bound_ms == 9.0
     again.run()
@@ -173,7 +175,7 @@ def _outcomes(run):
 def test_who_likely_holds_the_budget_is_timed_and_its_time_decides(searched):
     predictor = Spread()
     times = {9: 7.2, 10: 8.0, 11: 9.6, 12: 9.2}  # and 1.6 % for the error of measuring; 9.7 are allowed
-    meter = Meter(lambda _: 5.0, lambda name: times[predictor.bounds[name]])
+    meter = Timer(lambda _: 5.0, lambda name: times[predictor.bounds[name]])
     found, lines, run = searched(meter, predictor, trials=8)
     seen = {bound: set() for bound in range(9, 16)}
     for trial, outcome in _outcomes(run):
@@ -193,7 +195,7 @@ def test_who_likely_holds_the_budget_is_timed_and_its_time_decides(searched):
 
 def _shown(found):
     console = Console(record=True, width=400, file=open("/dev/null", "w"))  # noqa: SIM115
-    report.show(console, found)
+    table.show(console, found)
     return console.export_text()
 
 
@@ -206,7 +208,7 @@ def test_after_many_were_timed_in_vain_the_bound_decides_alone(searched):
             return SimpleNamespace(ms=0.8 * bound_ms, bound_ms=bound_ms, extrapolated=0.0)
 
     predictor = Hidden()
-    meter = Meter(lambda _: 5.0, lambda name: 0.8 * predictor.bounds[name] if predictor.bounds[name] < 10 else 9.7)
+    meter = Timer(lambda _: 5.0, lambda name: 0.8 * predictor.bounds[name] if predictor.bounds[name] < 10 else 9.7)
     _, _, run = searched(meter, predictor, trials=2, anchors=[])
     outcomes = _outcomes(run)
     assert [t.estimate.bound_ms for t, outcome in outcomes if outcome == "trained"] == [9.0, 9.0]
@@ -214,15 +216,15 @@ def test_after_many_were_timed_in_vain_the_bound_decides_alone(searched):
 
 
 def test_nobody_is_timed_where_nothing_is_measured(searched):
-    meter = Meter(lambda _: 5.0, lambda _: 1.0)
+    meter = Timer(lambda _: 5.0, lambda _: 1.0)
     _, _, run = searched(meter, Assigned(3, 9.0, 11.0), trials=2, measure=False)
     assert not meter.checked and {t.estimate.bound_ms for t, o in _outcomes(run) if o == "trained"} == {9.0}
 
 
 def test_a_resumed_search_knows_what_was_timed(search):
-    begun, run, _ = search(Meter(lambda _: 5.0, lambda _: 9.0), Spread())
+    begun, run, _ = search(Timer(lambda _: 5.0, lambda _: 9.0), Spread())
     begun.run()
-    meter = Meter(lambda _: 5.0, lambda _: 1.0)
+    meter = Timer(lambda _: 5.0, lambda _: 1.0)
     again, _, _ = search(meter, Spread(), run=run)
     for genotype in [t.genotype for t, _ in _outcomes(run)]:
         assert again.estimate(genotype).timed_ms == begun.estimate(genotype).timed_ms
@@ -232,7 +234,7 @@ def test_a_resumed_search_knows_what_was_timed(search):
 
 def test_predictions_are_told_at_the_usual_speed_and_it_is_counted_once(searched):
     """Networks take what was predicted of them: nothing is corrected, and each figure is that of the usual speed."""
-    slower, meter = 1.2**0.8, Meter(lambda _: 5.0, lambda _: 4.0)
+    slower, meter = 1.2**0.8, Timer(lambda _: 5.0, lambda _: 4.0)
     meter.usual = 0.2
     found, lines, run = searched(meter, Predictor(ms=4.0, bound_ms=4.4), trials=4)
     for estimate in [t.estimate for t, _ in _outcomes(run)]:
@@ -246,7 +248,7 @@ def test_predictions_are_told_at_the_usual_speed_and_it_is_counted_once(searched
 
 
 def test_predictions_that_are_too_low_in_the_median_leave_fewer_in_doubt(searched):
-    meter = Meter(lambda _: 5.0, lambda name: 1.25 * 0.8 * predictor.bounds[name])
+    meter = Timer(lambda _: 5.0, lambda name: 1.25 * 0.8 * predictor.bounds[name])
     predictor = Spread()
     _, _, run = searched(meter, predictor, trials=8)
     off = [round(t.estimate.likely_ms / t.estimate.predicted_ms, 2) for t, _ in _outcomes(run)]
@@ -257,7 +259,7 @@ def test_predictions_that_are_too_low_in_the_median_leave_fewer_in_doubt(searche
 
 
 def test_times_are_corrected_by_what_the_networks_took_in_the_end(search):
-    made, run, _ = search(Meter(lambda _: 9.9, lambda _: 9.0), Assigned(0, 0.0, 11.0), trials=2)
+    made, run, _ = search(Timer(lambda _: 9.9, lambda _: 9.0), Assigned(0, 0.0, 11.0), trials=2)
     made.run()
     timed = [t for t, _ in _outcomes(run) if t.estimate.timed_ms is not None]
     assert timed[0].estimate.timed_ms == pytest.approx(9.0 * (1 + 0.01 * 1.645), rel=1e-4)
@@ -311,13 +313,13 @@ BUSY_OVER = measurement(12.0, robust_ms=9.0, contention=0.4)
     ],
 )
 def test_when_a_network_holds_the_budget(sessions, undecided, held):
-    promise, sessions = Promise(BUDGET), _sessions(*sessions)
+    promise, sessions = LatencyBudget(BUDGET), _sessions(*sessions)
     assert promise.undecided(sessions, 2) == undecided
     assert promise.record(sessions, 2)["held"] == held
 
 
 def test_a_machine_quieter_than_usual_counts_as_the_usual_one():
-    promise = Promise(BUDGET, usual=0.2)
+    promise = LatencyBudget(BUDGET, usual=0.2)
     for ms, contention, held in ((9.0, 0.0, False), (9.0, 0.2, True), (9.2, 0.1, False), (8.0, 0.0, True), (9.0, 0.5, True)):
         sessions = _sessions(*[measurement(ms, contention=contention)] * 2)
         assert promise.record(sessions, 2)["held"] == held
@@ -326,21 +328,21 @@ def test_a_machine_quieter_than_usual_counts_as_the_usual_one():
 
 @pytest.mark.parametrize(("usual", "held"), [(0.0, True), (0.2, False)])
 def test_a_search_asks_its_meter_how_busy_the_machine_usually_is(searched, usual, held):
-    meter = Meter(lambda _: 9.0)
+    meter = Timer(lambda _: 9.0)
     meter.usual = usual
     found, _, _ = searched(meter, trials=2)
     assert (found["best"] is not None) == held
 
 
 def test_the_record_has_the_worst_session_the_spread_and_what_was_set_aside():
-    record = Promise(BUDGET).record(_sessions(measurement(9.0), BUSY_OVER, measurement(9.5, 10.5)), 2)
+    record = LatencyBudget(BUDGET).record(_sessions(measurement(9.0), BUSY_OVER, measurement(9.5, 10.5)), 2)
     assert (record["p50_ms"], record["p90_ms"], record["n"]) == (9.5, 10.5, 100)
     assert record["between"] == pytest.approx(9.5 / 9 - 1) and record["spread"] == 0.01
     assert record["sessions"] == 3 and record["set_aside"] == 1 and record["contention"] == 0.0
 
 
 def test_what_is_exported_was_measured_twice_and_every_session_is_kept(searched):
-    found, _, run = searched(Meter(lambda _: 5.0))
+    found, _, run = searched(Timer(lambda _: 5.0))
     timings = read_journal(run.journal).notes("timing")
     for entry in [*found["finalists"], *found["anchors"]]:
         assert entry["sessions"] == 2 and entry["n"] == 100
@@ -357,7 +359,7 @@ def test_a_busy_moment_is_waited_for_and_set_aside(searched):
         met[name] = met.get(name, 0) + 1
         return BUSY_OVER if met[name] == 2 else QUIET
 
-    meter = Meter(session_ms)
+    meter = Timer(session_ms)
     found, _, run = searched(meter)
     assert meter.rests == [PAUSE_S]  # the anchor's second session was the busy one, the finalists' third a quiet one
     assert found["best"]["set_aside"] == 1 and found["best"]["p50_ms"] == 9.0
@@ -366,7 +368,7 @@ def test_a_busy_moment_is_waited_for_and_set_aside(searched):
 
 
 def test_a_busy_session_screens_by_the_time_as_of_a_quiet_machine_at_the_usual_speed():
-    promise = Promise(BUDGET, usual=0.05)
+    promise = LatencyBudget(BUDGET, usual=0.05)
     for timing, held in ((BUSY_OVER, True), (measurement(12.0, robust_ms=9.5, contention=0.4), False), (OVER, False)):
         record = promise.screening(*_sessions(timing), promise.above_quiet([]))
         assert record["held"] == held and record["p50_ms"] == timing.p50_ms
@@ -374,7 +376,7 @@ def test_a_busy_session_screens_by_the_time_as_of_a_quiet_machine_at_the_usual_s
 
 
 def test_a_machine_that_stays_busy_is_said_and_nothing_is_promised(searched):
-    meter = Meter(lambda _: BUSY_OVER)
+    meter = Timer(lambda _: BUSY_OVER)
     found, lines, _ = searched(meter, trials=2)
     assert len(meter.rests) > 1 and set(meter.rests) == {PAUSE_S} and f"waiting {PAUSE_S:.0f} s for a quieter moment" in lines
     assert "measured  12.00 ms, p90  12.00 ms, 9.00 ms at the machine's usual speed\n" in lines + "\n"
@@ -383,16 +385,16 @@ def test_a_machine_that_stays_busy_is_said_and_nothing_is_promised(searched):
     left_out = found["over_budget_when_measured"]
     assert left_out and all(o["sessions"] == (SESSIONS + REPEATS + 1) / 2 for o in left_out)  # no majority any more
     console = Console(record=True, width=200, file=open("/dev/null", "w"))  # noqa: SIM115
-    report.show(console, found)
+    table.show(console, found)
     assert "While this was measured the machine was up to 40% slower" in console.export_text()
 
 
 def test_percentile_90_must_hold_where_it_is_promised(searched):
     calm = Predictor(ms=1.0, bound_ms=1.2)
-    found, _, run = searched(Meter(lambda _: measurement(5.0, p90_ms=11.0)), calm, trials=2)
+    found, _, run = searched(Timer(lambda _: measurement(5.0, p90_ms=11.0)), calm, trials=2)
     assert found["best"] is not None and found["percentile"] == 50
     shutil.rmtree(run.path)
-    found, _, _ = searched(Meter(lambda _: measurement(5.0, p90_ms=11.0)), calm, trials=2, percentile=90)
+    found, _, _ = searched(Timer(lambda _: measurement(5.0, p90_ms=11.0)), calm, trials=2, percentile=90)
     assert found["best"] is None and found["percentile"] == 90
     assert {o["p90_ms"] for o in found["over_budget_when_measured"]} == {11.0}
 
@@ -402,7 +404,7 @@ def test_percentile_90_must_hold_where_it_is_promised(searched):
 
 def test_when_all_are_over_the_budget_further_trials_have_the_corrected_bound(searched):
     predictor = Assigned(3, 9.0, 7.0)  # the anchor and two candidates, then the others
-    found, lines, run = searched(Meter(lambda name: 1.3 * predictor.bounds[name], lambda _: 1.0), predictor, trials=2)
+    found, lines, run = searched(Timer(lambda name: 1.3 * predictor.bounds[name], lambda _: 1.0), predictor, trials=2)
     assert found["further_search"] == {"trials": 2, "growth": pytest.approx(1.3)}
     assert "2 further trials" in lines
     assert found["counts"]["trained"] == 4 and found["found"]["p50_ms"] == pytest.approx(9.1)
@@ -413,7 +415,7 @@ def test_when_all_are_over_the_budget_further_trials_have_the_corrected_bound(se
 
 def test_on_a_slower_machine_not_everything_near_the_budget_is_measured_in_vain(searched):
     predictor = Assigned(7, 9.0, 7.0)  # the anchor and six candidates, then the others
-    meter = Meter(lambda name: 1.3 * predictor.bounds[name], lambda name: 0.9 * predictor.bounds[name])
+    meter = Timer(lambda name: 1.3 * predictor.bounds[name], lambda name: 0.9 * predictor.bounds[name])
     found, _, run = searched(meter, predictor, trials=6)
     measured = read_journal(run.journal).notes("measured").keys() - {a["id"] for a in found["anchors"]}
     assert len(measured) == 4 and found["counts"]["trained"] == 8
@@ -421,7 +423,7 @@ def test_on_a_slower_machine_not_everything_near_the_budget_is_measured_in_vain(
 
 
 def test_a_further_search_is_made_once(searched):
-    found, _, _ = searched(Meter(lambda _: BUDGET + 1, lambda _: 1.0), Assigned(3, 9.0, 7.0), trials=2)
+    found, _, _ = searched(Timer(lambda _: BUDGET + 1, lambda _: 1.0), Assigned(3, 9.0, 7.0), trials=2)
     assert found["found"] is None and found["finished"]
     assert found["counts"]["trained"] <= 4
 
@@ -432,7 +434,7 @@ def test_what_random_search_found_beside_it_does_not_count_as_over(search):
     def proposed(name):
         return any(t.genotype.id == name for t in read_journal(runs[0].journal).trials)
 
-    meter = Meter(lambda name: 5.0 if proposed(name) else BUDGET + 1, lambda _: 1.0)
+    meter = Timer(lambda name: 5.0 if proposed(name) else BUDGET + 1, lambda _: 1.0)
     made, run, _ = search(meter, baseline=True, trials=3)
     runs.append(run)
     made.run()
@@ -444,14 +446,14 @@ def test_what_random_search_found_beside_it_does_not_count_as_over(search):
 
 
 def test_no_further_search_when_the_time_is_over(searched):
-    found, _, _ = searched(Meter(lambda _: BUDGET + 1), trials=2, seconds=1e-9)
+    found, _, _ = searched(Timer(lambda _: BUDGET + 1), trials=2, seconds=1e-9)
     assert found["further_search"] is None and found["ended"] == "the time was over"
 
 
 # --- a device that is elsewhere ---
 
 
-class Unmeasured(Meter):
+class Unmeasured(Timer):
     def session(self, networks, task, seed):
         raise AssertionError("nothing may be measured")
 
@@ -465,7 +467,7 @@ def test_without_measuring_the_bound_constrains_and_nothing_is_claimed(searched)
     assert "measured within" not in found["verdict"] and "when it was measured" not in found["verdict"]
     assert all(a["fits"] == (a["bound_ms"] <= BUDGET) for a in found["anchors"])
     console = Console(record=True, width=200, file=open("/dev/null", "w"))  # noqa: SIM115
-    report.show(console, found)
+    table.show(console, found)
     assert "NOT measured" in console.export_text()
 
 
@@ -514,7 +516,7 @@ def test_the_committed_example_opens_and_its_result_follows_from_its_journal():
     found, kept = result(run), json.loads((EXAMPLE / "result.json").read_text())
     assert found["best"]["p50_ms"] <= found["budget_ms"]
     assert {k: v for k, v in found.items() if k != "run"} == {k: v for k, v in kept.items() if k != "run"}
-    report.show(Console(file=open("/dev/null", "w")), found)  # noqa: SIM115
+    table.show(Console(file=open("/dev/null", "w")), found)  # noqa: SIM115
 
 
 # --- diagnosis ---
@@ -583,7 +585,7 @@ _SESSION = st.builds(
 @given(st.lists(_SESSION, min_size=1, max_size=7), st.integers(1, 2), st.sampled_from([0.0, 0.04, 0.2]), st.floats(1.0, 30.0))
 def test_a_budget_is_held_from_the_least_one_on_that_the_record_names(timed, wanted, usual, budget_ms):
     sessions = [asdict(m) for m in timed]
-    record = Promise(budget_ms, usual=usual).record(sessions, wanted)
+    record = LatencyBudget(budget_ms, usual=usual).record(sessions, wanted)
     as_usual = [m.p50_ms * max(1.0, (1 + usual) / (1 + m.contention)) ** 0.8 for m in timed]
     assume(all(abs(ms - (1 - SPARE) * budget_ms) > 1e-6 for ms in as_usual))
     inside = [ms < (1 - SPARE) * budget_ms for ms in as_usual]
@@ -592,5 +594,5 @@ def test_a_budget_is_held_from_the_least_one_on_that_the_record_names(timed, wan
     )
     held = sum(inside) >= wanted and sum(inside) > len(timed) / 2 and not surely_over
     assert record["held"] == held
-    assert record["holds_ms"] == Promise(1.0, usual=usual).record(sessions, wanted)["holds_ms"]
+    assert record["holds_ms"] == LatencyBudget(1.0, usual=usual).record(sessions, wanted)["holds_ms"]
     assert (record["holds_ms"] is None) == (len(timed) < wanted)

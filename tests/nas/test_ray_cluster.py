@@ -15,8 +15,8 @@ import psutil
 import pytest
 import yaml
 
-from nas.run import open_run
-from nas.study import read_journal
+from nas.run.folder import open_run
+from nas.run.memory import read_journal
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ import psutil
 from evaluators.data import Dataset, Split
 from evaluators.training.recipe import load_recipe
 from nas.executors.ray_tune import RayTuneExecutor, Searcher, _Asker
-from nas.jobs import Job, Setting
+from nas.executors.job import Job, Setting
 from search_spaces.errors import InputError
 from search_spaces.task import Task
 
@@ -120,7 +120,7 @@ import torch
 from evaluators.training.batches import Pictures
 from evaluators.training.distill import load_teacher
 from evaluators.training.loop import epochs, seeded_network
-from evaluators.training.weights import packed, save_weights
+from evaluators.weights import packed, save_weights
 from search_spaces.genotype import Genotype
 
 torch.set_num_threads(1)
@@ -204,7 +204,7 @@ from made_up_donor import made_up_donor
 from evaluators.inheritance.donor import Donor
 from evaluators.training.finetune import Beginnings
 from evaluators.training.loop import epochs, seeded_network
-from evaluators.training.weights import packed
+from evaluators.weights import packed
 from search_spaces.genotype import Genotype
 
 torch.set_num_threads(1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nas.result import verdict
+from nas.report.result import verdict
 
 
 def _entry(accuracy, anchor=None, fits=True, error=0.005):

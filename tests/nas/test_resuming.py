@@ -10,9 +10,9 @@ from PIL import Image
 
 from evaluators.data import Dataset, Split, load
 from evaluators.training.loop import Training
-from nas import resuming
-from nas.resuming import DECISIVE, check_data, versions_changed
-from nas.run import versions
+from nas.run import resuming
+from nas.run.resuming import DECISIVE, check_data, versions_changed
+from nas.run.versions import versions
 from search_spaces.errors import InputError
 
 

@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evaluators.training.recipe import load_recipe
-from nas.run import FORMAT, Config, create, open_run
-from nas.train import FORMAT as TRAIN_FORMAT
-from nas.train import PLAN, Plan, open_plan
+from nas.run.config import FORMAT, Config
+from nas.run.folder import create, open_run
+from nas.training.plan import FORMAT as TRAIN_FORMAT
+from nas.training.plan import PLAN, Plan, open_plan
 from search_spaces.errors import InputError
 
 CONFIG = Config(

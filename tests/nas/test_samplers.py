@@ -9,11 +9,11 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from nas import samplers
-from nas.estimate import Estimate
-from nas.pool import Pool
+from nas.budget.estimate import Estimate
+from nas.pipeline.study import Study
 from nas.samplers import surrogate as module
+from nas.samplers.common.pool import Pool
 from nas.samplers.surrogate import Surrogate
-from nas.study import Study
 from search_spaces.errors import InputError
 from search_spaces.space import load_space, space_names
 

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_up_search import Executor, Meter, Predictor, View
+from made_up_search import Executor, Predictor, Timer, View
 
 from evaluators.data import Dataset, Split
-from nas.export import export
-from nas.result import result
-from nas.search import Search
-from nas.standing import ranking
-from nas.study import counts, read_journal
+from nas.export.files import export
+from nas.pipeline.ranking import ranking
+from nas.pipeline.search import Search
+from nas.report.result import result
+from nas.run.memory import counts, read_journal
 from search_spaces.errors import InputError
 from search_spaces.space import SearchSpace
 
@@ -32,7 +32,7 @@ def searched(run):
 
     def go(measured_ms):
         view = View()
-        Search(run, dataset, Predictor(), Executor, view, Meter(measured_ms, lambda _: 5.5)).run()
+        Search(run, dataset, Predictor(), Executor, view, Timer(measured_ms, lambda _: 5.5)).run()
         return result(run), view.lines
 
     return go

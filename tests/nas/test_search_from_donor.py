@@ -5,19 +5,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made_up_donor import made_up_donor
-from made_up_search import Executor, Meter, Predictor, View, accuracy_of, probe_of
+from made_up_search import Executor, Predictor, Timer, View, accuracy_of, probe_of
 from rich.console import Console
 
 from evaluators.data import Dataset, Split
 from evaluators.data._render import Rendered
 from evaluators.training.recipe import load_recipe
-from nas import report
-from nas.result import result
-from nas.run import open_run
-from nas.search import Search
-from nas.session import _scorer
-from nas.standing import base_name
-from nas.study import read_journal
+from nas.pipeline.search import Search
+from nas.report import table
+from nas.report.result import result
+from nas.run.folder import open_run
+from nas.run.memory import read_journal
+from nas.sessions.search import _scorer
+from search_spaces.anchor import base_name
 from search_spaces.genotype import Genotype
 
 ANCHORS = ["mobilenet_v2:0.35", "shufflenet_v2:0.5", "squeezenet:1.1"]
@@ -62,7 +62,7 @@ def make(made_run, small_space, donor):
 
 def _searched(run, donor, executor=Executor, view=None):
     scorer = _scorer(run)
-    meter = Meter(lambda _: 5.0)
+    meter = Timer(lambda _: 5.0)
     Search(run, _dataset(), Predictor(), executor, view or View(), meter, scorer=scorer, donor=donor).run()
     return result(run), read_journal(run.journal)
 
@@ -102,7 +102,7 @@ def test_probes_and_shares_stand_in_the_result_and_the_table_marks_who_inherited
     candidates = [t for t in memory.trials if t.anchor is None and t.outcome != "repeated"]
     assert {t.outcome for t in candidates} >= {"screened"} and found["counts"]["trained"] == 4
     console = Console(record=True, width=240)
-    report.show(console, found)
+    table.show(console, found)
     lines = console.export_text().splitlines()
     assert all(
         ("none" in line) == ("found" not in line) for line in lines if "│" in line and ("found" in line or "net" in line)

@@ -7,18 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from nas.estimate import Estimate
-from nas.ladder import ladder
+from nas.budget.estimate import Estimate
+from nas.budget.latency_budget import LatencyBudget
 from nas.pareto import front
-from nas.promise import Promise
-from nas.proposal import Proposal
-from nas.standing import along_front, base_name, best_found, contenders, over_seeds, ranking, rival_anchors
-from nas.study import Memory
-from search_spaces.anchor import anchor
+from nas.pipeline.ranking import along_front, best_found, contenders, over_seeds, ranking, rival_anchors
+from nas.report.rank_correlation import ladder
+from nas.run.memory import Memory
+from nas.run.trials import Proposal
+from search_spaces.anchor import anchor, base_name
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space
 
-PROMISE = Promise(10.0)
+PROMISE = LatencyBudget(10.0)
 HELD, OVER = {"p50_ms": 5.0, "held": True, "retrained": True}, {"p50_ms": 12.0, "held": False, "retrained": True}
 
 

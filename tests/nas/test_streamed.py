@@ -17,7 +17,7 @@ from PIL import Image
 from evaluators.data import load
 from evaluators.training.recipe import load_recipe
 from nas.executors.ray_tune import RayTuneExecutor
-from nas.jobs import Job, Setting
+from nas.executors.job import Job, Setting
 from search_spaces.errors import InputError
 
 

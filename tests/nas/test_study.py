@@ -9,11 +9,12 @@ from itertools import groupby
 import pytest
 from optuna.storages.journal._storage import JournalOperation
 
-from nas.estimate import Estimate, uncovered
+from nas.budget.estimate import Estimate, uncovered
+from nas.pipeline.study import PATIENCE, SCREENING, Study
+from nas.run.memory import counts, read_journal
 from nas.samplers import _feasible
 from nas.seeds import training_seed
-from nas.standing import base_name
-from nas.study import PATIENCE, SCREENING, Study, counts, read_journal
+from search_spaces.anchor import base_name
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space

@@ -5,18 +5,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_up_search import Executor, Meter, Predictor, View
+from made_up_search import Executor, Predictor, Timer, View
 
 from evaluators.data import Dataset, Split
 from evaluators.supernet.supernet import Supernet
 from evaluators.training.recipe import load_recipe
+from nas.executors.job import Job, Setting
 from nas.executors.supernet import SupernetExecutor
-from nas.jobs import Job, Setting
-from nas.result import result
-from nas.run import open_run
-from nas.search import Search
-from nas.session import _scorer
-from nas.study import read_journal
+from nas.pipeline.search import Search
+from nas.report.result import result
+from nas.run.folder import open_run
+from nas.run.memory import read_journal
+from nas.sessions.search import _scorer
 from search_spaces.errors import InputError
 from search_spaces.space import load_space
 from search_spaces.task import Task
@@ -122,7 +122,7 @@ def test_a_search_takes_scores_for_trainings_and_retrains_the_best_and_the_ancho
     )
     assert open_run(run.path).config == run.config
     view = View()
-    Search(run, DATASET, Predictor(), Executor, view, Meter(lambda _: 5.0), scorer=_scorer(run)).run()
+    Search(run, DATASET, Predictor(), Executor, view, Timer(lambda _: 5.0), scorer=_scorer(run)).run()
     found, trials = result(run), read_journal(run.journal).trials
     supernet = Supernet(run.space(), TASK, run.config.seed)
     supernet.load(run.supernet)

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from made_up_search import Executor, Meter, Predictor, View
+from made_up_search import Executor, Predictor, Timer, View
 
 from evaluators.data import Dataset, Preprocessing, Split
 from evaluators.training.distill import load_teacher
-from evaluators.training.weights import load_network
-from nas.result import result
-from nas.run import open_run
-from nas.search import Search
-from nas.study import read_journal
-from nas.teacher import find_teacher
+from evaluators.weights import load_network
+from nas.pipeline.search import Search
+from nas.report.result import result
+from nas.run.folder import open_run
+from nas.run.memory import read_journal
+from nas.run.teacher import find_teacher
 from search_spaces.anchor import anchor
 from search_spaces.errors import InputError
 from search_spaces.genotype import read_genotype
@@ -61,7 +61,7 @@ def search(made_run):
         usual = {"data": "made", "classes": ["a", "b"], "trials": 3, "finalists": 2, "sampler": "random", "distill": distill}
         run, jobs = run or made_run(teacher, **usual), []
         executor = lambda setting: Recording(setting, jobs, fails)  # noqa: E731
-        return Search(run, dataset, Predictor(), executor, View(), Meter(lambda _: 5.0)), run, jobs
+        return Search(run, dataset, Predictor(), executor, View(), Timer(lambda _: 5.0)), run, jobs
 
     return make
 

@@ -5,15 +5,15 @@ import json
 import numpy as np
 import onnxruntime
 import pytest
-from made_up_search import Executor, Meter, Predictor, View
+from made_up_search import Executor, Predictor, Timer, View
 from safetensors.numpy import load_file
 
 from evaluators.data import load
 from evaluators.training.loop import Training
-from nas.describe import find_run
-from nas.result import result
-from nas.run import open_run
-from nas.search import Search
+from nas.pipeline.search import Search
+from nas.report.result import result
+from nas.run.find import find_run
+from nas.run.folder import open_run
 from search_spaces.genotype import Genotype
 
 GENOTYPE = "input 3x16x16\nconv 8/1 act=relu\ninverted_residual 16/2 expand=2\nhead dropout=0.2\n"
@@ -146,7 +146,7 @@ def test_an_anchor_that_teaches_is_trained_first_and_once(train, nas_here, asked
 def test_a_runs_network_is_trained_on_its_data(named, made_run, nas_here, workshop, tmp_path):
     run = made_run(trials=2, sampler="random")
     dataset = load(run.config.data, inputs=[(3, 16, 16)])
-    Search(run, dataset, Predictor(), Executor, View(), Meter(lambda _: 5.0)).run()
+    Search(run, dataset, Predictor(), Executor, View(), Timer(lambda _: 5.0)).run()
     best = result(run)["best"]
     what = f"{run.path}:{best['anchor'] or best['id']}" if named else run.path
     code, _, err = nas_here("train", what, "--recipe", workshop / "quick.yaml", "--epochs", 1, "--to", "out")

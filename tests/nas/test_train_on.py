@@ -6,16 +6,16 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from made_up_search import Executor, Meter, Predictor, View
+from made_up_search import Executor, Predictor, Timer, View
 from safetensors.numpy import load_file
 
 from evaluators.data import load
 from evaluators.training.batches import Pictures
 from evaluators.training.loop import Training
 from evaluators.training.metrics import evaluate
-from evaluators.training.weights import load_network
-from nas.result import result
-from nas.search import Search
+from evaluators.weights import load_network
+from nas.pipeline.search import Search
+from nas.report.result import result
 from search_spaces.genotype import Genotype
 
 GENOTYPE = "input 3x16x16\nconv 8/1 act=relu\ninverted_residual 16/2 expand=2\nhead dropout=0.2\n"
@@ -45,7 +45,7 @@ def done(made_run):
     """A run whose best network was retrained, as far as its weights go."""
     run = made_run(trials=2, sampler="random")
     dataset = load(run.config.data, inputs=[(3, 16, 16)])
-    Search(run, dataset, Predictor(), Executor, View(), Meter(lambda _: 5.0)).run()
+    Search(run, dataset, Predictor(), Executor, View(), Timer(lambda _: 5.0)).run()
     return run, result(run)["best"]
 
 

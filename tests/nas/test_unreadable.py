@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from mortal import mortal
 
-from evaluators.training.weights import write_weights
-from nas.run import Lock, is_running
+from evaluators.weights import write_weights
+from nas.run.lock import Lock, is_running
 from search_spaces.errors import InputError
 
 EXAMPLE = Path(__file__).parents[2] / "runs" / "example"

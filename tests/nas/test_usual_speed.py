@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nas import compare, describe
+from nas.commands import describe
+from nas.report import comparison as compare
 
 STORED = Path(__file__).parents[1] / "data" / "profile_mobile.json"
 SLOWER = 1.4**0.8  # what a network takes where the reference takes 1.4 times as long

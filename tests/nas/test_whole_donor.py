@@ -13,10 +13,10 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from evaluators.data import Preprocessing
 from evaluators.data.imagefolder import read
 from evaluators.inheritance.donor import load_donor
-from evaluators.training.weights import load_network
-from nas.run import open_run
-from nas.standing import ALIKE
-from nas.study import counts, read_journal
+from evaluators.weights import load_network
+from nas.pipeline.ranking import ALIKE
+from nas.run.folder import open_run
+from nas.run.memory import counts, read_journal
 from search_spaces.genotype import Genotype
 
 pytestmark = pytest.mark.slow

@@ -18,9 +18,9 @@ from PIL import Image
 from evaluators.data import load
 from evaluators.training.batches import Pictures
 from evaluators.training.loop import epochs, seeded_network
-from nas.run import open_run
+from nas.run.folder import open_run
+from nas.run.memory import counts, read_journal
 from nas.seeds import training_seed
-from nas.study import counts, read_journal
 from search_spaces.genotype import read_genotype
 
 pytestmark = pytest.mark.slow
@@ -193,7 +193,7 @@ def test_a_loss_that_is_not_finite_fails_its_candidate_and_not_the_run(workshop,
 
 def test_a_second_process_on_one_run_is_refused(finished):
     run, _ = finished
-    from nas.run import Lock
+    from nas.run.lock import Lock
 
     lock = Lock(open_run(run).path)
     done = nas(["resume", run], run.parent)

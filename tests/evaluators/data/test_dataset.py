@@ -12,8 +12,9 @@ import torch
 from torchvision.transforms import v2
 
 from evaluators.data import Dataset, load, names, summaries
+from evaluators.data._registry import default_folder
 from evaluators.data._render import LEAST_STD
-from evaluators.data.dataset import Input, default_folder
+from evaluators.data.dataset import Input
 from search_spaces.errors import InputError
 
 Spec = Callable[[str], str]

@@ -21,7 +21,7 @@ from evaluators.inheritance import offers as offering
 from evaluators.inheritance.donor import Donor
 from evaluators.inheritance.find import find_donor
 from evaluators.inheritance.offers import offers
-from evaluators.training.weights import save_weights
+from evaluators.weights import save_weights
 from search_spaces.anchor import anchor
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from made_up_donor import features, made_up_donor
 
 from evaluators.inheritance.inherit import inherit
-from evaluators.training.groups import classifier
 from search_spaces.anchor import anchor
 from search_spaces.genotype import Genotype
-from search_spaces.network import build
+from search_spaces.network import build, classifier
 from search_spaces.space import load_space
 from search_spaces.task import Task
 

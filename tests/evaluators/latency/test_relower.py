@@ -3,7 +3,8 @@
 import random
 from dataclasses import replace
 
-from evaluators.latency.kernels import Size, lowered_blocks, total_kernels
+from evaluators.latency.kernel import Size
+from evaluators.latency.kernels import lowered_blocks, total_kernels
 from evaluators.latency.profile import MeasuredNetwork
 from evaluators.latency.relower import relowered
 from search_spaces.genotype import Genotype

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from evaluators.card import CARD, read_card
 from evaluators.data.preprocess import Preprocessing
-from evaluators.training.card import CARD, read_card
 
 
 @pytest.mark.parametrize("depth", [8, 12, 16])

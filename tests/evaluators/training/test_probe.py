@@ -10,11 +10,10 @@ from sklearn.linear_model import Ridge, RidgeCV
 from torch import nn
 
 from evaluators.training.batches import Pictures
-from evaluators.training.groups import classifier
 from evaluators.training.metrics import evaluate
 from evaluators.training.probe import _PENALTIES, begin_head, features, probe, ridge
 from search_spaces.genotype import Genotype
-from search_spaces.network import build
+from search_spaces.network import build, classifier
 from search_spaces.task import Task
 
 CPU = torch.device("cpu")

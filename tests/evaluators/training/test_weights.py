@@ -5,7 +5,7 @@ import torch
 from made_up_donor import made_up_donor
 from safetensors.torch import load_file, save_file
 
-from evaluators.training.weights import load_network, save_weights
+from evaluators.weights import load_network, save_weights
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.network import build

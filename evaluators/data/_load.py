@@ -1,0 +1,98 @@
+"""A data set by its name, split and made ready for the inputs of networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evaluators.data._registry import _reader
+from evaluators.data._unreadable import shown
+from evaluators.data.dataset import Dataset, Found, Input, Progress
+from evaluators.data.preprocess import Fit, Fitting, Interpolation
+from search_spaces.errors import InputError
+from search_spaces.resources import expanded
+
+SMALLEST = 8
+ASPECTS = 1.05  # by how much the inputs' aspects may differ: training images are held at one of them
+
+
+def load(
+    spec: str,
+    *,
+    inputs: Sequence[Input],
+    fit: Fit = "crop",
+    interpolation: Interpolation = "bilinear",
+    download: bool = False,
+    progress: Progress | None = None,
+    stream: bool | None = None,
+) -> Dataset:
+    """The data set that `spec`, NAME or NAME:PATH, names, for networks with one of `inputs` (channels, height, width).
+
+    `fit` and `interpolation` say how images are brought to an input (evaluators.data.preprocess). Arrays that are no larger
+    than the largest input are kept as they are. Of all other images those for training are held once, at the largest input,
+    those for validation and test at each, in one step from the original. `download` permits fetching a public data set that
+    is not there yet. `progress` is called with (images done, images in all). Images in files that would take more than half
+    of the available memory are streamed: read and decoded anew whenever they are shown; `stream` decides it otherwise.
+    Raises InputError for anything a person can put right.
+    """
+    name, _, path = spec.partition(":")
+    reader, inputs = _reader(name), tuple(dict.fromkeys(inputs))
+    largest = _largest(inputs)
+    try:
+        found = reader(expanded(path) if path else None, download)
+        return _made_ready(name, found, inputs, largest, fit, interpolation, progress or (lambda done, total: None), stream)
+    except OSError as error:
+        where = f" {shown(error.filename)}" if error.filename else ""
+        raise InputError(f"cannot read the data set{where}: {error.strerror or error}") from error
+
+
+def _made_ready(
+    name: str,
+    found: Found,
+    inputs: tuple[Input, ...],
+    largest: Input,
+    fit: Fit,
+    interpolation: Interpolation,
+    progress: Progress,
+    stream: bool | None,
+) -> Dataset:
+    from evaluators.data._facts import facts
+    from evaluators.data._fingerprint import fingerprint
+    from evaluators.data._ready import ready
+    from evaluators.data._words import told
+
+    known = facts(found)
+    fittings = {i: Fitting(i, fit, interpolation, depth=known.depth) for i in inputs}
+    splits, moments, remarks = ready(found, list(fittings.values()), fittings[largest], progress, stream)
+    source = "; ".join([*told(found, known, fittings[largest], moments), *remarks])
+    train, validation, test = splits
+    return Dataset(
+        name=name,
+        inputs=inputs,
+        classes=found.classes,
+        train=train,
+        validation=validation,
+        test=test,
+        source=source,
+        fit=fit,
+        interpolation=interpolation,
+        moments=moments,
+        fingerprint=fingerprint(found),
+        depth=known.depth,
+    )
+
+
+def _largest(inputs: Sequence[Input]) -> Input:
+    """The input with the most pixels; raises InputError unless one data set can serve them all."""
+    for given in inputs:
+        if min(given[1:]) < SMALLEST or given[0] not in (1, 3):
+            raise InputError(f"input {_text(given)}: 1 or 3 channels, and at least {SMALLEST} pixels high and wide are needed")
+    wide, tall = (choose(inputs, key=lambda i: i[2] / i[1]) for choose in (max, min))
+    if len({channels for channels, _, _ in inputs}) > 1:
+        raise InputError(f"inputs {', '.join(map(_text, inputs))}: all must have the same number of channels")
+    if wide[2] * tall[1] > ASPECTS * tall[2] * wide[1]:
+        raise InputError(f"inputs {_text(wide)} and {_text(tall)}: all must have the same shape, within 5 % of width / height")
+    return max(inputs, key=lambda i: i[1] * i[2])
+
+
+def _text(given: Input) -> str:
+    return "x".join(map(str, given))

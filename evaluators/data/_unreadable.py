@@ -1,0 +1,27 @@
+"""Files that cannot be read as images, and names that any terminal can print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from search_spaces.errors import InputError
+
+
+class UnreadableImage(InputError):
+    """Files cannot be read as images: `reasons` by the file; the message names them all."""
+
+    def __init__(self, reasons: Mapping[str, str]) -> None:
+        super().__init__(reasons)
+        self.reasons = dict(reasons)
+
+    def __str__(self) -> str:
+        listed = [f"{shown(file)}: {shown(reason)}" for file, reason in self.reasons.items()]
+        if len(listed) == 1:
+            return f"cannot read the image {listed[0]}; replace or remove it"
+        return "\n  ".join([f"cannot read {len(listed):,} images; replace or remove them:", *listed])
+
+
+def shown(name: str | Path) -> str:
+    """A name in one line that any terminal can print: what is not printable is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(name))

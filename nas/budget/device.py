@@ -1,0 +1,64 @@
+"""The device that a budget is for: its profile, and the predictor made of it."""
+
+from pathlib import Path
+from typing import Any
+
+from search_spaces.errors import InputError
+from search_spaces.space import SearchSpace
+
+
+def is_elsewhere(device: str) -> bool:
+    """Whether a device's profile can be read, but is not of this machine with its runtime as installed."""
+    from evaluators.latency.profile import load_profile
+
+    try:
+        load_profile(device, anywhere=True)
+    except InputError:
+        return False
+    try:
+        load_profile(device)
+    except InputError:
+        return True
+    return False
+
+
+def known_profile(device: str, space: SearchSpace, anywhere: bool = False) -> Path | None:
+    """The file of a device's profile; None when it is this machine's and does not cover the space yet.
+
+    Raises InputError when there is no such device, or its profile is damaged or, unless `anywhere`, of another device
+    than this machine.
+    """
+    from evaluators.latency.profile import LOCAL, list_profiles, load_profile, local_device
+    from evaluators.latency.space_key import space_key
+
+    if device == LOCAL and local_device().name not in {found.name for found in list_profiles()}:
+        return None
+    profile = load_profile(device, anywhere=anywhere)
+    if space_key(space) not in profile.spaces and profile.device == local_device():
+        return None
+    profile.calibration(space)
+    return _profile_file(device)
+
+
+def predictor_of(profile: Path | str, space: SearchSpace, confidence: float = 0.95, anywhere: bool = False) -> Any:
+    """The latency predictor of a device profile for a space; `anywhere`: the device need not be this machine."""
+    from evaluators.latency.predictor import Predictor
+    from evaluators.latency.profile import load_profile
+
+    found = load_profile(str(profile), anywhere=anywhere)
+    return Predictor(found, found.calibration(space), confidence)
+
+
+def _profile_file(device: str) -> Path:
+    from evaluators.latency.profile import LOCAL, list_profiles, local_device
+
+    if device.endswith(".json"):
+        return Path(device)
+    name = local_device().name if device == LOCAL else device
+    return next(found.path for found in list_profiles() if found.name == name)
+
+
+def find_predictor(device: str, space: SearchSpace) -> Any:
+    """The predictor of a device, which may be elsewhere, for a space; None when this machine was not measured for it."""
+    profile = known_profile(device, space, anywhere=True)
+    return predictor_of(profile, space, anywhere=True) if profile else None

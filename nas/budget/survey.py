@@ -1,0 +1,198 @@
+"""How fast the networks of a space can be, and which share holds a budget: known in seconds, before anything is trained."""
+
+import math
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from search_spaces.anchor import Anchor, base_name
+from search_spaces.errors import InputError
+from search_spaces.genotype import Genotype
+from search_spaces.registry import Value
+from search_spaces.space import SearchSpace
+
+SAMPLES = 2000
+_BATCH = 50
+_PATIENCE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A genotype's predicted latency in milliseconds and its upper bound, of what the budget is promised for: that percentile,
+    at the machine's usual speed; and whether the profile covers enough of it.
+    """
+
+    ms: float
+    bound_ms: float
+    reliable: bool = True
+
+    def fits(self, budget_ms: float) -> bool:
+        return self.reliable and self.bound_ms <= budget_ms
+
+
+Predict = Callable[[Sequence[Genotype]], Sequence[Predicted | None]]
+
+
+@dataclass(frozen=True)
+class SurveyedAnchor:
+    """An anchor's prediction, None where the profile does not cover an operation; `fits`: its bound is in the budget."""
+
+    name: str
+    predicted_ms: float | None
+    bound_ms: float | None
+    fits: bool
+
+
+@dataclass(frozen=True)
+class Survey:
+    """Predicted milliseconds of `samples` genotypes drawn from a space.
+
+    `share` of them have their upper bound within `allowed_ms`, which is what the budget allows it; `share_error` is its
+    binomial standard error, taken at (k + 1) / (n + 2) so that it is not 0 when none or all of them have. `refused` more
+    have an operation that the device profile does not cover.
+    """
+
+    budget_ms: float
+    allowed_ms: float
+    samples: int
+    refused: int
+    fastest_ms: float
+    fastest_bound_ms: float
+    median_ms: float
+    slowest_ms: float
+    share: float
+    share_error: float
+    anchors: tuple[SurveyedAnchor, ...]
+
+    def lines(self) -> list[str]:
+        """For the terminal."""
+        fit = {base_name(a.name): a.name for a in self.anchors if a.fits}  # by size
+        bounds = {a.name: a.bound_ms for a in self.anchors if not a.fits and base_name(a.name) not in fit}
+        slow = [f"{name} ({ms:.2f} ms)" for name, ms in bounds.items() if ms is not None and ms > self.allowed_ms]
+        beyond = [name for name, ms in bounds.items() if ms is not None and ms <= self.allowed_ms]
+        blank = [name for name, ms in bounds.items() if ms is None]
+        known = [
+            ("within it, with the largest input", list(fit.values())),
+            ("over it by their bound", slow),
+            ("partly beyond what the device profile measured", beyond),
+            ("not covered by the device profile", blank),
+        ]
+        return [
+            f"{self.samples:,} random networks of the space: fastest {self.fastest_ms:.2f}, median {self.median_ms:.2f}, "
+            f"slowest {self.slowest_ms:.2f} ms predicted",
+            f"{self.share:.1%} (± {self.share_error:.1%}) of them are within {self.budget_ms:g} ms by their upper bound"
+            + (f"; {self.refused} more have an operation that the device profile does not cover" if self.refused else ""),
+            "Anchors " + "; ".join(f"{word}: {', '.join(names)}" for word, names in known if names) if self.anchors else "",
+        ]
+
+
+def survey(
+    space: SearchSpace,
+    predict: Predict,
+    budget_ms: float,
+    anchors: Iterable[Anchor] = (),
+    samples: int = SAMPLES,
+    seconds: float = _PATIENCE_S,
+    spare: float = 0.0,
+) -> Survey:
+    """What a budget means in a space: `samples` genotypes, fewer (at least 50) when they take more than `seconds`.
+
+    A network holds the budget when its upper bound leaves the share `spare` of it.
+    `predict` takes many genotypes at once, and gives None for one that the profile does not cover. Raises InputError with
+    these figures when nothing can hold the budget: neither a sample nor what steepest descent from the fastest one comes to.
+    """
+    rng, start = random.Random(0), time.monotonic()
+    tables: list[dict[str, Value]] = []
+    drawn: list[Predicted | None] = []
+    while len(drawn) < samples and (not drawn or time.monotonic() - start < seconds):
+        batch = [_random_genes(space, rng) for _ in range(min(_BATCH, samples - len(drawn)))]
+        tables += batch
+        drawn += predict([space.decode(genes) for genes in batch])
+    found = [(p, genes) for p, genes in zip(drawn, tables, strict=True) if p is not None]
+    if not found:
+        raise InputError(
+            f"none of {len(drawn)} random networks of the space {space.name} can be predicted: each has an operation that the "
+            f"device profile does not cover; `nas device measure --space {space.name}` measures them"
+        )
+    allowed_ms = (1 - spare) * budget_ms
+    places = [_anchor(a, predict, allowed_ms) for a in anchors]
+    reach = _reach([p for p, _ in found], len(drawn) - len(found), budget_ms, allowed_ms, places)
+    if reach.share == 0:
+        _descend_or_refuse(space, predict, reach, min(found, key=lambda f: f[0].bound_ms)[1])
+    return reach
+
+
+def _random_genes(space: SearchSpace, rng: random.Random) -> dict[str, Value]:
+    return {name: rng.choice(values) for name, values in space.genes.items()}
+
+
+def _reach(found: list[Predicted], refused: int, budget_ms: float, allowed_ms: float, anchors: list[SurveyedAnchor]) -> Survey:
+    n, within = len(found), sum(p.fits(allowed_ms) for p in found)
+    smoothed = (within + 1) / (n + 2)
+    fastest = min(found, key=lambda p: p.ms)
+    return Survey(
+        budget_ms=budget_ms,
+        allowed_ms=allowed_ms,
+        samples=n,
+        refused=refused,
+        fastest_ms=fastest.ms,
+        fastest_bound_ms=fastest.bound_ms,
+        median_ms=statistics.median(p.ms for p in found),
+        slowest_ms=max(p.ms for p in found),
+        share=within / n,
+        share_error=math.sqrt(smoothed * (1 - smoothed) / n),
+        anchors=tuple(anchors),
+    )
+
+
+def _anchor(known: Anchor, predict: Predict, allowed_ms: float) -> SurveyedAnchor:
+    [found] = predict([known.genotype])
+    if found is None:
+        return SurveyedAnchor(known.name, None, None, False)
+    return SurveyedAnchor(known.name, found.ms, found.bound_ms, found.fits(allowed_ms))
+
+
+def _descend_or_refuse(space: SearchSpace, predict: Predict, reach: Survey, genes: dict[str, Value]) -> None:
+    """Raises InputError when even the fastest network that can be found is over the budget."""
+    [fastest] = predict([space.decode(_descend(space, genes, predict, reach.allowed_ms))])
+    assert fastest is not None, "the fastest sample was predicted"
+    if not fastest.fits(reach.allowed_ms):
+        fit = [a.name for a in reach.anchors if a.fits]
+        raise InputError(
+            f"no network of the space {space.name} can be trusted to hold {reach.budget_ms:g} ms on this device: "
+            f"the fastest is predicted at {fastest.ms:.2f} ms (upper bound {fastest.bound_ms:.2f} ms), "
+            f"the median at {reach.median_ms:.2f} ms, the slowest at {max(reach.slowest_ms, fastest.ms):.2f} ms "
+            f"(of {reach.samples:,}); anchors within it: {', '.join(fit) or 'none'}"
+        )
+
+
+def _descend(space: SearchSpace, genes: dict[str, Value], predict: Predict, allowed_ms: float) -> dict[str, Value]:
+    """Takes the fastest value of one active gene after another until no change helps, or the budget is held."""
+
+    def bound_ms(table: dict[str, Value]) -> float:
+        [found] = predict([space.decode(table)])
+        return math.inf if found is None or not found.reliable else found.bound_ms
+
+    best, best_ms, improved = genes, bound_ms(genes), True
+    while improved and best_ms > allowed_ms:
+        improved = False
+        for name in _active(space, best):
+            for value in space.genes[name]:
+                changed = {**best, name: value}
+                if value != best[name] and (ms := bound_ms(changed)) < best_ms:
+                    best, best_ms, improved = changed, ms, True
+    return best
+
+
+def _active(space: SearchSpace, genes: dict[str, Value]) -> list[str]:
+    """Names of the genes that decoding reads."""
+    read: list[str] = []
+
+    def choose(name: str, _: object) -> Value:
+        read.append(name)
+        return genes[name]
+
+    space.decode(choose)
+    return read

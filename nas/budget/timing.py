@@ -1,0 +1,79 @@
+"""Timer: times networks for a search, on this machine with the runtime of the run's device profile."""
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from evaluators.latency.measure import Measurement
+from evaluators.latency.remeasure import Bench, measure_apart, measure_here
+from evaluators.latency.runtime import load_runtime
+from evaluators.latency.times import Times
+from evaluators.weights import load_network
+from search_spaces.genotype import Genotype
+from search_spaces.task import Task
+
+if TYPE_CHECKING:
+    from search_spaces.network import Network
+
+_CHECK_S = 1.0
+_SESSION_S = 2.5  # for each network
+
+
+class Timer(Protocol):
+    """Measures networks, each at the input that its genotype names, else at the task's."""
+
+    @property
+    def usual(self) -> float:
+        """Contention that the machine usually has."""
+
+    def check(self, genotype: Genotype, task: Task) -> Measurement:
+        """Of an untrained network, at once, in this process, while trainings may go on around it."""
+
+    def session(self, networks: "Mapping[str, Network]", task: Task, seed: int) -> dict[str, Measurement]:
+        """By name, in a fresh process, in turns; the networks are prepared anew for each session."""
+
+    def rest(self, seconds: float) -> None:
+        """Waits, so that what keeps the machine busy may pass."""
+
+
+@dataclass(frozen=True)
+class LocalTimer:
+    """This machine, timed as its profile was; `times` keeps what untrained networks took."""
+
+    bench: Bench
+    times: Times
+
+    @property
+    def usual(self) -> float:
+        return self.bench.usual
+
+    def check(self, genotype: Genotype, task: Task) -> Measurement:
+        task = task.of(genotype)
+        known = self.times.get(genotype, task)
+        if known is None:
+            with self._prepared([load_network(genotype, task, None)], task) as paths:
+                [known] = measure_here(paths, _CHECK_S, self.bench)
+            self.times.add(genotype, task, known)
+        return known
+
+    def session(self, networks: "Mapping[str, Network]", task: Task, seed: int) -> dict[str, Measurement]:
+        with self._prepared(list(networks.values()), task) as paths:
+            figures = measure_apart(paths, _SESSION_S * len(paths), self.bench, seed)
+        return dict(zip(networks, figures, strict=True))
+
+    def rest(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+    @contextmanager
+    def _prepared(self, networks: "list[Network]", task: Task) -> Iterator[list[Path]]:
+        """Files of the networks, as the runtime reads them."""
+        code = load_runtime(self.bench.runtime)
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [Path(folder) / f"{i}{code.SUFFIX}" for i in range(len(networks))]
+            for network, path in zip(networks, paths, strict=True):
+                code.prepare(network, task.of(network.genotype), path)
+            yield paths

@@ -1,0 +1,25 @@
+"""`nas compare`."""
+
+import click
+
+from nas.commands.options import AT_LEAST_1, SIZE, Command, refuse_unused
+
+
+@click.command("compare", cls=Command)
+@click.argument("first")
+@click.argument("second")
+@click.option("--device", default="local", show_default=True, help="Device profile for predicted latency.")
+@click.option("--space", "space_name", default="mobile", show_default=True, help="The space whose calibration predicts them.")
+@click.option("--classes", type=AT_LEAST_1, help="Number of classes.  [default: the anchor's or run's, else 1000]")
+@SIZE
+@click.option("--measure", is_flag=True, help="Time both on this machine, untrained, in turns in one session.")
+def command(
+    first: str, second: str, device: str, space_name: str, classes: int | None, size: str | None, measure: bool
+) -> None:
+    """Two networks side by side: genotype files, anchors, also as ANCHOR@SIZE, or runs."""
+    from nas.report import comparison
+    from nas.run.find import find_run
+
+    own = [what for what in (first, second) if find_run(what)[0]]
+    refuse_unused(space_name=(len(own) == 2, "both have spaces of their own"))
+    comparison.compare((first, second), device, space_name, classes, measure, size)

@@ -1,0 +1,56 @@
+"""The group of commands, and the entry point."""
+
+import importlib
+import platform
+import sys
+from importlib.resources import files
+
+import click
+
+from nas.commands.options import Group
+from nas.signals import Stop
+from search_spaces.errors import InputError, os_reason
+
+
+class _Commands(Group):
+    """The commands of this folder, `command` of a file each; a file is imported when its command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        stems = (entry.name.removesuffix(".py") for entry in files("nas.commands").iterdir() if entry.name.endswith(".py"))
+        return sorted(stem for stem in stems if stem not in ("__init__", "main", "options"))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = importlib.import_module(f"nas.commands.{cmd_name}").command
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="compact-nas", prog_name="nas")
+def cli() -> None:
+    """Finds the most accurate compact network within a latency budget, as measured on your device."""
+
+
+def main() -> None:
+    """Entry point: an error for people, or of the system, is one message and exit code 2; Ctrl-C is 130, SIGTERM 143."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names that are no UTF-8
+    if platform.system() == "Windows":
+        click.echo("nas: it runs on Linux and macOS; on Windows use its subsystem for Linux (WSL)", err=True)
+        sys.exit(2)
+    with Stop() as stop:
+        try:
+            cli(standalone_mode=False)
+        except InputError as error:
+            click.echo(f"nas: {error}", err=True)
+            sys.exit(2)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(2)
+        except OSError as error:
+            click.echo(f"nas: {os_reason(error)}", err=True)
+            sys.exit(2)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("nas: stopped", err=True)
+            sys.exit(stop.exit_code)

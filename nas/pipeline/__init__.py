@@ -1,0 +1,1 @@
+"""A search: proposals, trainings, measurements, and who leads."""

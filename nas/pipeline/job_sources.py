@@ -1,0 +1,192 @@
+"""What a search wants trained, in turn: proposals of a study, and retrainings; what becomes of them goes to the journal."""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from nas.executors.job import Job, Progress
+from nas.pipeline.ranking import ranking
+from nas.progress import View
+from nas.run.config import Config
+from nas.run.trials import Proposal
+from nas.seeds import training_seed
+
+if TYPE_CHECKING:
+    from nas.pipeline.study import Study
+
+
+class Proposals:
+    """Jobs of a search: what an interrupted session left running, `first` (its anchors), then what the study asks for.
+
+    `trials` candidates are asked for in all, none after the `deadline` (by time.monotonic). `stage` tells its seeds and
+    notes from those of another search in the run.
+    """
+
+    def __init__(
+        self,
+        study: "Study",
+        config: Config,
+        trials: int,
+        first: Iterable[Proposal],
+        view: View,
+        keep_time: Callable[[], None],
+        check: Callable[[Proposal], None],
+        deadline: float | None,
+        stage: str = "search",
+    ) -> None:
+        self._study, self._config, self._view, self._keep_time = study, config, view, keep_time
+        self._check, self._deadline, self._stage = check, deadline, stage
+        known = study.trials()
+        self._waiting = [t for t in known if t.outcome == "running"] + list(first)
+        started = [t for t in known if t.anchor is None and t.outcome not in ("rejected", "repeated", "screened")]
+        self._left = trials - len(started)
+        self.done_before = sum(t.outcome in ("trained", "stopped", "failed") for t in known)
+        self.total = self.done_before + len(self._waiting) + max(0, self._left)
+        self._expected = self.total - self.done_before
+
+    def has_more(self) -> bool:
+        return bool(self._waiting) or self._may_ask()
+
+    def next(self) -> Job | None:
+        proposal = self._waiting.pop(0) if self._waiting else self._ask()
+        if proposal is None:
+            return None
+        self._check(proposal)
+        seed = training_seed(self._config.seed, proposal.genotype, self._stage)
+        return Job(str(proposal.number), proposal.origin, proposal.genotype.text, self._config.recipe, seed)
+
+    def progress(self, job: Job, progress: Progress) -> bool:
+        stop = self._study.report(int(job.id), progress.epoch, progress.accuracy, progress.seconds, progress.inherited)
+        if progress.epoch:
+            self._view.working(self._expected_epochs())
+        return stop
+
+    def done(self, job: Job) -> None:
+        trial = self._study.complete(int(job.id), self._config.recipe.epochs)
+        probe = "" if trial.probe is None else f"probe {trial.probe:6.2%}"
+        if trial.outcome == "screened":
+            self._left += 1  # another takes its place
+            self._view.say(f"{trial.number:>4}  {trial.genotype.id:<24} {trial.estimate.text}  {probe}")
+            return
+        reached = f"{trial.accuracy:6.2%} after {epochs_text(len(trial.accuracies))}"
+        self._ended(trial, f"{reached}{probe and ', '}{probe}")
+
+    def failed(self, job: Job, reason: str) -> None:
+        self._ended(self._study.fail(int(job.id), reason), f"failed: {reason}")
+
+    def _ended(self, trial: Proposal, what: str) -> None:
+        self._expected -= 1
+        self._keep_time()
+        leaders = ranking(self._study.trials(), anchors=True)
+        if leaders:
+            lead = leaders[0]
+            name = lead.anchor or lead.genotype.id
+            self._view.best(f"best {lead.accuracy:.2%} at {lead.estimate.latency_ms:.1f} ms ({name})")
+        self._view.step(f"{trial.number:>4}  {trial.anchor or trial.genotype.id:<24} {trial.estimate.text}  {what}")
+
+    def _ask(self) -> Proposal | None:
+        if not self._may_ask():
+            return None
+        proposal = self._study.ask()
+        if proposal is None:
+            self._end("no further network within the budget was found")
+        else:
+            self._left -= 1
+        return proposal
+
+    def _may_ask(self) -> bool:
+        if self._left > 0 and self._deadline is not None and time.monotonic() >= self._deadline:
+            self._end("the time was over")
+        return self._left > 0
+
+    def _end(self, why: str) -> None:
+        """Asks for no more, before all trials were asked for."""
+        self._study.note(f"ended:{self._stage}", {"why": why})
+        self._view.say(f"The search ends {self._left} candidates early: {why}.")
+        self._left = 0
+
+    def _expected_epochs(self) -> float:
+        """Epochs still to be trained, judged by how long trials have lasted so far."""
+        ended = [len(t.accuracies) for t in self._study.trials() if t.outcome in ("trained", "stopped")]
+        return self._expected * (sum(ended) / len(ended) if ended else (1 + self._config.recipe.epochs) / 2)
+
+
+class Retrainings:
+    """A list of jobs whose results are kept as notes of a kind."""
+
+    def __init__(
+        self,
+        jobs: list[Job],
+        figures: dict[str, Any],
+        study: "Study",
+        view: View,
+        keep_time: Callable[[], None],
+        kind: str = "final",
+    ) -> None:
+        self._jobs, self._figures, self._kind = list(jobs), figures, kind
+        self._study, self._view, self._keep_time = study, view, keep_time
+        self._curves: dict[str, list[Progress]] = {}
+        self._starts: dict[str, dict[str, Any]] = {}
+        self._epochs = sum(job.recipe.epochs for job in jobs)
+
+    def next(self) -> Job | None:
+        return self._jobs.pop(0) if self._jobs else None
+
+    def progress(self, job: Job, progress: Progress) -> bool:
+        if progress.epoch == 0:
+            self._starts[job.id] = {"probe": progress.accuracy, "inherited": progress.inherited}
+            return False
+        self._curves.setdefault(job.id, []).append(progress)
+        self._epochs -= 1
+        self._view.working(self._epochs)
+        return False
+
+    def done(self, job: Job) -> None:
+        curve = self._curves[job.id]
+        self._keep(job, {"accuracy": curve[-1].accuracy, "accuracies": [p.accuracy for p in curve]})
+        self._view.step(f"{job.label:<24} {job.id}  {curve[-1].accuracy:6.2%} after {epochs_text(len(curve))}")
+
+    def failed(self, job: Job, reason: str) -> None:
+        self._keep(job, {"reason": reason})
+        self._view.step(f"{job.label:<24} {job.id}  failed: {reason}")
+
+    def _keep(self, job: Job, found: dict[str, Any]) -> None:
+        seconds = round(sum(p.seconds for p in self._curves.get(job.id, [])), 1)
+        common = {
+            "origin": job.label,
+            "genotype": job.genotype,
+            "seed": job.seed,
+            "seconds": seconds,
+            **self._figures[job.id],
+            **self._starts.get(job.id, {}),
+        }
+        self._study.note(f"{self._kind}:{job.id}", common | found)
+        self._keep_time()
+
+
+class Probes:
+    """Hand-designed networks to be probed, untrained; what that finds is kept as notes `probe:ID`."""
+
+    def __init__(self, jobs: list[Job], study: "Study", view: View) -> None:
+        self._jobs, self._study, self._view = list(jobs), study, view
+
+    def next(self) -> Job | None:
+        return self._jobs.pop(0) if self._jobs else None
+
+    def progress(self, job: Job, progress: Progress) -> bool:
+        figures = {"accuracy": progress.accuracy, "inherited": progress.inherited, "seconds": round(progress.seconds, 2)}
+        found = {"anchor": job.label, **figures}
+        self._study.note(f"probe:{job.id}", found)
+        self._view.step(f"      {job.label:<24} probe {progress.accuracy:6.2%}, {progress.inherited or 0:4.0%} inherited")
+        return False
+
+    def done(self, job: Job) -> None:
+        """What was found is kept already."""
+
+    def failed(self, job: Job, reason: str) -> None:
+        self._study.note(f"probe:{job.id}", {"reason": reason})
+        self._view.step(f"      {job.label:<24} failed: {reason}")
+
+
+def epochs_text(count: int) -> str:
+    return f"{count} epoch" + ("" if count == 1 else "s")

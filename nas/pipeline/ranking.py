@@ -1,0 +1,83 @@
+"""Who stands where: the order of trained proposals, of retrained networks, and which of them may still win."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any
+
+from nas.budget.latency_budget import LatencyBudget
+from nas.pareto import front
+from nas.run.trials import Proposal
+from search_spaces.anchor import Anchor, base_name
+
+Record = Mapping[str, Any]
+ALIKE = 0.02  # by which probes may differ by chance: one standard error of 400 images
+
+
+def ranking(trials: Iterable[Proposal], anchors: bool = False) -> list[Proposal]:
+    """Trained proposals, best first: by how far successive halving let them go, then by validation accuracy."""
+    ended = [t for t in trials if t.outcome in ("trained", "stopped") and (anchors or t.anchor is None)]
+    return sorted(ended, key=lambda t: (-len(t.accuracies), -t.accuracy, t.number))
+
+
+def rival_anchors(fitting: Sequence[Anchor], probes: Mapping[str, float], count: int, own: Set[str]) -> list[Anchor]:
+    """The hand-designed networks that are trained beside the search, each at one of the inputs at which it fits the budget.
+
+    That is the largest of those whose probes are as good as its best, without probes the largest; and of all with a probe,
+    the best `count`, and those named in `own`.
+    """
+    best: dict[str, Anchor] = {}
+    for name in dict.fromkeys(base_name(entry.name) for entry in fitting):
+        family = [entry for entry in fitting if base_name(entry.name) == name]  # by size
+        most = max(probes.get(entry.genotype.id, 0.0) for entry in family)
+        best[name] = [entry for entry in family if probes.get(entry.genotype.id, 0.0) >= most - ALIKE][-1]
+    if not probes:
+        return list(best.values())
+    ranked = sorted(best.values(), key=lambda a: -probes.get(a.genotype.id, 0.0))
+    others = [a for a in ranked if base_name(a.name) not in own]
+    return [a for a in ranked if base_name(a.name) in own] + others[:count]
+
+
+def along_front(ranked: Sequence[Proposal], cost: str) -> list[Proposal]:
+    """The same proposals, those of the Pareto front of accuracy and `cost` first: the best, then what fills the widest gaps."""
+    complete = [t for t in ranked if t.outcome == "trained"]
+    waiting = [complete[i] for i in front([(t.estimate.figure(cost), t.accuracy) for t in complete])]
+    chosen = [waiting.pop()] if waiting else []
+    while waiting:
+        places = [math.log(t.estimate.figure(cost)) for t in chosen]
+        gaps = [min(abs(math.log(t.estimate.figure(cost)) - place) for place in places) for t in waiting]
+        chosen.append(waiting.pop(gaps.index(max(gaps))))
+    return chosen + [t for t in ranked if t not in chosen]
+
+
+def over_seeds(finals: Mapping[str, Record], again: Mapping[str, Record]) -> dict[str, dict[str, Any]]:
+    """Retrained networks by id: `accuracy` is the mean over their seeds' validation accuracies, which are `by_seed`.
+
+    `again` has further seeds under ID/K; one that failed is left out.
+    """
+    found = {}
+    for i, final in finals.items():
+        records = [final, *(record for key, record in again.items() if key.startswith(f"{i}/"))]
+        by_seed = [record["accuracy"] for record in records if "accuracy" in record]
+        found[i] = {**final, "by_seed": by_seed, **({"accuracy": sum(by_seed) / len(by_seed)} if by_seed else {})}
+    return found
+
+
+def best_found(
+    finals: Mapping[str, Record], measured: Mapping[str, Record], promise: LatencyBudget, origin: str = "search"
+) -> str | None:
+    """The id of the retrained network with the best mean validation accuracy among those that hold the budget.
+
+    Those that were retrained with more seeds come first: they were the best with fewer.
+    """
+    held = [i for i, final in finals.items() if final["origin"].startswith(origin) and promise.kept(final, measured.get(i, {}))]
+    return max(held, key=lambda i: (len(finals[i].get("by_seed", [])), finals[i]["accuracy"]), default=None)
+
+
+def contenders(finals: Mapping[str, Record], measured: Mapping[str, Record], promise: LatencyBudget, count: int) -> list[str]:
+    """Ids of retrained networks that may still win: the best `count` within the budget, and the best of each origin."""
+    held = [i for i, final in finals.items() if promise.kept(final, measured.get(i, {}))]
+    ranked = sorted(held, key=lambda i: -finals[i]["accuracy"])
+    firsts = [
+        next((i for i in ranked if finals[i]["origin"].startswith(kind)), None) for kind in ("search", "anchor", "random")
+    ]
+    return list(dict.fromkeys([*ranked[:count], *(i for i in firsts if i)]))

@@ -1,0 +1,1 @@
+"""What is said of runs, networks and devices: results, tables and plots."""

@@ -1,0 +1,86 @@
+"""`nas anchors`: the hand-designed networks, and whether their published figures can be reproduced."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from nas.budget.device import find_predictor
+from nas.console import make_bar, make_console
+from search_spaces.anchor import Anchor, anchor, anchor_names
+from search_spaces.anchor import anchors as all_anchors
+from search_spaces.errors import InputError
+from search_spaces.space import load_space
+
+if TYPE_CHECKING:
+    from nas.report.anchor_check import Figure
+
+
+def anchors(device: str, names: Sequence[str]) -> None:
+    """Hand-designed networks in a table: all, or those of the given names and families."""
+    from evaluators.latency.profile import LOCAL
+
+    console = make_console()
+    predictor = find_predictor(device, load_space("mobile"))
+    table = Table(title="Hand-designed networks", title_justify="left")
+    for column in ("anchor", "family", "params M", "MACs M", "top-1", "predicted ms", "source of the printed figures"):
+        table.add_column(column, justify="left" if column[0] in "afs" else "right", overflow="fold")
+    for a in _chosen(names):
+        top1 = "-" if a.published.top1 is None else f"{a.published.top1:.1f}"
+        figures = (f"{a.params / 1e6:.2f}", f"{a.macs / 1e6:.0f}", top1, _predicted(predictor, a))
+        table.add_row(a.name, a.family, *figures, a.published.source)
+    console.print(table)
+    if predictor:
+        slower = predictor.usual_slowdown - 1
+        console.print(f"Latency is predicted at the machine's usual speed, {slower:.0%} slower than at its quietest.")
+    else:
+        where = "this machine" if device == LOCAL else device
+        console.print(
+            f"No predicted latency: {where} has not been measured for the space mobile; `nas device measure` does it."
+        )
+
+
+def check_anchors(names: Sequence[str]) -> None:
+    """Rebuilds anchors and prints how their counts differ from the exact ones on file and from what was printed.
+
+    Raises InputError when a count on file is not reproduced.
+    """
+    from nas.report.anchor_check import check
+
+    console, chosen, wrong = make_console(), _chosen(names), []
+    table = Table(title="Anchors rebuilt", title_justify="left")
+    for column in ("anchor", "params", "MACs", "on file", "printed params", "printed MACs", "by the rule", "verdict"):
+        table.add_column(column, justify="left" if column[0] in "abv" else "right", overflow="fold")
+    with make_bar(console, transient=True) as bar:
+        for a in bar.track(chosen, description="rebuilding"):
+            found = check(a)
+            wrong += [] if found.exact else [a.name]
+            on_file = "same" if found.exact else f"{a.params:,} {a.macs:,}"
+            printed = (_printed(figure) for figure in (found.printed_params, found.printed_macs))
+            table.add_row(a.name, f"{found.params:,}", f"{found.macs:,}", on_file, *printed, found.rules, found.verdict)
+    console.print(table)
+    console.print(f"{len(chosen)} anchors rebuilt; {len(chosen) - len(wrong)} have exactly the counts on file.")
+    if wrong:
+        raise InputError(f"not the counts on file: {', '.join(wrong)}")
+
+
+def _printed(figure: "Figure | None") -> str:
+    return "-" if figure is None else f"{figure.printed_m:g} M ({figure.difference:+.1%})"
+
+
+def _chosen(names: Sequence[str]) -> list[Anchor]:
+    """The anchors of these names; a file's name alone stands for all its variants, no name for all anchors."""
+    found: dict[str, Anchor] = {}
+    for name in names:
+        variants = [n for n in anchor_names() if n.partition(":")[0] == name] or [name]
+        found |= {n: anchor(n) for n in variants}
+    return list(found.values()) if names else all_anchors()
+
+
+def _predicted(predictor: Any, entry: Any) -> str:
+    if predictor is None:
+        return "-"
+    try:
+        return f"{predictor.usual_slowdown * predictor.predict(entry.genotype, entry.task).ms:.2f}"
+    except InputError:
+        return "not covered"

@@ -1,0 +1,94 @@
+"""`nas compare X Y`: two networks side by side, by cost, predicted latency, kernel classes, and measured on request."""
+
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from evaluators.cost import Cost, cost
+from nas.budget.device import find_predictor
+from nas.console import make_console
+from nas.report.find import find_network
+from nas.report.latency_breakdown import Predicted, bench_of, measured, measured_line, predicted
+from search_spaces.errors import InputError
+from search_spaces.genotype import Genotype
+from search_spaces.space import SearchSpace
+from search_spaces.task import Task
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One of the two: `milliseconds` is None, and `why` says the reason, where latency cannot be predicted."""
+
+    title: str
+    genotype: Genotype
+    space: SearchSpace
+    task: Task
+    cost: Cost
+    milliseconds: Predicted | None
+    why: str
+
+
+def compare(
+    names: tuple[str, str], device: str, space_name: str, classes: int | None, measure: bool, size: str | None = None
+) -> None:
+    """Prints figures of both networks and the ratio of the second to the first; `size`: of another input than their own."""
+    console = make_console()
+    sides = [_side(name, device, space_name, classes, size) for name in names]
+    table = Table(title=" against ".join(s.title for s in sides), title_justify="left")
+    for column in ("", *names, "second / first"):
+        table.add_column(column, justify="right" if column else "left", overflow="fold")
+    for row in _cost_rows(sides):
+        table.add_row(*row)
+    table.add_section()
+    for row in _latency_rows([s.milliseconds for s in sides]):
+        table.add_row(*row)
+    lines = [f"{name}: no predicted latency: {s.why}" for name, s in zip(names, sides, strict=True) if s.why]
+    if measure:
+        figures, _ = measured([(s.genotype, s.task) for s in sides], bench_of(device, sides[0].space))
+        table.add_section()
+        for label, values in (("p50", [f.p50_ms for f in figures]), ("p90", [f.p90_ms for f in figures])):
+            table.add_row(*_row(f"measured {label} ms", values, ".2f"))
+        lines += [f"{name}: {measured_line(f)}" for name, f in zip(names, figures, strict=True)]
+    console.print(table)
+    for line in lines:
+        console.print(line, highlight=False)
+    inputs = sorted({"x".join(map(str, s.task.input)) for s in sides})
+    console.print(f"Input {' and '.join(inputs)}; latency of batch 1, predicted at the machine's usual speed.", highlight=False)
+
+
+def _side(name: str, device: str, space_name: str, classes: int | None, size: str | None) -> _Side:
+    title, genotype, space, task = find_network(name, space_name, classes, size)
+    predictor, milliseconds, why = find_predictor(device, space), None, ""
+    if predictor is None:
+        why = f"the device was not measured for the space {space.name}; `nas device measure --space {space.name}`"
+    else:
+        try:
+            milliseconds = predicted(predictor, genotype, task)
+        except InputError as error:
+            why = str(error)
+    return _Side(title, genotype, space, task, cost(genotype, task), milliseconds, why)
+
+
+def _cost_rows(sides: list[_Side]) -> list[tuple[str, ...]]:
+    return [
+        _row("blocks", [len(s.genotype.blocks) for s in sides], "d"),
+        _row("params", [s.cost.params for s in sides], ",d"),
+        _row("MACs M", [s.cost.macs / 1e6 for s in sides], ".1f"),
+        _row("peak activation memory MiB", [s.cost.peak_mib for s in sides], ".2f"),
+    ]
+
+
+def _latency_rows(sides: list[Predicted | None]) -> list[tuple[str, ...]]:
+    known = {kind for s in sides if s for kind in s.class_ms}
+    by_time = sorted(known, key=lambda kind: -max(s.class_ms.get(kind, 0.0) for s in sides if s))
+    return [
+        _row("predicted ms", [s.ms if s else None for s in sides], ".2f"),
+        _row("upper bound ms", [s.bound_ms if s else None for s in sides], ".2f"),
+        *(_row(f"  {kind}", [s.class_ms.get(kind, 0.0) if s else None for s in sides], ".3f") for kind in by_time),
+    ]
+
+
+def _row(label: str, values: list[int] | list[float] | list[float | None], form: str) -> tuple[str, ...]:
+    first, second = values
+    ratio = f"{second / first:.2f}" if first and second is not None else "-"
+    return label, *("-" if v is None else format(v, form) for v in values), ratio

@@ -1,0 +1,42 @@
+"""A run's derived files (result.json, front.csv, the Pareto plot) and the table that ends a search."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from nas.report.plot import plot
+from nas.report.result import points, result
+from nas.run.folder import Run
+from search_spaces.errors import InputError
+
+
+def write(run: Run) -> dict[str, Any]:
+    """Writes the derived files anew and returns the result."""
+    found, rows = result(run), points(run)
+    try:
+        _write(run.path / "result.json", json.dumps(found, indent=2) + "\n")
+        _write(run.path / "front.csv", _csv(rows))
+        plot(run, found, rows)
+    except OSError as error:
+        raise InputError(
+            f"cannot write the report in {run.path}: {error.strerror}; "
+            f"the journal is whole, `nas resume {run.path}` tries again"
+        ) from None
+    return found
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return text.getvalue()
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

@@ -1,0 +1,215 @@
+"""Where a network's milliseconds go: by block and by kernel class, predicted and measured, as tables, bars and a plot."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from search_spaces.errors import InputError
+from search_spaces.genotype import Genotype
+from search_spaces.space import SearchSpace
+from search_spaces.task import Task
+
+if TYPE_CHECKING:
+    from evaluators.latency.measure import Measurement
+    from evaluators.latency.remeasure import Bench
+
+_BAR = 40  # columns of the longest bar
+_FORMATS = (".png", ".svg")
+_SECONDS = 3.0  # of timing, for each network
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A network's predicted milliseconds at the machine's usual speed: in all, its upper bound, by block, by kernel class.
+
+    quiet_ms: in all, on the machine at its quietest.
+    """
+
+    ms: float
+    quiet_ms: float
+    bound_ms: float
+    block_ms: tuple[float, ...]
+    class_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Profiled:
+    """What the runtime's own profiler says, scaled to sum to the measured total: a profiler slows down what it times.
+
+    The total is that at the machine's usual speed, as predictions are.
+    Empty where the runtime has none; `block_ms` also where its kernels are not those that the lowering expects.
+    """
+
+    class_ms: Mapping[str, float]
+    block_ms: tuple[float, ...] = ()
+
+
+NONE = Profiled({})
+
+
+def predicted(predictor: Any, genotype: Genotype, task: Task) -> Predicted:
+    """Raises InputError for what the predictor's profile does not cover."""
+    found, slower = predictor.predict(genotype, task), predictor.usual_slowdown
+    class_ms = {kind: slower * ms for kind, ms in predictor.class_ms(genotype, task).items()}
+    return Predicted(
+        slower * found.ms, found.ms, slower * found.bound_ms, tuple(slower * ms for ms in found.block_ms), class_ms
+    )
+
+
+def bench_of(device: str, space: SearchSpace) -> "Bench":
+    """How a device is timed here: as its profile says, or, where it has none yet, with the default runtime.
+
+    Raises InputError when the device is elsewhere.
+    """
+    from evaluators.latency.profile import load_profile
+    from evaluators.latency.remeasure import Bench
+    from evaluators.latency.runtime import DEFAULT
+    from nas.budget.device import is_elsewhere, known_profile
+
+    if is_elsewhere(device):
+        raise InputError(f"device {device} is elsewhere, and --measure times on this machine; leave out one of the two")
+    if known_profile(device, space) is None:
+        return Bench(DEFAULT)
+    return Bench.of(load_profile(device), space)
+
+
+def measured(
+    networks: Sequence[tuple[Genotype, Task]], bench: "Bench", seconds: float = _SECONDS
+) -> tuple[list["Measurement"], list[Profiled]]:
+    """Times networks, untrained, in turns in one session; then has the runtime profile each."""
+    from evaluators.latency.measure import slowdown
+    from evaluators.latency.remeasure import measure_here
+    from evaluators.latency.runtime import load_runtime
+    from search_spaces.network import build
+
+    code = load_runtime(bench.runtime)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{i}{code.SUFFIX}" for i in range(len(networks))]
+        for (genotype, task), path in zip(networks, paths, strict=True):
+            code.prepare(build(genotype, task).eval(), task, path)
+        figures = measure_here(paths, seconds * len(paths), bench)
+        return figures, [
+            _profiled(bench, path, genotype, task, found.robust_ms * slowdown(bench.usual))
+            for path, (genotype, task), found in zip(paths, networks, figures, strict=True)
+        ]
+
+
+def _profiled(bench: "Bench", path: Path, genotype: Genotype, task: Task, total_ms: float) -> Profiled:
+    if bench.runtime != "onnxruntime_cpu":
+        return Profiled({})
+    from evaluators.latency.onnxruntime_profile import kernel_times
+
+    times = [(kernel.kind, kernel.ms) for kernel in kernel_times(path, threads=bench.threads)]
+    scale = total_ms / sum(ms for _, ms in times)
+    class_ms: dict[str, float] = {}
+    for kind, ms in times:
+        class_ms[kind] = class_ms.get(kind, 0.0) + ms * scale
+    return Profiled(class_ms, tuple(ms * scale for ms in _by_block(times, genotype, task)))
+
+
+def _by_block(times: Sequence[tuple[str, float]], genotype: Genotype, task: Task) -> list[float]:
+    """Kernels given to the blocks that they come from, in order kind by kind; empty where the kinds do not match."""
+    from evaluators.latency.kernels import lowered_blocks
+
+    expected = [[kernel.kind for kernel in block.kernels] for block in lowered_blocks(genotype, task)]
+    if Counter(kind for kinds in expected for kind in kinds) != Counter(kind for kind, _ in times):
+        return []
+    left: dict[str, list[float]] = {}
+    for kind, ms in reversed(times):
+        left.setdefault(kind, []).append(ms)
+    return [sum(left[kind].pop() for kind in kinds) for kinds in expected]
+
+
+def measured_one(genotype: Genotype, task: Task, device: str, space: SearchSpace) -> tuple["Measurement", Profiled]:
+    """`measured` for one network on a device that is this machine."""
+    [figures], [own] = measured([(genotype, task)], bench_of(device, space))
+    return figures, own
+
+
+def measured_line(figures: "Measurement") -> str:
+    """One sentence for the terminal."""
+    return (
+        f"Measured p50 {figures.p50_ms:.2f} ms, p90 {figures.p90_ms:.2f} ms (n = {figures.n}), {figures.robust_ms:.2f} ms "
+        f"(± {figures.spread:.1%}) corrected for other work; the machine was {figures.contention:.0%} slower than quiet."
+    )
+
+
+def show(console: Console, genotype: Genotype, found: Predicted | None, own: Profiled) -> None:
+    """The table of kernel classes, and a bar for each block, predicted, else profiled."""
+    if found or own.class_ms:
+        console.print(_class_table(found.class_ms if found else {}, own.class_ms))
+    if block_ms := found.block_ms if found else own.block_ms:
+        _print_bars(console, _labels(genotype), block_ms)
+
+
+def _labels(genotype: Genotype) -> list[str]:
+    return [f"{i} {spec.text}" for i, spec in enumerate(genotype.blocks, 1)]
+
+
+def _class_table(class_ms: Mapping[str, float], own_ms: Mapping[str, float]) -> Table:
+    """Kernel classes, the slowest first: predicted milliseconds and share, and the runtime's own profile if there is one."""
+    table = Table(title="By kernel class", title_justify="left")
+    for column in ("kernel class", "predicted ms", "share", *(("profiled ms", "share") if own_ms else ())):
+        table.add_column(column, justify="left" if column == "kernel class" else "right")
+    for kind in _kinds(class_ms, own_ms):
+        table.add_row(kind, *_cells(kind, class_ms), *(_cells(kind, own_ms) if own_ms else ()))
+    return table
+
+
+def _kinds(class_ms: Mapping[str, float], own_ms: Mapping[str, float]) -> list[str]:
+    return sorted({**class_ms, **own_ms}, key=lambda kind: -max(class_ms.get(kind, 0), own_ms.get(kind, 0)))
+
+
+def _cells(kind: str, class_ms: Mapping[str, float]) -> tuple[str, str]:
+    if kind not in class_ms:
+        return "-", "-"
+    return f"{class_ms[kind]:.3f}", f"{class_ms[kind] / sum(class_ms.values()):.1%}"
+
+
+def _print_bars(console: Console, labels: Sequence[str], milliseconds: Sequence[float]) -> None:
+    """A bar for each block."""
+    longest, width = max(milliseconds), max(map(len, labels))
+    for label, ms in zip(labels, milliseconds, strict=True):
+        bar = "█" * round(_BAR * ms / longest) or "▏"
+        console.print(f"{label:<{width}} {ms:7.3f} {bar}", highlight=False)
+
+
+def check_plot(path: Path | None) -> None:
+    """Raises InputError for a file of no known format, before anything is measured."""
+    if path and path.suffix not in _FORMATS:
+        raise InputError(f"--plot {path}: a plot is written as {' or '.join(_FORMATS)}")
+
+
+def plot(path: Path, title: str, genotype: Genotype, found: Predicted, own: Profiled) -> None:
+    """Writes a bar chart: blocks from top to bottom, beside them the kernel classes; profiled ones where known."""
+    from matplotlib.figure import Figure
+
+    labels, kinds = _labels(genotype), _kinds(found.class_ms, own.class_ms)
+    figure = Figure(figsize=(12, 1.5 + 0.24 * max(len(labels), len(kinds))), layout="constrained")
+    blocks, classes = figure.subplots(1, 2, width_ratios=[3, 2])
+    _plot_bars(blocks, "block", labels, found.block_ms, own.block_ms)
+    profiled = [own.class_ms.get(kind, 0.0) for kind in kinds] if own.class_ms else []
+    _plot_bars(classes, "kernel class", kinds, [found.class_ms.get(kind, 0.0) for kind in kinds], profiled)
+    figure.suptitle(f"{title}: {found.ms:.2f} ms predicted", parse_math=False)
+    try:
+        figure.savefig(path, dpi=140)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _plot_bars(axes: Any, name: str, labels: Sequence[str], ms: Sequence[float], profiled_ms: Sequence[float]) -> None:
+    height = 0.4 if profiled_ms else 0.8
+    axes.barh(range(len(labels)), ms, height, color="tab:blue", label="predicted")
+    if profiled_ms:
+        axes.barh([i + height for i in range(len(labels))], profiled_ms, height, color="tab:orange", label="profiled")
+        axes.legend()
+    axes.set_yticks([i + (height / 2 if profiled_ms else 0) for i in range(len(labels))], labels, fontsize=7)
+    axes.invert_yaxis()
+    axes.set(xlabel="ms", title=f"by {name}")
+    axes.grid(axis="x", alpha=0.25)

@@ -1,0 +1,109 @@
+"""What `nas status`, `nas show` and `nas anchors` print."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from nas.budget.device import find_predictor
+from nas.console import make_console
+from nas.report.find import find_network
+from search_spaces.errors import InputError
+from search_spaces.genotype import Genotype
+from search_spaces.space import SearchSpace
+from search_spaces.task import Task
+
+if TYPE_CHECKING:
+    from nas.report.latency_breakdown import Predicted, Profiled
+
+
+def show(
+    what: str,
+    device: str,
+    space_name: str,
+    classes: int | None,
+    measure: bool = False,
+    plot: Path | None = None,
+    size: str | None = None,
+) -> None:
+    """The table of blocks that a paper would print, with predicted milliseconds where the device was measured.
+
+    `measure`: times the network here, too; `plot`: a .png or .svg file for the milliseconds as bars; `size`: of another
+    input than the network's own.
+    """
+    from evaluators.cost import cost
+    from evaluators.dynamic import expected_macs, gated_blocks
+    from nas.report import latency_breakdown as milliseconds
+
+    milliseconds.check_plot(plot)
+    console = make_console()
+    title, genotype, space, task = find_network(what, space_name, classes, size)
+    found, note = _predicted_parts(genotype, task, device, space)
+    if plot and found is None:
+        raise InputError(f"--plot shows predicted latency. {note}")
+    figures, own = milliseconds.measured_one(genotype, task, device, space) if measure else (None, milliseconds.NONE)
+    total = cost(genotype, task)
+    console.print(_block_table(title, genotype, task, found, own))
+    if gates := gated_blocks(genotype):
+        half = expected_macs(genotype, task, 0.5) / 1e6
+        console.print(f"MACs are the worst case; {half:.1f} M are expected when half of the {gates} gated blocks run.")
+    console.print(f"Peak activation memory {total.peak_mib:.2f} MiB (float32, batch 1). {note}", highlight=False)
+    milliseconds.show(console, genotype, found, own)
+    if figures:
+        console.print(milliseconds.measured_line(figures), highlight=False)
+    if plot and found:
+        milliseconds.plot(plot, title, genotype, found, own)
+        console.print(f"Plot: {plot}", highlight=False)
+
+
+def _block_table(title: str, genotype: Genotype, task: Task, found: "Predicted | None", own: "Profiled") -> Table:
+    """Blocks with shapes, params, MACs, predicted milliseconds, profiled ones where known; the whole network below."""
+    from evaluators.cost import block_costs, cost
+
+    table = Table(title=title, title_justify="left")
+    for column in ("#", "block", "input", "output", "params", "MACs M", "ms", *(["profiled"] if own.block_ms else [])):
+        table.add_column(column, justify="left" if column == "block" else "right")
+    for i, block in enumerate(block_costs(genotype, task)):
+        table.add_row(
+            str(i + 1),
+            block.spec.text,
+            _shape(block.in_shape),
+            _shape(block.out_shape),
+            f"{block.cost.params:,}",
+            f"{block.cost.macs / 1e6:.2f}",
+            f"{found.block_ms[i]:.3f}" if found else "-",
+            *([f"{own.block_ms[i]:.3f}"] if own.block_ms else []),
+        )
+    total = cost(genotype, task)
+    table.add_section()
+    table.add_row(
+        "",
+        f"total ({genotype.id})",
+        _shape(task.input),
+        str(task.classes),
+        f"{total.params:,}",
+        f"{total.macs / 1e6:.1f}",
+        f"{found.ms:.2f}" if found else "-",
+        *([f"{sum(own.block_ms):.2f}"] if own.block_ms else []),
+    )
+    return table
+
+
+def _predicted_parts(genotype: Genotype, task: Task, device: str, space: SearchSpace) -> tuple["Predicted | None", str]:
+    """A network's predicted latency in its parts, or None; and a sentence for the person."""
+    from nas.report.latency_breakdown import predicted
+
+    predictor = find_predictor(device, space)
+    if predictor is None:
+        hint = f"`nas device measure --space {space.name}`"
+        return None, f"No predicted latency: the device was not measured for the space {space.name}; {hint}."
+    try:
+        found = predicted(predictor, genotype, task)
+    except InputError as error:
+        return None, f"No predicted latency: {error}"
+    usual = f"Predicted {found.ms:.2f} ms, upper bound {found.bound_ms:.2f} ms, at the machine's usual speed"
+    return found, f"{usual} ({found.quiet_ms:.2f} ms at its quietest)."
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,71 @@
+"""The ladder of evaluators: how well each rung ranks what the next one says, on the networks of this run that have both."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from nas.run.memory import Memory
+from nas.run.trials import Proposal
+
+_RESAMPLES = 1000
+_FEWEST = 5  # networks, below which a rank correlation says nothing
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One evaluator's word on networks, by genotype id; higher is better."""
+
+    name: str
+    values: Mapping[str, float]
+
+
+def ladder(memory: Memory, evaluator: str = "training") -> list[dict[str, Any]]:
+    """Spearman's rank correlation between neighbouring rungs, cheapest first, with a bootstrap interval of 95 %.
+
+    A rung that no network reached is left out; so is the correlation of fewer than five networks (None). `evaluator` is what
+    rated the candidates.
+    """
+    rungs = [rung for rung in _rungs(memory, evaluator) if rung.values]
+    return [_compared(lower, upper) for lower, upper in pairwise(rungs)]
+
+
+def _rungs(memory: Memory, evaluator: str) -> list[Rung]:
+    trained = {t.genotype.id: t for t in reversed(memory.trials) if t.outcome in ("trained", "stopped") and t.accuracies}
+    epochs = max((len(t.accuracies) for t in trained.values()), default=0)
+    finals = {i: f["accuracy"] for i, f in memory.notes("final").items() if "accuracy" in f}
+    return [
+        Rung("MACs", {i: float(t.estimate.macs) for i, t in trained.items()}),
+        Rung("linear probe", {i: t.probe for i, t in trained.items() if t.probe is not None}),
+        *(Rung(_rated(evaluator, e), _after(trained, e)) for e in sorted({1, epochs}) if e),
+        Rung("retrained", finals),
+    ]
+
+
+def _after(trained: Mapping[str, Proposal], epoch: int) -> dict[str, float]:
+    return {i: t.accuracies[epoch - 1] for i, t in trained.items() if len(t.accuracies) >= epoch}
+
+
+def _rated(evaluator: str, epochs: int) -> str:
+    return f"{epochs} epoch{'s' if epochs > 1 else ''} of the search" if evaluator == "training" else evaluator
+
+
+def _compared(lower: Rung, upper: Rung) -> dict[str, Any]:
+    both = [(value, upper.values[i]) for i, value in lower.values.items() if i in upper.values]
+    found: dict[str, Any] = {"lower": lower.name, "upper": upper.name, "n": len(both)}
+    if len(both) < _FEWEST:
+        return found | {"spearman": None, "low": None, "high": None}
+    pairs, rng = np.array(both), np.random.default_rng(0)
+    drawn = sorted(_spearman(pairs[rng.integers(len(pairs), size=len(pairs))]) for _ in range(_RESAMPLES))
+    low, high = drawn[int(0.025 * _RESAMPLES)], drawn[int(0.975 * _RESAMPLES) - 1]
+    return found | {"spearman": _spearman(pairs), "low": low, "high": high}
+
+
+def _spearman(pairs: NDArray[np.float64]) -> float:
+    """0 when one side is constant."""
+    ranks = rankdata(pairs, axis=0)
+    return float(np.corrcoef(ranks.T)[0, 1]) if ranks.std(axis=0).all() else 0.0

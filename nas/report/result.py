@@ -1,0 +1,252 @@
+"""What a run found, derived from its journal: a plain dictionary (result.json) and the points of its Pareto front."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from nas.budget.latency_budget import BUSY
+from nas.pareto import front
+from nas.pipeline.ranking import best_found, over_seeds, ranking
+from nas.report.rank_correlation import ladder
+from nas.run.folder import Run
+from nas.run.memory import Memory, counts, read_journal
+from nas.run.trials import Proposal
+from search_spaces.anchor import anchor as anchor_named
+from search_spaces.anchor import base_name
+from search_spaces.genotype import Genotype
+
+_MEASURED = (
+    *("p50_ms", "p90_ms", "mean_ms", "std_ms", "n", "robust_ms"),
+    *("spread", "between", "contention", "sessions", "set_aside"),
+)
+
+
+def result(run: Run) -> dict[str, Any]:
+    """Everything that is known of a run so far. Estimator are in milliseconds, accuracies 0..1, macs and params counts."""
+    memory = read_journal(run.journal)
+    trials = memory.trials
+    measured, tests = memory.notes("measured"), memory.notes("test")
+    finals = over_seeds(memory.notes("final"), memory.notes("again"))
+    facts, promise = _Facts(trials, finals, measured, tests), run.config.latency_budget
+    budget = run.config.budget_ms
+    winner = best_found(finals, measured, promise, origin="")
+    found = best_found(finals, measured, promise)
+    reference = [facts.network(i) for i, final in finals.items() if final["origin"].startswith("anchor:")]
+    for entry in reference:
+        known = measured.get(entry["id"])
+        entry["fits"] = (known is not None and promise.held(known)) if promise.measured else promise.bounded(entry)
+    return {
+        "format": 2,
+        "run": run.name,
+        "finished": bool(memory.notes("finished")),
+        "budget_ms": budget,
+        "percentile": promise.percentile,
+        "confidence": promise.confidence,
+        "measured": promise.measured,
+        "device": run.config.device,
+        "verdict": verdict(facts.network(found) if found else None, reference, budget, _unmeasured(run)),
+        "best": facts.network(winner) if winner else None,
+        "found": facts.network(found) if found else None,
+        "anchors": sorted(reference, key=lambda e: (not e["fits"], -(e["validation_accuracy"] or 0))),
+        "finalists": sorted(
+            (facts.network(i) for i, final in finals.items() if final["origin"] == "search"),
+            key=lambda e: -(e["validation_accuracy"] or 0),
+        ),
+        "baseline": _baseline(run, facts, best_found(finals, measured, promise, "random")),
+        "ladder": ladder(memory, run.config.evaluator),
+        "over_budget_when_measured": [
+            {"id": i, **{k: m.get(k) for k in ("p50_ms", "p90_ms", "contention", "sessions")}}
+            for i, m in measured.items()
+            if not promise.held(m) and facts.proposed(i)
+        ],
+        "reach": memory.notes("reach").get("space"),
+        "bound": _bound(memory.notes("checked"), trials),
+        "further_search": memory.notes("further").get("search"),
+        "busy": _busy(measured),
+        "usual": next((m["usual"] for m in measured.values() if "usual" in m), None),
+        "counts": counts(trials),
+        "sampler": run.config.sampler,
+        "objectives": ["accuracy", *([run.config.cost] if run.config.cost else [])],
+        "ended": memory.notes("ended").get("search", {}).get("why", "all candidates were asked for"),
+        "seed": run.config.seed,
+        "space": run.config.space,
+        "data": run.config.data,
+        "metric": run.config.metric,
+        "donor": run.config.donor,
+        "fit": run.config.fit,
+        "probed": _probed(memory),
+        "epochs": {"search": run.config.recipe.epochs, "final": run.config.final_recipe.epochs},
+        "distilled_from": run.config.distill,
+        "machine": run.machine,
+        "versions": run.versions,
+        "wall_seconds": round(sum(s["seconds"] for s in memory.notes("session").values()), 1),
+    }
+
+
+def points(run: Run) -> list[dict[str, Any]]:
+    """Every trained network: predicted latency, last accuracy in the search, figures of its retraining if there was one."""
+    memory = read_journal(run.journal)
+    finals, measured = over_seeds(memory.notes("final"), memory.notes("again")), memory.notes("measured")
+    rows = [
+        _point(t, finals.get(t.genotype.id, {}), measured.get(t.genotype.id, {})) for t in ranking(memory.trials, anchors=True)
+    ]
+    cost = run.config.cost if run.config.cost in ("params", "macs") else "predicted_ms"
+    on_front = set(front([(row[cost], row["search_accuracy"]) for row in rows]))
+    for i, row in enumerate(rows):
+        row["on_front"] = i in on_front
+    return sorted(rows, key=lambda row: row["predicted_ms"])
+
+
+def verdict(found: dict[str, Any] | None, anchors: list[dict[str, Any]], budget_ms: float, unmeasured: str = "") -> str:
+    """Whether the search beat the hand-designed networks, by accuracy on the test part; `unmeasured`: why nothing was
+    measured, and then the predicted upper bound is all that is said of the budget.
+    """
+    if unmeasured:
+        rivals = [a for a in anchors if a["fits"] and a["test_accuracy"] is not None]
+        compared = _compared(found, rivals, "whose predicted bound is within the budget") if found and rivals else ""
+        return f"{unmeasured} {compared}".strip()
+    rivals = [a for a in anchors if a["fits"] and a["test_accuracy"] is not None]
+    if found is None:
+        return f"No network that the search found held {budget_ms:g} ms when it was measured."
+    if found["test_accuracy"] is None:
+        return "The run is not finished."
+    if not rivals:
+        return f"No hand-designed network held {budget_ms:g} ms when it was measured."
+    return _compared(found, rivals, "within the budget")
+
+
+def _compared(found: dict[str, Any], rivals: list[dict[str, Any]], within: str) -> str:
+    rival = max(rivals, key=lambda a: a["test_accuracy"])
+    if found["test_accuracy"] is None:
+        return "The run is not finished."
+    lead = 100 * (found["test_accuracy"] - rival["test_accuracy"])
+    error = 100 * math.hypot(*(entry["test_error"] for entry in (found, rival)))
+    which = f"the best hand-designed network {within} ({rival['anchor']}, {rival['test_accuracy']:.2%})"
+    sure = "" if abs(lead) > 2 * error else "; that is within chance"
+    if lead > 0:
+        return f"The search beat {which} by {lead:.2f} ± {error:.2f} points on the test part{sure}."
+    apart = f"{-lead:.2f} ± {error:.2f} points behind" if lead else f"as accurate (± {error:.2f} points)"
+    return f"The search did NOT beat {which}: {found['test_accuracy']:.2%}, {apart} on the test part{sure if lead else ''}."
+
+
+def test_error(accuracies: Sequence[float], pictures: int) -> float:
+    """Standard error of a mean test accuracy: of the pictures drawn, and of the seeds where there are several."""
+    mean = statistics.fmean(accuracies)
+    seeds = statistics.stdev(accuracies) / math.sqrt(len(accuracies)) if len(accuracies) > 1 else 0.0
+    return math.hypot(math.sqrt(mean * (1 - mean) / pictures), seeds)
+
+
+def _baseline(run: Run, facts: "_Facts", found: str | None) -> dict[str, Any] | None:
+    """What random search of as many trainings found, None when it was not asked for."""
+    if not run.config.baseline:
+        return None
+    trials = read_journal(run.journal, "random").trials
+    return {"best": facts.network(found) if found else None, "counts": counts(trials)}
+
+
+def _unmeasured(run: Run) -> str:
+    """Why nothing was measured, and what is to be done; empty when it was."""
+    if run.config.measure:
+        return ""
+    if run.config.device == "local":
+        return "Not measured, as --no-measure asked; measure export/model.onnx before relying on the budget."
+    return f"Not measured: device {run.config.device} is elsewhere; measure export/model.onnx there."
+
+
+def _bound(checked: dict[str, dict[str, Any]], trials: list[Proposal]) -> dict[str, Any]:
+    """Networks that were timed untrained during the search, how many were above their bound, and how many not trained then."""
+    scores = [c["score"] for c in checked.values() if "score" in c]
+    refused = {t.genotype.id for t in trials if t.outcome == "rejected" and t.estimate.timed_ms is not None}
+    return {
+        "checked": len(checked),
+        "over_their_bound": sum(score > 1 for score in scores),
+        "over_the_budget": len(refused),
+        "largest_measured_over_bound": max(scores, default=None),
+    }
+
+
+def _busy(measured: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+    """The largest contention behind a figure, when it is above 10 %; None when the machine was quiet enough."""
+    largest = max((m.get("contention", 0.0) for m in measured.values()), default=0.0)
+    return {"contention": largest} if largest > BUSY else None
+
+
+class _Facts:
+    """Looks up what the journal knows of a genotype id."""
+
+    def __init__(
+        self,
+        trials: list[Proposal],
+        finals: dict[str, dict[str, Any]],
+        measured: dict[str, dict[str, Any]],
+        tests: dict[str, dict[str, Any]],
+    ) -> None:
+        self._trials = {t.genotype.id: t for t in reversed(trials) if t.outcome not in ("rejected", "repeated")}
+        self._finals, self._measured, self._tests = finals, measured, tests
+
+    def proposed(self, genotype_id: str) -> bool:
+        """Whether the search proposed it: no anchor, nor what random search found beside it."""
+        trial = self._trials.get(genotype_id)
+        return trial is not None and trial.anchor is None
+
+    def network(self, genotype_id: str) -> dict[str, Any]:
+        final, measured = self._finals[genotype_id], self._measured.get(genotype_id, {})
+        trial = self._trials.get(genotype_id)
+        origin = final["origin"]
+        name = origin.removeprefix("anchor:") if origin.startswith("anchor:") else None
+        return {
+            "id": genotype_id,
+            "anchor": name,
+            "published_top1": anchor_named(base_name(name)).published.top1 if name else None,
+            "genotype": final["genotype"],
+            "input": list(Genotype.parse(final["genotype"]).input or ()),
+            "inherited": final.get("inherited"),
+            "probe": final.get("probe"),
+            "predicted_ms": final.get("predicted_ms"),
+            "bound_ms": final.get("bound_ms"),
+            **{k: measured.get(k) for k in _MEASURED},
+            "validation_accuracy": final.get("accuracy"),
+            "validation_by_seed": final["by_seed"],
+            **self._tested(genotype_id),
+            "search_accuracy": trial.accuracy if trial and trial.accuracies else None,
+            "params": final["params"],
+            "macs": final["macs"],
+            "failure": final.get("reason"),
+        }
+
+    def _tested(self, genotype_id: str) -> dict[str, Any]:
+        """Mean test accuracy over the seeds, each seed's, and the standard error of the mean."""
+        found = [t for key, t in self._tests.items() if key.partition("/")[0] == genotype_id]
+        accuracies = [t["accuracy"] for t in found]
+        return {
+            "test_accuracy": statistics.fmean(accuracies) if found else None,
+            "test_by_seed": accuracies,
+            "test_error": test_error(accuracies, found[0]["pictures"]) if found else None,
+        }
+
+
+def _probed(memory: Memory) -> list[dict[str, Any]]:
+    """The hand-designed networks within the budget, at each input at which they are, by their probes; best first."""
+    probes = [note for note in memory.notes("probe").values() if "accuracy" in note]
+    found = [{"anchor": note["anchor"], "probe": note["accuracy"]} for note in probes]
+    return sorted(found, key=lambda entry: -entry["probe"])
+
+
+def _point(trial: Proposal, final: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "id": trial.genotype.id,
+        "anchor": trial.anchor or "",
+        "trial": trial.number,
+        "predicted_ms": trial.estimate.latency_ms,
+        "bound_ms": trial.estimate.bound_ms,
+        "measured_p50_ms": measured.get("p50_ms", ""),
+        "params": trial.estimate.params,
+        "macs": trial.estimate.macs,
+        "input": "x".join(map(str, trial.genotype.input or ())),
+        "inherited": "" if trial.inherited is None else trial.inherited,
+        "probe": "" if trial.probe is None else trial.probe,
+        "epochs": len(trial.accuracies),
+        "search_accuracy": trial.accuracy,
+        "final_accuracy": final.get("accuracy", ""),
+    }

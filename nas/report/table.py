@@ -1,0 +1,169 @@
+"""The table that ends a search: the winner beside the hand-designed networks, and what was asked, rejected, trained."""
+
+import math
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from nas.budget.latency_budget import SESSIONS, SPARE
+from search_spaces.anchor import base_name
+
+
+def show(console: Console, found: dict[str, Any]) -> None:
+    """The winner against the anchors, and what was asked, rejected, trained."""
+    best = found["best"]
+    table = Table(title=f"{found['run']}: budget {found['budget_ms']:g} ms", title_justify="left")
+    for name in (
+        "network",
+        "input",
+        "test",
+        "validation",
+        "seeds",
+        "inherited",
+        "predicted",
+        "bound",
+        "p50 ms",
+        "p90 ms",
+        "spread",
+        "n",
+        "params M",
+        "MACs M",
+        "fits",
+    ):
+        table.add_column(name, justify="left" if name in ("network", "fits") else "right", no_wrap=True)
+    if found["found"]:
+        table.add_row(
+            *_row(found["found"], "found " + found["found"]["id"], True),
+            style="bold" if best == found["found"] else None,
+        )
+        table.add_section()
+    if found["baseline"] and (entry := found["baseline"]["best"]):
+        table.add_row(*_row(entry, "random " + entry["id"], True))
+        table.add_section()
+    for entry in found["anchors"]:
+        is_best = best is not None and entry["id"] == best["id"]
+        table.add_row(*_row(entry, base_name(entry["anchor"]), entry["fits"]), style=None if entry["fits"] else "dim")
+        if is_best:
+            table.rows[-1].style = "bold"
+    console.print(table)
+    n = found["counts"]
+    console.print(
+        f"Accuracy ({found['metric']}): each network trained and tested at its own input on {found['data']}; same recipe for "
+        f"all, {found['epochs']['final']} epochs{_taught(found)}; means over the seeds, those within the budget that led with "
+        f"more. {_inherited(found)}"
+    )
+    for line in _latency(found):
+        console.print(line, highlight=False)
+    console.print(
+        f"Asked {n['asked']}: {n['rejected']} rejected for their latency, {n['repeated']} repeated, {n['screened']} probed and "
+        f"not trained, {n['trained']} trained ({n['stopped_early']} stopped early), {n['failed']} failed; "
+        f"{n['anchors_trained']} anchors as first trials."
+    )
+    for line in [*_probed(found), *_ladder(found["ladder"]), *_baseline(found)]:
+        console.print(line, highlight=False)
+    console.print(found["verdict"], style="bold")
+
+
+def _inherited(found: dict[str, Any]) -> str:
+    if not found["donor"]:
+        return "All networks began at random."
+    return f"Inherited: the share of a network's weights that it had from {found['donor']} before it was fine-tuned."
+
+
+def _probed(found: dict[str, Any]) -> list[str]:
+    """The hand-designed networks that were probed and not trained: the best input of each, if it was not retrained."""
+    shown = {base_name(entry["anchor"]) for entry in found["anchors"]}
+    best: dict[str, dict[str, Any]] = {}
+    for entry in found["probed"]:
+        best.setdefault(base_name(entry["anchor"]), entry)
+    others = [f"{e['anchor']} {e['probe']:.2%}" for name, e in best.items() if name not in shown]
+    return [f"Other hand-designed networks, by the best of their linear probes: {', '.join(others)}."] if others else []
+
+
+def _taught(found: dict[str, Any]) -> str:
+    return f", taught by {found['distilled_from']}" if found["distilled_from"] else ""
+
+
+def _ladder(steps: list[dict[str, Any]]) -> list[str]:
+    """How well each rung ranked what the next one found; a rung that does not rank must be seen."""
+    known = [s for s in steps if s["spearman"] is not None]
+    if not known:
+        return []
+    parts = (
+        f"{s['lower']} -> {s['upper']} {s['spearman']:+.2f} ({s['low']:+.2f} to {s['high']:+.2f}, n={s['n']})" for s in known
+    )
+    return ["Rank correlation of each rung with the next (95 % interval): " + "; ".join(parts) + "."]
+
+
+def _baseline(found: dict[str, Any]) -> list[str]:
+    baseline, own = found["baseline"], found["found"]
+    if not baseline:
+        return []
+    n, best = baseline["counts"], baseline["best"]
+    if not best or best["test_accuracy"] is None or not own or own["test_accuracy"] is None:
+        return [f"Random search, {n['trained']} trainings: nothing to compare with."]
+    lead = 100 * (own["test_accuracy"] - best["test_accuracy"])
+    error = 100 * math.hypot(own["test_error"], best["test_error"])
+    return [
+        f"Random search, {n['trained']} trainings against {found['counts']['trained']} and the anchors': "
+        f"{_plus_minus(best['test_accuracy'], best['test_error'])}; the search is {lead:+.2f} ± {error:.2f} points ahead."
+    ]
+
+
+def _plus_minus(value: float | None, error: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}" + (f" ±{100 * error:.2f}" if error is not None else "")
+
+
+def _latency(found: dict[str, Any]) -> list[str]:
+    """How latency was found out, and what must be known to trust it."""
+    where = "at each network's input, batch 1"
+    bound = f"predicted upper bound at confidence {found['confidence']:g}"
+    if not found["measured"]:
+        return [f"Latency: predicted {where}, at the device's usual speed, NOT measured; fits: {bound} within the budget."]
+    usual = "" if found["usual"] is None else f" ({found['usual']:.0%} slower than at its quietest)"
+    lines = [
+        f"Latency: measured on the device {where}, in fresh processes; fits: p{found['percentile']} within the budget, "
+        f"{SPARE:.0%} of it to spare, at the machine's usual speed{usual}, in at least {SESSIONS} of them, and in most. "
+        f"predicted: p{found['percentile']} at that speed, bound: its {bound}. spread: within a session / between sessions."
+    ]
+    if found["busy"]:
+        lines.append(
+            f"While this was measured the machine was up to {found['busy']['contention']:.0%} slower than at its quietest."
+        )
+    if checked := found["bound"]["checked"]:
+        over = found["bound"]["over_their_bound"]
+        refused = found["bound"]["over_the_budget"]
+        lines.append(
+            f"{checked} networks were timed untrained during the search, where the bound left it open whether they hold the "
+            f"budget, and to check it: {refused} were over the budget and not trained, {over} above their bound."
+        )
+    if found["over_budget_when_measured"]:
+        lines.append(
+            f"{len(found['over_budget_when_measured'])} of the best did not hold the budget when measured, and were left out."
+        )
+    if further := found["further_search"]:
+        lines.append(
+            f"Too few held it at first: {further['trials']} further trials, the bound {further['growth']:.3f} times as high."
+        )
+    return lines
+
+
+def _row(entry: dict[str, Any], name: str, fits: bool) -> list[str]:
+    def text(value: float | None, form: str) -> str:
+        return "-" if value is None else format(value, form)
+
+    return [
+        name,
+        "x".join(map(str, entry["input"][1:])),
+        _plus_minus(entry["test_accuracy"], entry["test_error"]),
+        entry["failure"] or text(entry["validation_accuracy"], ".2%"),
+        str(len(entry["validation_by_seed"])),
+        "none" if not entry["inherited"] else f"{entry['inherited']:.0%}",
+        *(text(entry[k], ".2f") for k in ("predicted_ms", "bound_ms", "p50_ms", "p90_ms")),
+        " / ".join(text(entry[k], ".1%") for k in ("spread", "between")),
+        text(entry["n"], "d"),
+        f"{entry['params'] / 1e6:.2f}",
+        f"{entry['macs'] / 1e6:.0f}",
+        "yes" if fits else "no",
+    ]

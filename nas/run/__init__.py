@@ -1,0 +1,1 @@
+"""The run folder: its configuration, its journal, and the records in it."""

@@ -1,0 +1,155 @@
+"""The run folder: what is written there, read from it, and checked when it is opened again.
+
+run.yaml         everything resolved: space, budget, data and its fingerprint, recipe, seeds, versions, machine
+space.yaml       the search space as it was
+device.json      the device profile as it was
+journal.log      every proposal, training and measurement; the only truth
+weights/         safetensors of retrained networks, by genotype id
+supernet.safetensors  where there is one: the supernet that scores candidates, as trained so far
+teacher/         where there is one: its genotype, and its weights as given or as trained first
+result.json front.csv pareto.png pareto.svg export/      derived, made again at any time
+"""
+
+import shutil
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from evaluators.data.preprocess import Preprocessing, per_channel
+from evaluators.weights import GENOTYPE
+from nas.run.config import DONOR, FORMAT, JOURNAL, RUN, Config, donor_anchor
+from nas.run.teacher import TEACHER, Teacher
+from nas.run.versions import machine, versions
+from search_spaces import resources
+from search_spaces.errors import InputError, quoted
+from search_spaces.folder import made_whole
+from search_spaces.schema import checked, strict
+from search_spaces.space import SearchSpace, load_space
+from search_spaces.task import Input
+
+if TYPE_CHECKING:
+    from evaluators.inheritance.donor import Donor
+
+
+@strict
+@dataclass(frozen=True)
+class _RunFile:
+    """run.yaml as it is read and written."""
+
+    format: int
+    created: str
+    machine: str
+    versions: dict[str, str]
+    config: Config
+
+
+@dataclass(frozen=True)
+class Run:
+    """An opened run folder; `path` as the person wrote it."""
+
+    path: Path
+    config: Config
+    created: str
+    versions: dict[str, str]
+    machine: str
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def journal(self) -> Path:
+        return self.path / JOURNAL
+
+    @property
+    def device_profile(self) -> Path:
+        return self.path / "device.json"
+
+    def weights(self, genotype_id: str) -> Path:
+        """An absolute path: workers run in folders of their own."""
+        return self.path.resolve() / "weights" / f"{genotype_id}.safetensors"
+
+    @property
+    def supernet(self) -> Path:
+        """The file that a supernet is kept in."""
+        return self.path / "supernet.safetensors"
+
+    @property
+    def teacher(self) -> Path:
+        """The folder of the network that teaches, an absolute path; there if the run distills."""
+        return self.path.resolve() / TEACHER
+
+    def space(self) -> SearchSpace:
+        names = [*self.config.anchors, *donor_anchor(self.config.donor)]
+        space = load_space(str(self.path / "space.yaml")).with_anchors(names)
+        return replace(space, name=self.config.space, padding=self.config.padding)
+
+    def preprocessing(self, input: Input) -> Preprocessing:
+        """How images become the input of one of the run's networks."""
+        config = self.config
+        mean, std = per_channel(config.mean, input[0]), per_channel(config.std, input[0])
+        return Preprocessing(input, config.fit, config.interpolation, mean, std, depth=config.depth)
+
+    @property
+    def donor(self) -> Path:
+        """The folder of the donor; there if the run has one."""
+        return self.path / DONOR
+
+
+def create(
+    path: Path,
+    config: Config,
+    space_text: str,
+    profile: Path,
+    teacher: Teacher | None = None,
+    donor: "Donor | None" = None,
+) -> Run:
+    """A new run folder; raises InputError when the path is taken or cannot be written. Nothing half-made is left behind."""
+    from nas.run.journal import begin
+
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"{path} exists already; `nas resume {path}` goes on with it, `--run` names another folder")
+    run = Run(path, config, datetime.now(UTC).isoformat(timespec="seconds"), versions(), machine())
+    with made_whole(path, "run folder") as part:
+        (part / "weights").mkdir()
+        (part / "space.yaml").write_text(space_text, encoding="utf-8")
+        shutil.copyfile(profile, part / "device.json")
+        if teacher:
+            teacher.place(part / TEACHER)
+        if donor:
+            donor.save(part / DONOR)
+        (part / RUN).write_text(_dump(run), encoding="utf-8")
+        begin(part / JOURNAL, config.cost)
+    return run
+
+
+def open_run(path: Path) -> Run:
+    """The run in a folder; raises InputError when there is none, it is damaged, or another version made it."""
+    file = path / RUN
+    if not file.is_file():
+        raise InputError(f"{path} is not a run folder: it has no run.yaml{_runs_beside(path)}")
+    data = resources.parse_yaml(file.read_text(encoding="utf-8", errors="replace"), str(file))
+    if data.get("format") != FORMAT:
+        raise InputError(f"{file}: format {quoted(data.get('format'))}, but this version reads format {FORMAT}")
+    found = checked(_RunFile, data, f"{file}: damaged")
+    config = found.config
+    run = Run(path, config, found.created, found.versions, found.machine)
+    own = [*([f"{TEACHER}/{GENOTYPE}"] if config.distill else []), *([f"{DONOR}/{GENOTYPE}"] if config.donor else [])]
+    for needed in ("space.yaml", "device.json", JOURNAL, *own):
+        if not (path / needed).is_file():
+            raise InputError(f"{path} is damaged: {needed} is missing")
+    return run
+
+
+def _dump(run: Run) -> str:
+    data = asdict(_RunFile(FORMAT, run.created, run.machine, run.versions, run.config))
+    return "# A run's settings; written once, read by `nas resume`.\n" + yaml.safe_dump(data, sort_keys=False)
+
+
+def _runs_beside(path: Path) -> str:
+    folder = path.parent if path.parent.is_dir() else Path("runs")
+    runs = sorted(p.parent.name for p in folder.glob("*/run.yaml"))
+    return f"; runs in {folder}: {', '.join(runs[-5:])}" if runs else ""

@@ -1,0 +1,65 @@
+"""What a run's journal holds: every proposal and every other fact, read whole."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from nas.run.journal import MAIN, Journal, storage_of, understood
+from nas.run.records import check_note, check_trial
+from nas.run.trials import Proposal, proposals
+from search_spaces.errors import InputError
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a journal holds: every proposal in order (none that was cut off while being written), and the other facts."""
+
+    trials: list[Proposal]
+    facts: dict[str, dict[str, Any]]
+
+    def notes(self, kind: str) -> dict[str, dict[str, Any]]:
+        """The facts kept under `kind:ID`, by ID."""
+        return {key.partition(":")[2]: value for key, value in self.facts.items() if key.partition(":")[0] == kind}
+
+
+def read_journal(path: Path, name: str = MAIN) -> Memory:
+    """What is in a study of a journal; one beside the main study may not be there, and is empty then.
+
+    Reading changes nothing, and may be done while a search writes. Raises InputError when the journal is damaged, or what it
+    holds cannot be understood.
+    """
+    storage = storage_of(Journal(path, writable=False))
+    return understood(path, lambda: _memory(storage, name))
+
+
+def _memory(storage: optuna.storages.JournalStorage, name: str) -> Memory:
+    names = [study.study_name for study in storage.get_all_studies()]
+    if MAIN not in names:
+        raise InputError("it does not begin with a search")
+    if name not in names:
+        return Memory([], {})
+    study = optuna.load_study(study_name=name, storage=storage)
+    for trial in study.get_trials(deepcopy=False):
+        if "outcome" in trial.user_attrs:
+            check_trial(trial.number, trial.user_attrs, trial.intermediate_values)
+    for key, value in study.user_attrs.items():
+        check_note(key, value)
+    return Memory(proposals(study), study.user_attrs)
+
+
+def counts(trials: Iterable[Proposal]) -> dict[str, int]:
+    """How many genotypes the search asked for and what became of them; anchors are counted apart."""
+    trials = list(trials)
+    asked = [t for t in trials if t.anchor is None]
+    found = {word: sum(t.outcome == word for t in asked) for word in ("rejected", "repeated", "screened", "failed")}
+    stopped = sum(t.outcome == "stopped" for t in asked)
+    return {
+        "asked": len(asked),
+        **found,
+        "trained": stopped + sum(t.outcome == "trained" for t in asked),
+        "stopped_early": stopped,
+        "anchors_trained": sum(t.anchor is not None and t.outcome in ("trained", "stopped") for t in trials),
+    }

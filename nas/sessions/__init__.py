@@ -1,0 +1,1 @@
+"""A search or a training from its options to its results, begun or resumed."""

@@ -1,0 +1,237 @@
+"""What `nas device` does: measures this machine, shows and checks profiles, writes bundles for other machines."""
+
+import math
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from nas.console import make_console
+from nas.sessions.measure import Report, bar, measured, print_quality, waiting
+from search_spaces.errors import InputError, near_miss
+from search_spaces.space import load_space
+from search_spaces.task import input_text
+
+if TYPE_CHECKING:
+    from evaluators.latency.predictor import Predictor
+    from evaluators.latency.profile import Calibration, MeasuredNetwork, Profile
+
+_CHECKED = 6  # networks
+_CHECK_S = 12.0
+_OFF = 0.10
+_COLUMNS = (
+    *("space", "inputs", "networks", "age", "clock", "noise", "contention", "unseen"),
+    *("off by (rms)", "within 5 %", "within 10 %", "rank", "bound"),
+)
+
+
+def measure(space_name: str, name: str, runtime: str, threads: int, effort: str) -> None:
+    """Measures this machine for a space, also when it was measured before."""
+    console = make_console()
+    console.print(f"Profile: {measured(console, load_space(space_name), name, runtime, threads, effort)}", highlight=False)
+
+
+def listed() -> None:
+    """The profiles there are."""
+    from nas.report import listing
+
+    listing.show("devices")
+
+
+def show(name: str, plot: Path | None) -> None:
+    """One profile: what it is, and how good its predictions are on networks that they were not fitted to."""
+    from evaluators.latency.predictor import Predictor
+    from evaluators.latency.profile import load_profile
+
+    console, profile = make_console(), load_profile(name, anywhere=True)
+    machine = ", ".join(f"{key} {value}" for key, value in profile.machine.items())
+    console.print(f"{profile.name}\n{profile.device}\n{machine}", highlight=False)
+    table, predictors = Table(), {key: Predictor(profile, calibration) for key, calibration in profile.spaces.items()}
+    for column in _COLUMNS:
+        table.add_column(column, justify="right")
+    for key, calibration in profile.spaces.items():
+        table.add_row(f"{calibration.space} {key}", *_facts(calibration), *_quality(predictors[key]))
+    console.print(table)
+    console.print(
+        "Errors are those of predictions for networks that were kept out of the fit; the bound holds for 95 % of such. Noise "
+        "is the standard error of one network's time, contention how much slower the reference network ran than at its best."
+    )
+    if plot:
+        _plot(profile, predictors, plot)
+        console.print(f"Plot: {plot}", highlight=False)
+
+
+def check(name: str, space_name: str | None) -> bool:
+    """Times a few of a profile's networks again; prints and returns whether the profile still holds."""
+    from evaluators.latency.kept import measuring
+    from evaluators.latency.profile import load_profile
+
+    console, profile = make_console(), load_profile(name)
+    newest = max(profile.spaces.values(), key=lambda known: known.created)
+    calibration = profile.calibration(load_space(space_name)) if space_name else newest
+    chosen = _spread_out(calibration.networks, _CHECKED)
+    with measuring(waiting(console)), bar(console, "timing networks") as report:
+        figures, quiet_ms = _timed_again(profile, calibration, chosen, report)
+    table = Table()
+    for column in ("network", "ms in the profile", "ms now", "ratio"):
+        table.add_column(column, justify="right")
+    for network, (ms, _) in zip(chosen, figures, strict=True):
+        table.add_row(f"{calibration.networks.index(network) + 1}", f"{network.ms:.3f}", f"{ms:.3f}", f"{ms / network.ms:.3f}")
+    console.print(table)
+    ratios = [ms / network.ms for network, (ms, _) in zip(chosen, figures, strict=True)]
+    holds, sentence = verdict(ratios, [spread for _, spread in figures], calibration.noise, quiet_ms / calibration.reference_ms)
+    console.print(f"{profile.name}, space {calibration.space}: {sentence}", highlight=False)
+    return holds
+
+
+def verdict(ratios: Sequence[float], spreads: Sequence[float], noise: float, slower: float) -> tuple[bool, str]:
+    """Whether a profile holds, and a sentence: from times now over its times, their spreads, and its noise.
+
+    Off means by more than 10 %, or three times the noise of both where that is more. `slower` is the reference network's
+    quiet time now over the profile's.
+    """
+    ratio, limit = _median(ratios), max(_OFF, 3 * math.hypot(noise, _median(spreads)))
+    scatter = _median([abs(r / ratio - 1) for r in ratios]) * 1.4826
+    figures = f"times are {ratio:.3f} of the profile's in the median of {len(ratios)} networks (spread {scatter:.1%})"
+    if abs(ratio - 1) <= limit:
+        return True, f"it holds; {figures}."
+    if abs(ratio / slower - 1) <= limit:
+        why = f"the whole machine is at {1 / slower:.2f} of its speed then (busy, hot, or clocked otherwise)"
+        return False, f"it does not hold now; {figures}: {why}. Check again when nothing else runs, or measure anew."
+    return False, f"it does not hold; {figures}, and {limit:.0%} is allowed. `nas device measure` measures anew."
+
+
+def bundle(space_name: str, folder: Path | None, effort: str, seed: int, runtime: str = "") -> None:
+    """Writes networks and a script that times them on a machine without torch and this project."""
+    from evaluators.latency.bench import PACKAGES
+    from evaluators.latency.bundle import SCRIPT, write_bundle
+    from evaluators.latency.profile import EFFORTS
+    from evaluators.latency.runtime import DEFAULT
+
+    console, space, (fit, verify, seconds) = make_console(), load_space(space_name), EFFORTS[effort]
+    folder = folder or Path(f"{space.name}-bundle")
+    with bar(console, "exporting networks") as report:
+        write_bundle(space, folder, fit, verify, seconds, seed, report, runtime or DEFAULT)
+    console.print(
+        f"{folder}: {fit + verify} networks. Copy it to the device, which needs Python with numpy and "
+        f"{PACKAGES[runtime or DEFAULT]}, and run\n"
+        f"    python {SCRIPT}\n"
+        f"then bring results.json back and run\n    nas device import results.json --bundle {folder}",
+        highlight=False,
+    )
+
+
+def import_(results: Path, folder: Path, name: str) -> None:
+    """Makes a profile of what a bundle's script has written."""
+    from evaluators.latency.bundle import import_results
+    from evaluators.latency.predictor import Predictor
+    from evaluators.latency.profile import save_profile
+
+    console, profile = make_console(), import_results(results, folder, name)
+    [calibration] = profile.spaces.values()
+    Predictor(profile, calibration)
+    print_quality(console, profile, calibration, save_profile(profile))
+
+
+def _facts(calibration: "Calibration") -> list[str]:
+    created = datetime.fromisoformat(calibration.created)
+    days = (datetime.now(UTC) - (created if created.tzinfo else created.replace(tzinfo=UTC))).days
+    return [
+        ", ".join(map(input_text, calibration.inputs)),
+        str(len(calibration.networks)),
+        f"{days} day{'' if days == 1 else 's'}",
+        calibration.clock,
+        f"{calibration.noise:.1%}",
+        f"{calibration.contention:.0%}",
+    ]
+
+
+def _quality(predictor: "Predictor") -> list[str]:
+    quality = predictor.quality
+    return [
+        f"{quality['n']:.0f}",
+        f"{quality['rmspe']:.1%}",
+        f"{quality['within_5']:.0%}",
+        f"{quality['within_10']:.0%}",
+        f"{quality['spearman']:.3f}",
+        f"x {quality['factor']:.2f}",
+    ]
+
+
+def _spread_out(networks: Sequence["MeasuredNetwork"], count: int) -> list["MeasuredNetwork"]:
+    """So many networks from the fastest to the slowest, at equal ranks between."""
+    ordered = sorted(networks, key=lambda n: n.ms)
+    count = min(count, len(ordered))
+    return [ordered[round(i * (len(ordered) - 1) / max(1, count - 1))] for i in range(count)]
+
+
+def _timed_again(
+    profile: "Profile", calibration: "Calibration", chosen: Sequence["MeasuredNetwork"], report: Report
+) -> tuple[list[tuple[float, float]], float]:
+    """Milliseconds and spread of each network now, and the reference's quiet milliseconds."""
+    import random
+
+    from evaluators.latency.exporting import write_network
+    from evaluators.latency.measure import load_reference, quietest, sample_rounds, summarise
+    from evaluators.latency.runtime import load_runtime
+    from search_spaces.genotype import Genotype
+
+    code, threads, runs = load_runtime(profile.device.runtime), profile.device.threads, []
+    with tempfile.TemporaryDirectory() as folder:
+        for i, network in enumerate(chosen):
+            report(0.3 * i / len(chosen), "exporting networks")
+            path = Path(folder) / f"{i}{code.SUFFIX}"
+            genotype = Genotype.parse(network.genotype)
+            write_network(genotype, genotype.task(network.classes), code, path)
+            runs.append(code.load(path, threads))
+    reference = load_reference(code, threads)
+    samples = sample_rounds(runs, reference, _CHECK_S, random.Random(0), lambda part, what: report(0.3 + 0.7 * part, what))
+    quiet = quietest([s for visits in samples for s in visits])
+    figures = [summarise(visits, quiet) for visits in samples]
+    return [(f.robust_ms, f.spread) for f in figures], quiet * 1e3
+
+
+def _plot(profile: "Profile", predictors: "dict[str, Predictor]", path: Path) -> None:
+    """Predicted against measured, a panel a space: what was fitted to faint, what was not in colour."""
+    from matplotlib.figure import Figure
+
+    from evaluators.latency.profile import FIT, VERIFY
+
+    if path.suffix not in (".png", ".svg"):
+        raise InputError(f"{path}: a plot is a .png or .svg file{near_miss(path.suffix, ['.png', '.svg'])}")
+    figure = Figure(figsize=(6 * len(predictors), 6), layout="constrained")
+    for axes, (key, predictor) in zip(figure.subplots(1, len(predictors), squeeze=False)[0], predictors.items(), strict=True):
+        calibration = profile.spaces[key]
+        for split, style in ((FIT, {"color": "0.7", "s": 12}), (VERIFY, {"color": "C0", "s": 28})):
+            points = [(n.ms, ms) for n in calibration.split(split) if (ms := _predicted(predictor, n)) is not None]
+            axes.scatter(*zip(*points, strict=True), label=f"{split} ({len(points)})", **style)
+        limits = [0.9 * min(n.ms for n in calibration.networks), 1.1 * max(n.ms for n in calibration.networks)]
+        axes.plot(limits, limits, color="black", linewidth=0.8)
+        axes.fill_between(limits, [0.9 * v for v in limits], [1.1 * v for v in limits], alpha=0.1, color="C0", label="±10 %")
+        axes.set_title(calibration.space, parse_math=False)
+        axes.set(xlabel="measured ms, machine at its quietest", ylabel="predicted ms, likewise", xscale="log", yscale="log")
+        axes.legend()
+    figure.suptitle(str(profile.device), parse_math=False)
+    try:
+        figure.savefig(path, dpi=120)
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _predicted(predictor: "Predictor", network: "MeasuredNetwork") -> float | None:
+    """Milliseconds; None for an operation that no fit network had."""
+    from search_spaces.genotype import Genotype
+
+    genotype = Genotype.parse(network.genotype)
+    try:
+        return predictor.predict(genotype, genotype.task(network.classes)).ms
+    except InputError:
+        return None
+
+
+def _median(values: Sequence[float]) -> float:
+    ordered, middle = sorted(values), len(values) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -1,0 +1,46 @@
+"""`nas export`: deployment files of a run's network, or of an anchor with trained weights."""
+
+from pathlib import Path
+from typing import Any
+
+from nas.console import make_console
+from nas.run.folder import open_run
+from search_spaces.anchor import anchor, base_name
+from search_spaces.errors import InputError
+
+
+def export_run(path: Path, folder: Path | None, network: str | None) -> None:
+    """Writes the deployment files of a run's best network, or of the one named by id or anchor."""
+    from nas.export.files import export
+    from nas.report.result import result
+
+    console = make_console()
+    run = open_run(path)
+    found = result(run)
+    chosen = _choose(found, network)
+    for file in export(run, chosen, folder or run.path / "export"):
+        console.print(str(file), highlight=False)
+
+
+def export_pretrained(name: str, weights: Path, folder: Path | None) -> None:
+    """Writes the deployment files of an anchor with the weights in a file of its own library."""
+    from nas.export.files import export_network
+    from search_spaces.weights import as_trained, read_tensors
+
+    known = anchor(name)
+    loaded = as_trained(known, read_tensors(weights), str(weights))
+    for file in export_network(known, loaded, folder or Path(known.name.replace(":", "-"))):
+        make_console().print(str(file), highlight=False)
+
+
+def _choose(found: dict[str, Any], network: str | None) -> dict[str, Any]:
+    if network is None:
+        if not found["best"]:
+            raise InputError(f"{found['run']} has no network to export yet; `nas resume` finishes it")
+        return dict(found["best"])
+    everything = found["finalists"] + found["anchors"]
+    for entry in everything:
+        if network in (entry["id"], entry["anchor"], base_name(entry["anchor"] or "")):
+            return dict(entry)
+    names = [e["anchor"] or e["id"] for e in everything]
+    raise InputError(f'{found["run"]} has no retrained network "{network}"; it has {", ".join(names) or "none"}')

@@ -1,0 +1,48 @@
+"""What a session works on: data set, donor and space, as they were asked for."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from evaluators.data.preprocess import Fit, Interpolation
+from nas.console import make_bar
+from search_spaces.resources import expanded
+from search_spaces.task import Input
+
+if TYPE_CHECKING:
+    from evaluators.data import Dataset
+
+
+def load_data(
+    console: Console, data: str, inputs: Sequence[Input], fit: Fit, interpolation: Interpolation, download: bool
+) -> "Dataset":
+    """The data set, read with a progress bar; what it is made of is printed."""
+    from evaluators.data import load
+
+    with make_bar(console, transient=True) as bar:
+        task = bar.add_task("reading images", total=None)
+        dataset = load(
+            data,
+            inputs=inputs,
+            fit=fit,
+            interpolation=interpolation,
+            download=download,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    console.print(f"Data: {dataset.source}", highlight=False)
+    return dataset
+
+
+def space_text(name_or_path: str) -> str:
+    path = Path(name_or_path)
+    source = path if path.suffix in (".yaml", ".yml") else files("search_spaces.spaces") / f"{name_or_path}.yaml"
+    return source.read_text(encoding="utf-8")
+
+
+def absolute(data: str) -> str:
+    """The data's spec with its path absolute, so that a run can be resumed from anywhere."""
+    name, colon, path = data.partition(":")
+    return f"{name}:{expanded(path).resolve()}" if colon else name

@@ -1,0 +1,1 @@
+"""The training of one network in a folder of its own."""

@@ -1,0 +1,75 @@
+"""What a training begins with: weights that are there, a donor's, or neither."""
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from evaluators.data.preprocess import Interpolation
+from evaluators.weights import GENOTYPE
+from nas.run.config import DONOR
+from nas.run.find import find_run
+from nas.run.teacher import TEACHER, Teacher
+from nas.run.versions import machine, versions
+from nas.training.plan import BEGIN, FORMAT, PLAN, Plan, PlanFile
+from search_spaces.errors import InputError
+from search_spaces.folder import made_whole
+from search_spaces.genotype import Genotype
+
+if TYPE_CHECKING:
+    from evaluators.inheritance.donor import Donor
+
+
+@dataclass(frozen=True)
+class Begin:
+    """What a training begins with: the weights in a file, with their classes and normalisation, or a donor, or neither."""
+
+    words: str
+    weights: Path | None = None
+    classes: tuple[str, ...] = ()
+    mean_std: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    interpolation: Interpolation = "bilinear"
+    donor: "Donor | None" = None
+
+    @property
+    def random(self) -> bool:
+        return self.weights is None and self.donor is None
+
+
+def find_begin(what: str, genotype: Genotype, weights: str | None, from_scratch: bool, download: bool) -> Begin:
+    """The weights that a run left for this very network, unless others are asked for; else the donor's."""
+    from nas.run.donor import donor_for
+
+    run, _ = find_run(what)
+    if run and not (weights or from_scratch) and (left := run.weights(genotype.id)).is_file():
+        config = run.config
+        known = tuple(config.mean), tuple(config.std)
+        return Begin(f"the weights of {run.name}", left, tuple(config.classes), known, config.interpolation)
+    donor = donor_for(weights, from_scratch, download)
+    if donor is None:
+        return Begin("at random")
+    return Begin(f"inherited from {donor.name}", None, (), (donor.mean, donor.std), donor.interpolation, donor)
+
+
+def check_classes(begin: Begin, classes: tuple[str, ...]) -> None:
+    if begin.weights and begin.classes != classes:
+        raise InputError(
+            f"{begin.words} are for {len(begin.classes)} classes ({', '.join(begin.classes[:5])} ...), the data have "
+            f"{len(classes)} ({', '.join(classes[:5])} ...); --weights FOLDER inherits all but the classifier"
+        )
+
+
+def create(folder: Path, plan: Plan, genotype: Genotype, teacher: Teacher | None, begin: Begin) -> None:
+    """The folder, with all that a resumption needs, whole or not there."""
+    facts = asdict(PlanFile(FORMAT, machine(), versions(), plan))
+    with made_whole(folder, "folder") as part:
+        (part / GENOTYPE).write_text(genotype.text, encoding="utf-8")
+        (part / PLAN).write_text(yaml.safe_dump(facts, sort_keys=False), encoding="utf-8")
+        if teacher:
+            teacher.place(part / TEACHER)
+        if begin.donor:
+            begin.donor.save(part / DONOR)
+        if begin.weights:
+            shutil.copyfile(begin.weights, part / BEGIN)

@@ -1,0 +1,136 @@
+"""The training itself: epoch by epoch from its newest checkpoint, then tested and exported."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evaluators.weights import GENOTYPE, WEIGHTS, load_network, save_weights
+from nas.export.files import Trained, export_trained
+from nas.progress import ConsoleView
+from nas.run.config import DONOR
+from nas.run.teacher import TEACHER
+from nas.run.versions import machine, versions
+from nas.training.plan import BEGIN, CURVE, FORMAT, RESULT, Plan, read_curve
+from search_spaces.durable import replace_file
+from search_spaces.errors import InputError
+from search_spaces.genotype import read_genotype
+
+if TYPE_CHECKING:
+    from evaluators.data import Dataset, Split
+    from evaluators.training.batches import Pictures
+    from search_spaces.network import Network
+
+
+class Fitting:
+    """Trains the networks of one plan on its data; `folder` is the training's."""
+
+    def __init__(self, folder: Path, plan: Plan, dataset: "Dataset", view: ConsoleView) -> None:
+        from evaluators.training.loop import training_device
+
+        self._folder, self._plan, self._view, self._device = folder, plan, view, training_device()
+        self._train, self._validation = self.pictures(dataset.train), self.pictures(dataset.validation)
+
+    def pictures(self, split: "Split") -> "Pictures":
+        from evaluators.training.batches import Pictures
+
+        return Pictures.of(split, self._plan.preprocessing, self._device)
+
+    def _begun(self, network: "Network", folder: Path) -> int:
+        """Brings the new network of a folder to the beginning of its training: with weights that are there, or a donor's.
+
+        How many of its first blocks are trained already.
+        """
+        from evaluators.inheritance.donor import load_donor
+        from evaluators.training.finetune import Beginnings
+        from evaluators.weights import load_weights
+
+        if (folder / BEGIN).is_file():
+            load_weights(network, folder / BEGIN)
+            return len(network.blocks)
+        if (self._folder / DONOR).is_dir():
+            beginnings = Beginnings(load_donor(self._folder / DONOR), self._plan.metric)
+            found = beginnings.begin(network, self._train, self._plan.seed)
+            self._view.say(f"{found.share:.0%} of the weights inherited; linear probe {found.accuracy:.2%}")
+            return found.ready
+        return 0
+
+    def fit(self, folder: Path, title: str, teacher: Path | None) -> None:
+        """Trains the genotype in `folder` from its newest checkpoint until its weights are there."""
+        from evaluators.training.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
+        from evaluators.training.distill import load_teacher
+        from evaluators.training.loop import Training, TrainingFailed, seeded_network
+
+        if (folder / WEIGHTS).is_file():
+            return
+        plan = self._plan
+        network, generator = seeded_network(read_genotype(folder / GENOTYPE), plan.task, plan.seed, self._device)
+        taught = load_teacher(teacher, plan.task, self._device, (tuple(plan.mean), tuple(plan.std))) if teacher else None
+        ready = self._begun(network, folder)
+        training = Training(network, self._train, self._validation, plan.recipe, generator, taught, plan.metric, ready)
+        load_checkpoint(training, folder)
+        self._view.phase(title, plan.recipe.epochs, len(training.history))
+        while not training.finished:
+            try:
+                epoch = training.epoch()
+            except TrainingFailed as error:
+                raise InputError(f"{error}; a recipe with a lower learning_rate may help") from None
+            save_checkpoint(training, folder)
+            write_json(folder / CURVE, [asdict(epoch) for epoch in training.history])
+            self._view.working(plan.recipe.epochs - epoch.number)
+            self._view.step(
+                f"epoch {epoch.number:>4}  loss {epoch.loss:7.4f}  validation {epoch.accuracy:7.2%}  {epoch.seconds:6.1f} s"
+            )
+        save_weights(network, folder / WEIGHTS)
+        remove_checkpoints(folder)
+
+
+def finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Pictures") -> dict[str, Any]:
+    """Tests once, exports, and writes the result, which says that the training is over."""
+    from evaluators.cost import cost
+    from evaluators.processors import processors
+    from evaluators.training.deployed import deployed_scores
+
+    genotype, curve = read_genotype(folder / GENOTYPE), read_curve(folder)
+    scores = asdict(deployed_scores(load_network(genotype, plan.task, folder / WEIGHTS), plan.task, test, processors()))
+    trained = Trained(
+        genotype=genotype,
+        weights=folder / WEIGHTS,
+        classes=plan.classes,
+        preprocessing=plan.preprocessing,
+        metric=plan.metric,
+        validation=curve[-1]["accuracy"],
+        test=scores[plan.metric],
+    )
+    export_trained(trained, folder / "export")
+    figures = cost(genotype, plan.task)
+    found = {
+        "format": FORMAT,
+        "network": plan.network,
+        "id": genotype.id,
+        "genotype": genotype.text,
+        "data": plan.data,
+        "pictures": {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")},
+        "input": plan.input,
+        "begins": plan.begins,
+        "params": figures.params,
+        "macs": figures.macs,
+        "recipe": asdict(plan.recipe),
+        "seed": plan.seed,
+        "distilled_from": plan.distill,
+        "teacher_epochs": read_curve(folder / TEACHER),
+        "metric": plan.metric,
+        "validation_accuracy": curve[-1]["accuracy"],
+        "test_accuracy": scores[plan.metric],
+        "test_scores": scores,
+        "epochs": curve,
+        "training_seconds": round(sum(epoch["seconds"] for epoch in curve), 1),
+        "machine": machine(),
+        "versions": versions(),
+    }
+    write_json(folder / RESULT, found)
+    return found
+
+
+def write_json(path: Path, found: Any) -> None:
+    replace_file(path, (json.dumps(found, indent=2) + "\n").encode())

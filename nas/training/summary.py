@@ -1,0 +1,44 @@
+"""What is said of a training: how far it is, what it came to."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from nas.console import make_console
+from nas.run.lock import is_running
+from nas.run.teacher import TEACHER
+from nas.training.plan import RESULT, open_plan, read_curve
+from search_spaces.task import input_text
+
+
+def status(folder: Path) -> None:
+    """How far a training is; read from its folder, also while another process works on it."""
+    console, plan = make_console(), open_plan(folder)
+    if (folder / RESULT).is_file():
+        show(console, json.loads((folder / RESULT).read_text()), folder)
+        return
+    doing = "at work" if is_running(folder) else f"interrupted; `nas resume {folder}` goes on"
+    console.print(f"{folder}: {doing}", highlight=False)
+    for place, what in ((folder / TEACHER, f"teacher {plan.distill}"), (folder, plan.network)):
+        if curve := read_curve(place):
+            console.print(
+                f"{what}: {len(curve)} of {plan.recipe.epochs} epochs, {curve[-1]['accuracy']:.2%} on validation",
+                highlight=False,
+            )
+
+
+def show(console: Console, found: dict[str, Any], folder: Path) -> None:
+    taught = f", taught by {found['distilled_from']}" if found["distilled_from"] else ""
+    console.print(f"{found['network']}: test {found['test_accuracy']:.2%}", style="bold", highlight=False)
+    console.print(
+        f"Validation {found['validation_accuracy']:.2%} after {len(found['epochs'])} epochs, one seed{taught}; trained in "
+        f"{found['training_seconds'] / 60:.1f} min; test part of {found['pictures']['test']:,} pictures used once.",
+        highlight=False,
+    )
+    console.print(
+        f"Weights at first: {found['begins']}. Trained, tested and exported at {input_text(tuple(found['input']))}.",
+        highlight=False,
+    )
+    console.print(f"Ready to deploy: {folder / 'export'}", highlight=False)
