@@ -35,7 +35,7 @@ from evaluators.data import Split, load
 from evaluators.training.batches import Pictures
 from evaluators.training.loop import epochs, seeded_network
 from evaluators.training.recipe import load_recipe
-from nas.executors.job import Job, Progress, Setting
+from nas.executors.job import EpochReport, Job, Setting
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space
 
@@ -189,7 +189,7 @@ class _Source:
     def next(self) -> Job | None:
         return self._jobs.pop(0) if self._jobs else None
 
-    def progress(self, job: Job, progress: Progress) -> bool:
+    def progress(self, job: Job, progress: EpochReport) -> bool:
         self.accuracies[job.id], self.seconds[job.id] = progress.accuracy, progress.seconds
         self._heard[job.id] = time.monotonic()
         return False

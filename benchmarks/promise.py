@@ -35,17 +35,17 @@ from evaluators.latency.remeasure import Bench, measure_apart
 from evaluators.latency.runtime import load_runtime
 from evaluators.training.recipe import load_recipe
 from evaluators.weights import load_network
-from nas import samplers
 from nas.budget.device import known_profile, predictor_of
 from nas.budget.latency_budget import SPARE
 from nas.console import make_console
-from nas.executors.job import Progress, Setting, Source
+from nas.executors.job import EpochReport, Setting, Source
 from nas.pipeline.search import Search
+from nas.pipeline.state import State
 from nas.report import files as report
-from nas.run.config import Config
+from nas.run.config import Resolved, SearchConfig
 from nas.run.folder import Run, create, open_run
 from nas.sessions.inputs import space_text
-from nas.sessions.search import measure_device
+from nas.sessions.measure import MeasureConfig, measured
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
@@ -67,7 +67,7 @@ class Formula:
         while job := source.next():
             genotype = Genotype.parse(job.genotype)
             for epoch in range(1, job.recipe.epochs + 1):
-                if source.progress(job, Progress(epoch, 0.0, accuracy(genotype, self._task), 0.0)):
+                if source.progress(job, EpochReport(epoch, 0.0, accuracy(genotype, self._task), 0.0)):
                     break
             if job.keep:
                 torch.manual_seed(job.seed)
@@ -121,7 +121,7 @@ def main() -> None:
     flags = _flags()
     console = make_console()
     space = load_space(flags.space)
-    path = known_profile(flags.device, space) or measure_device(console, space, flags.device)
+    path = known_profile(flags.device, space) or measured(console, space, MeasureConfig(device=flags.device))
     profile = load_profile(str(path))
     budgets = _budgets(space, predictor_of(path, space), flags.budgets)
     with tempfile.TemporaryDirectory() as scratch:
@@ -162,42 +162,42 @@ def _searches(
     predictor = predictor_of(profile, space, flags.confidence)
     for budget_ms in budgets:
         for seed in range(flags.seeds):
-            place, config = folder / f"{budget_ms:g}-{seed}", _config(space.name, budget_ms, seed, flags)
-            run = open_run(place) if place.exists() else create(place, config, text, profile)
-            Search(run, dataset, predictor, Formula, Quiet()).run()
+            place, made = folder / f"{budget_ms:g}-{seed}", _config(space.name, budget_ms, seed, flags)
+            run = open_run(place) if place.exists() else create(place, *made, text, profile)
+            Search(State(run, dataset, predictor, Formula, Quiet())).run()
             found = report.write(run)
             yield Outcome(budget_ms, seed, found["best"], run)
             held = f"{found['best']['p50_ms']:.2f} ms" if found["best"] else "nothing held it"
             print(f"budget {budget_ms:g} ms, seed {seed}: {held}", flush=True)
 
 
-def _config(space: str, budget_ms: float, seed: int, flags: argparse.Namespace) -> Config:
-    return Config(
+def _config(space: str, budget_ms: float, seed: int, flags: argparse.Namespace) -> tuple[SearchConfig, Resolved]:
+    config = SearchConfig(
+        latency_budget_ms=budget_ms,
         space=space,
-        budget_ms=budget_ms,
         device=flags.device,
         data="made",
-        classes=list(_CLASSES),
-        mean=[0.5] * 3,
-        std=[0.25] * 3,
-        fit="crop",
-        interpolation="bilinear",
-        padding="symmetric",
-        donor=None,
-        metric="top1",
         trials=flags.trials,
-        seconds=None,
         finalists=3,
+        final_seeds=2,
         rivals=1,
         seed=seed,
-        sampler=samplers.DEFAULT,
-        workers=1,
-        address=None,
-        recipe=load_recipe("proxy", epochs=1),
-        final_recipe=load_recipe("final", epochs=1),
         confidence=flags.confidence,
         percentile=flags.percentile,
     )
+    resolved = Resolved(
+        space=space,
+        classes=list(_CLASSES),
+        mean=[0.5] * 3,
+        std=[0.25] * 3,
+        interpolation="bilinear",
+        padding="symmetric",
+        donor=None,
+        workers=1,
+        recipe=load_recipe("proxy", epochs=1),
+        final_recipe=load_recipe("final", epochs=1),
+    )
+    return config, resolved
 
 
 def _truths(outcomes: list[Outcome], bench: Bench, sessions: int, percentile: int) -> list[Row]:

@@ -55,7 +55,7 @@ def main() -> None:
 
     pools = _counted()
     with tempfile.TemporaryDirectory() as folder:
-        study = Study(Path(folder) / "journal.log", space, estimate, flags.latency_budget, flags.sampler, 0)
+        study = Study(Path(folder) / "journal.log", space, estimate, flags.latency_budget, flags.sampler, seed=0)
         for anchor in space.reference_networks():
             _train(study, study.seed_anchor(anchor))
         seconds = []

@@ -103,8 +103,8 @@ def searched(task: Task) -> Outcome:
     asking = 0.0
     with tempfile.TemporaryDirectory() as folder:
         estimator = Estimator(table, task.error, seed=task.seed)
-        settings = (Path(folder) / "journal.log", table, estimator, task.budget, task.sampler, task.seed)
-        study = Study(*settings, timed=estimator.timed)
+        settings = (Path(folder) / "journal.log", table, estimator, task.budget, task.sampler)
+        study = Study(*settings, seed=task.seed, timed=estimator.timed)
         found: list[tuple[int, float]] = []
         while len(found) < max(task.trainings) - _FINALISTS:
             start = perf_counter()

@@ -10,14 +10,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TimeElap
 from nas.console import make_bar, text_column
 
 
-class View(Protocol):
-    """Where the search shows what it does."""
+class Progress(Protocol):
+    """Where searches, trainings and measurements show what they do."""
 
     def phase(self, title: str, total: int, done: int = 0) -> None:
         """A new phase of `total` steps, `done` of them in an earlier session."""
 
     def step(self, line: str = "") -> None:
         """One step is done."""
+
+    def share(self, done: float, total: float, what: str) -> None:
+        """So much of what is done before or between phases, such as reading images."""
 
     def working(self, epochs: float) -> None:
         """An epoch was trained; so many are expected to be left in this phase."""
@@ -29,7 +32,29 @@ class View(Protocol):
         """Something the person should know."""
 
 
-class ConsoleView:
+class Silent:
+    """Shows nothing."""
+
+    def phase(self, title: str, total: int, done: int = 0) -> None:
+        pass
+
+    def step(self, line: str = "") -> None:
+        pass
+
+    def share(self, done: float, total: float, what: str) -> None:
+        pass
+
+    def working(self, epochs: float) -> None:
+        pass
+
+    def best(self, text: str) -> None:
+        pass
+
+    def say(self, line: str) -> None:
+        pass
+
+
+class ConsoleProgress:
     """Shows phases and steps on a console; use it as a context manager."""
 
     def __init__(self, console: Console, workers: int = 1) -> None:
@@ -48,8 +73,7 @@ class ConsoleView:
         self._best = ""
         self._started, self._epochs = time.monotonic(), 0
 
-    def __enter__(self) -> "ConsoleView":
-        self._bar.start()
+    def __enter__(self) -> "ConsoleProgress":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -58,6 +82,7 @@ class ConsoleView:
     def phase(self, title: str, total: int, done: int = 0) -> None:
         if not self._console.is_terminal:
             self._console.print(f"{title}: {done} of {total} done")
+        self._bar.start()
         self._bar.reset(self._task, total=total, completed=done, description=title, left="", best=self._best)
         self._started, self._epochs = time.monotonic(), 0
 
@@ -65,6 +90,10 @@ class ConsoleView:
         if line:
             self._console.print(line, highlight=False)
         self._bar.advance(self._task)
+
+    def share(self, done: float, total: float, what: str) -> None:
+        self._bar.start()
+        self._bar.update(self._task, completed=done, total=total, description=what, left="")
 
     def say(self, line: str) -> None:
         self._console.print(line, highlight=False)

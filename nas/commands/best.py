@@ -4,11 +4,7 @@ from pathlib import Path
 
 import click
 
-from nas.commands.options import (
-    LATENCY,
-    PATH,
-    Command,
-)
+from nas.commands.options import LATENCY, PATH, Command
 
 
 @click.command("best", cls=Command)

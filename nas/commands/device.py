@@ -2,15 +2,12 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from nas.commands.options import (
-    AT_LEAST_1,
-    PATH,
-    SEED,
-    Group,
-)
+from nas.commands.options import PATH, SEED, Group, options_of, showing
+from nas.sessions.measure import MeasureConfig
 
 
 @click.group("device", cls=Group)
@@ -28,16 +25,13 @@ EFFORT = click.option(
 
 
 @command.command("measure")
-@click.option("--space", "space_name", default="mobile", show_default=True, help="The space to calibrate for.")
-@click.option("--device", "name", default="local", show_default=True, help="The profile's name.")
-@click.option("--runtime", default="onnxruntime_cpu", show_default=True, help="What runs the networks.")
-@click.option("--threads", type=AT_LEAST_1, default=1, show_default=True, help="Threads of the runtime.")
-@EFFORT
-def measure(space_name: str, name: str, runtime: str, threads: int, effort: str) -> None:
+@options_of(MeasureConfig)
+def measure(**options: Any) -> None:
     """Measure this machine (a couple of minutes) and keep its profile."""
     from nas.sessions import device
 
-    device.measure(space_name, name, runtime, threads, effort)
+    with showing() as progress:
+        progress.say(f"Profile: {device.measure(MeasureConfig(**options), progress)}")
 
 
 @command.command("list")

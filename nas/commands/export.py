@@ -4,11 +4,7 @@ from pathlib import Path
 
 import click
 
-from nas.commands.options import (
-    PATH,
-    Command,
-    refuse_unused,
-)
+from nas.commands.options import PATH, Command, refuse_unused
 
 
 @click.command("export", cls=Command)

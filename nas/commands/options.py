@@ -1,16 +1,20 @@
 """Types of options, and options that several commands share."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from nas.pareto import COSTS
+from nas.console import make_console
+from nas.progress import ConsoleProgress
+from nas.run.options import Described, described
 from search_spaces.errors import InputError, quoted
 from search_spaces.resources import expanded
 
+F = TypeVar("F", bound=Callable[..., Any])
 _UNITS = {"us": 0.001, "µs": 0.001, "ms": 1.0, "s": 1000.0}
 
 _DAYS = 11 * 24 * 3600  # the longest that is understood, in seconds
@@ -68,24 +72,12 @@ AT_LEAST_1 = click.IntRange(min=1, max=10**6)
 SEED = click.IntRange(min=0, max=2**32 - 1)
 
 PATH = _Path(path_type=Path)
-
-FIT = click.option(
-    "--fit",
-    type=click.Choice(["crop", "pad"]),
-    default="crop",
-    show_default=True,
-    help="Bring images to an input by cropping what is beyond it, or by padding them with black.",
-)
-
-METRIC = click.option(
-    "--metric",
-    type=click.Choice(["top1", "balanced_accuracy", "macro_f1"]),
-    default="top1",
-    show_default=True,
-    help="By which accuracies are told and networks ranked.",
-)
-
 SIZE = click.option("--input", "size", help="Input: a side, or HEIGHTxWIDTH.  [default: the network's own]")
+
+
+def showing() -> ConsoleProgress:
+    """What shows on the terminal how far a command is, for a `with`."""
+    return ConsoleProgress(make_console())
 
 
 def refuse_unused(**unused: tuple[bool, str]) -> None:
@@ -97,14 +89,63 @@ def refuse_unused(**unused: tuple[bool, str]) -> None:
             raise click.UsageError(f"{parameter.opts[0]} has no effect here: {why}")
 
 
-def objectives(_: click.Context, __: click.Parameter, value: str) -> str | None:
-    """The second objective, None when accuracy is the only one."""
-    first, _comma, second = (part.strip() for part in value.partition(","))
-    if first != "accuracy" or second not in ("", *COSTS):
-        raise click.BadParameter(
-            f'"{value}" is not accuracy, or accuracy and one of {", ".join(COSTS)}, such as accuracy,latency'
-        )
-    return second or None
+class _Commas(click.ParamType):  # type: ignore[type-arg]
+    """Words with commas between them."""
+
+    name = "words"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        return value if isinstance(value, tuple) else tuple(word.strip() for word in str(value).split(","))
+
+
+class _Number(click.Choice):  # type: ignore[type-arg]
+    """One of a few whole numbers."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return int(super().convert(str(value), param, ctx))
+
+
+def options_of(configuration: type) -> Callable[[F], F]:
+    """Decorator of a command: an option for each of a configuration's fields that are described, by its field's name."""
+
+    def add(command: F) -> F:
+        for one in reversed(described(configuration)):
+            command = _option(one)(command)
+        return command
+
+    return add
+
+
+def _option(one: Described) -> Callable[[F], F]:
+    how: dict[str, Any] = {"help": one.option.help, "metavar": one.option.metavar or None}
+    if one.kind is bool:
+        flag = f"{one.flag}/--no-{one.flag[2:]}" if one.default else one.flag
+        return click.option(flag, one.name, is_flag=True, default=one.default, show_default=one.default, **how)
+    if one.option.unset:
+        how["help"] += f"  [default: {one.option.unset}]"
+    how |= {"required": one.required, "multiple": one.several and not one.option.commas}
+    if not one.required and one.default is not None and one.default != ():
+        default = ",".join(one.default) if one.option.commas else one.default
+        how |= {"default": default, "show_default": True}
+    return click.option(one.flag, one.name, type=_type(one), **how)
+
+
+def _type(one: Described) -> Any:
+    if one.option.unit:
+        return {"ms": LATENCY, "s": DURATION}[one.option.unit]
+    if one.option.commas:
+        return _Commas()
+    if one.choices:
+        return (_Number if one.kind is int else click.Choice)([str(choice) for choice in one.choices])
+    if one.kind is int:
+        return click.IntRange(min=_whole(one.low), max=_whole(one.high))
+    if one.kind is float:
+        return Finite(one.low, one.below if one.high is None else one.high, max_open=one.high is None)
+    return str
+
+
+def _whole(limit: float | None) -> int | None:
+    return None if limit is None else int(limit)
 
 
 class Command(click.Command):

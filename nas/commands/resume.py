@@ -4,12 +4,8 @@ from pathlib import Path
 
 import click
 
-from nas.commands.options import (
-    AT_LEAST_1,
-    PATH,
-    Command,
-    refuse_unused,
-)
+from nas.commands.options import AT_LEAST_1, PATH, Command, refuse_unused, showing
+from nas.console import make_console
 
 
 @click.command("resume", cls=Command)
@@ -17,11 +13,18 @@ from nas.commands.options import (
 @click.option("--workers", type=AT_LEAST_1, help="Trainings at once.  [default: as before]")
 def command(run: Path, workers: int | None) -> None:
     """Go on with an interrupted search or training; nothing that was finished is done again."""
+    from nas.report import ending
     from nas.sessions import search, train
+    from nas.training import summary
     from nas.training.plan import is_training
 
     refuse_unused(workers=(is_training(run), f"{run} is a training of one network"))
+    with showing() as progress:
+        if not is_training(run):
+            found = search.resume(run, workers, progress)
+        else:
+            train.resume(run, progress)
     if is_training(run):
-        train.resume(run)
+        summary.show(make_console(), run)
     else:
-        search.resume(run, workers)
+        ending.show(make_console(), found)

@@ -4,13 +4,7 @@ from pathlib import Path
 
 import click
 
-from nas.commands.options import (
-    AT_LEAST_1,
-    PATH,
-    SIZE,
-    Command,
-    refuse_unused,
-)
+from nas.commands.options import AT_LEAST_1, PATH, SIZE, Command, refuse_unused
 
 
 @click.command("show", cls=Command)

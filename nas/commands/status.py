@@ -4,10 +4,7 @@ from pathlib import Path
 
 import click
 
-from nas.commands.options import (
-    PATH,
-    Command,
-)
+from nas.commands.options import PATH, Command
 
 
 @click.command("status", cls=Command)

@@ -58,7 +58,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Progress:
+class EpochReport:
     """After an epoch: its number from 1, mean loss, validation accuracy (0..1), seconds.
 
     Epoch 0 is what a network is before its first: `inherited` is the share of its weights that it has from the donor,
@@ -78,7 +78,7 @@ class Source(Protocol):
     def next(self) -> Job | None:
         """The next job, or None when there is no more."""
 
-    def progress(self, job: Job, progress: Progress) -> bool:
+    def progress(self, job: Job, progress: EpochReport) -> bool:
         """Called after each epoch; True stops the job early."""
 
     def done(self, job: Job) -> None:

@@ -20,7 +20,7 @@ from evaluators.training.distill import load_teacher
 from evaluators.training.finetune import Beginnings
 from evaluators.training.loop import TrainingFailed, epochs, seeded_network, training_device
 from evaluators.weights import GENOTYPE, NORMALISATION, WEIGHTS, packed, write_weights
-from nas.executors.job import Job, Progress, Setting, Source
+from nas.executors.job import EpochReport, Job, Setting, Source
 from nas.executors.sharing import share
 from nas.signals import Lost
 from search_spaces.errors import InputError, os_reason
@@ -162,7 +162,7 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
         elif not self.error and self._heard.get(job.id, -1) < result["number"]:
             self._heard[job.id] = result["number"]
             number, loss, accuracy, seconds = (result[name] for name in ("number", "loss", "accuracy", "seconds"))
-            progress = Progress(number, loss, accuracy, seconds, result.get("inherited"))
+            progress = EpochReport(number, loss, accuracy, seconds, result.get("inherited"))
             return bool(self._told(lambda: self._source.progress(job, progress)))
         return self.error is not None
 

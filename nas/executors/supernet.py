@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from evaluators.supernet.supernet import Supernet
 from evaluators.training.loop import TrainingFailed, training_device
 from evaluators.training.recipe import Recipe
-from nas.executors.job import Progress, Setting, Source
+from nas.executors.job import EpochReport, Setting, Source
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.space import SearchSpace
 
 if TYPE_CHECKING:
-    from nas.progress import View
+    from nas.progress import Progress
 
 
 class SupernetExecutor:
@@ -24,7 +24,7 @@ class SupernetExecutor:
     trained again.
     """
 
-    def __init__(self, setting: Setting, space: SearchSpace, recipe: Recipe, seed: int, kept: Path, view: "View") -> None:
+    def __init__(self, setting: Setting, space: SearchSpace, recipe: Recipe, seed: int, kept: Path, view: "Progress") -> None:
         self._recipe, self._kept, self._view = recipe, kept, view
         device, task = training_device(), space.task(len(setting.dataset.classes))
         self._train, self._validation = (setting.images(part, task.input, device) for part in ("train", "validation"))
@@ -43,7 +43,7 @@ class SupernetExecutor:
                 source.failed(job, f"the supernet cannot score it: {error}")
                 continue
             reached = self._supernet.score(genotype, self._train, self._validation, self._recipe)
-            source.progress(job, Progress(1, math.nan, reached, perf_counter() - start))
+            source.progress(job, EpochReport(1, math.nan, reached, perf_counter() - start))
             source.done(job)
 
     def close(self) -> None:

@@ -59,7 +59,7 @@ def export(run: Run, network: dict[str, Any], folder: Path) -> list[Path]:
     trained = Trained(
         genotype=genotype,
         weights=weights,
-        classes=run.config.classes,
+        classes=run.resolved.classes,
         preprocessing=run.preprocessing(genotype.input),
         metric=run.config.metric,
         validation=next(iter(network["validation_by_seed"]), None),

@@ -4,14 +4,14 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from nas.executors.job import Job, Progress
+from nas.executors.job import EpochReport, Job
 from nas.pipeline.ranking import ranking
-from nas.progress import View
-from nas.run.config import Config
+from nas.progress import Progress
 from nas.run.trials import Proposal
 from nas.seeds import training_seed
 
 if TYPE_CHECKING:
+    from nas.pipeline.state import State
     from nas.pipeline.study import Study
 
 
@@ -24,17 +24,17 @@ class Proposals:
 
     def __init__(
         self,
+        state: "State",
         study: "Study",
-        config: Config,
         trials: int,
-        first: Iterable[Proposal],
-        view: View,
-        keep_time: Callable[[], None],
-        check: Callable[[Proposal], None],
-        deadline: float | None,
+        *,
+        first: Iterable[Proposal] = (),
+        check: Callable[[Proposal], None] = lambda _: None,
+        deadline: float | None = None,
         stage: str = "search",
     ) -> None:
-        self._study, self._config, self._view, self._keep_time = study, config, view, keep_time
+        self._study, self._view, self._keep_time = study, state.view, state.keep_time
+        self._seed, self._recipe = state.config.seed, state.resolved.recipe
         self._check, self._deadline, self._stage = check, deadline, stage
         known = study.trials()
         self._waiting = [t for t in known if t.outcome == "running"] + list(first)
@@ -52,17 +52,17 @@ class Proposals:
         if proposal is None:
             return None
         self._check(proposal)
-        seed = training_seed(self._config.seed, proposal.genotype, self._stage)
-        return Job(str(proposal.number), proposal.origin, proposal.genotype.text, self._config.recipe, seed)
+        seed = training_seed(self._seed, proposal.genotype, self._stage)
+        return Job(str(proposal.number), proposal.origin, proposal.genotype.text, self._recipe, seed)
 
-    def progress(self, job: Job, progress: Progress) -> bool:
+    def progress(self, job: Job, progress: EpochReport) -> bool:
         stop = self._study.report(int(job.id), progress.epoch, progress.accuracy, progress.seconds, progress.inherited)
         if progress.epoch:
             self._view.working(self._expected_epochs())
         return stop
 
     def done(self, job: Job) -> None:
-        trial = self._study.complete(int(job.id), self._config.recipe.epochs)
+        trial = self._study.complete(int(job.id), self._recipe.epochs)
         probe = "" if trial.probe is None else f"probe {trial.probe:6.2%}"
         if trial.outcome == "screened":
             self._left += 1  # another takes its place
@@ -108,7 +108,7 @@ class Proposals:
     def _expected_epochs(self) -> float:
         """Epochs still to be trained, judged by how long trials have lasted so far."""
         ended = [len(t.accuracies) for t in self._study.trials() if t.outcome in ("trained", "stopped")]
-        return self._expected * (sum(ended) / len(ended) if ended else (1 + self._config.recipe.epochs) / 2)
+        return self._expected * (sum(ended) / len(ended) if ended else (1 + self._recipe.epochs) / 2)
 
 
 class Retrainings:
@@ -119,20 +119,21 @@ class Retrainings:
         jobs: list[Job],
         figures: dict[str, Any],
         study: "Study",
-        view: View,
+        view: Progress,
         keep_time: Callable[[], None],
+        *,
         kind: str = "final",
     ) -> None:
         self._jobs, self._figures, self._kind = list(jobs), figures, kind
         self._study, self._view, self._keep_time = study, view, keep_time
-        self._curves: dict[str, list[Progress]] = {}
+        self._curves: dict[str, list[EpochReport]] = {}
         self._starts: dict[str, dict[str, Any]] = {}
         self._epochs = sum(job.recipe.epochs for job in jobs)
 
     def next(self) -> Job | None:
         return self._jobs.pop(0) if self._jobs else None
 
-    def progress(self, job: Job, progress: Progress) -> bool:
+    def progress(self, job: Job, progress: EpochReport) -> bool:
         if progress.epoch == 0:
             self._starts[job.id] = {"probe": progress.accuracy, "inherited": progress.inherited}
             return False
@@ -167,13 +168,13 @@ class Retrainings:
 class Probes:
     """Hand-designed networks to be probed, untrained; what that finds is kept as notes `probe:ID`."""
 
-    def __init__(self, jobs: list[Job], study: "Study", view: View) -> None:
+    def __init__(self, jobs: list[Job], study: "Study", view: Progress) -> None:
         self._jobs, self._study, self._view = list(jobs), study, view
 
     def next(self) -> Job | None:
         return self._jobs.pop(0) if self._jobs else None
 
-    def progress(self, job: Job, progress: Progress) -> bool:
+    def progress(self, job: Job, progress: EpochReport) -> bool:
         figures = {"accuracy": progress.accuracy, "inherited": progress.inherited, "seconds": round(progress.seconds, 2)}
         found = {"anchor": job.label, **figures}
         self._study.note(f"probe:{job.id}", found)

@@ -2,18 +2,21 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.budget.latency_budget import LatencyBudget
 from nas.pareto import front
-from nas.run.trials import Proposal
 from search_spaces.anchor import Anchor, base_name
+
+if TYPE_CHECKING:
+    from nas.run.trials import Proposal
+
 
 Record = Mapping[str, Any]
 ALIKE = 0.02  # by which probes may differ by chance: one standard error of 400 images
 
 
-def ranking(trials: Iterable[Proposal], anchors: bool = False) -> list[Proposal]:
+def ranking(trials: "Iterable[Proposal]", anchors: bool = False) -> "list[Proposal]":
     """Trained proposals, best first: by how far successive halving let them go, then by validation accuracy."""
     ended = [t for t in trials if t.outcome in ("trained", "stopped") and (anchors or t.anchor is None)]
     return sorted(ended, key=lambda t: (-len(t.accuracies), -t.accuracy, t.number))
@@ -37,7 +40,7 @@ def rival_anchors(fitting: Sequence[Anchor], probes: Mapping[str, float], count:
     return [a for a in ranked if base_name(a.name) in own] + others[:count]
 
 
-def along_front(ranked: Sequence[Proposal], cost: str) -> list[Proposal]:
+def along_front(ranked: "Sequence[Proposal]", cost: str) -> "list[Proposal]":
     """The same proposals, those of the Pareto front of accuracy and `cost` first: the best, then what fills the widest gaps."""
     complete = [t for t in ranked if t.outcome == "trained"]
     waiting = [complete[i] for i in front([(t.estimate.figure(cost), t.accuracy) for t in complete])]

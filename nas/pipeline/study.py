@@ -22,6 +22,7 @@ from nas.budget.estimate import Estimate
 from nas.run.journal import MAIN, Journal, open_study, storage_of
 from nas.run.memory import Memory
 from nas.run.trials import Proposal, proposals, read
+from nas.samplers.common.feasible import Feasible
 from nas.samplers.common.genes import Given
 from nas.samplers.common.pool import Candidate, Pool, Space
 from nas.seeds import seed_from
@@ -50,6 +51,7 @@ class Study:
         estimate: Callable[[Sequence[Genotype]], Sequence[Estimate]],
         budget_ms: float,
         sampler: str,
+        *,
         seed: int,
         cost: str | None = None,
         reduction: int = 2,
@@ -78,7 +80,17 @@ class Study:
         """Another study in the same journal, with the same gate and a seed of its own."""
         seed = seed_from(self._seed, name)
         gate = self._space, self._estimate, self._budget_ms
-        return Study(self._storage, *gate, sampler, seed, self._cost, self._reduction, name, self._timed, self._origins)
+        return Study(
+            self._storage,
+            *gate,
+            sampler,
+            seed=seed,
+            cost=self._cost,
+            reduction=self._reduction,
+            name=name,
+            timed=self._timed,
+            origins=self._origins,
+        )
 
     def trials(self) -> list[Proposal]:
         """Every proposal so far, in order."""
@@ -166,7 +178,7 @@ class Study:
         seed = seed_from(self._seed, len(self._ids) - self._half_written)  # as if what was cut off had never been asked
         refused = self._refused - Counter(rejected=min(self._in_vain, TIMED_IN_VAIN))  # timed ones were no fault of the sampler
         if all(refused[outcome] < most for outcome, most in PATIENCE.items()):
-            return samplers.make(self._sampler, self._pool, seed)
+            return Feasible(samplers.make(self._sampler, self._pool, seed), self._pool)
         fresh = self._drawn()
         return Given(self._pool, seed, fresh.genes) if fresh else None
 

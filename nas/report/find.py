@@ -34,7 +34,7 @@ def _find_network(what: str, space_name: str, classes: int | None) -> _Found:
     run, name = find_run(what)
     if run:
         found = _network_of(run, name) if name else _best_of(run)
-        return f"{name or 'best'} of {run.name}", found, run.space(), found.task(classes or len(run.config.classes))
+        return f"{name or 'best'} of {run.name}", found, run.space(), found.task(classes or len(run.resolved.classes))
     if path.is_file():
         genotype = read_genotype(path)
         return str(path), genotype, space, space.task(classes or 1000).of(genotype)

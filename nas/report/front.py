@@ -88,7 +88,7 @@ def _within(known: list[Known], budget_ms: float) -> list[Known]:
 
 
 def _show(console: Console, run: Run, solid: list[Known], rough: list[Known]) -> None:
-    table = Table(title=f"{run.name}: searched up to {run.config.budget_ms:g} ms", title_justify="left")
+    table = Table(title=f"{run.name}: searched up to {run.config.latency_budget_ms:g} ms", title_justify="left")
     for name in ("network", "latency ms", "holds from", "validation", "how it is known"):
         table.add_column(name, justify="left" if name in ("network", "how it is known") else "right", no_wrap=True)
     for known in [*solid, *rough]:

@@ -11,7 +11,7 @@ def plot(run: Run, found: dict[str, Any], rows: list[dict[str, Any]]) -> None:
 
     figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.add_subplot()
-    searched = [r for r in rows if not r["anchor"] and r["epochs"] == run.config.recipe.epochs]
+    searched = [r for r in rows if not r["anchor"] and r["epochs"] == run.resolved.recipe.epochs]
     axes.scatter(
         [r["predicted_ms"] for r in searched],
         [100 * r["search_accuracy"] for r in searched],

@@ -29,7 +29,7 @@ def result(run: Run) -> dict[str, Any]:
     measured, tests = memory.notes("measured"), memory.notes("test")
     finals = over_seeds(memory.notes("final"), memory.notes("again"))
     facts, promise = _Facts(trials, finals, measured, tests), run.config.latency_budget
-    budget = run.config.budget_ms
+    budget = run.config.latency_budget_ms
     winner = best_found(finals, measured, promise, origin="")
     found = best_found(finals, measured, promise)
     reference = [facts.network(i) for i, final in finals.items() if final["origin"].startswith("anchor:")]
@@ -70,13 +70,13 @@ def result(run: Run) -> dict[str, Any]:
         "objectives": ["accuracy", *([run.config.cost] if run.config.cost else [])],
         "ended": memory.notes("ended").get("search", {}).get("why", "all candidates were asked for"),
         "seed": run.config.seed,
-        "space": run.config.space,
+        "space": run.resolved.space,
         "data": run.config.data,
         "metric": run.config.metric,
-        "donor": run.config.donor,
+        "donor": run.resolved.donor,
         "fit": run.config.fit,
         "probed": _probed(memory),
-        "epochs": {"search": run.config.recipe.epochs, "final": run.config.final_recipe.epochs},
+        "epochs": {"search": run.resolved.recipe.epochs, "final": run.resolved.final_recipe.epochs},
         "distilled_from": run.config.distill,
         "machine": run.machine,
         "versions": run.versions,

@@ -20,7 +20,8 @@ import yaml
 
 from evaluators.data.preprocess import Preprocessing, per_channel
 from evaluators.weights import GENOTYPE
-from nas.run.config import DONOR, FORMAT, JOURNAL, RUN, Config, donor_anchor
+from nas.run.config import DONOR, FORMAT, JOURNAL, RUN, Resolved, SearchConfig, donor_anchor
+from nas.run.former import of_former
 from nas.run.teacher import TEACHER, Teacher
 from nas.run.versions import machine, versions
 from search_spaces import resources
@@ -43,7 +44,8 @@ class _RunFile:
     created: str
     machine: str
     versions: dict[str, str]
-    config: Config
+    config: SearchConfig
+    resolved: Resolved
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class Run:
     """An opened run folder; `path` as the person wrote it."""
 
     path: Path
-    config: Config
+    config: SearchConfig
+    resolved: Resolved
     created: str
     versions: dict[str, str]
     machine: str
@@ -83,15 +86,15 @@ class Run:
         return self.path.resolve() / TEACHER
 
     def space(self) -> SearchSpace:
-        names = [*self.config.anchors, *donor_anchor(self.config.donor)]
+        names = [*self.resolved.anchors, *donor_anchor(self.resolved.donor)]
         space = load_space(str(self.path / "space.yaml")).with_anchors(names)
-        return replace(space, name=self.config.space, padding=self.config.padding)
+        return replace(space, name=self.resolved.space, padding=self.resolved.padding)
 
     def preprocessing(self, input: Input) -> Preprocessing:
         """How images become the input of one of the run's networks."""
-        config = self.config
-        mean, std = per_channel(config.mean, input[0]), per_channel(config.std, input[0])
-        return Preprocessing(input, config.fit, config.interpolation, mean, std, depth=config.depth)
+        known = self.resolved
+        mean, std = per_channel(known.mean, input[0]), per_channel(known.std, input[0])
+        return Preprocessing(input, self.config.fit, known.interpolation, mean, std, depth=known.depth)
 
     @property
     def donor(self) -> Path:
@@ -101,18 +104,19 @@ class Run:
 
 def create(
     path: Path,
-    config: Config,
+    config: SearchConfig,
+    resolved: Resolved,
     space_text: str,
     profile: Path,
+    *,
     teacher: Teacher | None = None,
     donor: "Donor | None" = None,
 ) -> Run:
     """A new run folder; raises InputError when the path is taken or cannot be written. Nothing half-made is left behind."""
     from nas.run.journal import begin
 
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path} exists already; `nas resume {path}` goes on with it, `--run` names another folder")
-    run = Run(path, config, datetime.now(UTC).isoformat(timespec="seconds"), versions(), machine())
+    check_free(path)
+    run = Run(path, config, resolved, datetime.now(UTC).isoformat(timespec="seconds"), versions(), machine())
     with made_whole(path, "run folder") as part:
         (part / "weights").mkdir()
         (part / "space.yaml").write_text(space_text, encoding="utf-8")
@@ -126,18 +130,25 @@ def create(
     return run
 
 
+def check_free(path: Path) -> None:
+    """Raises InputError unless a run folder can be begun there."""
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise InputError(f"{path} exists already; `nas resume {path}` goes on with it, `--run` names another folder")
+
+
 def open_run(path: Path) -> Run:
     """The run in a folder; raises InputError when there is none, it is damaged, or another version made it."""
     file = path / RUN
     if not file.is_file():
         raise InputError(f"{path} is not a run folder: it has no run.yaml{_runs_beside(path)}")
-    data = resources.parse_yaml(file.read_text(encoding="utf-8", errors="replace"), str(file))
+    data = of_former(resources.parse_yaml(file.read_text(encoding="utf-8", errors="replace"), str(file)))
     if data.get("format") != FORMAT:
-        raise InputError(f"{file}: format {quoted(data.get('format'))}, but this version reads format {FORMAT}")
+        hint = "the version of compact-nas that began a run goes on with it; run.yaml names that"
+        raise InputError(f"{file}: format {quoted(data.get('format'))}, but this version reads format {FORMAT}; {hint}")
     found = checked(_RunFile, data, f"{file}: damaged")
-    config = found.config
-    run = Run(path, config, found.created, found.versions, found.machine)
-    own = [*([f"{TEACHER}/{GENOTYPE}"] if config.distill else []), *([f"{DONOR}/{GENOTYPE}"] if config.donor else [])]
+    config, resolved = found.config, found.resolved
+    run = Run(path, config, resolved, found.created, found.versions, found.machine)
+    own = [*([f"{TEACHER}/{GENOTYPE}"] if config.distill else []), *([f"{DONOR}/{GENOTYPE}"] if resolved.donor else [])]
     for needed in ("space.yaml", "device.json", JOURNAL, *own):
         if not (path / needed).is_file():
             raise InputError(f"{path} is damaged: {needed} is missing")
@@ -145,7 +156,7 @@ def open_run(path: Path) -> Run:
 
 
 def _dump(run: Run) -> str:
-    data = asdict(_RunFile(FORMAT, run.created, run.machine, run.versions, run.config))
+    data = asdict(_RunFile(FORMAT, run.created, run.machine, run.versions, run.config, run.resolved))
     return "# A run's settings; written once, read by `nas resume`.\n" + yaml.safe_dump(data, sort_keys=False)
 
 

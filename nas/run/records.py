@@ -5,6 +5,7 @@ not named here, and kinds of notes, are passed over.
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import AfterValidator, Field
@@ -169,3 +170,7 @@ def check_trial(number: int, attributes: Mapping[str, Any], accuracies: Mapping[
     checked(dict[int, Share], accuracies, f"{where}, accuracies")
     if attributes["outcome"] in ("trained", "stopped") and not any(accuracies):
         raise InputError(f"{where}: it was trained, and no accuracy is kept")
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

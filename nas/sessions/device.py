@@ -2,7 +2,8 @@
 
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from nas.console import make_console
-from nas.sessions.measure import Report, bar, measured, print_quality, waiting
+from nas.progress import ConsoleProgress, Progress
+from nas.sessions.measure import MeasureConfig, measured, say_quality, shares, waiting
 from search_spaces.errors import InputError, near_miss
+from search_spaces.schema import checked
 from search_spaces.space import load_space
 from search_spaces.task import input_text
 
@@ -28,10 +31,10 @@ _COLUMNS = (
 )
 
 
-def measure(space_name: str, name: str, runtime: str, threads: int, effort: str) -> None:
-    """Measures this machine for a space, also when it was measured before."""
-    console = make_console()
-    console.print(f"Profile: {measured(console, load_space(space_name), name, runtime, threads, effort)}", highlight=False)
+def measure(asked: MeasureConfig, progress: Progress) -> Path:
+    """Measures this machine for a space, also when it was measured before; returns the profile's file."""
+    config = checked(MeasureConfig, asdict(asked), "device measure")
+    return measured(progress, load_space(config.space), config)
 
 
 def listed() -> None:
@@ -73,8 +76,8 @@ def check(name: str, space_name: str | None) -> bool:
     newest = max(profile.spaces.values(), key=lambda known: known.created)
     calibration = profile.calibration(load_space(space_name)) if space_name else newest
     chosen = _spread_out(calibration.networks, _CHECKED)
-    with measuring(waiting(console)), bar(console, "timing networks") as report:
-        figures, quiet_ms = _timed_again(profile, calibration, chosen, report)
+    with ConsoleProgress(console) as progress, measuring(waiting(progress)):
+        figures, quiet_ms = _timed_again(profile, calibration, chosen, shares(progress))
     table = Table()
     for column in ("network", "ms in the profile", "ms now", "ratio"):
         table.add_column(column, justify="right")
@@ -113,8 +116,8 @@ def bundle(space_name: str, folder: Path | None, effort: str, seed: int, runtime
 
     console, space, (fit, verify, seconds) = make_console(), load_space(space_name), EFFORTS[effort]
     folder = folder or Path(f"{space.name}-bundle")
-    with bar(console, "exporting networks") as report:
-        write_bundle(space, folder, fit, verify, seconds, seed, report, runtime or DEFAULT)
+    with ConsoleProgress(console) as progress:
+        write_bundle(space, folder, fit, verify, seconds, seed, shares(progress), runtime or DEFAULT)
     console.print(
         f"{folder}: {fit + verify} networks. Copy it to the device, which needs Python with numpy and "
         f"{PACKAGES[runtime or DEFAULT]}, and run\n"
@@ -133,7 +136,8 @@ def import_(results: Path, folder: Path, name: str) -> None:
     console, profile = make_console(), import_results(results, folder, name)
     [calibration] = profile.spaces.values()
     Predictor(profile, calibration)
-    print_quality(console, profile, calibration, save_profile(profile))
+    with ConsoleProgress(console) as progress:
+        say_quality(progress, profile, calibration, save_profile(profile))
 
 
 def _facts(calibration: "Calibration") -> list[str]:
@@ -169,7 +173,7 @@ def _spread_out(networks: Sequence["MeasuredNetwork"], count: int) -> list["Meas
 
 
 def _timed_again(
-    profile: "Profile", calibration: "Calibration", chosen: Sequence["MeasuredNetwork"], report: Report
+    profile: "Profile", calibration: "Calibration", chosen: Sequence["MeasuredNetwork"], report: Callable[[float, str], None]
 ) -> tuple[list[tuple[float, float]], float]:
     """Milliseconds and spread of each network now, and the reference's quiet milliseconds."""
     import random

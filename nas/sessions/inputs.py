@@ -5,10 +5,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from evaluators.data.preprocess import Fit, Interpolation
-from nas.console import make_bar
+from nas.progress import Progress
 from search_spaces.resources import expanded
 from search_spaces.task import Input
 
@@ -17,22 +15,26 @@ if TYPE_CHECKING:
 
 
 def load_data(
-    console: Console, data: str, inputs: Sequence[Input], fit: Fit, interpolation: Interpolation, download: bool
+    progress: Progress,
+    data: str,
+    inputs: Sequence[Input],
+    *,
+    fit: Fit,
+    interpolation: Interpolation,
+    download: bool = False,
 ) -> "Dataset":
-    """The data set, read with a progress bar; what it is made of is printed."""
+    """The data set; what it is made of is said."""
     from evaluators.data import load
 
-    with make_bar(console, transient=True) as bar:
-        task = bar.add_task("reading images", total=None)
-        dataset = load(
-            data,
-            inputs=inputs,
-            fit=fit,
-            interpolation=interpolation,
-            download=download,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    console.print(f"Data: {dataset.source}", highlight=False)
+    dataset = load(
+        data,
+        inputs=inputs,
+        fit=fit,
+        interpolation=interpolation,
+        download=download,
+        progress=lambda done, total: progress.share(done, total, "reading images"),
+    )
+    progress.say(f"Data: {dataset.source}")
     return dataset
 
 

@@ -1,89 +1,85 @@
 """`nas train`: one network trained at full length, begun or resumed."""
 
-import json
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from evaluators.data.preprocess import Fit, per_channel
-from evaluators.training.recipe import Metric, load_recipe
+from evaluators.data.preprocess import per_channel
+from evaluators.training.recipe import Recipe, load_recipe
 from evaluators.weights import WEIGHTS
-from nas.console import make_console
-from nas.progress import ConsoleView
+from nas.progress import Progress
+from nas.report.find import find_network
 from nas.run.find import find_run
 from nas.run.lock import Lock
 from nas.run.resuming import check_data, versions_changed
 from nas.run.teacher import TEACHER, find_teacher
-from nas.training.begin import check_classes, create, find_begin
+from nas.sessions.inputs import absolute, load_data
+from nas.training.begin import Begin, check_classes, create, find_begin
+from nas.training.config import TrainConfig
 from nas.training.fitting import Fitting, finish
 from nas.training.plan import RESULT, Plan, is_training, read_plan
-from nas.training.summary import show
 from search_spaces.errors import InputError
+from search_spaces.genotype import Genotype
+from search_spaces.schema import checked
 from search_spaces.task import Input, parse_input
 
 if TYPE_CHECKING:
     from evaluators.data import Dataset
 
 
-def start(
-    *,
-    what: str,
-    data: str | None,
-    weights: str | None,
-    from_scratch: bool,
-    recipe: str | None,
-    epochs: int | None,
-    size: str | None,
-    fit: Fit | None,
-    metric: Metric,
-    seed: int,
-    distill: str | None,
-    space_name: str,
-    folder: Path | None,
-    download: bool,
-) -> None:
-    """A new training, from its flags to its result."""
-    from nas.report.find import find_network
-    from nas.sessions.inputs import absolute, load_data
+def start(asked: TrainConfig, folder: Path | None, progress: Progress) -> Path:
+    """A new training, from what is asked for to its result, in a `folder` of its own, which is returned.
 
-    console = make_console()
-    title, found, _, task = find_network(what, space_name, None)
-    begin = find_begin(what, found, weights, from_scratch, download)
-    genotype = found.at(_sized(task.input, size))
+    Raises InputError for anything that a person can put right.
+    """
+    config = checked(TrainConfig, asdict(asked), "train")
+    title, found, _, task = find_network(config.network, config.space, None)
+    begin = find_begin(config, found)
     padding = begin.donor.padding if begin.donor else "symmetric"
+    genotype = found.at(_sized(task.input, config.input))
     genotype = genotype if padding == "symmetric" else genotype.padded(padding)
-    chosen = load_recipe(recipe or ("full" if begin.random else "finetune_final"), epochs)
-    teacher = find_teacher(distill, input=genotype.input, padding=padding) if distill else None
-    folder = folder or _default_folder(what)
+    teacher = find_teacher(config.distill, input=genotype.input, padding=padding) if config.distill else None
+    recipe = load_recipe(config.recipe or ("full" if begin.random else "finetune_final"), config.epochs)
+    folder = folder or _default_folder(config.network)
     _check_free(folder)
-    data, fit = _data(what, data, fit)
-    assert genotype.input is not None
-    dataset = load_data(console, data, [genotype.input], fit, begin.interpolation, download)
+    config = _with_data(config)
+    plan, dataset = _planned(progress, config, (title, genotype), begin, recipe)
+    if teacher:
+        teacher.check(plan.task)
+    create(folder, plan, genotype, teacher, begin)
+    _work(progress, folder, plan, dataset)
+    return folder
+
+
+def _planned(
+    progress: Progress, config: TrainConfig, named: tuple[str, Genotype], begin: Begin, recipe: Recipe
+) -> tuple[Plan, "Dataset"]:
+    """The plan, once the data set is read."""
+    title, genotype = named
+    assert genotype.input is not None and config.data and config.fit
+    given, fit = genotype.input, config.fit
+    dataset = load_data(progress, config.data, [given], fit=fit, interpolation=begin.interpolation, download=config.download)
     check_classes(begin, dataset.classes)
     mean, std = begin.mean_std or dataset.mean_std()
     plan = Plan(
         network=title,
-        data=absolute(data),
+        data=absolute(config.data),
         classes=list(dataset.classes),
-        input=list(genotype.input),
+        input=list(given),
         fit=fit,
         interpolation=dataset.interpolation,
         depth=dataset.depth,
-        mean=list(per_channel(mean, genotype.input[0])),
-        std=list(per_channel(std, genotype.input[0])),
-        seed=seed,
-        recipe=chosen,
-        metric=metric,
+        mean=list(per_channel(mean, given[0])),
+        std=list(per_channel(std, given[0])),
+        seed=config.seed,
+        recipe=recipe,
+        metric=config.metric,
         begins=begin.words,
-        distill=distill,
+        distill=config.distill,
         fingerprint=dataset.fingerprint,
     )
-    if teacher:
-        teacher.check(plan.task)
-    create(folder, plan, genotype, teacher, begin)
-    _work(console, folder, plan, dataset)
+    return plan, dataset
 
 
 def _sized(input: Input, size: str | None) -> Input:
@@ -91,25 +87,25 @@ def _sized(input: Input, size: str | None) -> Input:
     return parse_input(f"{input[0]}x{size if 'x' in size else f'{size}x{size}'}") if size else input
 
 
-def resume(folder: Path) -> None:
-    """Goes on with a training after its last finished epoch; one that is over is shown again, while its weights are there."""
-    from nas.sessions.inputs import load_data
-
-    console, (plan, began_with) = make_console(), read_plan(folder)
+def resume(folder: Path, progress: Progress) -> Path:
+    """Goes on with a training after its last finished epoch; one that is over stays as it is, while its weights are there."""
+    plan, began_with = read_plan(folder)
     if (folder / RESULT).is_file() and (folder / WEIGHTS).is_file():
-        show(console, json.loads((folder / RESULT).read_text()), folder)
-        return
+        return folder
     if changed := versions_changed(began_with):
-        console.print(changed, highlight=False)
-    dataset = load_data(console, plan.data, [plan.task.input], plan.fit, plan.interpolation, False)
+        progress.say(changed)
+    dataset = load_data(progress, plan.data, [plan.task.input], fit=plan.fit, interpolation=plan.interpolation)
     check_data(folder, plan.data, plan.classes, plan.fingerprint, dataset)
-    _work(console, folder, plan, dataset)
+    _work(progress, folder, plan, dataset)
+    return folder
 
 
-def _data(what: str, data: str | None, fit: Fit | None) -> tuple[str, Fit]:
-    """Data set and fit, as given, or those of the run whose network is trained."""
-    run, _ = find_run(what) if data is None else (None, "")
-    return (run.config.data, fit or run.config.fit) if run else (data or "fashion-mnist-small", fit or "crop")
+def _with_data(config: TrainConfig) -> TrainConfig:
+    """With data set and fit, as given, or those of the run whose network is trained."""
+    run, _ = find_run(config.network) if config.data is None else (None, "")
+    if run:
+        return replace(config, data=run.config.data, fit=config.fit or run.config.fit)
+    return replace(config, data=config.data or "fashion-mnist-small", fit=config.fit or "crop")
 
 
 def _check_free(folder: Path) -> None:
@@ -119,19 +115,18 @@ def _check_free(folder: Path) -> None:
         raise InputError(f"{folder} exists already and is no training; `--to` names another folder")
 
 
-def _work(console: Console, folder: Path, plan: Plan, dataset: "Dataset") -> None:
+def _work(progress: Progress, folder: Path, plan: Plan, dataset: "Dataset") -> None:
     lock = Lock(folder)
     try:
-        console.print(f"Folder: {folder}", highlight=False)
-        with ConsoleView(console) as view:
-            fitting = Fitting(folder, plan, dataset, view)
-            teacher = folder / TEACHER if plan.distill else None
-            if teacher:
-                fitting.fit(teacher, f"train the teacher {plan.distill}", None)
-            fitting.fit(folder, "train", teacher)
-        show(console, finish(folder, plan, dataset, fitting.pictures(dataset.test)), folder)
+        progress.say(f"Folder: {folder}")
+        fitting = Fitting(folder, plan, dataset, progress)
+        teacher = folder / TEACHER if plan.distill else None
+        if teacher:
+            fitting.fit(teacher, f"train the teacher {plan.distill}", None)
+        fitting.fit(folder, "train", teacher)
+        finish(folder, plan, dataset, fitting.pictures(dataset.test))
     except KeyboardInterrupt:
-        console.print(f"Stopped. The finished epochs are kept: nas resume {folder}", highlight=False)
+        progress.say(f"Stopped. The finished epochs are kept: nas resume {folder}")
         raise
     except OSError as error:
         raise InputError(f"{error.filename or folder}: {error.strerror}; `nas resume {folder}` goes on") from None

@@ -13,6 +13,7 @@ from nas.run.config import DONOR
 from nas.run.find import find_run
 from nas.run.teacher import TEACHER, Teacher
 from nas.run.versions import machine, versions
+from nas.training.config import TrainConfig
 from nas.training.plan import BEGIN, FORMAT, PLAN, Plan, PlanFile
 from search_spaces.errors import InputError
 from search_spaces.folder import made_whole
@@ -38,16 +39,16 @@ class Begin:
         return self.weights is None and self.donor is None
 
 
-def find_begin(what: str, genotype: Genotype, weights: str | None, from_scratch: bool, download: bool) -> Begin:
+def find_begin(config: TrainConfig, genotype: Genotype) -> Begin:
     """The weights that a run left for this very network, unless others are asked for; else the donor's."""
     from nas.run.donor import donor_for
 
-    run, _ = find_run(what)
-    if run and not (weights or from_scratch) and (left := run.weights(genotype.id)).is_file():
-        config = run.config
-        known = tuple(config.mean), tuple(config.std)
-        return Begin(f"the weights of {run.name}", left, tuple(config.classes), known, config.interpolation)
-    donor = donor_for(weights, from_scratch, download)
+    run, _ = find_run(config.network)
+    if run and not (config.weights or config.from_scratch) and (left := run.weights(genotype.id)).is_file():
+        known = run.resolved
+        mean_std = tuple(known.mean), tuple(known.std)
+        return Begin(f"the weights of {run.name}", left, tuple(known.classes), mean_std, known.interpolation)
+    donor = donor_for(config.weights, config.from_scratch, config.download)
     if donor is None:
         return Begin("at random")
     return Begin(f"inherited from {donor.name}", None, (), (donor.mean, donor.std), donor.interpolation, donor)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from evaluators.weights import GENOTYPE, WEIGHTS, load_network, save_weights
 from nas.export.files import Trained, export_trained
-from nas.progress import ConsoleView
+from nas.progress import Progress
 from nas.run.config import DONOR
 from nas.run.teacher import TEACHER
 from nas.run.versions import machine, versions
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Fitting:
     """Trains the networks of one plan on its data; `folder` is the training's."""
 
-    def __init__(self, folder: Path, plan: Plan, dataset: "Dataset", view: ConsoleView) -> None:
+    def __init__(self, folder: Path, plan: Plan, dataset: "Dataset", view: Progress) -> None:
         from evaluators.training.loop import training_device
 
         self._folder, self._plan, self._view, self._device = folder, plan, view, training_device()

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -17,7 +16,7 @@ def status(folder: Path) -> None:
     """How far a training is; read from its folder, also while another process works on it."""
     console, plan = make_console(), open_plan(folder)
     if (folder / RESULT).is_file():
-        show(console, json.loads((folder / RESULT).read_text()), folder)
+        show(console, folder)
         return
     doing = "at work" if is_running(folder) else f"interrupted; `nas resume {folder}` goes on"
     console.print(f"{folder}: {doing}", highlight=False)
@@ -29,7 +28,9 @@ def status(folder: Path) -> None:
             )
 
 
-def show(console: Console, found: dict[str, Any], folder: Path) -> None:
+def show(console: Console, folder: Path) -> None:
+    """What a training that is over came to."""
+    found = json.loads((folder / RESULT).read_text())
     taught = f", taught by {found['distilled_from']}" if found["distilled_from"] else ""
     console.print(f"{found['network']}: test {found['test_accuracy']:.2%}", style="bold", highlight=False)
     console.print(

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from evaluators.latency.measure import Measurement
-from nas.executors.job import Progress
+from nas.executors.job import EpochReport
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
 
@@ -44,8 +44,8 @@ class Executor:
 
     def progress(self, job, epoch):
         if epoch == 0:
-            return Progress(0, 0.0, probe_of(job.genotype), 0.1, 0.5)
-        return Progress(epoch, 1.0, accuracy_of(job.genotype), 0.1)
+            return EpochReport(0, 0.0, probe_of(job.genotype), 0.1, 0.5)
+        return EpochReport(epoch, 1.0, accuracy_of(job.genotype), 0.1)
 
     def close(self):
         pass

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
 
@@ -93,23 +94,14 @@ def two_inputs(workshop):
 @pytest.fixture(scope="session")
 def donor_folder(workshop):
     """The folder of a small network that `nas train` trained at 24x24 on the workshop's images, for three classes."""
+    from nas.progress import Silent
     from nas.sessions.train import start
+    from nas.training.config import TrainConfig
 
     genotype, folder = workshop / "donor.txt", workshop / "donor"
     genotype.write_text("input 3x24x24\nconv 16/1\ninverted_residual 24/2 expand=4\ninverted_residual 24/1 expand=2\nhead\n")
-    flags = {"weights": None, "from_scratch": True, "size": None, "fit": "crop", "metric": "top1", "distill": None}
     data, recipe = f"imagefolder:{workshop / 'pictures'}", str(workshop / "quick.yaml")
-    start(
-        what=str(genotype),
-        data=data,
-        recipe=recipe,
-        epochs=2,
-        seed=0,
-        space_name="tiny",
-        folder=folder,
-        download=False,
-        **flags,
-    )
+    start(TrainConfig(network=str(genotype), data=data, recipe=recipe, epochs=2, from_scratch=True), folder, Silent())
     return folder
 
 
@@ -134,38 +126,40 @@ def small_search(workshop):
 def made_run(workshop, small_space, tmp_path):
     """Makes a run folder as `nas search` does, before anything was trained; a teacher, a donor and settings can be given."""
     from evaluators.training.recipe import load_recipe
-    from nas.run.config import Config
+    from nas.run.config import Resolved, SearchConfig
     from nas.run.folder import create
 
     [profile] = (workshop / "data" / "compact-nas" / "devices").glob("*.json")
 
     def make(teacher=None, kept=None, text=small_space, **settings):
-        usual = {
+        asked = {
+            "latency_budget_ms": 50.0,
             "space": "small",
-            "budget_ms": 50.0,
-            "device": "local",
             "data": f"imagefolder:{workshop / 'pictures'}",
+            "rivals": 3,
+            "trials": 2,
+            "finalists": 1,
+            "final_seeds": 2,
+            "sampler": "tpe",
+        }
+        resolved = {
+            "space": "small",
             "classes": ["left", "middle", "top"],
             "mean": [0.5] * 3,
             "std": [0.25] * 3,
-            "fit": "crop",
             "interpolation": "bilinear",
-            "padding": "symmetric",
-            "donor": None,
-            "metric": "top1",
-            "rivals": 3,
-            "trials": 2,
-            "seconds": None,
-            "finalists": 1,
-            "seed": 0,
-            "sampler": "tpe",
+            "padding": kept.padding if kept else "symmetric",
+            "donor": kept.name if kept else None,
             "workers": 1,
-            "address": None,
+            "anchors": [],
             "recipe": load_recipe("proxy"),
             "final_recipe": load_recipe("final"),
         }
-        given = {"donor": kept.name, "padding": kept.padding} if kept else {}
-        run = create(tmp_path / "run", Config(**usual | given | settings), text, profile, teacher, kept)
+        names = {field.name for field in fields(SearchConfig)} - resolved.keys()
+        asked |= {name: value for name, value in settings.items() if name in names}
+        resolved |= {name: value for name, value in settings.items() if name not in names}
+        config = SearchConfig(**asked)
+        run = create(tmp_path / "run", config, Resolved(**resolved), text, profile, teacher=teacher, donor=kept)
         _as_if_measured_for(run)
         return run
 

@@ -10,6 +10,7 @@ from made_up_search import Executor, Predictor, Timer, View
 from evaluators.data import Dataset, Split
 from nas.budget.latency_budget import SPARE
 from nas.pipeline.search import Search
+from nas.pipeline.state import State
 from nas.report.front import retrained
 from nas.report.result import result
 from nas.run.memory import read_journal
@@ -32,9 +33,15 @@ def done(made_run):
     rng = np.random.default_rng(0)
     split = Split(rng.integers(0, 255, (8, 3, 16, 16)).astype(np.uint8), np.arange(8) % 2)
     dataset = Dataset("made", ((3, 16, 16),), ("a", "b"), split, split, split, "made for a test")
-    settings = {"budget_ms": 20.0, "trials": 10, "finalists": 3, "cost": "latency", "sampler": "surrogate"}
+    settings = {
+        "latency_budget_ms": 20.0,
+        "trials": 10,
+        "finalists": 3,
+        "objectives": ("accuracy", "latency"),
+        "sampler": "surrogate",
+    }
     run = made_run(data="made", classes=["a", "b"], **settings)
-    Search(run, dataset, Graded(), Executor, View(), Timer(lambda i: 2.0 + int(i[:2], 16) / 16)).run()
+    Search(State(run, dataset, Graded(), Executor, View(), timer=Timer(lambda i: 2.0 + int(i[:2], 16) / 16))).run()
     return run
 
 

@@ -15,7 +15,7 @@ from torchvision import models
 
 from evaluators.inheritance.find import find_donor
 from evaluators.onnx import onnx_difference
-from nas.commands import cli
+from nas.commands import options
 from nas.run.folder import open_run
 from search_spaces.task import Task
 
@@ -79,7 +79,7 @@ def test_a_budget_is_required(refused):
 
 def test_units_are_converted():
     for text, ms in (("20ms", 20.0), ("0.02s", 20.0), ("500us", 0.5), ("1.5 ms", 1.5)):
-        assert cli.LATENCY.convert(text, None, None) == pytest.approx(ms)
+        assert options.LATENCY.convert(text, None, None) == pytest.approx(ms)
 
 
 def test_a_budget_below_what_the_space_reaches_names_the_fastest_and_the_median(refused, workshop, tmp_path):
@@ -182,8 +182,8 @@ def test_a_damaged_or_foreign_device_profile(refused, workshop, tmp_path):
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("run.yaml", "format: 6", "format: 5", "format 5, but this version reads format 6"),
-        ("run.yaml", "budget_ms", "budgt_ms", "damaged"),
+        ("run.yaml", "format: 7", "format: 5", "format 5, but this version reads format 7"),
+        ("run.yaml", "latency_budget_ms", "latency_budgt_ms", "damaged"),
         ("run.yaml", "config:", "config: [", "line"),
         ("run.yaml", "epochs: 2", "epochs: four", "epochs must be a whole number"),
         ("journal.log", "", "not a record\n", "line 1: damaged: the record is not as it was written"),

@@ -177,7 +177,7 @@ def test_a_run_whose_journal_is_gone_is_refused_by_all_commands(tmp_path, nas_an
 
 
 def test_a_new_run_has_begun_its_journal(made_run):
-    run = made_run(cost="latency")
+    run = made_run(objectives=("accuracy", "latency"))
     assert read_journal(open_run(run.path).journal).trials == []
     [study] = optuna.storages.JournalStorage(Journal(run.journal)).get_all_studies()
     assert (study.study_name, [d.name for d in study.directions]) == ("nas", ["MAXIMIZE", "MINIMIZE"])

@@ -17,6 +17,7 @@ from evaluators.data import Dataset, Split
 from nas.budget.latency_budget import CHECK_EVERY, PAUSE_S, REPEATS, SESSIONS, SPARE, LatencyBudget, growth
 from nas.budget.survey import Predicted, survey
 from nas.pipeline.search import Search
+from nas.pipeline.state import State
 from nas.pipeline.study import TIMED_IN_VAIN
 from nas.report import table
 from nas.report.result import result
@@ -52,9 +53,16 @@ def search(made_run):
     dataset = Dataset("made", ((3, 16, 16),), ("a", "b"), split, split, split, "made for a test")
 
     def make(meter, predictor=None, run=None, **settings):
-        usual = {"budget_ms": BUDGET, "data": "made", "classes": ["a", "b"], "trials": 6, "finalists": 2, "sampler": "random"}
+        usual = {
+            "latency_budget_ms": BUDGET,
+            "data": "made",
+            "classes": ["a", "b"],
+            "trials": 6,
+            "finalists": 2,
+            "sampler": "random",
+        }
         run, view = run or made_run(**usual | settings), View()
-        return Search(run, dataset, predictor or Predictor(), Executor, view, meter), run, view
+        return Search(State(run, dataset, predictor or Predictor(), Executor, view, timer=meter)), run, view
 
     return make
 
@@ -145,7 +153,7 @@ def test_a_resumed_search_has_the_corrected_bound_and_changes_nothing_that_is_ke
     before, kept = _asked(run), read_journal(run.journal).facts
     again, _, _ = search(Timer(lambda _: 5.0), run=run)
     genotype = read_journal(run.journal).trials[0].genotype
-    assert again.estimate(genotype) == begun.estimate(genotype) and begun.estimate(genotype).bound_ms == 9.0
+    assert again.state.estimate(genotype) == begun.state.estimate(genotype) and begun.state.estimate(genotype).bound_ms == 9.0
     again.run()
     assert _asked(run) == before and read_journal(run.journal).facts == kept
 
@@ -227,7 +235,7 @@ def test_a_resumed_search_knows_what_was_timed(search):
     meter = Timer(lambda _: 5.0, lambda _: 1.0)
     again, _, _ = search(meter, Spread(), run=run)
     for genotype in [t.genotype for t, _ in _outcomes(run)]:
-        assert again.estimate(genotype).timed_ms == begun.estimate(genotype).timed_ms
+        assert again.state.estimate(genotype).timed_ms == begun.state.estimate(genotype).timed_ms
     again.run()
     assert not meter.checked
 
@@ -264,7 +272,7 @@ def test_times_are_corrected_by_what_the_networks_took_in_the_end(search):
     timed = [t for t, _ in _outcomes(run) if t.estimate.timed_ms is not None]
     assert timed[0].estimate.timed_ms == pytest.approx(9.0 * (1 + 0.01 * 1.645), rel=1e-4)
     assert {t.outcome for t, _ in _outcomes(run)[2:]} == {"rejected"}
-    assert made.estimate(timed[0].genotype).timed_ms == pytest.approx(9.9)
+    assert made.state.estimate(timed[0].genotype).timed_ms == pytest.approx(9.9)
 
 
 # --- sessions of measuring ---
@@ -442,11 +450,11 @@ def test_what_random_search_found_beside_it_does_not_count_as_over(search):
     assert any(m["p50_ms"] > BUDGET for i, m in measured.items() if not proposed(i))
     assert found["over_budget_when_measured"] == [] and found["further_search"] is None
     genotype = read_journal(run.journal).trials[-1].genotype
-    assert made.estimate(genotype).bound_ms == 6.0
+    assert made.state.estimate(genotype).bound_ms == 6.0
 
 
 def test_no_further_search_when_the_time_is_over(searched):
-    found, _, _ = searched(Timer(lambda _: BUDGET + 1), trials=2, seconds=1e-9)
+    found, _, _ = searched(Timer(lambda _: BUDGET + 1), trials=2, time_s=1e-9)
     assert found["further_search"] is None and found["ended"] == "the time was over"
 
 

@@ -1,5 +1,6 @@
 """run.yaml and train.yaml: what is written is read again; keys, types and ranges are checked, and what is wrong is said."""
 
+import json
 from dataclasses import asdict, fields, replace
 from importlib.resources import files
 
@@ -9,45 +10,67 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evaluators.training.recipe import load_recipe
-from nas.run.config import FORMAT, Config
+from nas.run.config import Resolved, SearchConfig
 from nas.run.folder import create, open_run
+from nas.run.former import FORMER
 from nas.training.plan import FORMAT as TRAIN_FORMAT
 from nas.training.plan import PLAN, Plan, open_plan
 from search_spaces.errors import InputError
 
-CONFIG = Config(
+CONFIG = SearchConfig(
+    latency_budget_ms=50.0,
     space="small",
-    budget_ms=50,
-    device="local",
     data="imagefolder:photos",
+    trials=2,
+    finalists=1,
+    rivals=3,
+    sampler="random",
+    objectives=("accuracy", "latency"),
+)
+RESOLVED = Resolved(
+    space="small",
     classes=["yes", "1e6", "2001-01-01", "é", "[/b]", "null"],
     mean=[0.5] * 3,
     std=[0.25] * 3,
-    fit="crop",
     interpolation="bilinear",
     padding="symmetric",
     donor=None,
-    metric="top1",
-    trials=2,
-    seconds=None,
-    finalists=1,
-    rivals=3,
-    seed=0,
-    sampler="random",
     workers=1,
-    address=None,
     recipe=load_recipe("proxy"),
     final_recipe=load_recipe("final"),
 )
-PLANNED = Plan("n", "d", ["a", "b"], [3, 16, 16], "crop", "bilinear", [0.5], [0.5], 0, CONFIG.recipe, "top1", "at random", None)
+PLANNED = Plan(
+    "n", "d", ["a", "b"], [3, 16, 16], "crop", "bilinear", [0.5], [0.5], 0, RESOLVED.recipe, "top1", "at random", None
+)
 OTHERS = [None, True, -1, 0, 10**30, 1.5, float("nan"), float("inf"), "abc", [], ["a"], {}, {"a": 1}, [[[]]]]
+
+
+def test_a_run_of_the_format_before_is_read(run):
+    facts = plain(CONFIG) | plain(RESOLVED)
+    for key in ("weights", "from_scratch", "epochs", "final_epochs", "download"):
+        del facts[key]
+    facts |= {"budget_ms": facts.pop("latency_budget_ms"), "seconds": facts.pop("time_s"), "cost": facts.pop("objectives")[1]}
+    (run.path / "run.yaml").write_text(
+        yaml.safe_dump(
+            {"format": FORMER, "created": run.created, "machine": run.machine, "versions": run.versions, "config": facts}
+        )
+    )
+    assert open_run(run.path) == run
+
+
+KINDS = {"config": SearchConfig, "resolved": Resolved}
+
+
+def plain(configuration):
+    """As YAML has it, which knows no tuples."""
+    return json.loads(json.dumps(asdict(configuration)))
 
 
 @pytest.fixture
 def run(tmp_path):
     (tmp_path / "device.json").write_text("{}")
     space = (files("search_spaces.spaces") / "tiny.yaml").read_text(encoding="utf-8")
-    return create(tmp_path / "run", CONFIG, space, tmp_path / "device.json")
+    return create(tmp_path / "run", CONFIG, RESOLVED, space, tmp_path / "device.json")
 
 
 def test_what_was_written_is_read_again(run):
@@ -67,15 +90,27 @@ def rewritten(run, change):
         (lambda d: d.pop("config"), 'the key "config" is missing'),
         (lambda d: d["config"].update(anchors=7), "config.anchors must be a list, not 7"),
         (lambda d: d["config"].update(anchors=[7]), "config.anchors[0] must be text, not 7"),
-        (lambda d: d["config"].update(budgt_ms=7), 'config: unknown key "budgt_ms"; did you mean "budget_ms"?'),
-        (lambda d: d["config"].update(budget_ms=float("inf")), "config.budget_ms must be a finite number, not inf"),
-        (lambda d: d["config"].update(budget_ms="20ms"), 'config.budget_ms must be a number, not "20ms"'),
+        (
+            lambda d: d["config"].update(latency_budgt_ms=7),
+            'config: unknown key "latency_budgt_ms"; did you mean "latency_budget_ms"?',
+        ),
+        (
+            lambda d: d["config"].update(latency_budget_ms=float("inf")),
+            "config.latency_budget_ms must be a finite number, not inf",
+        ),
+        (lambda d: d["config"].update(latency_budget_ms="20ms"), 'config.latency_budget_ms must be a number, not "20ms"'),
         (lambda d: d["config"].update(trials=0), "config.trials must be at least 1, not 0"),
         (lambda d: d["config"].update(percentile=75), "config.percentile must be 50 or 90, not 75"),
-        (lambda d: d["config"].update(cost="money"), "config.cost must be 'latency', 'params' or 'macs', not \"money\""),
-        (lambda d: d["config"].update(std=[0.0]), "config.std[0] must be above 0, not 0.0"),
-        (lambda d: d["config"]["recipe"].update(epochs="four"), 'config.recipe.epochs must be a whole number, not "four"'),
-        (lambda d: d["config"]["recipe"].update(crop_scale=0.5), "config.recipe: crop_scale and crop_padding are two kinds"),
+        (
+            lambda d: d["config"].update(objectives=["money"]),
+            'config.objectives: "money" is not accuracy, or accuracy and one of',
+        ),
+        (lambda d: d["resolved"].update(std=[0.0]), "resolved.std[0] must be above 0, not 0.0"),
+        (lambda d: d["resolved"]["recipe"].update(epochs="four"), 'resolved.recipe.epochs must be a whole number, not "four"'),
+        (
+            lambda d: d["resolved"]["recipe"].update(crop_scale=0.5),
+            "resolved.recipe: crop_scale and crop_padding are two kinds",
+        ),
         (lambda d: d.update(versions=["torch"]), "versions must map keys to values"),
         (lambda d: d.update(format=[[1]]), "format [[1]], but this version reads format"),
     ],
@@ -89,19 +124,22 @@ def test_a_damaged_run_is_named_with_its_place(run, change, message):
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 @given(
-    key=st.sampled_from([f.name for f in fields(Config)]), inner=st.sampled_from(sorted(asdict(CONFIG.recipe))), value=st.data()
+    place=st.sampled_from([(part, f.name) for part in ("config", "resolved") for f in fields(KINDS[part])]),
+    inner=st.sampled_from(sorted(asdict(RESOLVED.recipe))),
+    value=st.data(),
 )
-def test_any_value_at_any_key_is_read_or_refused(run, key, inner, value):
-    chosen = value.draw(st.sampled_from(OTHERS))
-    data = {"format": FORMAT, "created": "", "machine": "", "versions": {}, "config": asdict(CONFIG)}
-    data["config"][key] = {**data["config"][key], inner: chosen} if isinstance(data["config"][key], dict) else chosen
+def test_any_value_at_any_key_is_read_or_refused(run, place, inner, value):
+    chosen, (part, key) = value.draw(st.sampled_from(OTHERS)), place
+    data = yaml.safe_load((run.path / "run.yaml").read_text())
+    data |= {"config": plain(CONFIG), "resolved": plain(RESOLVED)}
+    data[part][key] = {**data[part][key], inner: chosen} if isinstance(data[part][key], dict) else chosen
     (run.path / "run.yaml").write_text(yaml.safe_dump(data))
     try:
         config = open_run(run.path).config
     except InputError as error:
         assert "\n" not in str(error)
     else:
-        assert replace(config) == config and config.budget_ms > 0
+        assert replace(config) == config and config.latency_budget_ms > 0
 
 
 def test_a_training_is_read_likewise(tmp_path):

@@ -39,7 +39,7 @@ def _accuracy(genotype):
 
 def _study(folder, sampler, seed=0, cost=None):
     folder.mkdir(exist_ok=True)
-    return Study(folder / "journal.log", SPACE, _estimate, BUDGET, sampler, seed, cost)
+    return Study(folder / "journal.log", SPACE, _estimate, BUDGET, sampler, seed=seed, cost=cost)
 
 
 def _go_on(study, trials, probed=False):

@@ -10,6 +10,8 @@ from evaluators.data import Dataset, Split
 from nas.export.files import export
 from nas.pipeline.ranking import ranking
 from nas.pipeline.search import Search
+from nas.pipeline.stages import further_seeds
+from nas.pipeline.state import State
 from nas.report.result import result
 from nas.run.memory import counts, read_journal
 from search_spaces.errors import InputError
@@ -20,7 +22,7 @@ BUDGET = 10.0
 
 @pytest.fixture
 def run(made_run):
-    return made_run(budget_ms=BUDGET, data="made", classes=["a", "b"], trials=6, finalists=2, sampler="random")
+    return made_run(latency_budget_ms=BUDGET, data="made", classes=["a", "b"], trials=6, finalists=2, sampler="random")
 
 
 @pytest.fixture
@@ -32,7 +34,7 @@ def searched(run):
 
     def go(measured_ms):
         view = View()
-        Search(run, dataset, Predictor(), Executor, view, Timer(measured_ms, lambda _: 5.5)).run()
+        Search(State(run, dataset, Predictor(), Executor, view, timer=Timer(measured_ms, lambda _: 5.5))).run()
         return result(run), view.lines
 
     return go
@@ -92,7 +94,7 @@ def test_an_anchor_over_the_budget_is_trained_and_measured_as_a_reference(run, s
 
 
 def test_the_time_limit_ends_the_search_and_is_said(run, searched):
-    object.__setattr__(run.config, "seconds", 1e-9)
+    object.__setattr__(run.config, "time_s", 1e-9)
     found, lines = searched(lambda _: 5.0)
     assert found["counts"]["trained"] == 0 and found["ended"] == "the time was over"
     assert any("6 candidates early: the time was over" in line for line in lines)
@@ -150,7 +152,7 @@ def test_weights_that_are_missing_are_trained_again_and_nothing_else(run, search
 
 def test_an_unfinished_search_that_lost_weights_trains_them_again(run, searched, monkeypatch):
     with monkeypatch.context() as stopped:
-        stopped.setattr(Search, "_retrain_contenders", _interrupt)
+        stopped.setattr(further_seeds, "run", _interrupt)
         with pytest.raises(KeyboardInterrupt):
             searched(lambda _: 5.0)
     for file in (run.path / "weights").iterdir():

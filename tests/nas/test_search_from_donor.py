@@ -12,6 +12,7 @@ from evaluators.data import Dataset, Split
 from evaluators.data._render import Rendered
 from evaluators.training.recipe import load_recipe
 from nas.pipeline.search import Search
+from nas.pipeline.state import State
 from nas.report import table
 from nas.report.result import result
 from nas.run.folder import open_run
@@ -54,7 +55,7 @@ def make(made_run, small_space, donor):
     def run(kept=donor, standing=(), **settings):
         text = small_space.replace("input: [3, 16, 16]", "input: {channels: 3, size: [16, 24]}")
         text += "".join(f'  "{name}": stem.width\n' for name in standing)
-        usual = {"budget_ms": 10.0, "data": "made", "classes": ["a", "b"], "trials": 4, "finalists": 1, "rivals": 2}
+        usual = {"latency_budget_ms": 10.0, "data": "made", "classes": ["a", "b"], "trials": 4, "finalists": 1, "rivals": 2}
         return made_run(kept=kept, text=text, **{**usual, "sampler": "random", "anchors": ANCHORS, **settings})
 
     return run
@@ -63,7 +64,7 @@ def make(made_run, small_space, donor):
 def _searched(run, donor, executor=Executor, view=None):
     scorer = _scorer(run)
     meter = Timer(lambda _: 5.0)
-    Search(run, _dataset(), Predictor(), executor, view or View(), meter, scorer=scorer, donor=donor).run()
+    Search(State(run, _dataset(), Predictor(), executor, view or View(), timer=meter, scorer=scorer, donor=donor)).run()
     return result(run), read_journal(run.journal)
 
 

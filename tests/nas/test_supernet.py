@@ -13,6 +13,7 @@ from evaluators.training.recipe import load_recipe
 from nas.executors.job import Job, Setting
 from nas.executors.supernet import SupernetExecutor
 from nas.pipeline.search import Search
+from nas.pipeline.state import State
 from nas.report.result import result
 from nas.run.folder import open_run
 from nas.run.memory import read_journal
@@ -110,7 +111,7 @@ def test_a_loss_that_is_not_finite_is_said_in_one_message(space, recipe, tmp_pat
 
 def test_a_search_takes_scores_for_trainings_and_retrains_the_best_and_the_anchors(made_run, recipe):
     run = made_run(
-        budget_ms=10.0,
+        latency_budget_ms=10.0,
         data="made",
         classes=["a", "b"],
         trials=4,
@@ -122,7 +123,7 @@ def test_a_search_takes_scores_for_trainings_and_retrains_the_best_and_the_ancho
     )
     assert open_run(run.path).config == run.config
     view = View()
-    Search(run, DATASET, Predictor(), Executor, view, Timer(lambda _: 5.0), scorer=_scorer(run)).run()
+    Search(State(run, DATASET, Predictor(), Executor, view, timer=Timer(lambda _: 5.0), scorer=_scorer(run))).run()
     found, trials = result(run), read_journal(run.journal).trials
     supernet = Supernet(run.space(), TASK, run.config.seed)
     supernet.load(run.supernet)

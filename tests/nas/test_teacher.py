@@ -12,6 +12,7 @@ from evaluators.data import Dataset, Preprocessing, Split
 from evaluators.training.distill import load_teacher
 from evaluators.weights import load_network
 from nas.pipeline.search import Search
+from nas.pipeline.state import State
 from nas.report.result import result
 from nas.run.folder import open_run
 from nas.run.memory import read_journal
@@ -61,7 +62,7 @@ def search(made_run):
         usual = {"data": "made", "classes": ["a", "b"], "trials": 3, "finalists": 2, "sampler": "random", "distill": distill}
         run, jobs = run or made_run(teacher, **usual), []
         executor = lambda setting: Recording(setting, jobs, fails)  # noqa: E731
-        return Search(run, dataset, Predictor(), executor, View(), Timer(lambda _: 5.0)), run, jobs
+        return Search(State(run, dataset, Predictor(), executor, View(), timer=Timer(lambda _: 5.0))), run, jobs
 
     return make
 
@@ -72,10 +73,10 @@ def test_the_teacher_is_trained_by_the_final_recipe_before_the_retraining_and_te
     place = next(i for i, job in enumerate(jobs) if job.label.startswith("teacher"))
     teacher, candidates, retrained = jobs[place], jobs[:place], jobs[place + 1 :]
     assert teacher.genotype == anchor(TEACHER).genotype.at_stride(4).at((3, 16, 16)).text and teacher.teacher is None
-    assert teacher.recipe == run.config.final_recipe and teacher.keep == run.teacher / "weights.safetensors"
-    assert candidates and all(job.teacher is None and job.recipe == run.config.recipe for job in candidates)
+    assert teacher.recipe == run.resolved.final_recipe and teacher.keep == run.teacher / "weights.safetensors"
+    assert candidates and all(job.teacher is None and job.recipe == run.resolved.recipe for job in candidates)
     assert len({job.genotype for job in retrained}) == 3 and {job.teacher for job in retrained} == {run.teacher}
-    assert {job.recipe for job in retrained} == {run.config.final_recipe}
+    assert {job.recipe for job in retrained} == {run.resolved.final_recipe}
     assert result(run)["distilled_from"] == TEACHER
     finals = result(run)["anchors"] + result(run)["finalists"]  # one anchor, two finalists
     assert {entry["genotype"] for entry in finals} == {job.genotype for job in retrained}

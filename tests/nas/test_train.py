@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 from evaluators.data import load
 from evaluators.training.loop import Training
 from nas.pipeline.search import Search
+from nas.pipeline.state import State
 from nas.report.result import result
 from nas.run.find import find_run
 from nas.run.folder import open_run
@@ -146,7 +147,7 @@ def test_an_anchor_that_teaches_is_trained_first_and_once(train, nas_here, asked
 def test_a_runs_network_is_trained_on_its_data(named, made_run, nas_here, workshop, tmp_path):
     run = made_run(trials=2, sampler="random")
     dataset = load(run.config.data, inputs=[(3, 16, 16)])
-    Search(run, dataset, Predictor(), Executor, View(), Timer(lambda _: 5.0)).run()
+    Search(State(run, dataset, Predictor(), Executor, View(), timer=Timer(lambda _: 5.0))).run()
     best = result(run)["best"]
     what = f"{run.path}:{best['anchor'] or best['id']}" if named else run.path
     code, _, err = nas_here("train", what, "--recipe", workshop / "quick.yaml", "--epochs", 1, "--to", "out")

@@ -15,6 +15,7 @@ from evaluators.training.loop import Training
 from evaluators.training.metrics import evaluate
 from evaluators.weights import load_network
 from nas.pipeline.search import Search
+from nas.pipeline.state import State
 from nas.report.result import result
 from search_spaces.genotype import Genotype
 
@@ -45,7 +46,7 @@ def done(made_run):
     """A run whose best network was retrained, as far as its weights go."""
     run = made_run(trials=2, sampler="random")
     dataset = load(run.config.data, inputs=[(3, 16, 16)])
-    Search(run, dataset, Predictor(), Executor, View(), Timer(lambda _: 5.0)).run()
+    Search(State(run, dataset, Predictor(), Executor, View(), timer=Timer(lambda _: 5.0))).run()
     return run, result(run)["best"]
 
 

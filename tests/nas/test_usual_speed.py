@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.commands import describe
+from nas.report import anchors, network
 from nas.report import comparison as compare
 
 STORED = Path(__file__).parents[1] / "data" / "profile_mobile.json"
@@ -35,7 +35,7 @@ def numbers(text):
 
 
 def test_show(told):
-    quiet, busy = (told(lambda device: describe.show(NETWORK, device, "mobile", None), c) for c in (0.0, 0.4))
+    quiet, busy = (told(lambda device: network.show(NETWORK, device, "mobile", None), c) for c in (0.0, 0.4))
     say = r"Predicted ([0-9.]+) ms, upper bound ([0-9.]+) ms, at the machine's usual speed \(([0-9.]+) ms at its quietest\)"
     [before], [after] = (re.findall(say, out) for out in (quiet, busy))
     ms, bound_ms, quiet_ms = map(float, after)
@@ -64,7 +64,7 @@ def test_compare(told):
 
 
 def test_anchors(told):
-    quiet, busy = (told(lambda device: describe.anchors(device, [NETWORK.partition("@")[0]]), c) for c in (0.0, 0.4))
+    quiet, busy = (told(lambda device: anchors.anchors(device, [NETWORK.partition("@")[0]]), c) for c in (0.0, 0.4))
     rows = [
         {line.split("│")[1].strip(): line.split("│")[6].strip() for line in out.splitlines() if line.count("│") > 6}
         for out in (quiet, busy)

@@ -1,0 +1,74 @@
+"""The hand-designed networks of a search: which of them fit the budget, and which are trained beside the candidates."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from nas.pipeline.ranking import ranking, rival_anchors
+from search_spaces.anchor import Anchor, base_name
+
+if TYPE_CHECKING:
+    from nas.pipeline.state import State
+
+
+def fitting(state: "State") -> list[Anchor]:
+    """The anchors that pass the gate; those in doubt, and those that cannot be predicted, after they were timed."""
+    found = []
+    for entry in state.anchors.values():
+        estimate = state.estimate(entry.genotype)
+        unknown = state.config.measure and estimate.beyond(state.budget.allowed_ms)
+        if unknown or state.study.in_doubt(estimate):
+            estimate = state.timed(entry.genotype, estimate)
+        if estimate.fits(state.budget.allowed_ms):
+            found.append(entry)
+    return found
+
+
+def probes(state: "State") -> dict[str, float]:
+    """The linear probes of hand-designed networks, by genotype id."""
+    return {i: note["accuracy"] for i, note in state.study.notes("probe").items() if "accuracy" in note}
+
+
+def trained_beside(state: "State", candidates: Sequence[Anchor]) -> list[Anchor]:
+    """Those of the fitting anchors that are trained beside the search."""
+    return rival_anchors(candidates, probes(state), state.config.rivals, _own(state))
+
+
+def retrained(state: "State") -> list[Anchor]:
+    """The hand-designed networks that are retrained: the best that the search trained, the donor, and those asked for.
+
+    Where a supernet rates, those that were to be trained: it has rated but a few of them.
+    """
+    if state.scorer:
+        return trained_beside(state, fitting(state))
+    trained = [t for t in ranking(state.study.trials(), anchors=True) if t.anchor]
+    own = [t for t in trained if base_name(t.anchor or "") in _own(state)]
+    best = [t for t in trained if t not in own][: state.config.finalists]
+    return [state.anchors[t.genotype.id] for t in [*best, *own] if t.genotype.id in state.anchors]
+
+
+def smaller(state: "State") -> list[Anchor]:
+    """Of each hand-designed network that held the budget at no input measured so far, that at the next smaller input."""
+    finals, measured = state.study.notes("final"), state.study.notes("measured")
+    trained = [state.anchors[i] for i in finals if i in state.anchors and measured.get(i, {}).get("retrained")]
+    over = dict.fromkeys(base_name(a.name) for a in trained)
+    for entry in trained:
+        if state.budget.held(measured[entry.genotype.id]):
+            over.pop(base_name(entry.name), None)
+    others = [a for a in fitting(state) if a.genotype.id not in finals] if over else []
+    found = []
+    for name in over:
+        least = min(_pixels(a) for a in trained if base_name(a.name) == name)
+        below = [a for a in others if base_name(a.name) == name and _pixels(a) < least]
+        found += [max(below, key=_pixels)] if below else []
+    return found
+
+
+def _own(state: "State") -> set[str]:
+    """The hand-designed networks that are trained however their probes come out: the donor, and those asked for."""
+    return {*state.resolved.anchors, *([state.donor.name] if state.donor else [])}
+
+
+def _pixels(known: Anchor) -> int:
+    """Of its input."""
+    return math.prod((known.genotype.input or known.task.input)[1:])

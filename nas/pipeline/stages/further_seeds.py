@@ -1,0 +1,25 @@
+"""Networks that may still win, with further training seeds: one training says little of differences of a point."""
+
+from typing import TYPE_CHECKING
+
+from nas.pipeline.ranking import contenders
+from nas.pipeline.retraining import Wanted, retrain
+from search_spaces.genotype import Genotype
+
+if TYPE_CHECKING:
+    from nas.pipeline.state import State
+
+
+AFTER, MENDS = "smaller_inputs", False
+
+
+def run(state: "State") -> None:
+    finals = {i: f for i, f in state.study.notes("final").items() if "accuracy" in f}
+    ids = contenders(finals, state.study.notes("measured"), state.budget, state.config.finalists)
+    wanted = {
+        f"{i}/{seed}": Wanted(i, finals[i]["origin"], Genotype.parse(finals[i]["genotype"]))
+        for seed in range(2, state.config.final_seeds + 1)
+        for i in ids
+    }
+    if wanted:
+        retrain(state, "retrain with another seed", "again", wanted)

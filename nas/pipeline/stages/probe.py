@@ -1,0 +1,35 @@
+"""The linear probe of every hand-designed network within the budget, on the features that it inherits."""
+
+from typing import TYPE_CHECKING
+
+from nas.executors.job import Job
+from nas.pipeline.job_sources import Probes
+from nas.pipeline.rivals import fitting
+from nas.seeds import training_seed
+
+if TYPE_CHECKING:
+    from nas.pipeline.state import State
+
+
+AFTER, MENDS = "restore", False
+
+
+def run(state: "State") -> None:
+    if not state.donor:
+        return
+    done, candidates = state.study.notes("probe"), fitting(state)
+    jobs = [
+        Job(
+            a.genotype.id,
+            a.name,
+            a.genotype.text,
+            state.resolved.recipe,
+            training_seed(state.config.seed, a.genotype, "search"),
+            probe_only=True,
+        )
+        for a in sorted(candidates, key=lambda a: a.genotype.input or ())  # a worker keeps what the donor makes of one input
+        if a.genotype.id not in done
+    ]
+    state.view.phase("probe the hand-designed networks", len(candidates), len(candidates) - len(jobs))
+    if jobs:
+        state.train(Probes(jobs, state.study, state.view))

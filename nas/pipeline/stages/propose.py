@@ -1,0 +1,63 @@
+"""Proposals of the sampler, and hand-designed networks before them: each is trained briefly, or rated by a supernet."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from nas.budget.latency_budget import CHECK_EVERY
+from nas.pipeline.job_sources import Proposals
+from nas.pipeline.rivals import fitting, probes, trained_beside
+from nas.run.trials import Proposal
+
+if TYPE_CHECKING:
+    from nas.pipeline.state import State
+
+
+AFTER, MENDS = "probe", False
+
+
+def run(state: "State") -> None:
+    further = sum(note["trials"] for note in state.study.notes("further").values())
+    source = Proposals(
+        state,
+        state.study,
+        state.config.trials + further,
+        first=_anchors(state),
+        check=lambda proposal: _check(state, proposal),
+        deadline=state.deadline,
+    )
+    rate(state, "search", source)
+
+
+def rate(state: "State", title: str, candidates: Proposals) -> None:
+    """Candidates are trained or scored, in a phase of their own; making a scorer may take a phase before it."""
+    executor = state.rater() if candidates.has_more() else None
+    state.view.phase(title, candidates.total, candidates.done_before)
+    if executor:
+        executor.run(candidates)
+
+
+def _check(state: "State", proposal: Proposal) -> None:
+    """Times every fourth candidate that its bound let through, too: the bound is corrected where it was too low."""
+    sure = [t for t in state.study.trials() if t.anchor is None and t.outcome not in ("rejected", "repeated")]
+    sure = [t for t in sure if t.estimate.timed_ms is None]
+    turn = next((i for i, t in enumerate(sure) if t.number == proposal.number), None)
+    if state.config.measure and turn is not None and turn % CHECK_EVERY == 0:
+        state.timed(proposal.genotype, proposal.estimate)
+
+
+def _anchors(state: "State") -> Iterator[Proposal]:
+    """Anchors that pass the gate, as trials; those entered before are left out. Only `trained_beside` of them are trained.
+
+    A supernet has no weights for an anchor outside the space, which then is a reference only.
+    """
+    candidates = fitting(state)
+    probed, rivals = {} if state.scorer else probes(state), trained_beside(state, candidates)
+    for entry in candidates:
+        if state.scorer and state.space.place_of(entry) != "inside":
+            continue
+        probe = None if entry in rivals else probed.get(entry.genotype.id)
+        if entry not in rivals and probe is None:
+            continue
+        proposal = state.study.seed_anchor(entry, probe)
+        if proposal and probe is None:
+            yield proposal

@@ -1,0 +1,20 @@
+"""Hand-designed networks that were over the budget in the end, at the next smaller input, until they hold it."""
+
+from typing import TYPE_CHECKING
+
+from nas.pipeline import rivals
+from nas.pipeline.measuring import measure_retrained
+from nas.pipeline.retraining import Wanted, retrain
+
+if TYPE_CHECKING:
+    from nas.pipeline.state import State
+
+
+AFTER, MENDS = "finals", False
+
+
+def run(state: "State") -> None:
+    while smaller := rivals.smaller(state):
+        wanted = {a.genotype.id: Wanted(a.genotype.id, f"anchor:{a.name}", a.genotype) for a in smaller}
+        retrain(state, "retrain hand-designed networks at a smaller input", "final", wanted)
+        measure_retrained(state, [])

@@ -1,0 +1,165 @@
+"""State: what the stages of a search share; the search's memory is its journal, from which all of it follows again."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from evaluators.data import Dataset
+from evaluators.inheritance.donor import Donor
+from evaluators.latency.predictor import Predictor
+from evaluators.latency.profile import load_profile
+from evaluators.latency.remeasure import Bench
+from evaluators.latency.times import Times
+from evaluators.processors import processors
+from nas.budget.estimate import Estimate
+from nas.budget.estimator import Estimator
+from nas.budget.timing import LocalTimer, Timer
+from nas.executors.job import Executor, Setting, Source
+from nas.pipeline.study import Study
+from nas.progress import Progress
+from nas.run.folder import Run
+from nas.run.records import now
+from search_spaces.anchor import Anchor, base_name
+from search_spaces.genotype import Genotype
+
+
+class State:
+    """One session of a run. `executor` makes what trains, `scorer`, if there is one, what rates candidates in its place.
+
+    `timer` times networks, by default on this machine with the runtime of the run's device profile. Where there is a `donor`,
+    every network that is trained inherits from it. `again` are keys of retrainings whose weights were lost and trained anew;
+    `others` what a random search found that is compared with.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        dataset: Dataset,
+        predictor: Predictor,
+        executor: Callable[[Setting], Executor],
+        view: Progress,
+        *,
+        timer: Timer | None = None,
+        scorer: Callable[[Setting, Progress], Executor] | None = None,
+        donor: Donor | None = None,
+    ) -> None:
+        self.run, self.dataset, self.view, self.scorer, self.donor = run, dataset, view, scorer, donor
+        self.config, self.resolved, self.space = run.config, run.resolved, run.space()
+        profile = load_profile(str(run.device_profile), anywhere=True)
+        self.timer = timer or LocalTimer(Bench.of(profile, self.space), Times.of(profile, self.space))
+        self.budget = replace(run.config.latency_budget, usual=self.timer.usual)
+        self.above_quiet = self.budget.above_quiet(profile.calibration(self.space).networks)
+        self.task = self.space.task(len(dataset.classes))
+        self.estimator = Estimator(predictor, self.task, self.budget, self.above_quiet)
+        self.anchors: dict[str, Anchor] = {a.genotype.id: a for a in self.space.reference_networks()}
+        self.again: list[str] = []
+        self.others: list[Genotype] = []
+        self._started, self._session = time.monotonic(), now()
+        self._make, self._made = executor, dict[str, Executor]()
+        self.study = self._open_study()
+        self.learn()
+
+    def _open_study(self) -> Study:
+        return Study(
+            self.run.journal,
+            self.space,
+            self.estimator.estimate,
+            self.budget.allowed_ms,
+            self.config.sampler,
+            seed=self.config.seed,
+            cost=self.config.cost,
+            timed=self.timed if self.config.measure else None,
+            origins=self._donor_in_space(),
+        )
+
+    def estimate(self, genotype: Genotype) -> Estimate:
+        """What is known of a network before it is trained."""
+        return self.estimator.estimate([genotype])[0]
+
+    def timed(self, genotype: Genotype, estimate: Estimate) -> Estimate:
+        """Times a network untrained, and learns from it; the estimate that it has then."""
+        if genotype.id not in self.study.notes("checked"):
+            record = self.estimator.checked(genotype, estimate, self.timer.check(genotype, self.task))
+            self.study.note(f"checked:{genotype.id}", record)
+            over = "  over the budget" if record["timed_ms"] > self.budget.allowed_ms else ""
+            self.view.say(
+                f"      {self.name(genotype):<24} timed: {record['timed_ms']:.2f} ms at most at the usual speed; "
+                f"{_predicted(estimate)}{over}"
+            )
+        before = self.estimator.growth
+        self.learn()
+        if self.estimator.growth > before:
+            self.view.say(f"The bound was too low; from now on it is {self.estimator.growth:.3f} times as high.")
+        return self.estimate(genotype)
+
+    def learn(self) -> None:
+        """Corrects the bound, from the journal alone: by what was timed untrained, and what was over the budget at the end."""
+        over = {i: m for i, m in self.measured().items() if not self.budget.held(m)}
+        if self.estimator.learn(self.study.notes("checked"), over):
+            self.study.estimates_changed()
+
+    def measured(self) -> dict[str, dict[str, Any]]:
+        """The records of networks that the search proposed, by id: no anchors, nor what random search found beside it."""
+        proposed = {t.genotype.id for t in self.study.trials() if t.anchor is None} - self.anchors.keys()
+        return {i: m for i, m in self.study.notes("measured").items() if i in proposed}
+
+    def name(self, genotype: Genotype) -> str:
+        return self.anchors[genotype.id].name if genotype.id in self.anchors else genotype.id
+
+    def weights(self, key: str) -> Path:
+        """The file of a retraining's weights, by its key: ID, or ID/SEED for further seeds."""
+        return self.run.weights(key.replace("/", "-"))
+
+    @cached_property
+    def setting(self) -> Setting:
+        """What all jobs of the run share."""
+        known = self.resolved
+        threads = max(1, processors() // (known.workers or 1))
+        return Setting(self.dataset, tuple(known.mean), tuple(known.std), self.config.metric, threads, self.donor)
+
+    def train(self, source: Source) -> None:
+        """Carries out jobs that are trainings."""
+        self._maker("executor", lambda: self._make(self.setting)).run(source)
+
+    def rater(self) -> Executor:
+        """What carries out the jobs of candidates; making one may take a phase of its own."""
+        scorer = self.scorer
+        if scorer is None:
+            return self._maker("executor", lambda: self._make(self.setting))
+        return self._maker("scorer", lambda: scorer(self.setting, self.view))
+
+    def _maker(self, name: str, make: Callable[[], Executor]) -> Executor:
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
+
+    @property
+    def deadline(self) -> float | None:
+        """After which no more candidates are asked for, by time.monotonic."""
+        return self._started + self.config.time_s if self.config.time_s else None
+
+    def is_late(self) -> bool:
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+    def keep_time(self) -> None:
+        """How long this session has taken until now."""
+        self.study.note(f"session:{self._session}", {"seconds": round(time.monotonic() - self._started, 1)})
+
+    def close(self) -> None:
+        self.keep_time()
+        for made in self._made.values():
+            made.close()
+
+    def _donor_in_space(self) -> Sequence[Genotype]:
+        """The donor's own network at each input, where the space contains it."""
+        own = [a for a in self.anchors.values() if self.donor and base_name(a.name) == self.donor.name]
+        return [a.genotype for a in own if self.space.place_of(a) == "inside"]
+
+
+def _predicted(estimate: Estimate) -> str:
+    if not estimate.covered:
+        return "the device profile does not cover it"
+    return f"{estimate.predicted_ms:.2f} ms predicted, bound {estimate.bound_ms:.2f} ms"
