@@ -23,7 +23,7 @@ _MEASURED = (
 
 
 def result(run: Run) -> dict[str, Any]:
-    """Everything that is known of a run so far. Estimator are in milliseconds, accuracies 0..1, macs and params counts."""
+    """Everything that is known of a run so far. Latencies are in milliseconds, accuracies 0..1, macs and params counts."""
     memory = read_journal(run.journal)
     trials = memory.trials
     measured, tests = memory.notes("measured"), memory.notes("test")

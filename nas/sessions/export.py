@@ -17,8 +17,7 @@ def export_run(path: Path, folder: Path | None, network: str | None) -> None:
     console = make_console()
     run = open_run(path)
     found = result(run)
-    chosen = _choose(found, network)
-    for file in export(run, chosen, folder or run.path / "export"):
+    for file in export(run, chosen(found, network), folder or run.path / "export"):
         console.print(str(file), highlight=False)
 
 
@@ -33,7 +32,7 @@ def export_pretrained(name: str, weights: Path, folder: Path | None) -> None:
         make_console().print(str(file), highlight=False)
 
 
-def _choose(found: dict[str, Any], network: str | None) -> dict[str, Any]:
+def chosen(found: dict[str, Any], network: str | None) -> dict[str, Any]:
     if network is None:
         if not found["best"]:
             raise InputError(f"{found['run']} has no network to export yet; `nas resume` finishes it")

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from rich.console import Console
+from made_up_search import View
 
 from evaluators.latency import profile as profiles
 from evaluators.latency.bundle import import_results, write_bundle
@@ -23,7 +23,7 @@ from evaluators.latency.predictor import Predictor
 from evaluators.latency.profile import calibrated, choose_networks, load_profile
 from evaluators.latency.space_key import space_key
 from nas.sessions.device import verdict
-from nas.sessions.measure import print_quality
+from nas.sessions.measure import say_quality
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space
@@ -84,9 +84,9 @@ def test_a_profile_of_a_busy_moment_is_said_to_be_one(contention, said):
     path = Path(__file__).parents[1] / "data" / "profile_mobile.json"
     profile = load_profile(str(path), anywhere=True)
     measured = replace(profile.calibration(load_space("mobile")), contention=contention)
-    console = Console(record=True, width=400, file=open("/dev/null", "w"))  # noqa: SIM115
-    print_quality(console, profile, measured, path)
-    assert ("the machine was 40% slower than at its quietest" in console.export_text()) == said
+    view = View()
+    say_quality(view, profile, measured, path)
+    assert ("the machine was 40% slower than at its quietest" in "\n".join(view.lines)) == said
 
 
 def test_a_bundle_holds_what_it_says(bundle):

@@ -1,0 +1,224 @@
+"""The library: searches, trainings, networks and predictions for programs; nothing is printed, InputError is raised."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nas.progress import Progress, Silent
+from nas.run.config import SearchConfig
+from nas.run.folder import Run as RunFolder
+from nas.run.folder import open_run as open_folder
+from nas.training.config import TrainConfig
+from search_spaces.anchor import anchor as anchor_named
+from search_spaces.genotype import Genotype
+from search_spaces.space import SearchSpace
+from search_spaces.space import load_space as space_named
+from search_spaces.task import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from evaluators.cost import Cost
+    from evaluators.latency.profile import Profile
+    from search_spaces.network import Network
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one image: p50 and p90 as measured on the device, None where nothing was measured; as predicted with an
+    upper bound at the run's confidence, None where the device profile does not cover the network.
+    """
+
+    p50_ms: float | None
+    p90_ms: float | None
+    predicted_ms: float | None
+    bound_ms: float | None
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A retrained network of a run; `anchor` is the name of a hand-designed one. Accuracies are by the run's metric, 0..1."""
+
+    id: str
+    anchor: str | None
+    genotype: Genotype
+    latency: Latency
+    validation_accuracy: float | None
+    test_accuracy: float | None
+    test_error: float | None
+    inherited: float | None
+    params: int
+    macs: int
+    weights: Path
+    classes: tuple[str, ...]
+
+    def load(self) -> "Network":
+        """The network with its trained weights, in evaluation mode; input [N, C, H, W], normalised as `export` describes it.
+
+        Raises InputError when its weights are missing.
+        """
+        from evaluators.weights import load_network
+
+        return load_network(self.genotype, self.genotype.task(len(self.classes)), self.weights)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and what was found in it; read anew by `open_run`."""
+
+    folder: RunFolder
+
+    @property
+    def path(self) -> Path:
+        return self.folder.path
+
+    @property
+    def config(self) -> SearchConfig:
+        return self.folder.config
+
+    @cached_property
+    def result(self) -> dict[str, Any]:
+        """All that result.json says: latencies in milliseconds, accuracies 0..1."""
+        from nas.report.result import result
+
+        return result(self.folder)
+
+    @property
+    def finished(self) -> bool:
+        return bool(self.result["finished"])
+
+    @property
+    def best(self) -> TrainedNetwork | None:
+        """The most accurate network on validation images that holds the budget; None where none does."""
+        return self._network(self.result["best"]) if self.result["best"] else None
+
+    @property
+    def finalists(self) -> list[TrainedNetwork]:
+        """Retrained networks that the search proposed, the most accurate first."""
+        return [self._network(entry) for entry in self.result["finalists"]]
+
+    @property
+    def anchors(self) -> list[TrainedNetwork]:
+        """Retrained hand-designed networks: those within the budget first, the most accurate first."""
+        return [self._network(entry) for entry in self.result["anchors"]]
+
+    def to_frame(self) -> "pd.DataFrame":
+        """Every network that was trained in the search, a row each; the columns are those of front.csv."""
+        import pandas as pd
+
+        from nas.report.result import points
+
+        return pd.DataFrame(points(self.folder))
+
+    def export(self, folder: Path | None = None, network: str | None = None) -> list[Path]:
+        """Writes genotype.txt, weights.safetensors, model.onnx and model.json of the best network, or one by id or anchor.
+
+        Raises InputError as `nas export` does.
+        """
+        from nas.export.files import export
+        from nas.sessions.export import chosen
+
+        return export(self.folder, chosen(self.result, network), folder or self.path / "export")
+
+    def _network(self, entry: dict[str, Any]) -> TrainedNetwork:
+        latency = Latency(*(entry[key] for key in ("p50_ms", "p90_ms", "predicted_ms", "bound_ms")))
+        same = ("id", "anchor", "validation_accuracy", "test_accuracy", "test_error", "inherited", "params", "macs")
+        return TrainedNetwork(
+            **{key: entry[key] for key in same},
+            genotype=Genotype.parse(entry["genotype"]),
+            latency=latency,
+            weights=self.folder.weights(entry["id"]),
+            classes=tuple(self.folder.resolved.classes),
+        )
+
+
+def search(config: SearchConfig, run: Path | str | None = None, progress: Progress | None = None) -> Run:
+    """Searches; the folder is `run`, by default runs/SPACE-BUDGET-TIME. `progress` is shown what goes on.
+
+    Raises InputError for anything that a person can put right. KeyboardInterrupt leaves a run that `resume` goes on with.
+    """
+    from nas.sessions.search import start
+
+    return Run(start(config, Path(run) if run else None, progress or Silent()))
+
+
+def resume(run: Path | str, workers: int | None = None, progress: Progress | None = None) -> Run:
+    """Goes on with an interrupted search; nothing that was finished is done again. Raises InputError."""
+    from nas.sessions.search import resume as go_on
+
+    return Run(go_on(Path(run), workers, progress or Silent()))
+
+
+def open_run(run: Path | str) -> Run:
+    """The run in a folder, finished or not; raises InputError when there is none or it is damaged."""
+    return Run(open_folder(Path(run)))
+
+
+def train(config: TrainConfig, folder: Path | str | None = None, progress: Progress | None = None) -> dict[str, Any]:
+    """Trains one network at full length; what its result.json says. The folder is by default runs/train-NAME-TIME.
+
+    Raises InputError.
+    """
+    import json
+
+    from nas.sessions.train import start
+    from nas.training.plan import RESULT
+
+    done = start(config, Path(folder) if folder else None, progress or Silent())
+    found: dict[str, Any] = json.loads((done / RESULT).read_text())
+    return found | {"folder": str(done)}
+
+
+def load_device(name: str = "local") -> "Profile":
+    """The profile of a device by name or file; raises InputError when there is none."""
+    from evaluators.latency.profile import load_profile
+
+    return load_profile(name, anywhere=True)
+
+
+def load_space(name: str) -> SearchSpace:
+    """A search space by name, or from a .yaml file; raises InputError that says what is wrong with it."""
+    return space_named(name)
+
+
+def anchor(name: str) -> Genotype:
+    """The genotype of a hand-designed network at its published input; InputError names the nearest when there is none."""
+    known = anchor_named(name)
+    return known.genotype.at(known.task.input)
+
+
+def build(genotype: Genotype | str, classes: int = 1000) -> "Network":
+    """The torch network of a genotype or its text, with random weights; input [N, C, H, W], output [N, classes]."""
+    from search_spaces.network import build as build_network
+
+    found, task = _with_task(genotype, classes)
+    return build_network(found, task)
+
+
+def cost(genotype: Genotype | str, classes: int = 1000) -> "Cost":
+    """Trainable parameters, multiply-accumulates of one image, and peak activation memory."""
+    from evaluators.cost import cost as cost_of
+
+    return cost_of(*_with_task(genotype, classes))
+
+
+def predict(genotype: Genotype | str, device: str = "local", space: str = "mobile", classes: int = 1000) -> Latency:
+    """Predicted latency on a device that was measured for a space, at its usual speed, and its upper bound (95 %).
+
+    Raises InputError when the device was not measured for the space, or its profile does not cover the network.
+    """
+    from nas.budget.device import find_predictor
+    from nas.report.latency_breakdown import predicted
+    from search_spaces.errors import InputError
+
+    predictor = find_predictor(device, space_named(space))
+    if predictor is None:
+        raise InputError(f"this machine was not measured for the space {space}; `nas device measure --space {space}` does it")
+    found = predicted(predictor, *_with_task(genotype, classes))
+    return Latency(None, None, found.ms, found.bound_ms)
+
+
+def _with_task(genotype: Genotype | str, classes: int) -> tuple[Genotype, Task]:
+    found = Genotype.parse(genotype) if isinstance(genotype, str) else genotype
+    return found, found.task(classes)
