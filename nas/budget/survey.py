@@ -93,6 +93,7 @@ def survey(
     predict: Predict,
     budget_ms: float,
     anchors: Iterable[Anchor] = (),
+    *,
     samples: int = SAMPLES,
     seconds: float = _PATIENCE_S,
     spare: float = 0.0,

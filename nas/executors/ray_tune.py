@@ -1,9 +1,8 @@
 """Jobs on Ray Tune, on this machine or an existing cluster."""
 
-import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,84 +14,14 @@ from ray import cloudpickle, tune  # isort: skip
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # isort: skip
 from ray.tune.search import Searcher  # isort: skip
 
-from evaluators.data._unreadable import UnreadableImage
-from evaluators.training.distill import load_teacher
-from evaluators.training.finetune import Beginnings
-from evaluators.training.loop import TrainingFailed, epochs, seeded_network, training_device
-from evaluators.weights import GENOTYPE, NORMALISATION, WEIGHTS, packed, write_weights
+from evaluators.weights import GENOTYPE, NORMALISATION, WEIGHTS, write_weights
 from nas.executors.job import EpochReport, Job, Setting, Source
+from nas.executors.ray_worker import Worker
 from nas.executors.sharing import share
 from nas.signals import Lost
 from search_spaces.errors import InputError, os_reason
-from search_spaces.genotype import Genotype
-from search_spaces.task import Task
 
 RUNS = 3  # of a job whose worker is lost, before it counts as failed
-
-
-class Worker(tune.Trainable):  # type: ignore[misc]
-    """Trains one job after another in one process; images are read from Ray's object store and never copied.
-
-    It may be on another machine than the search: the donor comes with the images, a teacher through Ray's object store, weights
-    go back with the last result, and no path is read or written but those of images that are streamed.
-    """
-
-    def setup(self, config: dict[str, Any], setting: Setting | None = None) -> None:
-        import torch
-
-        assert setting is not None
-        torch.set_num_threads(setting.threads)
-        self._setting, self._device = setting, training_device()
-        self._teachers: dict[Path, Any] = {}
-        self._beginnings = Beginnings(setting.donor, setting.metric) if setting.donor else None
-        self.reset_config(config)
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._job: Job = new_config["job"]
-        self._teacher_files = new_config["teacher"]
-        self._epochs: Iterator[dict[str, Any]] | None = None
-        return True
-
-    def step(self) -> dict[str, Any]:
-        try:
-            if self._epochs is None:
-                self._epochs = self._start()
-            epoch = next(self._epochs)
-            last = self._job.probe_only or epoch["number"] == self._job.recipe.epochs
-            weights = packed(self._network) if last and self._job.keep else None
-        except (OSError, UnreadableImage) as error:  # no fault of the candidate
-            reason = os_reason(error) if isinstance(error, OSError) else str(error)
-            return {"failure": reason, "fatal": True, "done": True}
-        except TrainingFailed as error:
-            return {"failure": str(error), "done": True}
-        except Exception as error:  # noqa: BLE001 (whatever is wrong with a candidate fails that candidate, with its reason)
-            return {"failure": f"{type(error).__name__}: {error}", "done": True}
-        return {**epoch, "weights": weights, "done": last}
-
-    def _start(self) -> Iterator[dict[str, Any]]:
-        """What is told of the job: as epoch 0 what it inherits, where there is a donor, then each epoch."""
-        job, setting, genotype = self._job, self._setting, Genotype.parse(self._job.genotype)
-        task = genotype.task(len(setting.dataset.classes))
-        train, validation = (setting.images(part, task.input, self._device) for part in ("train", "validation"))
-        self._network, generator = seeded_network(genotype, task, job.seed, self._device)
-        ready = 0
-        if self._beginnings:
-            found = self._beginnings.begin(self._network, train, job.seed)
-            yield {"number": 0, "loss": 0.0, "accuracy": found.accuracy, "seconds": found.seconds, "inherited": found.share}
-            ready = found.ready
-        teacher = self._teacher(job.teacher, task) if job.teacher else None
-        for epoch in epochs(self._network, train, validation, job.recipe, generator, teacher, setting.metric, ready):
-            yield {name: vars(epoch)[name] for name in ("number", "loss", "accuracy", "seconds")}
-
-    def _teacher(self, name: Path, task: Task) -> Any:
-        """Fetched and loaded once a worker."""
-        setting = self._setting
-        if name not in self._teachers:
-            with tempfile.TemporaryDirectory(prefix="nas-teacher-") as folder:
-                for file, content in ray.get(self._teacher_files).items():
-                    Path(folder, file).write_bytes(content)
-                self._teachers[name] = load_teacher(Path(folder), task, self._device, (setting.mean, setting.std))
-        return self._teachers[name]
 
 
 class _Unsaved:

@@ -24,7 +24,9 @@ class SupernetExecutor:
     trained again.
     """
 
-    def __init__(self, setting: Setting, space: SearchSpace, recipe: Recipe, seed: int, kept: Path, view: "Progress") -> None:
+    def __init__(
+        self, setting: Setting, space: SearchSpace, recipe: Recipe, seed: int, *, kept: Path, view: "Progress"
+    ) -> None:
         self._recipe, self._kept, self._view = recipe, kept, view
         device, task = training_device(), space.task(len(setting.dataset.classes))
         self._train, self._validation = (setting.images(part, task.input, device) for part in ("train", "validation"))

@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from nas import samplers
 from nas.budget.estimate import Estimate
+from nas.pipeline import halving
 from nas.run.journal import MAIN, Journal, open_study, storage_of
 from nas.run.memory import Memory
 from nas.run.trials import Proposal, proposals, read
@@ -31,7 +32,6 @@ from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 
 PATIENCE = {"repeated": 10, "rejected": 1}  # since the last that was accepted; then one is drawn that is feasible and new
-SCREENING = 3  # of so many candidates that were probed, the best is trained
 TIMED_IN_VAIN = 20  # likewise; then only those pass whose bound holds the budget, and nobody is timed
 _FIRST_DRAWN, _MOST_DRAWN = 64, 4096  # candidates that are looked through for it; without one the space is exhausted
 
@@ -207,33 +207,10 @@ class Study:
             self._storage.set_trial_intermediate_value(trial._trial_id, epoch, accuracy)  # report() is for one objective
         elif epoch < max(known):
             return False  # an interrupted run kept a later one already: the trial survived this
-        return self._screened(number) if epoch == 0 else self._falls_behind(number, epoch)
-
-    def _screened(self, number: int) -> bool:
-        """Successive halving by the probe: of the candidates, the best 1 in SCREENING go on; anchors were chosen before."""
-        own = self._trial(number)
-        rivals = [t for t in self._rivals(own) if t.anchor is None and t.probe is not None]
-        better = sum(t.rungs[0] > own.rungs[0] for t in rivals)
-        return own.anchor is None and better >= max(1, len(rivals) // SCREENING)
-
-    def _falls_behind(self, number: int, epoch: int) -> bool:
-        """Asynchronous successive halving (arXiv:1810.05934): at epochs 1, r, r^2 ... the best 1/r of a rung go on.
-
-        With a second objective only those compete that cost no more.
-        """
-        if epoch not in {self._reduction**k for k in range(epoch)}:
-            return False
-        own = self._trial(number)
-        rivals = [t for t in self._rivals(own) if len(t.accuracies) >= epoch]
-        better = sum(t.accuracies[epoch - 1] > own.accuracies[epoch - 1] for t in rivals)
-        return better >= max(1, len(rivals) // self._reduction)
-
-    def _rivals(self, own: Proposal) -> list[Proposal]:
-        """The trials that it competes with; with a second objective those that cost no more."""
-        rivals = [t for t in self.trials() if t.outcome != "repeated"]
-        if self._cost:
-            rivals = [t for t in rivals if t.estimate.figure(self._cost) <= own.estimate.figure(self._cost)]
-        return rivals
+        own, trials = self._trial(number), self.trials()
+        if epoch == 0:
+            return halving.screened(own, trials, self._cost)
+        return halving.falls_behind(own, trials, epoch, self._reduction, self._cost)
 
     def complete(self, number: int, epochs: int) -> Proposal:
         """The trial ended: after `epochs` epochs it is `trained`, after fewer it was `stopped`, after none `screened`."""

@@ -11,49 +11,59 @@ def plot(run: Run, found: dict[str, Any], rows: list[dict[str, Any]]) -> None:
 
     figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.add_subplot()
-    searched = [r for r in rows if not r["anchor"] and r["epochs"] == run.resolved.recipe.epochs]
+    _candidates(axes, [r for r in rows if not r["anchor"] and r["epochs"] == run.resolved.recipe.epochs])
+    _retrained(axes, found)
+    _best(axes, found["best"])
+    _frame(axes, found)
+    for suffix in ("png", "svg"):
+        part = run.path / f".pareto.{suffix}"
+        figure.savefig(part, dpi=140, format=suffix)
+        part.replace(run.path / f"pareto.{suffix}")
+
+
+def _candidates(axes: Any, rows: list[dict[str, Any]]) -> None:
     axes.scatter(
-        [r["predicted_ms"] for r in searched],
-        [100 * r["search_accuracy"] for r in searched],
+        [r["predicted_ms"] for r in rows],
+        [100 * r["search_accuracy"] for r in rows],
         s=14,
         color="tab:blue",
         alpha=0.35,
         label="candidates not stopped early (predicted ms, accuracy in the search)",
     )
-    retrained = [e for e in found["finalists"] + found["anchors"] if e["p50_ms"] and e["validation_accuracy"]]
+
+
+def _retrained(axes: Any, found: dict[str, Any]) -> None:
+    known = [e for e in found["finalists"] + found["anchors"] if e["p50_ms"] and e["validation_accuracy"]]
     for kind, color, marker in (("anchors", "tab:orange", "s"), ("finalists", "tab:blue", "o")):
-        entries = [e for e in retrained if (e["anchor"] is not None) == (kind == "anchors")]
+        entries = [e for e in known if (e["anchor"] is not None) == (kind == "anchors")]
+        label = f"{kind}, retrained (measured p50 ms)"
         axes.scatter(
-            [e["p50_ms"] for e in entries],
-            [100 * e["validation_accuracy"] for e in entries],
-            s=40,
-            color=color,
-            marker=marker,
-            label=f"{kind}, retrained (measured p50 ms)",
+            *zip(*map(_place, entries), strict=True) if entries else ((), ()), s=40, color=color, marker=marker, label=label
         )
-    for entry in found["anchors"]:
-        if entry in retrained:
-            axes.annotate(
-                entry["anchor"],
-                (entry["p50_ms"], 100 * entry["validation_accuracy"]),
-                xytext=(3, -5),
-                textcoords="offset points",
-                rotation=-40,
-                rotation_mode="anchor",
-                verticalalignment="top",
-                fontsize=8,
-            )
-    best = found["best"]
+    for entry in (e for e in known if e["anchor"] is not None):
+        axes.annotate(
+            entry["anchor"],
+            _place(entry),
+            xytext=(3, -5),
+            textcoords="offset points",
+            rotation=-40,
+            rotation_mode="anchor",
+            verticalalignment="top",
+            fontsize=8,
+        )
+
+
+def _best(axes: Any, best: dict[str, Any] | None) -> None:
     if best:
-        axes.scatter(
-            [best["p50_ms"]],
-            [100 * best["validation_accuracy"]],
-            s=190,
-            facecolors="none",
-            edgecolors="tab:red",
-            linewidths=1.6,
-            label="best",
-        )
+        x, y = _place(best)
+        axes.scatter([x], [y], s=190, facecolors="none", edgecolors="tab:red", linewidths=1.6, label="best")
+
+
+def _place(entry: dict[str, Any]) -> tuple[float, float]:
+    return entry["p50_ms"], 100 * entry["validation_accuracy"]
+
+
+def _frame(axes: Any, found: dict[str, Any]) -> None:
     axes.axvline(found["budget_ms"], color="tab:red", linestyle="--", linewidth=1, label=f"budget {found['budget_ms']:g} ms")
     axes.set_xscale("log")
     axes.margins(y=0.18)
@@ -63,7 +73,3 @@ def plot(run: Run, found: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     axes.set_title(f"{found['space']} on {found['data']}", parse_math=False)  # a dollar sign in a path opens no formula
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8, loc="lower left")
-    for suffix in ("png", "svg"):
-        part = run.path / f".pareto.{suffix}"
-        figure.savefig(part, dpi=140, format=suffix)
-        part.replace(run.path / f"pareto.{suffix}")

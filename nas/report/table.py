@@ -9,44 +9,15 @@ from rich.table import Table
 from nas.budget.latency_budget import SESSIONS, SPARE
 from search_spaces.anchor import base_name
 
+_COLUMNS = (
+    *("network", "input", "test", "validation", "seeds", "inherited", "predicted", "bound", "p50 ms", "p90 ms"),
+    *("spread", "n", "params M", "MACs M", "fits"),
+)
+
 
 def show(console: Console, found: dict[str, Any]) -> None:
     """The winner against the anchors, and what was asked, rejected, trained."""
-    best = found["best"]
-    table = Table(title=f"{found['run']}: budget {found['budget_ms']:g} ms", title_justify="left")
-    for name in (
-        "network",
-        "input",
-        "test",
-        "validation",
-        "seeds",
-        "inherited",
-        "predicted",
-        "bound",
-        "p50 ms",
-        "p90 ms",
-        "spread",
-        "n",
-        "params M",
-        "MACs M",
-        "fits",
-    ):
-        table.add_column(name, justify="left" if name in ("network", "fits") else "right", no_wrap=True)
-    if found["found"]:
-        table.add_row(
-            *_row(found["found"], "found " + found["found"]["id"], True),
-            style="bold" if best == found["found"] else None,
-        )
-        table.add_section()
-    if found["baseline"] and (entry := found["baseline"]["best"]):
-        table.add_row(*_row(entry, "random " + entry["id"], True))
-        table.add_section()
-    for entry in found["anchors"]:
-        is_best = best is not None and entry["id"] == best["id"]
-        table.add_row(*_row(entry, base_name(entry["anchor"]), entry["fits"]), style=None if entry["fits"] else "dim")
-        if is_best:
-            table.rows[-1].style = "bold"
-    console.print(table)
+    console.print(_networks(found))
     n = found["counts"]
     console.print(
         f"Accuracy ({found['metric']}): each network trained and tested at its own input on {found['data']}; same recipe for "
@@ -63,6 +34,25 @@ def show(console: Console, found: dict[str, Any]) -> None:
     for line in [*_probed(found), *_ladder(found["ladder"]), *_baseline(found)]:
         console.print(line, highlight=False)
     console.print(found["verdict"], style="bold")
+
+
+def _networks(found: dict[str, Any]) -> Table:
+    """What the search found, what random search found where it was asked for, and the anchors; the best in bold."""
+    table = Table(title=f"{found['run']}: budget {found['budget_ms']:g} ms", title_justify="left")
+    best, own = found["best"], found["found"]
+    for name in _COLUMNS:
+        table.add_column(name, justify="left" if name in ("network", "fits") else "right", no_wrap=True)
+    if own:
+        table.add_row(*_row(own, "found " + own["id"], True), style="bold" if best == own else None)
+        table.add_section()
+    if found["baseline"] and (entry := found["baseline"]["best"]):
+        table.add_row(*_row(entry, "random " + entry["id"], True))
+        table.add_section()
+    for entry in found["anchors"]:
+        is_best = best is not None and entry["id"] == best["id"]
+        style = "bold" if is_best else None if entry["fits"] else "dim"
+        table.add_row(*_row(entry, base_name(entry["anchor"]), entry["fits"]), style=style)
+    return table
 
 
 def _inherited(found: dict[str, Any]) -> str:

@@ -63,7 +63,7 @@ class Surrogate(GeneSampler):
             return {}
         running = [s for s in seen if s.outcome == "running"]
         with _threads().limit(limits=1, user_api="blas"):
-            gain = _Gain(pool, evidence, self._described(evidence.trials), self._described(running), cost, self._rng)
+            gain = _Gain(pool, evidence, self._described(evidence.trials), self._described(running), cost=cost, rng=self._rng)
             return self._climbed(gain, {*known, *(c.text for c in pool)}).genes
 
     def _climbed(self, gain: "_Gain", met: set[str]) -> Candidate:
@@ -125,6 +125,7 @@ class _Gain:
         evidence: _Evidence,
         trials: Sequence[Candidate],
         running: Sequence[Candidate],
+        *,
         cost: str | None,
         rng: random.Random,
     ) -> None:
@@ -159,7 +160,7 @@ class _Gain:
         gains = [
             _improvement(mean, deviation, float(levels.max()))
             if costs is None
-            else _area_gained(mean, deviation, costs, self._known_costs, levels, self._costs_between)
+            else _area_gained(mean, deviation, costs, self._known_costs, levels, between=self._costs_between)
             for mean, deviation, levels in beliefs
         ]
         return np.asarray(np.mean(gains, axis=0))
@@ -255,7 +256,7 @@ def _improvement(mean: Array, deviation: Array, best: float) -> Array:
 
 
 def _area_gained(
-    mean: Array, deviation: Array, costs: Array, known_costs: Array, known: Array, between: Sequence[float]
+    mean: Array, deviation: Array, costs: Array, known_costs: Array, known: Array, *, between: Sequence[float]
 ) -> Array:
     """Expected gain of the area under the front of accuracy over log cost, where costs are `between` two.
 

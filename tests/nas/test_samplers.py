@@ -195,7 +195,7 @@ def test_the_gained_area_is_the_mean_over_draws_of_the_area_itself():
     for i, cost in enumerate(costs):
         draws = mean[i] + deviation[i] * rng.standard_normal(4000)
         gains = [np.maximum(d - level[steps >= np.log(cost)], 0).sum() * (steps[1] - steps[0]) for d in draws]
-        found = module._area_gained(mean, deviation, costs, known_costs, known, (0.8, 5.0))[i]
+        found = module._area_gained(mean, deviation, costs, known_costs, known, between=(0.8, 5.0))[i]
         assert found == pytest.approx(np.mean(gains), rel=0.08, abs=1e-6)
 
 

@@ -10,7 +10,8 @@ import pytest
 from optuna.storages.journal._storage import JournalOperation
 
 from nas.budget.estimate import Estimate, uncovered
-from nas.pipeline.study import PATIENCE, SCREENING, Study
+from nas.pipeline.halving import SCREENING
+from nas.pipeline.study import PATIENCE, Study
 from nas.run.memory import counts, read_journal
 from nas.samplers.common import feasible as _feasible
 from nas.seeds import training_seed
