@@ -329,7 +329,7 @@ def _sealed(records: list[Any]) -> bytes:
     crc, lines = 0, []
     for body in (json.dumps(record, separators=(",", ":")).encode() for record in records):
         crc = zlib.crc32(body, crc)
-        lines.append(b"%b,\"crc32\":\"%08x\"}\n" % (body[:-1], crc) if body[-1:] == b"}" else body + b"\n")
+        lines.append(b'%b,"crc32":"%08x"}\n' % (body[:-1], crc) if body[-1:] == b"}" else body + b"\n")
     return b"".join(lines)
 
 

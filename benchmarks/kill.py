@@ -117,7 +117,8 @@ def prepare(folder: Path) -> None:
 def works_in(folder: Path, measure: bool) -> list[Work]:
     recipe, data = str(folder / "recipe.yaml"), f"imagefolder:{folder / 'images'}"
     search = ["search", "--from-scratch", "--space", str(folder / "small.yaml"), "--data", data, "--latency-budget", "50ms"]
-    search += ["--recipe", recipe, "--final-recipe", recipe, "--epochs", "2", "--final-epochs", "1", "--trials", "3", "--finalists", "1"]
+    search += ["--recipe", recipe, "--final-recipe", recipe, "--epochs", "2", "--final-epochs", "1"]
+    search += ["--trials", "3", "--finalists", "1"]
     search += [] if measure else ["--no-measure"]
     train = ["train", str(folder / "network.txt"), "--from-scratch", "--data", data, "--recipe", recipe, "--epochs", "8"]
     return [
