@@ -11,6 +11,7 @@ Latency is not measured, unless asked for, so that the machine may be busy.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import random
@@ -139,11 +140,16 @@ def undisturbed(work: Work, folder: Path) -> Work:
 
 
 def winner(run: Path) -> str:
-    """What a finished work comes to: genotype and accuracies of the best, of a training its weights."""
+    """What a finished work comes to: genotype, accuracies and weights of the best, of a training its weights."""
     if (run / "weights.safetensors").is_file():
-        return (run / "weights.safetensors").read_bytes().hex()[-200:]
+        return _checksum(run / "weights.safetensors")
     best = json.loads((run / "result.json").read_text())["best"]
-    return json.dumps([best[key] for key in ("genotype", "validation_accuracy", "test_accuracy")])
+    known = [best[key] for key in ("genotype", "validation_accuracy", "test_accuracy")]
+    return json.dumps([*known, _checksum(run / "weights" / f"{best['id']}.safetensors")])
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def one_kill(work: Work, victim: str, rng: random.Random, run: Path) -> Kill:
