@@ -1,10 +1,12 @@
 """Ray itself: started on this machine or joined, watched, and ended with all that it has started."""
 
 import _thread
+import atexit
 import contextlib
 import logging
 import os
 import secrets
+import shutil
 import signal
 import site
 import socket
@@ -36,11 +38,12 @@ for _name, _value in {
 
 
 def _have_home() -> None:
-    """Ray asks for the home folder while it is imported, and gets the temporary one where a user has none."""
+    """Ray asks for the home folder while it is imported, and gets a temporary one where a user has none."""
     try:
         Path.home()
     except RuntimeError:
-        os.environ["HOME"] = tempfile.gettempdir()
+        os.environ["HOME"] = tempfile.mkdtemp(prefix="nas-home-")
+        atexit.register(shutil.rmtree, os.environ["HOME"], ignore_errors=True)
 
 
 def _has_token() -> bool:
