@@ -10,6 +10,7 @@ was one; each can be made again by its kind and seed.
 """
 
 import argparse
+import copy
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -125,7 +127,7 @@ def _change_one(rng: random.Random, data: Any) -> None:
         if isinstance(data[key], (dict, list)) and data[key] and rng.random() < 0.9:
             data = data[key]
         elif rng.random() < 0.8:
-            data[key] = rng.choice(VALUES)
+            data[key] = copy.deepcopy(rng.choice(VALUES))  # for later changes must not reach the list
             return
         else:
             del data[key]
@@ -202,7 +204,7 @@ def journals() -> Kind:
         _place_run(folder)
         kept = folder / "journal.log"
         if rng.random() < 0.5:  # well-formed, but wrong
-            Journal(kept).append_logs(changed_values(rng, records[: rng.randint(1, len(records))]))
+            kept.write_bytes(_sealed(changed_values(rng, records[: rng.randint(1, len(records))])))
         else:
             kept.write_bytes(changed_bytes(rng, (EXAMPLE / "journal.log").read_bytes()))
 
@@ -320,7 +322,15 @@ def _place_run(folder: Path) -> None:
             (folder / entry.name).symlink_to(entry)
     for name in ("run.yaml", "journal.log"):
         shutil.copyfile(EXAMPLE / name, folder / name)
-    (folder / "journal.log").unlink()
+
+
+def _sealed(records: list[Any]) -> bytes:
+    """Records as a journal has them, each with the checksum of itself and of all before it."""
+    crc, lines = 0, []
+    for body in (json.dumps(record, separators=(",", ":")).encode() for record in records):
+        crc = zlib.crc32(body, crc)
+        lines.append(b'%b,"crc32":"%08x"}\n' % (body[:-1], crc) if body[-1:] == b"}" else body + b"\n")
+    return b"".join(lines)
 
 
 # running

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar, cast
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import is_typeddict
 
-from search_spaces.errors import InputError, near_miss, quoted
+from search_spaces.errors import InputError, near_miss, quoted, shortened
 
 T = TypeVar("T")
 _ALL = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -79,7 +79,8 @@ def _said(kind: type[Any], fault: Any) -> str:
     if fault["type"] == "json_invalid":
         return f"no JSON: {fault['ctx']['error']}"
     if fault["type"] == "value_error":
-        return f"{_within(fault['loc'])}{fault['ctx']['error']}"
+        error = fault["ctx"]["error"]  # other libraries' messages repeat the whole value
+        return f"{_within(fault['loc'])}{error if isinstance(error, InputError) else shortened(str(error))}"
     limits = {name: f"{limit:g}" if isinstance(limit, float) else limit for name, limit in fault.get("ctx", {}).items()}
     words = _SAID[fault["type"]].format(**limits) if fault["type"] in _SAID else f"is wrong: {fault['msg']}"
     return f"{_place(fault['loc'])} {words}, not {quoted(fault['input'])}".lstrip()

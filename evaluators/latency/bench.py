@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     Run = Callable[[], object]
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime since 1.29 reports models and machines unless it is set
+
 FORMAT = 4
 PACKAGES = {"onnxruntime_cpu": "onnxruntime", "litert_cpu": "ai-edge-litert"}  # by the runtimes that bundles are made for
 _GROUP = 8  # networks in memory at once

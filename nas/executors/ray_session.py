@@ -1,15 +1,18 @@
 """Ray itself: started on this machine or joined, watched, and ended with all that it has started."""
 
 import _thread
+import atexit
 import contextlib
 import logging
 import os
 import secrets
+import shutil
 import signal
 import site
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -34,12 +37,22 @@ for _name, _value in {
     os.environ.setdefault(_name, _value)
 
 
+def _have_home() -> None:
+    """Ray asks for the home folder while it is imported, and gets a temporary one where a user has none."""
+    try:
+        Path.home()
+    except RuntimeError:
+        os.environ["HOME"] = tempfile.mkdtemp(prefix="nas-home-")
+        atexit.register(shutil.rmtree, os.environ["HOME"], ignore_errors=True)
+
+
 def _has_token() -> bool:
     if {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
         return True
     return os.access(os.path.expanduser("~/.ray/auth_token"), os.R_OK)
 
 
+_have_home()
 if _has_token():
     # as `ray start --head` has it where there is a token; a head that asks for none does not mind
     os.environ.setdefault("RAY_AUTH_MODE", "token")

@@ -86,6 +86,7 @@ def edit(change: Callable[[dict[str, Any]], object]) -> Callable[[str], str]:
         (edit(lambda d: d["spaces"][KEY]["networks"][0].update(ms=float("inf"))), "ms must be a finite number, not inf"),
         (edit(lambda d: d["spaces"][KEY]["networks"][0].update(genotype="convolution")), "convolution"),
         (edit(lambda d: d["spaces"][KEY].update(created="yesterday")), "isoformat"),
+        (edit(lambda d: d["spaces"][KEY].update(created="x" * 5000)), "isoformat string: 'xxx"),
         (edit(lambda d: d["device"].update(runtime=True)), "runtime must be text, not True"),
         (edit(lambda d: d["spaces"][KEY]["networks"][0].update(kernels=3)), "damaged"),
         (edit(lambda d: d.update(spaces=7)), "damaged"),
@@ -96,7 +97,7 @@ def test_damaged_profiles_say_what_to_do(damage: Callable[[str], str], message: 
     path.write_text(damage(path.read_text()))
     with pytest.raises(InputError, match=message) as caught:
         load_profile("local")
-    assert "nas device measure" in str(caught.value) and path.name in str(caught.value)
+    assert "nas device measure" in str(caught.value) and path.name in str(caught.value) and len(str(caught.value)) < 1000
     assert [bool(entry.problem) for entry in list_profiles()] == [True]
 
 
