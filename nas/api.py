@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evaluators.data.preprocess import Preprocessing
 from nas.progress import Progress, Silent
 from nas.run.config import SearchConfig
 from nas.run.folder import Run as RunFolder
@@ -52,15 +53,25 @@ class TrainedNetwork:
     macs: int
     weights: Path
     classes: tuple[str, ...]
+    preprocessing: Preprocessing
 
     def load(self) -> "Network":
-        """The network with its trained weights, in evaluation mode; input [N, C, H, W], normalised as `export` describes it.
+        """The network with its trained weights, in evaluation mode; input [N, C, H, W], as `preprocessing` makes it of an image.
 
         Raises InputError when its weights are missing.
         """
         from evaluators.weights import load_network
 
         return load_network(self.genotype, self.genotype.task(len(self.classes)), self.weights)
+
+    def classify(self, image: Path | str) -> dict[str, float]:
+        """The probability of each class for an image file, the likeliest first. Raises InputError when it cannot be read."""
+        import torch
+
+        pixels = torch.from_numpy(self.preprocessing(Path(image)))
+        with torch.inference_mode():
+            values = self.load()(pixels).softmax(1)[0].tolist()
+        return dict(sorted(zip(self.classes, values, strict=True), key=lambda found: -found[1]))
 
 
 @dataclass(frozen=True)
@@ -124,12 +135,15 @@ class Run:
     def _network(self, entry: dict[str, Any]) -> TrainedNetwork:
         latency = Latency(*(entry[key] for key in ("p50_ms", "p90_ms", "predicted_ms", "bound_ms")))
         same = ("id", "anchor", "validation_accuracy", "test_accuracy", "test_error", "inherited", "params", "macs")
+        genotype = Genotype.parse(entry["genotype"])
+        assert genotype.input is not None, "a run's networks name their input"
         return TrainedNetwork(
             **{key: entry[key] for key in same},
-            genotype=Genotype.parse(entry["genotype"]),
+            genotype=genotype,
             latency=latency,
             weights=self.folder.weights(entry["id"]),
             classes=tuple(self.folder.resolved.classes),
+            preprocessing=self.folder.preprocessing(genotype.input),
         )
 
 

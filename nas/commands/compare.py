@@ -14,7 +14,7 @@ from nas.commands.options import AT_LEAST_1, SIZE, Command, refuse_unused
 @SIZE
 @click.option("--measure", is_flag=True, help="Time both on this machine, untrained, in turns in one session.")
 def command(
-    first: str, second: str, device: str, space_name: str, classes: int | None, size: str | None, measure: bool
+    *, first: str, second: str, device: str, space_name: str, classes: int | None, size: str | None, measure: bool
 ) -> None:
     """Two networks side by side: genotype files, anchors, also as ANCHOR@SIZE, or runs."""
     from nas.report import comparison
@@ -22,4 +22,4 @@ def command(
 
     own = [what for what in (first, second) if find_run(what)[0]]
     refuse_unused(space_name=(len(own) == 2, "both have spaces of their own"))
-    comparison.compare((first, second), device, space_name, classes, measure, size)
+    comparison.compare((first, second), device, space_name, classes=classes, measure=measure, size=size)

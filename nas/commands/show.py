@@ -16,11 +16,11 @@ from nas.commands.options import AT_LEAST_1, PATH, SIZE, Command, refuse_unused
 @click.option("--measure", is_flag=True, help="Time it on this machine, untrained, also by the runtime's own profile.")
 @click.option("--plot", type=PATH, help="Write the milliseconds as a bar chart: FILE.png or FILE.svg.")
 def command(
-    what: str, device: str, space_name: str, classes: int | None, size: str | None, measure: bool, plot: Path | None
+    *, what: str, device: str, space_name: str, classes: int | None, size: str | None, measure: bool, plot: Path | None
 ) -> None:
     """A genotype file's, anchor's or run's network: blocks, shapes, params, MACs, where its milliseconds go."""
     from nas.report import network
     from nas.run.find import find_run
 
     refuse_unused(space_name=(find_run(what)[0] is not None, f"{what} has a space of its own"))
-    network.show(what, device, space_name, classes, measure, plot, size)
+    network.show(what, device, space_name, classes, measure=measure, plot=plot, size=size)

@@ -29,7 +29,7 @@ class _Side:
 
 
 def compare(
-    names: tuple[str, str], device: str, space_name: str, classes: int | None, measure: bool, size: str | None = None
+    names: tuple[str, str], device: str, space_name: str, *, classes: int | None, measure: bool, size: str | None = None
 ) -> None:
     """Prints figures of both networks and the ratio of the second to the first; `size`: of another input than their own."""
     console = make_console()

@@ -22,6 +22,7 @@ def show(
     device: str,
     space_name: str,
     classes: int | None,
+    *,
     measure: bool = False,
     plot: Path | None = None,
     size: str | None = None,

@@ -25,62 +25,73 @@ _MEASURED = (
 def result(run: Run) -> dict[str, Any]:
     """Everything that is known of a run so far. Latencies are in milliseconds, accuracies 0..1, macs and params counts."""
     memory = read_journal(run.journal)
-    trials = memory.trials
-    measured, tests = memory.notes("measured"), memory.notes("test")
-    finals = over_seeds(memory.notes("final"), memory.notes("again"))
-    facts, promise = _Facts(trials, finals, measured, tests), run.config.latency_budget
-    budget = run.config.latency_budget_ms
-    winner = best_found(finals, measured, promise, origin="")
-    found = best_found(finals, measured, promise)
-    reference = [facts.network(i) for i, final in finals.items() if final["origin"].startswith("anchor:")]
-    for entry in reference:
-        known = measured.get(entry["id"])
-        entry["fits"] = (known is not None and promise.held(known)) if promise.measured else promise.bounded(entry)
     return {
         "format": 2,
         "run": run.name,
         "finished": bool(memory.notes("finished")),
-        "budget_ms": budget,
-        "percentile": promise.percentile,
-        "confidence": promise.confidence,
-        "measured": promise.measured,
-        "device": run.config.device,
-        "verdict": verdict(facts.network(found) if found else None, reference, budget, _unmeasured(run)),
-        "best": facts.network(winner) if winner else None,
-        "found": facts.network(found) if found else None,
-        "anchors": sorted(reference, key=lambda e: (not e["fits"], -(e["validation_accuracy"] or 0))),
+        **_asked(run),
+        **_networks(run, memory),
+        "ladder": ladder(memory, run.config.evaluator),
+        "reach": memory.notes("reach").get("space"),
+        "bound": _bound(memory.notes("checked"), memory.trials),
+        "further_search": memory.notes("further").get("search"),
+        "counts": counts(memory.trials),
+        "ended": memory.notes("ended").get("search", {}).get("why", "all candidates were asked for"),
+        "probed": _probed(memory),
+        "machine": run.machine,
+        "versions": run.versions,
+        "wall_seconds": round(sum(s["seconds"] for s in memory.notes("session").values()), 1),
+    }
+
+
+def _asked(run: Run) -> dict[str, Any]:
+    """What the search was asked for, and by what it trained."""
+    config, known = run.config, run.resolved
+    return {
+        "budget_ms": config.latency_budget_ms,
+        "percentile": config.percentile,
+        "confidence": config.confidence,
+        "measured": config.measure,
+        "device": config.device,
+        "sampler": config.sampler,
+        "objectives": list(config.objectives),
+        "seed": config.seed,
+        "space": known.space,
+        "data": config.data,
+        "metric": config.metric,
+        "donor": known.donor,
+        "fit": config.fit,
+        "epochs": {"search": known.recipe.epochs, "final": known.final_recipe.epochs},
+        "distilled_from": config.distill,
+    }
+
+
+def _networks(run: Run, memory: Memory) -> dict[str, Any]:
+    """The retrained networks: the winner, the best of the search, anchors, finalists; and what they were measured by."""
+    measured, promise = memory.notes("measured"), run.config.latency_budget
+    finals = over_seeds(memory.notes("final"), memory.notes("again"))
+    facts = _Facts(memory.trials, finals, measured, memory.notes("test"))
+    best, own, random = (best_found(finals, measured, promise, origin) for origin in ("", "search", "random"))
+    found = facts.network(own) if own else None
+    anchors = [facts.network(i) for i, final in finals.items() if final["origin"].startswith("anchor:")]
+    for entry in anchors:
+        known = measured.get(entry["id"])
+        entry["fits"] = (known is not None and promise.held(known)) if promise.measured else promise.bounded(entry)
+    over = {i: m for i, m in measured.items() if not promise.held(m) and facts.proposed(i)}
+    figures = ("p50_ms", "p90_ms", "contention", "sessions")
+    return {
+        "verdict": verdict(found, anchors, run.config.latency_budget_ms, _unmeasured(run)),
+        "best": facts.network(best) if best else None,
+        "found": found,
+        "anchors": sorted(anchors, key=lambda e: (not e["fits"], -(e["validation_accuracy"] or 0))),
         "finalists": sorted(
             (facts.network(i) for i, final in finals.items() if final["origin"] == "search"),
             key=lambda e: -(e["validation_accuracy"] or 0),
         ),
-        "baseline": _baseline(run, facts, best_found(finals, measured, promise, "random")),
-        "ladder": ladder(memory, run.config.evaluator),
-        "over_budget_when_measured": [
-            {"id": i, **{k: m.get(k) for k in ("p50_ms", "p90_ms", "contention", "sessions")}}
-            for i, m in measured.items()
-            if not promise.held(m) and facts.proposed(i)
-        ],
-        "reach": memory.notes("reach").get("space"),
-        "bound": _bound(memory.notes("checked"), trials),
-        "further_search": memory.notes("further").get("search"),
+        "baseline": _baseline(run, facts, random),
+        "over_budget_when_measured": [{"id": i, **{k: m.get(k) for k in figures}} for i, m in over.items()],
         "busy": _busy(measured),
         "usual": next((m["usual"] for m in measured.values() if "usual" in m), None),
-        "counts": counts(trials),
-        "sampler": run.config.sampler,
-        "objectives": ["accuracy", *([run.config.cost] if run.config.cost else [])],
-        "ended": memory.notes("ended").get("search", {}).get("why", "all candidates were asked for"),
-        "seed": run.config.seed,
-        "space": run.resolved.space,
-        "data": run.config.data,
-        "metric": run.config.metric,
-        "donor": run.resolved.donor,
-        "fit": run.config.fit,
-        "probed": _probed(memory),
-        "epochs": {"search": run.resolved.recipe.epochs, "final": run.resolved.final_recipe.epochs},
-        "distilled_from": run.config.distill,
-        "machine": run.machine,
-        "versions": run.versions,
-        "wall_seconds": round(sum(s["seconds"] for s in memory.notes("session").values()), 1),
     }
 
 

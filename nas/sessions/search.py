@@ -182,7 +182,7 @@ def _scorer(run: Run) -> Any:
         from nas.executors.supernet import SupernetExecutor
 
         recipe = replace(run.resolved.recipe, epochs=run.config.supernet_epochs)
-        return SupernetExecutor(setting, run.space(), recipe, run.config.seed, run.supernet, view)
+        return SupernetExecutor(setting, run.space(), recipe, run.config.seed, kept=run.supernet, view=view)
 
     return make if run.config.evaluator == "supernet" else None
 

@@ -14,7 +14,7 @@ from nas.run.versions import machine, versions
 from nas.training.plan import BEGIN, CURVE, FORMAT, RESULT, Plan, read_curve
 from search_spaces.durable import replace_file
 from search_spaces.errors import InputError
-from search_spaces.genotype import read_genotype
+from search_spaces.genotype import Genotype, read_genotype
 
 if TYPE_CHECKING:
     from evaluators.data import Dataset, Split
@@ -85,9 +85,8 @@ class Fitting:
         remove_checkpoints(folder)
 
 
-def finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Pictures") -> dict[str, Any]:
+def finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Pictures") -> None:
     """Tests once, exports, and writes the result, which says that the training is over."""
-    from evaluators.cost import cost
     from evaluators.processors import processors
     from evaluators.training.deployed import deployed_scores
 
@@ -103,14 +102,22 @@ def finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Pictures") -> di
         test=scores[plan.metric],
     )
     export_trained(trained, folder / "export")
-    figures = cost(genotype, plan.task)
-    found = {
+    images = {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")}
+    found = {"test_scores": scores, "pictures": images, "epochs": curve, "teacher_epochs": read_curve(folder / TEACHER)}
+    write_json(folder / RESULT, _result(plan, genotype, found))
+
+
+def _result(plan: Plan, genotype: Genotype, found: dict[str, Any]) -> dict[str, Any]:
+    """What result.json says: the plan, the network, and what was found."""
+    from evaluators.cost import cost
+
+    figures, curve = cost(genotype, plan.task), found["epochs"]
+    return {
         "format": FORMAT,
         "network": plan.network,
         "id": genotype.id,
         "genotype": genotype.text,
         "data": plan.data,
-        "pictures": {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")},
         "input": plan.input,
         "begins": plan.begins,
         "params": figures.params,
@@ -118,18 +125,14 @@ def finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Pictures") -> di
         "recipe": asdict(plan.recipe),
         "seed": plan.seed,
         "distilled_from": plan.distill,
-        "teacher_epochs": read_curve(folder / TEACHER),
         "metric": plan.metric,
         "validation_accuracy": curve[-1]["accuracy"],
-        "test_accuracy": scores[plan.metric],
-        "test_scores": scores,
-        "epochs": curve,
+        "test_accuracy": found["test_scores"][plan.metric],
+        **found,
         "training_seconds": round(sum(epoch["seconds"] for epoch in curve), 1),
         "machine": machine(),
         "versions": versions(),
     }
-    write_json(folder / RESULT, found)
-    return found
 
 
 def write_json(path: Path, found: Any) -> None:

@@ -73,7 +73,7 @@ class Jobs:
 def test_each_job_is_one_epoch_with_the_score_and_what_is_outside_the_space_fails(space, recipe, tmp_path):
     kept = tmp_path / "supernet.safetensors"
     inside = space.sample(random.Random(0))
-    executor = SupernetExecutor(SETTING, space, recipe, 0, kept, View())
+    executor = SupernetExecutor(SETTING, space, recipe, 0, kept=kept, view=View())
     jobs = Jobs(recipe, inside.text, "input 3x16x16\nconv 99/1\nhead")
     executor.run(jobs)
     supernet = Supernet(space, TASK, seed=0)
@@ -93,10 +93,10 @@ def test_it_is_trained_once_and_goes_on_from_the_last_epoch_kept(space, recipe, 
 
     monkeypatch.setattr(Supernet, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        SupernetExecutor(SETTING, space, recipe, 0, kept, view)
+        SupernetExecutor(SETTING, space, recipe, 0, kept=kept, view=view)
     monkeypatch.setattr(Supernet, "save", save)
-    SupernetExecutor(SETTING, space, recipe, 0, kept, view)
-    SupernetExecutor(SETTING, space, recipe, 0, kept, view)
+    SupernetExecutor(SETTING, space, recipe, 0, kept=kept, view=view)
+    SupernetExecutor(SETTING, space, recipe, 0, kept=kept, view=view)
     epochs = [line for line in view.lines if line.startswith("supernet, epoch")]
     assert [line.split(":")[0].split()[-1] for line in epochs] == ["2"]  # the first was kept before its line was shown
     assert view.lines.count("train the supernet") == 2
@@ -106,7 +106,7 @@ def test_it_is_trained_once_and_goes_on_from_the_last_epoch_kept(space, recipe, 
 def test_a_loss_that_is_not_finite_is_said_in_one_message(space, recipe, tmp_path):
     with pytest.raises(InputError, match=r"the supernet cannot be trained by this recipe.*the loss was"):
         hot = replace(recipe, learning_rate=1e30)
-        SupernetExecutor(SETTING, space, hot, 0, tmp_path / "supernet.safetensors", View())
+        SupernetExecutor(SETTING, space, hot, 0, kept=tmp_path / "supernet.safetensors", view=View())
 
 
 def test_a_search_takes_scores_for_trainings_and_retrains_the_best_and_the_anchors(made_run, recipe):
