@@ -56,7 +56,7 @@ class TrainedNetwork:
     preprocessing: Preprocessing
 
     def load(self) -> "Network":
-        """The network with its trained weights, in evaluation mode; input [N, C, H, W], as `preprocessing` makes it of an image.
+        """The network with its trained weights, in evaluation mode; input [N, C, H, W], as `preprocessing` makes it.
 
         Raises InputError when its weights are missing.
         """

@@ -54,7 +54,8 @@ def _last_ms(out, name):
 
 def test_compare(told):
     quiet, busy = (
-        told(lambda device: compare.compare((NETWORK, "mobilenet_v2@96"), device, "mobile", classes=None, measure=False), c) for c in (0.0, 0.4)
+        told(lambda device: compare.compare((NETWORK, "mobilenet_v2@96"), device, "mobile", classes=None, measure=False), c)
+        for c in (0.0, 0.4)
     )
     for row in ("predicted ms", "upper bound ms", " pointwise "):
         before, after = (numbers(next(line for line in out.splitlines() if row in line)) for out in (quiet, busy))
