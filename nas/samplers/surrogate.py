@@ -200,11 +200,9 @@ def _evidence(seen: Sequence[Proposal]) -> _Evidence:
 
 @dataclass(frozen=True)
 class _Outlook:
-    """What accuracy in the end is to be expected of one early on, or of a probe: a line through those that were trained
-    to the end.
+    """Predicts final accuracy from that of an early epoch or of the probe (Theil-Sen fit over fully trained networks).
 
-    Its slope is the median of those between any two (Theil and Sen). Networks that were stopped lie below most of these, where
-    the line may bend: the further below, the less is known.
+    Networks that were stopped lie below most of these, where the line may bend: the variance grows with the distance.
     """
 
     middle: float

@@ -204,9 +204,10 @@ def _survey(progress: Progress, space: SearchSpace, classes: int, profile: Path,
     reach = survey(space, predict, promise.budget_ms, space.reference_networks(), spare=spare)
     for line in filter(None, reach.lines()):
         progress.say(line)
+    margin = f"{spare:.0%} margin" if spare else "no margin, as nothing is measured"
     progress.say(
-        f"Within {promise.budget_ms:g} ms is what takes {promise.allowed_ms:.4g} ms at most while the machine is as busy as it "
-        f"usually is ({promise.usual:.0%} slower than at its quietest).",
+        f"A network passes if it takes at most {promise.allowed_ms:.4g} ms under typical load ({margin}; the machine is then "
+        f"{promise.usual:.0%} slower than at its quietest)."
     )
     return reach
 
