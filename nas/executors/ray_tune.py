@@ -250,12 +250,12 @@ class RayTuneExecutor:
     """Trains with `workers` processes at once; `address` joins an existing Ray cluster instead of starting one here.
 
     Without `workers` it is one a processor of the cluster, or one a GPU. The setting's threads are those of a worker on
-    this machine; on a cluster its processors are shared out (`nas.executors.sharing`). Raises InputError when no cluster
-    answers, or when it has fewer processors than `workers`.
+    this machine; on a cluster its processors are shared out (`nas.executors.sharing`). `sentence` says how to go on should
+    Ray end this process. Raises InputError when no cluster answers, or when it has fewer processors than `workers`.
     """
 
-    def __init__(self, setting: Setting, workers: int | None, address: str | None = None) -> None:
-        self._session = RaySession(workers, address, _size(setting))
+    def __init__(self, setting: Setting, workers: int | None, address: str | None = None, sentence: str = "") -> None:
+        self._session = RaySession(workers, address, _size(setting), sentence)
         try:
             each = share(self._session.nodes(), workers)
             self._workers, self._cpus = each.workers, each.threads
