@@ -15,6 +15,7 @@ from ray import cloudpickle, tune  # isort: skip
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # isort: skip
 from ray.tune.search import Searcher  # isort: skip
 
+from evaluators.cgroups import killed_for_memory, memory_limit_bytes
 from evaluators.data.dataset import UnreadableImage
 from evaluators.training.distill import load_teacher
 from evaluators.training.finetune import Beginnings
@@ -121,6 +122,7 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
         self._teachers: dict[Path, Any] = {}
         self._exhausted = False
         self.error: InputError | None = None
+        self._killed = killed_for_memory()
 
     def suggest(self, trial_id: str) -> Any:
         job = None if self.error else self._next()
@@ -179,10 +181,18 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
         if error and self._runs[job.id] < RUNS:
             self._again.append(job)
         elif error or trial_id in self._failures:
-            reason = self._failures.pop(trial_id, f"the worker was lost, {RUNS} times")
+            reason = self._failures.pop(trial_id, f"the worker was lost, {RUNS} times{self._why_lost()}")
             self._told(lambda: self._source.failed(job, reason))
         else:
             self._told(lambda: self._source.done(job))
+
+    def _why_lost(self) -> str:
+        """Known where the system ended workers on this machine for their memory."""
+        if killed_for_memory() == self._killed:
+            return ""
+        limit = memory_limit_bytes()
+        said = f"of {limit / 2**30:.1f} GiB " if limit < 2**60 else ""
+        return f": the limit of memory {said}was reached; fewer --workers, or smaller inputs, need less"
 
     def _keep(self, weights: bytes, path: Path) -> None:
         try:
