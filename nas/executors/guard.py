@@ -7,6 +7,7 @@ line "end" is a regular end. The pipe's end without that line means that it was 
 sentence is printed.
 """
 
+import contextlib
 import select
 import sys
 
@@ -17,24 +18,21 @@ _EVERY_S = 0.2
 
 def main() -> None:
     pid, sentence = int(sys.argv[1]), sys.argv[2]
-    family, said = _noted(pid), sys.stdin.buffer.read()
+    family, said = _noted(pid)
+    said += sys.stdin.buffer.read()
     _end(family)
-    if said != b"end\n" and sentence:
+    if not said.endswith(b"end\n") and sentence:
         print(sentence, file=sys.stderr)
 
 
-def _noted(pid: int) -> set[psutil.Process]:
-    """All that a process starts until it sends its first line, or is gone."""
-    found: set[psutil.Process] = set()
-    while True:
-        ready, _, _ = select.select([sys.stdin], [], [], _EVERY_S)
-        try:
+def _noted(pid: int) -> tuple[set[psutil.Process], bytes]:
+    """All that a process starts until it sends its first line, or is gone; and that line."""
+    found, ready = set[psutil.Process](), False
+    while not ready and psutil.pid_exists(pid):
+        ready = bool(select.select([sys.stdin], [], [], _EVERY_S)[0])
+        with contextlib.suppress(psutil.NoSuchProcess):
             found |= set(psutil.Process(pid).children(recursive=True))
-        except psutil.NoSuchProcess:
-            return found - {psutil.Process()}
-        if ready:
-            sys.stdin.buffer.readline()
-            return found - {psutil.Process()}
+    return found - {psutil.Process()}, sys.stdin.buffer.readline() if ready else b""
 
 
 def _end(family: set[psutil.Process]) -> None:

@@ -26,7 +26,7 @@ else:
 """
 
 
-@pytest.mark.parametrize(("told", "regular"), [(True, False), (False, False), (True, True)])
+@pytest.mark.parametrize(("told", "regular"), [(True, False), (False, False), (True, True), (False, True)])
 def test_children_end_with_their_parent_and_a_kill_is_told_how_to_go_on(told, regular):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     parent = subprocess.Popen([sys.executable, "-c", PARENT.format(told=told, regular=regular)], text=True, **pipes)
