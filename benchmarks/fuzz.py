@@ -280,7 +280,7 @@ def weights() -> Kind:
         if path.suffix == ".pth":
             torch.save(changed if rng.random() < 0.7 else {"state_dict": changed, "epoch": 3}, path)
         else:
-            save_file({str(n): t for n, t in changed.items() if isinstance(t, torch.Tensor) and _plain(t)}, path)
+            save_file({str(n): t.clone() for n, t in changed.items() if isinstance(t, torch.Tensor) and _plain(t)}, path)
         if rng.random() < 0.5:
             path.write_bytes(changed_bytes(rng, path.read_bytes()))
 

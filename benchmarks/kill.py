@@ -4,10 +4,11 @@ usage: python benchmarks/kill.py FOLDER [--kills 100] [--seed 0] [--measure]
 
 Three works, each small: a search with one worker, one with two, and `nas train`. Each is first done undisturbed. Then, again
 and again, one is begun anew, and at a moment drawn from its whole length one signal is sent: SIGKILL, SIGTERM or SIGINT to the
-command; SIGKILL to Ray's raylet or gcs_server, to a worker that trains, or to one that waits. It is resumed until it is over.
-A kill is lost when the end is not that of the undisturbed work, when a message or exit code is wrong, or when a process
-still runs ten seconds after its command. Every kill is a line of FOLDER/kills.jsonl; started anew, the script goes on there.
-Latency is not measured, unless asked for, so that the machine may be busy.
+command, or the last two to all of its process group, as a terminal does; SIGKILL to Ray's raylet or gcs_server, to a worker
+that trains, or to one that waits. It is resumed until it is over. A work is lost when it cannot be resumed to the end of the
+undisturbed one. An end is wrong when a message or exit code is, or when a process still runs ten seconds after its command.
+Every kill is a line of FOLDER/kills.jsonl; started anew, the script goes on there. Latency is not measured, unless asked for,
+so that the machine may be busy.
 """
 
 import argparse
@@ -56,11 +57,18 @@ class Kill:
     victim: str
     moment_s: float
     code: int
+    lost: str
     wrong: list[str]
     said: str
 
 
-SIGNALS = {"head": "SIGKILL", "head, terminated": "SIGTERM", "head, Ctrl-C": "SIGINT"}
+SIGNALS = {
+    "head": "SIGKILL",
+    "head, terminated": "SIGTERM",
+    "head, Ctrl-C": "SIGINT",
+    "group, terminated": "SIGTERM",
+    "group, Ctrl-C": "SIGINT",
+}
 RAY = {
     "raylet": lambda words: words.endswith("/raylet"),
     "gcs_server": lambda words: words.endswith("/gcs_server"),
@@ -87,7 +95,7 @@ def main() -> None:
         found = one_kill(work, rng.choice([*SIGNALS, *(RAY if work.flag == "--run" else [])]), rng, folder / f"kill-{number}")
         with log.open("a") as out:
             out.write(json.dumps(asdict(found)) + "\n")
-        wrong = "; ".join(found.wrong)
+        wrong = "; ".join([*([f"LOST: {found.lost}"] if found.lost else []), *found.wrong])
         print(
             f"{number + 1:>4}  {work.name:<22} {found.victim:<18} {found.moment_s:6.1f} s  {found.code:>4}  {wrong}", flush=True
         )
@@ -160,13 +168,15 @@ def one_kill(work: Work, victim: str, rng: random.Random, run: Path) -> Kill:
     wait(process, family, lambda _: False)
     out, err = process.communicate()
     wrong = complaints(work, victim, process.returncode, out, err, run) + left_running(family)
+    lost = ""
     if not (run / "result.json").is_file() or not json.loads((run / "result.json").read_text()).get("finished", True):
         again = ["resume", str(run)] if run.is_dir() else [*work.arguments, work.flag, str(run)]
         done = subprocess.run(command(again), capture_output=True, text=True, timeout=LIMIT_S)
-        wrong += [f"resume: exit code {done.returncode}: {done.stderr[-500:]}"] if done.returncode else []
-    if not wrong and winner(run) != work.winner:
-        wrong.append("another winner")
-    return Kill(work.name, victim, round(moment_s, 2), process.returncode, wrong, (out + err)[-2000:] if wrong else "")
+        lost = f"resume: exit code {done.returncode}: {done.stderr[-500:]}" if done.returncode else ""
+    if not lost and winner(run) != work.winner:
+        lost = "another winner"
+    said = (out + err)[-2000:] if wrong or lost else ""
+    return Kill(work.name, victim, round(moment_s, 2), process.returncode, lost, wrong, said)
 
 
 def command(arguments: list[str]) -> list[str]:
@@ -174,10 +184,13 @@ def command(arguments: list[str]) -> list[str]:
 
 
 def begin(arguments: list[str]) -> "subprocess.Popen[str]":
-    """With Ctrl-C, which a shell in the background takes away."""
+    """In a process group of its own, with Ctrl-C, which a shell in the background takes away."""
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(
-        command(arguments), preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler), **pipes
+        command(arguments),
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        **pipes,
     )
 
 
@@ -196,7 +209,8 @@ def wait(process: "subprocess.Popen[str]", family: set[psutil.Process], until: C
 def struck(process: "subprocess.Popen[str]", victim: str, family: set[psutil.Process]) -> bool:
     """Sends the signal, if the victim is there; only to the process and what it has started."""
     if victim in SIGNALS:
-        process.send_signal(getattr(signal, SIGNALS[victim]))
+        number = getattr(signal, SIGNALS[victim])
+        os.killpg(process.pid, number) if victim.startswith("group") else process.send_signal(number)
         return True
     for child in family:
         try:
@@ -212,8 +226,10 @@ def complaints(work: Work, victim: str, code: int, out: str, err: str, run: Path
     """What is wrong with how a command ended."""
     expected = {
         "head": {-signal.SIGKILL},
-        "head, terminated": {128 + signal.SIGTERM, -signal.SIGTERM},  # the latter before Python has begun
+        "head, terminated": {128 + signal.SIGTERM, -signal.SIGTERM},  # the latter before Python has begun, or at its very end
         "head, Ctrl-C": {128 + signal.SIGINT, -signal.SIGINT},
+        "group, terminated": {128 + signal.SIGTERM, -signal.SIGTERM},
+        "group, Ctrl-C": {128 + signal.SIGINT, -signal.SIGINT},
         "raylet": {2},
         "gcs_server": {2},
     }.get(victim, set()) | {0}
@@ -240,14 +256,18 @@ def left_running(family: set[psutil.Process]) -> list[str]:
 
 
 def table(kills: list[Kill]) -> int:
-    """Prints how many of each kind were lost; 1 if any were."""
-    print(f"{'work':<22} {'victim':<18} kills  lost")
+    """Prints how many works of each kind were lost, and how many ended wrong; 1 if any did."""
+    print(f"{'work':<22} {'victim':<18} kills  lost  wrong")
     for (work, victim), count in sorted(Counter((kill.work, kill.victim) for kill in kills).items()):
-        lost = sum(bool(kill.wrong) for kill in kills if (kill.work, kill.victim) == (work, victim))
-        print(f"{work:<22} {victim:<18} {count:>5} {lost:>5}")
-    lost = sum(bool(kill.wrong) for kill in kills)
-    print(f"{len(kills)} kills, {lost} lost")
-    return int(lost > 0)
+        mine = [kill for kill in kills if (kill.work, kill.victim) == (work, victim)]
+        print(f"{work:<22} {victim:<18} {count:>5} {sum(map(_is_lost, mine)):>5} {sum(bool(k.wrong) for k in mine):>6}")
+    lost, wrong = sum(map(_is_lost, kills)), sum(bool(kill.wrong) for kill in kills)
+    print(f"{len(kills)} kills, {lost} lost, {wrong} ended wrong")
+    return int(lost + wrong > 0)
+
+
+def _is_lost(kill: Kill) -> bool:
+    return bool(kill.lost)
 
 
 if __name__ == "__main__":

@@ -39,6 +39,24 @@ def memory_bytes(root: Path = ROOT) -> float:
     return min((_left(group, files) for group in _groups("memory", root) for files in _MEMORY), default=math.inf)
 
 
+def memory_limit_bytes(root: Path = ROOT) -> float:
+    """The least limit of memory that the groups have, whatever is used of it; infinite where there is none."""
+    found = ("".join(_lines(group / files.limit)).strip() for group in _groups("memory", root) for files in _MEMORY)
+    return min((int(limit) for limit in found if limit.isdigit()), default=math.inf)
+
+
+def killed_for_memory(root: Path = ROOT) -> int:
+    """How many processes the groups have ended until now because a limit of memory was reached."""
+    counts = [
+        int(line.split()[1])
+        for group in _groups("memory", root)
+        for name in ("memory.events", "memory.oom_control")  # of version 2, of version 1
+        for line in _lines(group / name)
+        if line.startswith("oom_kill ")
+    ]
+    return max(counts, default=0)
+
+
 def _groups(controller: str, root: Path) -> Iterator[Path]:
     """The folders of the groups that this process is in and of those above, for a controller."""
     mounted, lines = root / "sys/fs/cgroup", _lines(root / "proc/self/cgroup")

@@ -1,18 +1,55 @@
-"""Ends processes when the one that started them is gone; usage: python guard.py PID ..., its standard input a pipe."""
+"""Ends what a process has started when that one is gone, and says for it how to go on.
 
+usage: python guard.py PID SENTENCE, its standard input a pipe
+
+PID has started this process, and holds the other end of the pipe. Until it sends a line, all that it starts is noted; a last
+line "end" is a regular end. The pipe's end without that line means that it was killed, or ended by a library; then the
+sentence is printed.
+"""
+
+import contextlib
+import select
 import sys
 
 import psutil
 
+_EVERY_S = 0.2
+
 
 def main() -> None:
-    found = [psutil.Process(int(pid)) for pid in sys.argv[1:] if psutil.pid_exists(int(pid))]
-    sys.stdin.buffer.read()  # until the other end is closed: by its process, or by that one's death
-    for process in found:
+    pid, sentence = int(sys.argv[1]), sys.argv[2]
+    family, said = _noted(pid)
+    said += sys.stdin.buffer.read()
+    _end(family)
+    if not said.endswith(b"end\n") and sentence:
+        print(sentence, file=sys.stderr)
+
+
+def _noted(pid: int) -> tuple[set[psutil.Process], bytes]:
+    """All that a process starts until it sends its first line, or is gone; and that line."""
+    found, ready = set[psutil.Process](), False
+    while not ready and psutil.pid_exists(pid):
+        ready = bool(select.select([sys.stdin], [], [], _EVERY_S)[0])
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found |= set(psutil.Process(pid).children(recursive=True))
+    return found - {psutil.Process()}, sys.stdin.buffer.readline() if ready else b""
+
+
+def _end(family: set[psutil.Process]) -> None:
+    """With all that these have started since; not another one that has the number of one by now."""
+    started = [child for known in family for child in _children(known)]
+    for process in [*family, *started]:
         try:
-            process.kill()  # not another one that has its number by now
+            process.kill()
         except psutil.NoSuchProcess:
             continue
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 if __name__ == "__main__":

@@ -20,8 +20,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 for _name, _value in {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -66,19 +64,21 @@ from nas.executors.sharing import Node  # noqa: E402
 from nas.signals import Lost, end_at_once  # noqa: E402
 from search_spaces.errors import InputError  # noqa: E402
 
-_EVERY_S, _PATIENCE_S, _END_S = 0.2, 3.0, 6.0
+_EVERY_S, _PATIENCE_S, _END_S, _HEARD_S = 0.2, 3.0, 6.0, 10.0
 
 
 class RaySession:
     """Ray with `workers` processors of this machine, or a cluster at `address` that this process joins; `folder` is its own.
 
     When a process is lost that Ray cannot do without, the main thread is interrupted by `Lost`: Ray itself would wait for it,
-    and then end this process. Raises InputError when Ray cannot be started, or no cluster answers.
+    and then end this process. Where the main thread does not hear it, this process ends with exit code 2, and with
+    `sentence`, which says how to go on; it is said, too, when Ray's own code ends this process. Raises Lost when Ray cannot be
+    started, InputError when no cluster answers.
     """
 
-    def __init__(self, workers: int | None, address: str | None, store_bytes: int) -> None:
-        self._scratch = Scratch()
-        self._guard: subprocess.Popen[bytes] | None = None
+    def __init__(self, workers: int | None, address: str | None, store_bytes: int, sentence: str = "") -> None:
+        self._scratch, self._sentence = Scratch(), sentence
+        self._guard = _start_guard(sentence)
         self._watch: _Watch | None = None
         try:
             self._start(workers, address, store_bytes)
@@ -106,20 +106,17 @@ class RaySession:
             self._watch.close()
         if self.lost or not _shut_down():
             end_at_once()
-        if self._guard:
-            self._guard.communicate()
+        self._guard.communicate(b"end\n")
         self._scratch.close()
 
     def _start(self, workers: int | None, address: str | None, store_bytes: int) -> None:
         _be_quiet()
-        before = psutil.Process().children(recursive=True)
-        try:
-            with _handlers_kept(), _imports_from_home(self.folder):
-                _join(address) if address else _start_here(workers, store_bytes, self.folder)
-        finally:
-            started = [child for child in psutil.Process().children(recursive=True) if child not in before]
-            self._guard = _start_guard(started)
-        self._watch = _Watch()
+        with _handlers_kept(), _imports_from_home(self.folder), _errors_to(self.folder / "start.log"):
+            _join(address) if address else _start_here(workers, store_bytes, self.folder)
+        assert self._guard.stdin
+        self._guard.stdin.write(b"started\n")
+        self._guard.stdin.flush()
+        self._watch = _Watch(self._sentence)
 
 
 def _start_here(workers: int | None, store_bytes: int, folder: Path) -> None:
@@ -136,7 +133,7 @@ def _start_here(workers: int | None, store_bytes: int, folder: Path) -> None:
         )
     except Exception as error:  # noqa: BLE001 (it raises whatever its parts raise)
         reason = str(error).strip().splitlines()[0]
-        raise InputError(f"Ray cannot be started here: {reason}; nothing is lost, `nas resume` tries again") from None
+        raise Lost(f"Ray cannot be started here: {reason}") from None
 
 
 def _join(address: str) -> None:
@@ -190,6 +187,22 @@ def _handlers_kept() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _errors_to(file: Path) -> Iterator[None]:
+    """Ray's C++ part writes what it meets while it starts to a file; this process's Python goes on with its own stream."""
+    own, log = os.dup(2), os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    before, sys.stderr = sys.stderr, os.fdopen(os.dup(own), "w")
+    os.dup2(log, 2)
+    try:
+        yield
+    finally:
+        os.dup2(own, 2)
+        sys.stderr.close()
+        sys.stderr = before
+        os.close(own)
+        os.close(log)
+
+
+@contextlib.contextmanager
 def _imports_from_home(empty: Path) -> Iterator[None]:
     """Workers import what this process does: Ray has them look into the current directory first, so this is the packages' own.
 
@@ -207,19 +220,21 @@ def _imports_from_home(empty: Path) -> Iterator[None]:
             os.environ["PYTHONPATH"] = before
 
 
-def _start_guard(processes: list[psutil.Process]) -> "subprocess.Popen[bytes]":
+def _start_guard(sentence: str) -> "subprocess.Popen[bytes]":
     """What ends Ray's processes should this one be killed: its agents would go on for a minute."""
-    command = [sys.executable, "-P", guard.__file__, *(str(process.pid) for process in processes)]
+    command = [sys.executable, "-P", guard.__file__, str(os.getpid()), sentence]
     return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
 
 class _Watch:
     """Interrupts the main thread when the head of the cluster or this machine's node is lost; the first is asked, the
-    second holds a line that breaks with it.
+    second holds a line that breaks with it. A main thread that waits within Ray's own code does not hear it: then this
+    process is ended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sentence: str) -> None:
         self.lost: str | None = None
+        self._sentence = sentence
         self._closed = threading.Event()
         host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
         self._head = host.strip("[]"), int(port)
@@ -251,6 +266,9 @@ class _Watch:
                 self.lost = "Ray's head (gcs_server) is gone"
             if self.lost:
                 _thread.interrupt_main(signal.SIGUSR2)
+                if not self._closed.wait(_HEARD_S):
+                    print(f"nas: {self.lost}; {self._sentence}", file=sys.stderr, flush=True)
+                    os._exit(2)
                 return
 
     def _head_answers(self) -> bool:

@@ -14,6 +14,7 @@ from ray import cloudpickle, tune  # isort: skip
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler  # isort: skip
 from ray.tune.search import Searcher  # isort: skip
 
+from evaluators.cgroups import killed_for_memory, memory_limit_bytes
 from evaluators.weights import GENOTYPE, NORMALISATION, WEIGHTS, write_weights
 from nas.executors.job import EpochReport, Job, Setting, Source
 from nas.executors.ray_worker import Worker
@@ -50,6 +51,7 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
         self._teachers: dict[Path, Any] = {}
         self._exhausted = False
         self.error: InputError | None = None
+        self._killed = killed_for_memory()
 
     def suggest(self, trial_id: str) -> Any:
         job = None if self.error else self._next()
@@ -108,10 +110,18 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
         if error and self._runs[job.id] < RUNS:
             self._again.append(job)
         elif error or trial_id in self._failures:
-            reason = self._failures.pop(trial_id, f"the worker was lost, {RUNS} times")
+            reason = self._failures.pop(trial_id, f"the worker was lost, {RUNS} times{self._why_lost()}")
             self._told(lambda: self._source.failed(job, reason))
         else:
             self._told(lambda: self._source.done(job))
+
+    def _why_lost(self) -> str:
+        """Known where the system ended workers on this machine for their memory."""
+        if killed_for_memory() == self._killed:
+            return ""
+        limit = memory_limit_bytes()
+        said = f"of {limit / 2**30:.1f} GiB " if limit < 2**60 else ""
+        return f": the limit of memory {said}was reached; fewer --workers, or smaller inputs, need less"
 
     def _keep(self, weights: bytes, path: Path) -> None:
         try:
@@ -179,12 +189,12 @@ class RayTuneExecutor:
     """Trains with `workers` processes at once; `address` joins an existing Ray cluster instead of starting one here.
 
     Without `workers` it is one a processor of the cluster, or one a GPU. The setting's threads are those of a worker on
-    this machine; on a cluster its processors are shared out (`nas.executors.sharing`). Raises InputError when no cluster
-    answers, or when it has fewer processors than `workers`.
+    this machine; on a cluster its processors are shared out (`nas.executors.sharing`). `sentence` says how to go on should
+    Ray end this process. Raises InputError when no cluster answers, or when it has fewer processors than `workers`.
     """
 
-    def __init__(self, setting: Setting, workers: int | None, address: str | None = None) -> None:
-        self._session = RaySession(workers, address, _size(setting))
+    def __init__(self, setting: Setting, workers: int | None, address: str | None = None, sentence: str = "") -> None:
+        self._session = RaySession(workers, address, _size(setting), sentence)
         try:
             each = share(self._session.nodes(), workers)
             self._workers, self._cpus = each.workers, each.threads

@@ -170,7 +170,8 @@ def _executor(run: Run) -> Any:
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         from nas.executors.ray_tune import RayTuneExecutor
 
-        return RayTuneExecutor(setting, run.resolved.workers, run.config.address)
+        sentence = f"nothing is lost: nas resume {run.path}"
+        return RayTuneExecutor(setting, run.resolved.workers, run.config.address, sentence)
 
     return make
 

@@ -84,6 +84,26 @@ def test_memory_is_the_limit_less_what_is_in_use(
     assert cgroups.memory_bytes(made(tmp_path, of_process, files)) == pytest.approx(expected, abs=0)
 
 
+@pytest.mark.parametrize(
+    ("of_process", "files", "expected"),
+    [
+        ("0::/\n", {}, (math.inf, 0)),
+        ("0::/a\n", below("a", v2_memory("max") | {"memory.events": "low 0\noom 3\noom_kill 2\n"}), (math.inf, 2)),
+        ("0::/a\n", below("a", v2_memory(f"{2 * GIB}") | {"memory.events": "oom_kill 0\n"}), (2 * GIB, 0)),
+        (
+            V1,
+            below("memory/docker/abc", v1_memory(2 * GIB) | {"memory.oom_control": "under_oom 0\noom_kill 4\n"}),
+            (2 * GIB, 4),
+        ),
+    ],
+)
+def test_processes_killed_for_memory_and_the_limit_are_known(
+    tmp_path: Path, of_process: str, files: dict[str, str], expected: tuple[float, int]
+) -> None:
+    root = made(tmp_path, of_process, files)
+    assert (cgroups.memory_limit_bytes(root), cgroups.killed_for_memory(root)) == expected
+
+
 def test_half_a_processor_is_one_and_never_more_than_the_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 5}, raising=False)
     for quota, expected in ((0.5, 1), (1.5, 2), (2.0, 2), (64.0, 3), (math.inf, 3)):

@@ -1,26 +1,39 @@
-"""What ends a process's children when it was killed."""
+"""What ends a process's children when it was killed, and says how to go on."""
 
 import subprocess
 import sys
 
 import psutil
+import pytest
 
 PARENT = """
 import subprocess, sys, time
 from nas.executors import guard
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-command = [sys.executable, "-P", guard.__file__, str(child.pid), "4194305"]
+command = [sys.executable, "-P", guard.__file__, str(__import__("os").getpid()), "how to go on"]
 guarding = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+if {told}:
+    time.sleep(1)
+    guarding.stdin.write(b"started\\n")
+    guarding.stdin.flush()
+else:
+    time.sleep(5)
 print(child.pid, guarding.pid, flush=True)
-time.sleep(600)
+if {regular}:
+    guarding.communicate(b"end\\n")
+else:
+    time.sleep(600)
 """
 
 
-def test_children_end_when_their_parent_was_killed():
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+@pytest.mark.parametrize(("told", "regular"), [(True, False), (False, False), (True, True), (False, True)])
+def test_children_end_with_their_parent_and_a_kill_is_told_how_to_go_on(told, regular):
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    parent = subprocess.Popen([sys.executable, "-c", PARENT.format(told=told, regular=regular)], text=True, **pipes)
     child, guarding = (psutil.Process(int(pid)) for pid in parent.stdout.readline().split())
-    assert child.is_running() and guarding.is_running()
-    parent.kill()
-    parent.wait()
+    if not regular:
+        parent.kill()
+    _, said = parent.communicate()
     gone, alive = psutil.wait_procs([child, guarding], timeout=600)
     assert len(gone) == 2 and not alive
+    assert said == ("" if regular else "how to go on\n")

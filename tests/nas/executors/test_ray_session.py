@@ -53,3 +53,22 @@ def test_it_starts_and_workers_import_the_packages_of_this_one(tmp_path):
     *files, folder = done.stdout.split()
     assert [Path(file).parents[1] for file in files] == [Path(HOME)] * 3
     assert len(folder) < len(str(temporary))
+
+
+HANGS = """
+import hashlib
+import psutil
+from nas.executors import ray_session
+
+ray_session._HEARD_S = 1.0
+session = ray_session.RaySession(1, None, 100 * 2**20, "go on so")
+[head] = [child for child in psutil.Process().children(recursive=True) if "gcs_server" in child.name()]
+head.kill()
+hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)  # in C, where no signal is heard
+"""
+
+
+def test_a_main_thread_that_hears_nothing_is_ended_with_a_message():
+    done = subprocess.run([sys.executable, "-c", HANGS], capture_output=True, text=True, timeout=600)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "nas: Ray's head (gcs_server) is gone; go on so\n" in done.stderr
