@@ -2,6 +2,7 @@
 
 import platform
 import re
+import signal
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -488,6 +489,14 @@ def main() -> None:
         except (KeyboardInterrupt, click.Abort):
             click.echo("nas: stopped", err=True)
             sys.exit(stop.exit_code)
+
+
+def entry() -> None:
+    """`main` as a process of its own: once it is over, Ctrl-C ends what Python still has to do without a word."""
+    try:
+        main()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def default_run_folder(space: str, budget_ms: float) -> Path:
