@@ -56,6 +56,7 @@ class Kill:
     work: str
     victim: str
     moment_s: float
+    struck: bool
     code: int
     lost: str
     wrong: list[str]
@@ -88,17 +89,18 @@ def main() -> None:
     os.environ["XDG_DATA_HOME"] = str(folder / "data")
     prepare(folder)
     works = [undisturbed(work, folder) for work in works_in(folder, asked.measure)]
-    done = log.read_text().splitlines() if log.is_file() else []
-    for number in range(len(done), asked.kills):
+    done = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
+    number, struck = len(done), sum(kill["struck"] for kill in done)
+    while struck < asked.kills:
         rng = random.Random(f"{asked.seed}/{number}")
         work = works[number % len(works)]
         found = one_kill(work, rng.choice([*SIGNALS, *(RAY if work.flag == "--run" else [])]), rng, folder / f"kill-{number}")
         with log.open("a") as out:
             out.write(json.dumps(asdict(found)) + "\n")
         wrong = "; ".join([*([f"LOST: {found.lost}"] if found.lost else []), *found.wrong])
-        print(
-            f"{number + 1:>4}  {work.name:<22} {found.victim:<18} {found.moment_s:6.1f} s  {found.code:>4}  {wrong}", flush=True
-        )
+        number, struck = number + 1, struck + found.struck
+        count = f"{struck:>4}" if found.struck else "   -"
+        print(f"{count}  {work.name:<22} {found.victim:<18} {found.moment_s:6.1f} s  {found.code:>4}  {wrong}", flush=True)
     sys.exit(table([Kill(**json.loads(line)) for line in log.read_text().splitlines()]))
 
 
@@ -164,7 +166,7 @@ def one_kill(work: Work, victim: str, rng: random.Random, run: Path) -> Kill:
     """Begins the work, sends its signal at a random moment, and resumes it to its end."""
     moment_s, family = rng.uniform(0, work.seconds), set[psutil.Process]()
     process = begin([*work.arguments, work.flag, str(run)])
-    wait(process, family, lambda passed: passed >= moment_s and struck(process, victim, family))
+    was_struck = wait(process, family, lambda passed: passed >= moment_s and struck(process, victim, family))
     wait(process, family, lambda _: False)
     out, err = process.communicate()
     wrong = complaints(work, victim, process.returncode, out, err, run) + left_running(family)
@@ -176,7 +178,7 @@ def one_kill(work: Work, victim: str, rng: random.Random, run: Path) -> Kill:
     if not lost and winner(run) != work.winner:
         lost = "another winner"
     said = (out + err)[-2000:] if wrong or lost else ""
-    return Kill(work.name, victim, round(moment_s, 2), process.returncode, lost, wrong, said)
+    return Kill(work.name, victim, round(moment_s, 2), was_struck, process.returncode, lost, wrong, said)
 
 
 def command(arguments: list[str]) -> list[str]:
@@ -194,16 +196,19 @@ def begin(arguments: list[str]) -> "subprocess.Popen[str]":
     )
 
 
-def wait(process: "subprocess.Popen[str]", family: set[psutil.Process], until: Callable[[float], bool]) -> None:
-    """Until the process ends, or what it waits for; meanwhile all that it starts are added to the family."""
+def wait(process: "subprocess.Popen[str]", family: set[psutil.Process], until: Callable[[float], bool]) -> bool:
+    """Until the process ends, or what it waits for, and whether that came; all that it starts are added to the family."""
     started = time.monotonic()
-    while process.poll() is None and not until(passed := time.monotonic() - started):
+    while process.poll() is None:
+        if until(passed := time.monotonic() - started):
+            return True
         try:
             family |= set(psutil.Process(process.pid).children(recursive=True))
         except psutil.NoSuchProcess:
             continue
         assert passed < LIMIT_S, "it hangs"
         time.sleep(0.05)
+    return False
 
 
 def struck(process: "subprocess.Popen[str]", victim: str, family: set[psutil.Process]) -> bool:
@@ -256,8 +261,12 @@ def left_running(family: set[psutil.Process]) -> list[str]:
 
 
 def table(kills: list[Kill]) -> int:
-    """Prints how many works of each kind were lost, and how many ended wrong; 1 if any did."""
+    """Prints how many works of each kind were lost, and how many ended wrong; 1 if any did.
+
+    A work that was over before its moment, or had no such victim any more, was not struck; it counts only where it ended wrong.
+    """
     print(f"{'work':<22} {'victim':<18} kills  lost  wrong")
+    kills = [kill for kill in kills if kill.struck or kill.lost or kill.wrong]
     for (work, victim), count in sorted(Counter((kill.work, kill.victim) for kill in kills).items()):
         mine = [kill for kill in kills if (kill.work, kill.victim) == (work, victim)]
         print(f"{work:<22} {victim:<18} {count:>5} {sum(map(_is_lost, mine)):>5} {sum(bool(k.wrong) for k in mine):>6}")

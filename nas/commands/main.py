@@ -2,6 +2,7 @@
 
 import importlib
 import platform
+import signal
 import sys
 from importlib.resources import files
 
@@ -54,3 +55,11 @@ def main() -> None:
         except (KeyboardInterrupt, click.Abort):
             click.echo("nas: stopped", err=True)
             sys.exit(stop.exit_code)
+
+
+def entry() -> None:
+    """`main` as a process of its own: once it is over, Ctrl-C ends what Python still has to do without a word."""
+    try:
+        main()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
