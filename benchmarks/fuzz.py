@@ -214,7 +214,7 @@ def journals() -> Kind:
 
 
 def profiles() -> Kind:
-    from evaluators.latency.profile import load_profile
+    from evaluators.latency.device.profile import load_profile
 
     whole = json.loads(PROFILE.read_text(encoding="utf-8"))
     for space in whole["spaces"].values():
@@ -228,7 +228,7 @@ def profiles() -> Kind:
 
 
 def bench_results() -> Kind:
-    from evaluators.latency.bundle import import_results, write_bundle
+    from evaluators.latency.device.bundle import import_results, write_bundle
     from search_spaces.space import load_space
 
     home = Path(tempfile.mkdtemp(prefix="bundle-"))

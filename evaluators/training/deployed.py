@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from evaluators.latency.bench import session_options
+from evaluators.latency.timing.bench import session_options
 from evaluators.onnx import INPUT, OUTPUT, export_onnx
 from evaluators.training.batches import Pictures
 from evaluators.training.metrics import Scores, confusion, scores

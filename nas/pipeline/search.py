@@ -11,10 +11,10 @@ from typing import Any
 
 from evaluators.data import Dataset
 from evaluators.inheritance.donor import Donor
-from evaluators.latency.predictor import Predictor
-from evaluators.latency.profile import load_profile
-from evaluators.latency.remeasure import Bench
-from evaluators.latency.times import Times
+from evaluators.latency.device.measure_networks import Bench
+from evaluators.latency.device.profile import load_profile
+from evaluators.latency.device.stored_times import Times
+from evaluators.latency.predict.predictor import Predictor
 from evaluators.processors import processors
 from evaluators.weights import GENOTYPE, WEIGHTS, load_network
 from nas.budget.estimate import Estimate

@@ -16,8 +16,8 @@ from search_spaces.space import load_space
 from search_spaces.task import input_text
 
 if TYPE_CHECKING:
-    from evaluators.latency.predictor import Predictor
-    from evaluators.latency.profile import Calibration, MeasuredNetwork, Profile
+    from evaluators.latency.device.profile import Calibration, MeasuredNetwork, Profile
+    from evaluators.latency.predict.predictor import Predictor
 
 _CHECKED = 6  # networks
 _CHECK_S = 12.0
@@ -43,8 +43,8 @@ def listed() -> None:
 
 def show(name: str, plot: Path | None) -> None:
     """One profile: what it is, and how good its predictions are on networks that they were not fitted to."""
-    from evaluators.latency.predictor import Predictor
-    from evaluators.latency.profile import load_profile
+    from evaluators.latency.device.profile import load_profile
+    from evaluators.latency.predict.predictor import Predictor
 
     console, profile = make_console(), load_profile(name, anywhere=True)
     machine = ", ".join(f"{key} {value}" for key, value in profile.machine.items())
@@ -66,8 +66,8 @@ def show(name: str, plot: Path | None) -> None:
 
 def check(name: str, space_name: str | None) -> bool:
     """Times a few of a profile's networks again; prints and returns whether the profile still holds."""
-    from evaluators.latency.kept import measuring
-    from evaluators.latency.profile import load_profile
+    from evaluators.latency.device.profile import load_profile
+    from evaluators.latency.device.storage import measuring
 
     console, profile = make_console(), load_profile(name)
     newest = max(profile.spaces.values(), key=lambda known: known.created)
@@ -106,10 +106,10 @@ def verdict(ratios: Sequence[float], spreads: Sequence[float], noise: float, slo
 
 def bundle(space_name: str, folder: Path | None, effort: str, seed: int, runtime: str = "") -> None:
     """Writes networks and a script that times them on a machine without torch and this project."""
-    from evaluators.latency.bench import PACKAGES
-    from evaluators.latency.bundle import SCRIPT, write_bundle
-    from evaluators.latency.profile import EFFORTS
+    from evaluators.latency.device.bundle import SCRIPT, write_bundle
+    from evaluators.latency.device.profile import EFFORTS
     from evaluators.latency.runtime import DEFAULT
+    from evaluators.latency.timing.bench import PACKAGES
 
     console, space, (fit, verify, seconds) = make_console(), load_space(space_name), EFFORTS[effort]
     folder = folder or Path(f"{space.name}-bundle")
@@ -126,9 +126,9 @@ def bundle(space_name: str, folder: Path | None, effort: str, seed: int, runtime
 
 def import_(results: Path, folder: Path, name: str) -> None:
     """Makes a profile of what a bundle's script has written."""
-    from evaluators.latency.bundle import import_results
-    from evaluators.latency.predictor import Predictor
-    from evaluators.latency.profile import save_profile
+    from evaluators.latency.device.bundle import import_results
+    from evaluators.latency.device.profile import save_profile
+    from evaluators.latency.predict.predictor import Predictor
 
     console, profile = make_console(), import_results(results, folder, name)
     [calibration] = profile.spaces.values()
@@ -174,9 +174,9 @@ def _timed_again(
     """Milliseconds and spread of each network now, and the reference's quiet milliseconds."""
     import random
 
-    from evaluators.latency.exporting import write_network
-    from evaluators.latency.measure import load_reference, quietest, sample_rounds, summarise
     from evaluators.latency.runtime import load_runtime
+    from evaluators.latency.timing.exporting import write_network
+    from evaluators.latency.timing.measure import load_reference, quietest, sample_rounds, summarise
     from search_spaces.genotype import Genotype
 
     code, threads, runs = load_runtime(profile.device.runtime), profile.device.threads, []
@@ -198,7 +198,7 @@ def _plot(profile: "Profile", predictors: "dict[str, Predictor]", path: Path) ->
     """Predicted against measured, a panel a space: what was fitted to faint, what was not in colour."""
     from matplotlib.figure import Figure
 
-    from evaluators.latency.profile import FIT, VERIFY
+    from evaluators.latency.device.profile import FIT, VERIFY
 
     if path.suffix not in (".png", ".svg"):
         raise InputError(f"{path}: a plot is a .png or .svg file{near_miss(path.suffix, ['.png', '.svg'])}")

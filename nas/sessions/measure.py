@@ -11,7 +11,7 @@ from nas.console import make_bar
 from search_spaces.space import SearchSpace
 
 if TYPE_CHECKING:
-    from evaluators.latency.profile import Calibration, Profile
+    from evaluators.latency.device.profile import Calibration, Profile
 
 
 Report = Callable[[float, str], None]
@@ -30,8 +30,8 @@ def measured(
 
     While another process measures it waits, and says so; unless `anew`, what that one measured for the space counts.
     """
-    from evaluators.latency.kept import user_folder
-    from evaluators.latency.profile import EFFORTS, local_device, measure_profile
+    from evaluators.latency.device.profile import EFFORTS, local_device, measure_profile
+    from evaluators.latency.device.storage import user_folder
     from evaluators.latency.runtime import DEFAULT
 
     device, (fit, verify, seconds) = local_device(runtime or DEFAULT, threads), EFFORTS[effort]
@@ -68,7 +68,7 @@ def bar(console: Console, what: str) -> Iterator[Report]:
 
 def print_quality(console: Console, profile: "Profile", calibration: "Calibration", path: Path) -> None:
     """Says how good a new profile's predictions are, and whether it was measured in a busy moment."""
-    from evaluators.latency.predictor import Predictor
+    from evaluators.latency.predict.predictor import Predictor
     from nas.budget.latency_budget import BUSY
 
     quality, contention = Predictor(profile, calibration).quality, calibration.contention

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from evaluators.latency import profile as profiles
-from evaluators.latency.bundle import import_results, write_bundle
-from evaluators.latency.measure import Sample
-from evaluators.latency.onnxruntime_profile import kernel_times
-from evaluators.latency.predictor import Predictor
-from evaluators.latency.profile import calibrated, choose_networks, load_profile
-from evaluators.latency.space_key import space_key
+from evaluators.latency.device import profile as profiles
+from evaluators.latency.device.bundle import import_results, write_bundle
+from evaluators.latency.device.profile import calibrated, choose_networks, load_profile
+from evaluators.latency.device.space_key import space_key
+from evaluators.latency.kernels.onnxruntime_profile import kernel_times
+from evaluators.latency.predict.predictor import Predictor
+from evaluators.latency.timing.measure import Sample
 from nas.sessions.device import verdict
 from nas.sessions.measure import print_quality
 from search_spaces.errors import InputError

@@ -12,11 +12,8 @@ from typing import Any
 
 import pytest
 
-from evaluators.latency import profile as profiles
-from evaluators.latency.kept import user_folder
-from evaluators.latency.kernels import LOWERING
-from evaluators.latency.predictor import Predictor
-from evaluators.latency.profile import (
+from evaluators.latency.device import profile as profiles
+from evaluators.latency.device.profile import (
     Calibration,
     Chosen,
     MeasuredNetwork,
@@ -28,7 +25,10 @@ from evaluators.latency.profile import (
     measure_profile,
     save_profile,
 )
-from evaluators.latency.space_key import space_key
+from evaluators.latency.device.space_key import space_key
+from evaluators.latency.device.storage import user_folder
+from evaluators.latency.kernels.lowering import LOWERING
+from evaluators.latency.predict.predictor import Predictor
 from search_spaces.anchor import anchors
 from search_spaces.errors import InputError
 from search_spaces.space import load_space
@@ -124,7 +124,7 @@ def test_a_space_that_was_not_measured() -> None:
 
 
 def test_listing_imports_no_torch() -> None:
-    code = "import sys; from evaluators.latency.profile import list_profiles; list_profiles(); print('torch' in sys.modules)"
+    code = "import sys, evaluators.latency.device.profile as p; p.list_profiles(); print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 

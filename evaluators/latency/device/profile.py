@@ -2,8 +2,8 @@
 
 A profile belongs to one device: processor, runtime with its version, threads, data type. It holds, for each search
 space that it was calibrated for, the times of sampled networks: some to fit a predictor to, the others to verify it
-with. Which space that is follows from its content, not from its name (evaluators.latency.space_key). Hand-designed networks
-are never among them. The regressor is not stored: it is fitted again on loading (evaluators.latency.predictor).
+with. Which space that is follows from its content, not from its name (space_key.py). Hand-designed networks are never among
+them. The regressor is not stored: it is fitted again on loading (evaluators.latency.predict.predictor).
 """
 
 import json
@@ -26,14 +26,23 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 from pydantic import AfterValidator, Field
 
-from evaluators.latency.bench import cpu_model, load_average
-from evaluators.latency.bench import machine as this_machine
-from evaluators.latency.exporting import Order, Write, writers
-from evaluators.latency.kept import add_line, known_folder, locked, measuring, user_folder, whole_lines, writable_folder
-from evaluators.latency.kernel import Amount
-from evaluators.latency.kernel_model import Timed
-from evaluators.latency.kernels import FEATURES, LOWERING, total_kernels
-from evaluators.latency.measure import (
+from evaluators.latency.device.space_key import space_key
+from evaluators.latency.device.storage import (
+    add_line,
+    known_folder,
+    locked,
+    measuring,
+    user_folder,
+    whole_lines,
+    writable_folder,
+)
+from evaluators.latency.kernels.kernel import Amount, Timed
+from evaluators.latency.kernels.lowering import FEATURES, LOWERING, total_kernels
+from evaluators.latency.runtime import DEFAULT, Clock, Graph, Runtime, load_runtime
+from evaluators.latency.timing.bench import cpu_model, load_average
+from evaluators.latency.timing.bench import machine as this_machine
+from evaluators.latency.timing.exporting import Order, Write, writers
+from evaluators.latency.timing.measure import (
     Measurement,
     Milliseconds,
     Progress,
@@ -44,8 +53,6 @@ from evaluators.latency.measure import (
     sample_rounds,
     summarise,
 )
-from evaluators.latency.runtime import DEFAULT, Clock, Graph, Runtime, load_runtime
-from evaluators.latency.space_key import space_key
 from search_spaces.anchor import anchors
 from search_spaces.errors import InputError, near_miss, quoted
 from search_spaces.genotype import Genotype, PaddingRule
@@ -119,7 +126,7 @@ class MeasuredNetwork:
 
     `ms` is the robust estimate that predictors are fitted to, p50_ms and p90_ms are wall clock.
 
-    `kernels` is what it ran, as evaluators.latency.kernels sums it by class: so a profile is fitted without tracing
+    `kernels` is what it ran, as evaluators.latency.kernels.lowering sums it by class: so a profile is fitted without tracing
     again. `raw` are its visits: median wall and CPU milliseconds of the runs, and the reference's. `kernel_times` are its
     kernels as the runtime's profiler tells them, where it does: class, size, milliseconds.
     """
@@ -146,7 +153,7 @@ class Calibration:
     size; the measured ones are drawn at all.
     noise: median over networks of the relative standard error of `ms`. contention: median slow-down of the reference
     network by other work on the machine. reference_ms: its quiet time. seconds: how long measuring took. lowering: the
-    version of the code that summed up the networks' kernels. clock: by which `ms` was timed (evaluators.latency.measure).
+    version of the code that summed up the networks' kernels. clock: by which `ms` was timed (timing/measure.py).
     """
 
     space: str

@@ -12,13 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
-from evaluators.latency.bench import FORMAT, PACKAGES
-from evaluators.latency.exporting import Order, writers
-from evaluators.latency.kernel import Amount
-from evaluators.latency.kernel_model import Timed
-from evaluators.latency.measure import REFERENCE, Sample, Seconds, Turn, write_reference
-from evaluators.latency.onnxruntime_profile import kernels_told
-from evaluators.latency.profile import (
+from evaluators.latency.device.profile import (
     LOCAL,
     Chosen,
     Date,
@@ -31,8 +25,13 @@ from evaluators.latency.profile import (
     choose_networks,
     new_profile,
 )
+from evaluators.latency.device.space_key import space_key
+from evaluators.latency.kernels.kernel import Amount, Timed
+from evaluators.latency.kernels.onnxruntime_profile import kernels_told
 from evaluators.latency.runtime import DEFAULT, load_runtime
-from evaluators.latency.space_key import space_key
+from evaluators.latency.timing.bench import FORMAT, PACKAGES
+from evaluators.latency.timing.exporting import Order, writers
+from evaluators.latency.timing.measure import REFERENCE, Sample, Seconds, Turn, write_reference
 from search_spaces.errors import InputError, near_miss
 from search_spaces.folder import made_whole
 from search_spaces.genotype import Genotype
@@ -85,7 +84,7 @@ def write_bundle(
             "networks": _networks_written(chosen, runtime, part, progress),
         }
         (part / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        script = (files("evaluators.latency") / SCRIPT).read_text(encoding="utf-8")
+        script = (files("evaluators.latency.timing") / SCRIPT).read_text(encoding="utf-8")
         (part / SCRIPT).write_text(script, encoding="utf-8")
     progress(1.0, "exported")
     return folder
@@ -174,7 +173,7 @@ class _Manifest:
 @strict
 @dataclass(frozen=True)
 class _Told:
-    """What the runtime told of a network: the graph that it ran, and its kernels (evaluators.latency.bench.profiled)."""
+    """What the runtime told of a network: the graph that it ran, and its kernels (evaluators.latency.timing.bench.profiled)."""
 
     graph: str
     times: list[tuple[str, str, list[list[Amount]], list[list[Amount]], FromZero]]

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluators.latency import profile as profiles
-from evaluators.latency.kept import add_line, measuring, whole_lines
-from evaluators.latency.measure import Sample
-from evaluators.latency.profile import Chosen, _Journal, list_profiles, load_profile, measure_profile
+from evaluators.latency.device import profile as profiles
+from evaluators.latency.device.profile import Chosen, _Journal, list_profiles, load_profile, measure_profile
+from evaluators.latency.device.storage import add_line, measuring, whole_lines
+from evaluators.latency.timing.measure import Sample
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space
@@ -23,8 +23,8 @@ STORED = Path(__file__).parents[2] / "data" / "profile_mobile.json"
 ADD_PROFILES = """
 import sys
 from dataclasses import replace
-from evaluators.latency.kernels import LOWERING
-from evaluators.latency.profile import Calibration, Device, MeasuredNetwork, Profile, save_profile
+from evaluators.latency.kernels.lowering import LOWERING
+from evaluators.latency.device.profile import Calibration, Device, MeasuredNetwork, Profile, save_profile
 network = MeasuredNetwork("input 3x32x32\\nconv 16/2\\nhead\\n", 10, "fit", 1.0, 1.1, 1.2, 30, 0.01, {})
 known = Calibration("tiny", ((3, 32, 32),), 0, "2026-01-01", 1.0, LOWERING, 0.3, 0.01, 0.1, 0.5, (network,))
 print("ready", flush=True)
@@ -35,8 +35,8 @@ for i in range(8):
 ADD_TIMES = """
 import sys
 from pathlib import Path
-from evaluators.latency.measure import Measurement
-from evaluators.latency.times import Times
+from evaluators.latency.timing.measure import Measurement
+from evaluators.latency.device.stored_times import Times
 from search_spaces.genotype import Genotype
 from search_spaces.task import Task
 print("ready", flush=True)
@@ -48,7 +48,7 @@ for i in range(8):
 """
 MEASURE = """
 import sys, time
-from evaluators.latency.kept import measuring
+from evaluators.latency.device.storage import measuring
 with measuring(lambda: print("waits", flush=True)):
     print("measures", flush=True)
     sys.stdin.readline()

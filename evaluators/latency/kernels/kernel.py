@@ -5,6 +5,8 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
+from search_spaces.schema import FromZero
+
 PAD = "constant_pad_nd"  # torch's name
 Amount = Annotated[int, Field(ge=0, le=10**15)]
 PLAIN_WORDS = {
@@ -50,3 +52,6 @@ class Kernel:
     moved: int
     weights: int
     size: Size
+
+
+Timed = tuple[str, Size, FromZero]  # class, size, milliseconds

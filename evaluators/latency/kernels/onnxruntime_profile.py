@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluators.latency.bench import profiled
-from evaluators.latency.kernel import Size
-from evaluators.latency.kernels import ACTIVATIONS
+from evaluators.latency.kernels.kernel import Size
+from evaluators.latency.kernels.lowering import ACTIVATIONS
+from evaluators.latency.timing.bench import profiled
 
 _FREE = frozenset(["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Constant", "Shape", "Cast"])
 _KINDS = {
@@ -31,7 +31,7 @@ Shape = Sequence[int]
 
 @dataclass(frozen=True)
 class KernelTime:
-    """One kernel of a network: its class and size in the words of evaluators.latency.kernels, and its milliseconds."""
+    """One kernel of a network: its class and size in the words of evaluators.latency.kernels.lowering, and its milliseconds."""
 
     kind: str
     size: Size
@@ -47,7 +47,7 @@ def kernel_times(path: Path, runs: int = 36, threads: int = 1) -> list[KernelTim
 
 
 def kernels_told(graph: bytes, told: Sequence[Sequence[Any]]) -> list[KernelTime]:
-    """What evaluators.latency.bench.profiled found, in our words; raises ValueError for a graph that is none."""
+    """What evaluators.latency.timing.bench.profiled found, in our words; raises ValueError for a graph that is none."""
     import onnx
     from google.protobuf.message import DecodeError
 

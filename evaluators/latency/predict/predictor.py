@@ -1,8 +1,8 @@
 """Predictor: milliseconds of any genotype on a measured device, with an upper bound.
 
-A block's traced graph is lowered to the kernels that the runtime runs (evaluators.latency.kernels and .eager). Two estimators
-work on them. One sums a model of single kernels (evaluators.latency.kernel_model), where the runtime tells kernels' times, and
-runs the kernels that the lowering says: on another processor ONNX Runtime optimises otherwise.
+A block's traced graph is lowered to the kernels that the runtime runs (evaluators.latency.kernels). Two estimators work on
+them. One sums a model of single kernels (kernel_model.py), where the runtime tells kernels' times, and runs the kernels that
+the lowering says: on another processor ONNX Runtime optimises otherwise.
 The other needs end-to-end times only: it is linear in each kernel class's count, padded MACs, elements moved and weights, a
 roofline whose slopes, none negative, are fitted to the profile's fit networks; relative errors are minimised, and the slopes
 are drawn towards a rough common machine, scaled to the device's speed, as strongly as cross-validation on the fit networks
@@ -23,13 +23,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.latency.kernel import Size
-from evaluators.latency.kernel_model import KernelModel, sizes_of
-from evaluators.latency.kernels import FEATURES, LOWERING, Layout, Lowered, lower_block, lowered_blocks, total_kernels
-from evaluators.latency.measure import slowdown
-from evaluators.latency.profile import FIT, VERIFY, Calibration, MeasuredNetwork, Profile
-from evaluators.latency.relower import relowered
+from evaluators.latency.device.profile import FIT, VERIFY, Calibration, MeasuredNetwork, Profile
+from evaluators.latency.kernels.kernel import Size
+from evaluators.latency.kernels.lowering import FEATURES, LOWERING, Layout, Lowered, lower_block, lowered_blocks, total_kernels
+from evaluators.latency.predict.kernel_model import KernelModel, sizes_of
+from evaluators.latency.predict.older_profiles import relowered
 from evaluators.latency.runtime import load_runtime
+from evaluators.latency.timing.measure import slowdown
 from search_spaces.errors import InputError
 from search_spaces.genotype import BlockSpec, Genotype
 from search_spaces.task import Input, Task, input_text

@@ -4,7 +4,7 @@ Convolutions, with batch norm folded, work on channels in blocks of 16 ("blocked
 following addition with them, and the padding with zeros before them; poolings and plain elementwise operations keep the
 layout; everything else (slices, concatenation of odd widths, transposition, PReLU, broadcasting multiplication, grouped
 convolution) wants NCHW ("plain"), and the tensor is reordered first. A runtime that fuses nothing runs another graph
-(evaluators.latency.eager), and says so in its file. Read off onnxruntime/core/optimizer/nchwc_transformer.cc and the
+(evaluators.latency.kernels.eager), and says so in its file. Read off onnxruntime/core/optimizer/nchwc_transformer.cc and the
 optimised graphs of version 1.31.
 """
 
@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from evaluators.cost import LINEAR, macs
-from evaluators.latency.kernel import PAD, PLAIN_WORDS, Kernel, Size
+from evaluators.latency.kernels.kernel import PAD, PLAIN_WORDS, Kernel, Size
 from evaluators.latency.runtime import Graph
 from search_spaces.genotype import BlockSpec, Genotype
 from search_spaces.task import Task
@@ -134,7 +134,7 @@ def lower_block(
 def _kernels(graph: "nx.DiGraph[int]", layout: Layout, kind: Graph) -> tuple[tuple[Kernel, ...], Layout]:
     """The kernels of a graph, and the layout of what it hands on."""
     if kind == "eager":
-        from evaluators.latency.eager import eager_kernels
+        from evaluators.latency.kernels.eager import eager_kernels
 
         return tuple(eager_kernels(graph)), "plain"
     lowering = _Lowering(graph, layout)
