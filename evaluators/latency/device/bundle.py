@@ -29,7 +29,7 @@ from evaluators.latency.device.space_key import space_key
 from evaluators.latency.kernels.kernel import Amount, Timed
 from evaluators.latency.kernels.onnxruntime_profile import kernels_told
 from evaluators.latency.runtime import DEFAULT, load_runtime
-from evaluators.latency.timing.bench import FORMAT, PACKAGES
+from evaluators.latency.timing.bench import FORMAT, LEAST_VISITS, PACKAGES
 from evaluators.latency.timing.exporting import Order, writers
 from evaluators.latency.timing.measure import REFERENCE, Sample, Seconds, Turn, write_reference
 from search_spaces.errors import InputError, near_miss
@@ -39,7 +39,6 @@ from search_spaces.schema import Count, FromZero, Seed, checked, strict
 from search_spaces.space import SearchSpace
 
 MANIFEST, SCRIPT = "manifest.json", "bench.py"
-_LEAST_VISITS = 4
 _MOST_GRAPH = 2**26  # bytes of a graph without its weights
 _AGAIN = "copy it again, or make it anew"
 Progress = Callable[[float, str], None]
@@ -191,7 +190,7 @@ class _Results:
     bundle: str
     device: Device
     clock: Literal["cpu", "wall"]
-    samples: dict[str, Annotated[list[_Visit], Field(min_length=_LEAST_VISITS)]]
+    samples: dict[str, Annotated[list[_Visit], Field(min_length=LEAST_VISITS)]]
     kernels: dict[str, _Told]
     seconds: FromZero
     machine: dict[str, Any] = field(default_factory=dict)
