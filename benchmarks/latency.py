@@ -32,7 +32,8 @@ from torchvision.models import get_model
 
 from evaluators.cost import BlockCost, block_costs, cost
 from evaluators.latency.device.measure_networks import Bench, measure_apart
-from evaluators.latency.device.profile import FIT, MeasuredNetwork, Profile, load_profile
+from evaluators.latency.device.profile import FIT, MeasuredNetwork, Profile
+from evaluators.latency.device.profile_files import load_profile
 from evaluators.latency.kernels.kernel import Size
 from evaluators.latency.kernels.lowering import LOWERING, lowered_blocks, total_kernels
 from evaluators.latency.predict.older_profiles import relowered

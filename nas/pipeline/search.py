@@ -12,7 +12,7 @@ from typing import Any
 from evaluators.data import Dataset
 from evaluators.inheritance.donor import Donor
 from evaluators.latency.device.measure_networks import Bench
-from evaluators.latency.device.profile import load_profile
+from evaluators.latency.device.profile_files import load_profile
 from evaluators.latency.device.stored_times import Times
 from evaluators.latency.predict.predictor import Predictor
 from evaluators.processors import processors

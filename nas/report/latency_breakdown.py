@@ -68,7 +68,7 @@ def bench_of(device: str, space: SearchSpace) -> "Bench":
     Raises InputError when the device is elsewhere.
     """
     from evaluators.latency.device.measure_networks import Bench
-    from evaluators.latency.device.profile import load_profile
+    from evaluators.latency.device.profile_files import load_profile
     from evaluators.latency.runtime import DEFAULT
     from nas.budget.device import is_elsewhere, known_profile
 

@@ -73,7 +73,7 @@ def _donors() -> Table:
 
 
 def _devices() -> Table:
-    from evaluators.latency.device.profile import list_profiles
+    from evaluators.latency.device.profile_files import list_profiles
 
     table = _table("device", "where", "calibrated for")
     for found in list_profiles():

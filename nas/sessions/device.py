@@ -43,7 +43,7 @@ def listed() -> None:
 
 def show(name: str, plot: Path | None) -> None:
     """One profile: what it is, and how good its predictions are on networks that they were not fitted to."""
-    from evaluators.latency.device.profile import load_profile
+    from evaluators.latency.device.profile_files import load_profile
     from evaluators.latency.predict.predictor import Predictor
 
     console, profile = make_console(), load_profile(name, anywhere=True)
@@ -66,8 +66,8 @@ def show(name: str, plot: Path | None) -> None:
 
 def check(name: str, space_name: str | None) -> bool:
     """Times a few of a profile's networks again; prints and returns whether the profile still holds."""
-    from evaluators.latency.device.profile import load_profile
-    from evaluators.latency.device.storage import measuring
+    from evaluators.latency.device.locks import measuring
+    from evaluators.latency.device.profile_files import load_profile
 
     console, profile = make_console(), load_profile(name)
     newest = max(profile.spaces.values(), key=lambda known: known.created)
@@ -107,14 +107,14 @@ def verdict(ratios: Sequence[float], spreads: Sequence[float], noise: float, slo
 def bundle(space_name: str, folder: Path | None, effort: str, seed: int, runtime: str = "") -> None:
     """Writes networks and a script that times them on a machine without torch and this project."""
     from evaluators.latency.device.bundle import SCRIPT, write_bundle
-    from evaluators.latency.device.profile import EFFORTS
+    from evaluators.latency.device.choose_networks import EFFORTS
     from evaluators.latency.runtime import DEFAULT
     from evaluators.latency.timing.bench import PACKAGES
 
-    console, space, (fit, verify, seconds) = make_console(), load_space(space_name), EFFORTS[effort]
+    console, space, (fit, verify, _) = make_console(), load_space(space_name), EFFORTS[effort]
     folder = folder or Path(f"{space.name}-bundle")
     with bar(console, "exporting networks") as report:
-        write_bundle(space, folder, fit, verify, seconds, seed, report, runtime or DEFAULT)
+        write_bundle(space, folder, EFFORTS[effort], seed=seed, progress=report, runtime=runtime or DEFAULT)
     console.print(
         f"{folder}: {fit + verify} networks. Copy it to the device, which needs Python with numpy and "
         f"{PACKAGES[runtime or DEFAULT]}, and run\n"
@@ -127,7 +127,7 @@ def bundle(space_name: str, folder: Path | None, effort: str, seed: int, runtime
 def import_(results: Path, folder: Path, name: str) -> None:
     """Makes a profile of what a bundle's script has written."""
     from evaluators.latency.device.bundle import import_results
-    from evaluators.latency.device.profile import save_profile
+    from evaluators.latency.device.profile_files import save_profile
     from evaluators.latency.predict.predictor import Predictor
 
     console, profile = make_console(), import_results(results, folder, name)

@@ -30,7 +30,9 @@ def measured(
 
     While another process measures it waits, and says so; unless `anew`, what that one measured for the space counts.
     """
-    from evaluators.latency.device.profile import EFFORTS, local_device, measure_profile
+    from evaluators.latency.device.choose_networks import EFFORTS
+    from evaluators.latency.device.local_device import local_device
+    from evaluators.latency.device.measure_profile import measure_profile
     from evaluators.latency.device.storage import user_folder
     from evaluators.latency.runtime import DEFAULT
 

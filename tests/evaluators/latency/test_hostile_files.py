@@ -18,15 +18,9 @@ import pytest
 from hostile import mutated
 
 from evaluators.latency.device.bundle import import_results
-from evaluators.latency.device.profile import (
-    Calibration,
-    Device,
-    MeasuredNetwork,
-    Profile,
-    choose_networks,
-    load_profile,
-    save_profile,
-)
+from evaluators.latency.device.choose_networks import choose_networks
+from evaluators.latency.device.profile import Calibration, Device, MeasuredNetwork, Profile
+from evaluators.latency.device.profile_files import load_profile, save_profile
 from evaluators.latency.device.space_key import space_key
 from evaluators.latency.device.stored_times import Times
 from evaluators.latency.kernels.lowering import LOWERING, total_kernels

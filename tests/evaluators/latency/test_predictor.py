@@ -7,7 +7,9 @@ from functools import cache
 import numpy as np
 import pytest
 
-from evaluators.latency.device.profile import Calibration, MeasuredNetwork, Profile, choose_networks, local_device
+from evaluators.latency.device.choose_networks import choose_networks
+from evaluators.latency.device.local_device import local_device
+from evaluators.latency.device.profile import Calibration, MeasuredNetwork, Profile
 from evaluators.latency.kernels.lowering import LOWERING, total_kernels
 from evaluators.latency.predict.predictor import Predictor, conformal_factor
 from search_spaces.errors import InputError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.latency.device.profile import load_profile
+from evaluators.latency.device.profile_files import load_profile
 from evaluators.latency.device.space_key import space_key
 from search_spaces.errors import InputError
 from search_spaces.space import load_space, space_names
