@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluators.latency.kernels.kernel import Size
-from evaluators.latency.kernels.lowering import ACTIVATIONS
+from evaluators.latency.kernels.kernel import ACTIVATIONS, Size
 from evaluators.latency.timing.bench import profiled
 
 _FREE = frozenset(["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Constant", "Shape", "Cast"])
@@ -76,7 +75,7 @@ def _described(
 
 
 def _convolution(blocked: bool, inputs: Sequence[Shape], out: Shape, attributes: Mapping[str, Any]) -> tuple[str, Size]:
-    (_, c_in, *_), (c_out, per_group, *kernel) = inputs[0], inputs[1]
+    (_, c_in, *_), (_, per_group, *kernel) = inputs[0], inputs[1]
     groups, dilation = attributes.get("group", 1) or 1, _first(attributes.get("dilations"))
     pixels = math.prod(out[2:])
     size = Size(
@@ -92,7 +91,7 @@ def _convolution(blocked: bool, inputs: Sequence[Shape], out: Shape, attributes:
         dilation=dilation,
         activation=_activation(attributes.get("activation") or "none"),
     )
-    return _convolution_kind(blocked, c_in, c_out, per_group, groups, size), size
+    return _convolution_kind(blocked, inputs[1], groups, size), size
 
 
 def _activation(name: str) -> int:
@@ -100,7 +99,8 @@ def _activation(name: str) -> int:
     return ACTIVATIONS.index("leaky_relu" if name == "LeakyRelu" else name.lower())
 
 
-def _convolution_kind(blocked: bool, c_in: int, c_out: int, per_group: int, groups: int, size: Size) -> str:
+def _convolution_kind(blocked: bool, weights: Shape, groups: int, size: Size) -> str:
+    c_out, per_group = weights[:2]
     if not blocked:
         return "depthwise_plain" if groups > 1 and per_group == 1 else "conv_plain"
     if groups > 1 and per_group == 1 and groups == c_out:
@@ -109,7 +109,7 @@ def _convolution_kind(blocked: bool, c_in: int, c_out: int, per_group: int, grou
         return "depthwise" if size.dilation == 1 else "depthwise_dilated"
     if groups > 1:
         return "conv_grouped"
-    if c_in % 16:
+    if size.c_in % 16:
         return "conv_stem"
     if size.kernel > 1:
         return "conv_dense"

@@ -24,8 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.latency.kernels.kernel import Kernel, Size, Timed
-from evaluators.latency.kernels.lowering import ACTIVATIONS
+from evaluators.latency.kernels.kernel import ACTIVATIONS, Kernel, Size, Timed
 
 Array = NDArray[np.float64]
 

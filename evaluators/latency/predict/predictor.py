@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluators.latency.device.profile import FIT, VERIFY, Calibration, MeasuredNetwork, Profile
-from evaluators.latency.kernels.kernel import Size
-from evaluators.latency.kernels.lowering import FEATURES, LOWERING, Layout, Lowered, lower_block, lowered_blocks, total_kernels
+from evaluators.latency.kernels.kernel import Layout, Size
+from evaluators.latency.kernels.lowering import FEATURES, LOWERING, Lowered, lower_block, lowered_blocks, total_kernels
 from evaluators.latency.predict.kernel_model import KernelModel, sizes_of
 from evaluators.latency.predict.older_profiles import relowered
 from evaluators.latency.runtime import load_runtime

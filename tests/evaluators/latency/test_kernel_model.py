@@ -5,8 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from evaluators.latency.kernels.kernel import Size
-from evaluators.latency.kernels.lowering import ACTIVATIONS
+from evaluators.latency.kernels.kernel import ACTIVATIONS, Size
 from evaluators.latency.predict.kernel_model import KernelModel
 
 PROFILER_MS = 0.004
