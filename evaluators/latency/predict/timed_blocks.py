@@ -13,7 +13,7 @@ from evaluators.latency.predict.kernel_model import KernelModel, sizes_of
 from evaluators.latency.runtime import Graph
 from search_spaces.errors import InputError
 from search_spaces.genotype import BlockSpec, Genotype
-from search_spaces.task import Task
+from search_spaces.task import Input, Task
 
 _FIRST_LAYOUT: Layout = "plain"  # of the picture
 
@@ -34,12 +34,15 @@ class TimedBlock(NamedTuple):
     out_layout: Layout
 
 
+_Key = tuple[BlockSpec, tuple[int, ...], Input, int, Layout]  # a Place, and what equals it, which is made in less time
+
+
 class TimedBlocks:
     """The blocks met so far; `kernels` is None where the model of kernels has no share. `where` is for messages."""
 
     def __init__(self, sums: ClassSums, kernels: KernelModel | None, graph: Graph, where: str) -> None:
         self._sums, self._kernels, self._graph, self._where = sums, kernels, graph, where
-        self._met: dict[Place, TimedBlock] = {}
+        self._met: dict[_Key, TimedBlock] = {}
 
     def of(self, genotypes: Sequence[Genotype], task: Task) -> list[list[TimedBlock]]:
         """The blocks of each genotype, new ones timed in one go; raises UncoveredError for an operation without a model."""
@@ -56,7 +59,7 @@ class TimedBlocks:
         shape: tuple[int, ...] = image
         layout = _FIRST_LAYOUT
         for spec in genotype.blocks:
-            block = self._met.get(Place(spec, shape, image, task.classes, layout))
+            block = self._met.get((spec, shape, image, task.classes, layout))
             if block is None:
                 return None
             found.append(block)
