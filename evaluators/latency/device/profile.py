@@ -138,14 +138,6 @@ class Profile:
         )
 
 
-# --- this machine ---
-
-
-# --- files ---
-
-
-# --- measuring ---
-
-
 def profile_name(device: Device, name: str) -> str:
+    """The name of a device's profile that was asked for by `name`."""
     return device.name if name == LOCAL else name
