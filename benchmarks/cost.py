@@ -18,8 +18,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from evaluators.cost import cost
-from evaluators.latency.predictor import Predictor
-from evaluators.latency.profile import LOCAL, load_profile
+from evaluators.latency.device.profile import LOCAL
+from evaluators.latency.device.profile_files import load_profile
+from evaluators.latency.predict.predictor import Predictor
 from nas.budget.estimate import uncovered
 from nas.samplers.common.pool import Pool
 from search_spaces.genotype import Genotype

@@ -216,7 +216,7 @@ def journals() -> Kind:
 
 
 def profiles() -> Kind:
-    from evaluators.latency.profile import load_profile
+    from evaluators.latency.device.profile_files import load_profile
 
     whole = json.loads(PROFILE.read_text(encoding="utf-8"))
     for space in whole["spaces"].values():
@@ -230,11 +230,12 @@ def profiles() -> Kind:
 
 
 def bench_results() -> Kind:
-    from evaluators.latency.bundle import import_results, write_bundle
+    from evaluators.latency.device.bundle import import_results, write_bundle
+    from evaluators.latency.device.choose_networks import Effort
     from search_spaces.space import load_space
 
     home = Path(tempfile.mkdtemp(prefix="bundle-"))
-    bundle = write_bundle(load_space("tiny"), home / "bundle", 20, 8, 1.0, 0, lambda share, what: None)
+    bundle = write_bundle(load_space("tiny"), home / "bundle", Effort(20, 8, 1.0), seed=0, progress=lambda *_: None)
     subprocess.run([sys.executable, bundle / "bench.py", "--to", home / "results.json"], check=True, capture_output=True)
     manifest, timed = (json.loads(path.read_text()) for path in (bundle / "manifest.json", home / "results.json"))
 

@@ -117,7 +117,7 @@ def prepare(folder: Path) -> None:
             Image.fromarray(pixels.astype(np.uint8)).save(folder / "images" / name / f"{i}.png")
     shutil.copyfile(SPACE, folder / "small.yaml")
     (folder / "network.txt").write_text(NETWORK)
-    from evaluators.latency.profile import measure_profile
+    from evaluators.latency.device.measure_profile import measure_profile
     from search_spaces.space import load_space
 
     measure_profile(load_space(str(folder / "small.yaml")), seconds=6.0, fit=20, verify=20)

@@ -31,15 +31,16 @@ from sklearn.ensemble import RandomForestRegressor
 from torchvision.models import get_model
 
 from evaluators.cost import BlockCost, block_costs, cost
-from evaluators.latency.exporting import Order, writers
-from evaluators.latency.kernel import Size
-from evaluators.latency.kernels import LOWERING, lowered_blocks, total_kernels
-from evaluators.latency.measure import Measurement
-from evaluators.latency.predictor import Prediction, Predictor
-from evaluators.latency.profile import FIT, MeasuredNetwork, Profile, load_profile
-from evaluators.latency.relower import relowered
-from evaluators.latency.remeasure import Bench, measure_apart
+from evaluators.latency.device.measure_networks import Bench, measure_apart
+from evaluators.latency.device.profile import FIT, MeasuredNetwork, Profile
+from evaluators.latency.device.profile_files import load_profile
+from evaluators.latency.kernels.kernel import Size
+from evaluators.latency.kernels.lowering import LOWERING, lowered_blocks, total_kernels
+from evaluators.latency.predict.older_profiles import relowered
+from evaluators.latency.predict.predictor import Prediction, Predictor
 from evaluators.latency.runtime import Graph, load_runtime
+from evaluators.latency.timing.exporting import Order, writers
+from evaluators.latency.timing.measure import Measurement
 from search_spaces.anchor import anchors
 from search_spaces.genotype import Genotype
 from search_spaces.space import SearchSpace, load_space
@@ -56,7 +57,7 @@ _OURS = "this predictor"
 
 @dataclass(frozen=True)
 class Timed:
-    """A network as it was measured: medians over sessions of figures that evaluators.latency.measure explains.
+    """A network as it was measured: medians over sessions of figures that evaluators.latency.timing.measure explains.
 
     torchvision: the name of its network that was timed. between: the largest robust_ms of a session over the smallest, minus 1.
     """

@@ -3,7 +3,7 @@
 usage: python -m benchmarks.measuring [BUSY PROCESSES] [REPEATS] [SECONDS]
 
 All columns come from the same runs. A figure is the coefficient of variation (standard deviation over mean) over the
-repeats, and the largest over the smallest less 1; `ours` is evaluators.latency.measure's `robust_ms`.
+repeats, and the largest over the smallest less 1; `ours` is evaluators.latency.timing.measure's `robust_ms`.
 """
 
 import multiprocessing
@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from evaluators.latency.measure import Sample, load_reference, quietest, sample_rounds, summarise
 from evaluators.latency.runtime import DEFAULT, load_runtime
+from evaluators.latency.timing.measure import Sample, load_reference, quietest, sample_rounds, summarise
 from search_spaces.anchor import anchor
 from search_spaces.network import build
 

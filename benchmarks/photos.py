@@ -34,8 +34,8 @@ from evaluators.inheritance.find import find_donor
 from evaluators.inheritance.imitation import imitate
 from evaluators.inheritance.inherit import inherit
 from evaluators.inheritance.statistics import calibrated, estimate_statistics
-from evaluators.latency.predictor import Predictor
-from evaluators.latency.profile import load_profile
+from evaluators.latency.device.profile_files import load_profile
+from evaluators.latency.predict.predictor import Predictor
 from evaluators.training.batches import Pictures
 from evaluators.training.finetune import Beginnings, ready_blocks
 from evaluators.training.loop import Training, seeded_network

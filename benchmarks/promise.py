@@ -29,10 +29,10 @@ from safetensors.torch import save_file
 
 from evaluators.cost import cost
 from evaluators.data import Dataset, Split
-from evaluators.latency.measure import Measurement
-from evaluators.latency.profile import load_profile
-from evaluators.latency.remeasure import Bench, measure_apart
+from evaluators.latency.device.measure_networks import Bench, measure_apart
+from evaluators.latency.device.profile_files import load_profile
 from evaluators.latency.runtime import load_runtime
+from evaluators.latency.timing.measure import Measurement
 from evaluators.training.recipe import load_recipe
 from evaluators.weights import load_network
 from nas.budget.device import known_profile, predictor_of

@@ -20,8 +20,9 @@ from typing import Any
 import torch
 
 from evaluators.cost import _traced, cost
-from evaluators.latency.predictor import Predictor
-from evaluators.latency.profile import LOCAL, load_profile
+from evaluators.latency.device.profile import LOCAL
+from evaluators.latency.device.profile_files import load_profile
+from evaluators.latency.predict.predictor import Predictor
 from nas.budget.estimate import Estimate, uncovered
 from nas.pipeline.study import Study
 from nas.run.trials import Proposal

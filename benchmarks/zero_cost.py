@@ -70,7 +70,7 @@ def scored(
         print(f"\r{number} of {len(networks)}", end="", file=sys.stderr, flush=True)
         for name, spent in times.items():
             start = time.process_time()
-            row |= zero_cost.scores(network, TASK, images, labels, seed, [name])
+            row |= zero_cost.scores(network, TASK, images, labels, seed, names=[name])
             spent.append(1000 * (time.process_time() - start))
     found = {name: np.array([row[name] for row in table]) for name in times}
     return found | {"vote": np.array(zero_cost.vote(table))}, {n: float(np.median(t)) for n, t in times.items()}

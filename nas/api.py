@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from evaluators.cost import Cost
-    from evaluators.latency.profile import Profile
+    from evaluators.latency.device.profile import Profile
     from search_spaces.network import Network
 
 
@@ -186,7 +186,7 @@ def train(config: TrainConfig, folder: Path | str | None = None, progress: Progr
 
 def load_device(name: str = "local") -> "Profile":
     """The profile of a device by name or file; raises InputError when there is none."""
-    from evaluators.latency.profile import load_profile
+    from evaluators.latency.device.profile_files import load_profile
 
     return load_profile(name, anywhere=True)
 

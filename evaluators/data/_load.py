@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from evaluators.data._registry import _reader
 from evaluators.data._unreadable import shown
@@ -36,10 +37,10 @@ def load(
     """
     name, _, path = spec.partition(":")
     reader, inputs = _reader(name), tuple(dict.fromkeys(inputs))
-    largest = _largest(inputs)
+    largest = Fitting(_largest(inputs), fit, interpolation)
     try:
         found = reader(expanded(path) if path else None, download)
-        return _made_ready(name, found, inputs, largest, fit, interpolation, progress or (lambda done, total: None), stream)
+        return _made_ready(name, found, inputs, largest, progress=progress or (lambda done, total: None), stream=stream)
     except OSError as error:
         where = f" {shown(error.filename)}" if error.filename else ""
         raise InputError(f"cannot read the data set{where}: {error.strerror or error}") from error
@@ -49,21 +50,21 @@ def _made_ready(
     name: str,
     found: Found,
     inputs: tuple[Input, ...],
-    largest: Input,
-    fit: Fit,
-    interpolation: Interpolation,
+    largest: Fitting,
+    *,
     progress: Progress,
     stream: bool | None,
 ) -> Dataset:
+    """What was found, ready for `inputs`; `largest` says how images are brought to the one with the most pixels."""
     from evaluators.data._facts import facts
     from evaluators.data._fingerprint import fingerprint
     from evaluators.data._ready import ready
     from evaluators.data._words import told
 
     known = facts(found)
-    fittings = {i: Fitting(i, fit, interpolation, depth=known.depth) for i in inputs}
-    splits, moments, remarks = ready(found, list(fittings.values()), fittings[largest], progress, stream)
-    source = "; ".join([*told(found, known, fittings[largest], moments), *remarks])
+    largest = replace(largest, depth=known.depth)
+    splits, moments, remarks = ready(found, [replace(largest, input=i) for i in inputs], largest, progress, stream)
+    source = "; ".join([*told(found, known, largest, moments), *remarks])
     train, validation, test = splits
     return Dataset(
         name=name,
@@ -73,8 +74,8 @@ def _made_ready(
         validation=validation,
         test=test,
         source=source,
-        fit=fit,
-        interpolation=interpolation,
+        fit=largest.fit,
+        interpolation=largest.interpolation,
         moments=moments,
         fingerprint=fingerprint(found),
         depth=known.depth,

@@ -5,6 +5,8 @@ and gives its dense kernels' best product (of rank one): the activation between 
 function, and it needs new batch-norm statistics.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -15,11 +17,18 @@ from evaluators.inheritance.parts import Layer, Parts
 _LINEAR_SHIFT = 2.0  # in standard deviations: where an activation passes nearly everything on
 
 
-def fill_bottleneck(filling: Filling, ours: Parts, theirs: Parts, inputs: Channels, reader: Reader, outputs: Channels) -> None:
-    """Fills a block in place.
+@dataclass(frozen=True, eq=False)
+class Ends:
+    """The donor's channels at a block's input, which are read through `reader`, and those at its output."""
 
-    `inputs` are the donor's channels at its input, which are read through `reader`, `outputs` those at its output.
-    """
+    inputs: Channels
+    reader: Reader
+    outputs: Channels
+
+
+def fill_bottleneck(filling: Filling, ours: Parts, theirs: Parts, ends: Ends) -> None:
+    """Fills a block in place."""
+    inputs, reader, outputs = ends.inputs, ends.reader, ends.outputs
     if ours.start is not None and theirs.start is not None:
         filling.layer(ours.start, theirs.start, inputs.rows(theirs.start.weight), inputs)
         reader = inputs

@@ -50,9 +50,9 @@ def imitate(network: Network, donor: Network, images: Tensor, goals: Mapping[int
         last = _Last.of(block) if index in goals else None
         places = last.places(block, maps[0][:1], parts[0][:1]) if last else None
         reads = _observed(block, maps, parts, None if places is None else last)
-        if last and places is not None:
-            goal = wanted.of(goals[index], last, block, maps, reads, places)
-            found |= {index: last.fit(reads, goal)} if goal else {}
+        if last and places is not None and (features := wanted.of(goals[index], last, reads)):
+            goal = _goal(features, goals[index], places, maps if getattr(block, "adds", False) else None)
+            found[index] = last.fit(reads, goal)
         maps = [run_block(block, x, image) for x, image in zip(maps, parts, strict=True)]
     return found
 
@@ -193,21 +193,21 @@ class _Features:
                 if index in blocks:
                     self._outputs[index].append(x.clone())
 
-    def of(
-        self, goal: Goal, last: _Last, block: nn.Module, maps: list[Tensor], reads: list[Tensor], places: Tensor
-    ) -> list[Tensor] | None:
-        """[pixels, out] batch by batch, what the last convolution of `block` is to give at `places` of the block's output.
-
-        None where maps differ in size.
-        """
+    def of(self, goal: Goal, last: _Last, reads: list[Tensor]) -> list[Tensor] | None:
+        """The maps, batch by batch, that a layer which reads `reads` is to give; None where they are of another size."""
         features = (self._before[goal.block] if last.act is not None else []) or self._outputs[goal.block]
         step = last.convolution.stride[0]
         if list(features[0].shape[2:]) != [-(-side // step) for side in reads[0].shape[2:]]:
             return None
-        wanted = [y.index_select(1, goal.channels.source[places]) for y in features]
-        if getattr(block, "adds", False):
-            wanted = [y - x[:, places] for y, x in zip(wanted, maps, strict=True)]
-        return [_pixels(y) for y in wanted]
+        return features
+
+
+def _goal(features: list[Tensor], goal: Goal, places: Tensor, added: list[Tensor] | None) -> list[Tensor]:
+    """[pixels, out] batch by batch, what a layer is to give at `places` of its block's output, where `added` comes on top."""
+    wanted = [y.index_select(1, goal.channels.source[places]) for y in features]
+    if added is not None:
+        wanted = [y - x[:, places] for y, x in zip(wanted, added, strict=True)]
+    return [_pixels(y) for y in wanted]
 
 
 def _pixels(x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from evaluators.inheritance.bottleneck import fill_bottleneck
+from evaluators.inheritance.bottleneck import Ends, fill_bottleneck
 from evaluators.inheritance.channels import Channels, Colours, Mixed, Reader
 from evaluators.inheritance.donor import Donor
 from evaluators.inheritance.filling import Filling
@@ -89,8 +89,7 @@ class _Remapping:
         if ours is None or sources is None:
             return _copied(filling, place.spec, theirs.spec, block, source)
         inputs, reader = self._channels(theirs.reads, place.reads), self._reader(theirs.reads, place.reads)
-        outputs = self._channels(theirs.writes, place.writes)
-        fill_bottleneck(filling, ours, sources, inputs, reader, outputs)
+        fill_bottleneck(filling, ours, sources, Ends(inputs, reader, self._channels(theirs.writes, place.writes)))
         if partner.beyond and _adds(block):
             filling.silence(ours.project.norm)
         return True

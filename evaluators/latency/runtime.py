@@ -27,9 +27,9 @@ class Runtime(Protocol):
     CLOCK: the honest clock with one thread. "cpu": runs are synchronous and stay in the calling thread; "wall": they do
     not; "event": they return their seconds by the device's own clock.
 
-    GRAPH: which lowering gives the kernels that it runs. "eager": torch's operations one by one (evaluators.latency.eager);
-    "fused": ONNX Runtime's optimised graph (evaluators.latency.kernels). The latter stands in for every runtime that folds
-    batch norm and fuses activations in its own way; its kernels are then summed by class, and their times not told.
+    GRAPH: which lowering gives the kernels that it runs (evaluators.latency.kernels). "eager": torch's operations one by one;
+    "fused": ONNX Runtime's optimised graph. The latter stands in for every runtime that folds batch norm and fuses activations
+    in its own way; its kernels are then summed by class, and their times not told.
 
     `version` raises InputError naming what is not installed. `prepare` writes one file, and others beside it with the same
     stem where the format has several. A module whose device is not the processor has a function `processor` that names it.

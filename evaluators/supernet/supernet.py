@@ -121,26 +121,26 @@ class Supernet:
         among = train.share(recipe.share)
         batches = math.ceil(max(len(among), recipe.least_pictures) / recipe.batch_size)
         total, done = torch.zeros((), device=self._device), 0
-        for images, labels in train.epoch(among, recipe, generator):
+        for batch in train.epoch(among, recipe, generator):
             share = rate((number - 1) * batches + done, recipe.epochs * batches, recipe.warmup)
-            total += self._step(next(genotypes), images, labels, recipe, share, generator)
+            total += self._step(next(genotypes), batch, recipe, share, generator)
             done += 1
             if done % 16 == 0:
                 check_finite(total, number, done)
         return check_finite(total, number, done) / done
 
     def _step(
-        self, genotype: Genotype, images: Tensor, labels: Tensor, recipe: Recipe, share: float, generator: torch.Generator
+        self, genotype: Genotype, batch: tuple[Tensor, Tensor], recipe: Recipe, share: float, generator: torch.Generator
     ) -> Tensor:
         """One step of SGD, at a share of the learning rate, on the genotype's part of the weights; the batch's loss.
 
-        The batch is scaled to the genotype's own input.
+        The batch, images and labels, is scaled to the genotype's own input.
         """
         frame = self._frame(genotype)
         used = {name: (key, parameter.shape) for name, key, parameter in uses(self.space, genotype, frame.blocks)}
         parts: dict[str, Tensor] = {name: nn.Parameter(part(self.weights[key], shape)) for name, (key, shape) in used.items()}
         momentum = {name: part(self._momentum[key], shape) for name, (key, shape) in used.items()}
-        images, shown = mixup(self._scaled(images, genotype), labels, recipe.mixup, generator)
+        images, shown = mixup(self._scaled(batch[0], genotype), batch[1], recipe.mixup, generator)
         with lowered(self._device, recipe.mixed_precision and self._device.type == "cpu"):  # on CUDA that is untested
             logits = functional_call(frame, parts, images)
         losses = [weight * F.cross_entropy(logits, of, label_smoothing=recipe.label_smoothing) for weight, of in shown]

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from evaluators.latency.bench import session_options
+from evaluators.latency.timing.bench import open_session
 from evaluators.onnx import INPUT, OUTPUT, export_onnx
 from evaluators.training.batches import Pictures
 from evaluators.training.metrics import Scores, confusion, scores
@@ -23,12 +23,10 @@ def deployed_scores(network: nn.Module, task: Task, pictures: Pictures, threads:
     Where networks are judged on CPUs this is faster than torch, too: 8.9 ms an image for EfficientNet-Lite0 at 224x224, which
     torch in eval mode takes 14.8 to 25 for, by the size of its batches (one thread of an AMD EPYC).
     """
-    from onnxruntime import InferenceSession
-
     with tempfile.TemporaryDirectory(prefix="nas-judge-") as folder:
         file = Path(folder, "model.onnx")
         export_onnx(network, task, file)
-        session = InferenceSession(str(file), session_options(1), providers=["CPUExecutionProvider"])
+        session = open_session(file, 1)
 
     def answer(image: Tensor) -> int:
         return int(session.run([OUTPUT], {INPUT: image[None].contiguous().numpy()})[0].argmax())

@@ -63,6 +63,7 @@ class Training:
         validation: Pictures,
         recipe: Recipe,
         generator: torch.Generator,
+        *,
         teacher: nn.Module | None = None,
         metric: Metric = "top1",
         ready: int = 0,
@@ -187,12 +188,13 @@ def epochs(
     validation: Pictures,
     recipe: Recipe,
     generator: torch.Generator,
+    *,
     teacher: nn.Module | None = None,
     metric: Metric = "top1",
     ready: int = 0,
 ) -> Iterator[Epoch]:
     """Trains `network` in place by the recipe, yielding after each epoch; raises TrainingFailed as `Training.epoch`."""
-    training = Training(network, train, validation, recipe, generator, teacher, metric, ready)
+    training = Training(network, train, validation, recipe, generator, teacher=teacher, metric=metric, ready=ready)
     while not training.finished:
         yield training.epoch()
 

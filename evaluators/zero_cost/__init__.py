@@ -38,7 +38,7 @@ def names() -> list[str]:
 
 
 def scores(
-    genotype: Genotype, task: Task, images: "Tensor", labels: "Tensor", seed: int, names: Sequence[str] | None = None
+    genotype: Genotype, task: Task, images: "Tensor", labels: "Tensor", seed: int, *, names: Sequence[str] | None = None
 ) -> dict[str, float]:
     """The scores called `names`, or all, of the network of `genotype` with weights drawn from `seed`; higher is better.
 

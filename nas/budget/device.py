@@ -9,7 +9,7 @@ from search_spaces.space import SearchSpace
 
 def is_elsewhere(device: str) -> bool:
     """Whether a device's profile can be read, but is not of this machine with its runtime as installed."""
-    from evaluators.latency.profile import load_profile
+    from evaluators.latency.device.profile_files import load_profile
 
     try:
         load_profile(device, anywhere=True)
@@ -28,8 +28,10 @@ def known_profile(device: str, space: SearchSpace, anywhere: bool = False) -> Pa
     Raises InputError when there is no such device, or its profile is damaged or, unless `anywhere`, of another device
     than this machine.
     """
-    from evaluators.latency.profile import LOCAL, list_profiles, load_profile, local_device
-    from evaluators.latency.space_key import space_key
+    from evaluators.latency.device.local_device import local_device
+    from evaluators.latency.device.profile import LOCAL
+    from evaluators.latency.device.profile_files import list_profiles, load_profile
+    from evaluators.latency.device.space_key import space_key
 
     if device == LOCAL and local_device().name not in {found.name for found in list_profiles()}:
         return None
@@ -42,15 +44,17 @@ def known_profile(device: str, space: SearchSpace, anywhere: bool = False) -> Pa
 
 def predictor_of(profile: Path | str, space: SearchSpace, confidence: float = 0.95, anywhere: bool = False) -> Any:
     """The latency predictor of a device profile for a space; `anywhere`: the device need not be this machine."""
-    from evaluators.latency.predictor import Predictor
-    from evaluators.latency.profile import load_profile
+    from evaluators.latency.device.profile_files import load_profile
+    from evaluators.latency.predict.predictor import Predictor
 
     found = load_profile(str(profile), anywhere=anywhere)
     return Predictor(found, found.calibration(space), confidence)
 
 
 def _profile_file(device: str) -> Path:
-    from evaluators.latency.profile import LOCAL, list_profiles, local_device
+    from evaluators.latency.device.local_device import local_device
+    from evaluators.latency.device.profile import LOCAL
+    from evaluators.latency.device.profile_files import list_profiles
 
     if device.endswith(".json"):
         return Path(device)

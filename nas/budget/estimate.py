@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from evaluators.latency.predictor import MOST_EXTRAPOLATED
+from evaluators.latency.predict.predictor import MOST_EXTRAPOLATED
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from evaluators.cost import cost
-from evaluators.latency.measure import Measurement
-from evaluators.latency.predictor import Prediction, Predictor
+from evaluators.latency.predict.predictor import Prediction, Predictor
+from evaluators.latency.timing.measure import Measurement
 from nas.budget.estimate import Estimate, uncovered
 from nas.budget.latency_budget import LatencyBudget, Record, growth
 from search_spaces.genotype import Genotype

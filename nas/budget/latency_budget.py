@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from evaluators.latency.measure import slowdown
+from evaluators.latency.timing.measure import slowdown
 
 BUSY = 0.10  # contention above which a session says more about the machine than about the network
 CLEARLY = 1.1  # so far over the budget, corrected for other work, that a quieter moment would not help

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from evaluators.latency.measure import Measurement
-from evaluators.latency.remeasure import Bench, measure_apart, measure_here
+from evaluators.latency.device.measure_networks import Bench, measure_apart, measure_here
+from evaluators.latency.device.stored_times import Times
 from evaluators.latency.runtime import load_runtime
-from evaluators.latency.times import Times
+from evaluators.latency.timing.measure import Measurement
 from evaluators.weights import load_network
 from search_spaces.genotype import Genotype
 from search_spaces.task import Task

@@ -72,7 +72,8 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             yield {"number": 0, "loss": 0.0, "accuracy": found.accuracy, "seconds": found.seconds, "inherited": found.share}
             ready = found.ready
         teacher = self._teacher(job.teacher, task) if job.teacher else None
-        for epoch in epochs(self._network, train, validation, job.recipe, generator, teacher, setting.metric, ready):
+        parts = train, validation
+        for epoch in epochs(self._network, *parts, job.recipe, generator, teacher=teacher, metric=setting.metric, ready=ready):
             yield {name: vars(epoch)[name] for name in ("number", "loss", "accuracy", "seconds")}
 
     def _teacher(self, name: Path, task: Task) -> Any:

@@ -9,10 +9,10 @@ from typing import Any
 
 from evaluators.data import Dataset
 from evaluators.inheritance.donor import Donor
-from evaluators.latency.predictor import Predictor
-from evaluators.latency.profile import load_profile
-from evaluators.latency.remeasure import Bench
-from evaluators.latency.times import Times
+from evaluators.latency.device.measure_networks import Bench
+from evaluators.latency.device.profile_files import load_profile
+from evaluators.latency.device.stored_times import Times
+from evaluators.latency.predict.predictor import Predictor
 from evaluators.processors import processors
 from nas.budget.estimate import Estimate
 from nas.budget.estimator import Estimator

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def anchors(device: str, names: Sequence[str]) -> None:
     """Hand-designed networks in a table: all, or those of the given names and families."""
-    from evaluators.latency.profile import LOCAL
+    from evaluators.latency.device.profile import LOCAL
 
     console = make_console()
     predictor = find_predictor(device, load_space("mobile"))

@@ -16,8 +16,8 @@ from search_spaces.space import SearchSpace
 from search_spaces.task import Task
 
 if TYPE_CHECKING:
-    from evaluators.latency.measure import Measurement
-    from evaluators.latency.remeasure import Bench
+    from evaluators.latency.device.measure_networks import Bench
+    from evaluators.latency.timing.measure import Measurement
 
 _BAR = 40  # columns of the longest bar
 _FORMATS = (".png", ".svg")
@@ -67,8 +67,8 @@ def bench_of(device: str, space: SearchSpace) -> "Bench":
 
     Raises InputError when the device is elsewhere.
     """
-    from evaluators.latency.profile import load_profile
-    from evaluators.latency.remeasure import Bench
+    from evaluators.latency.device.measure_networks import Bench
+    from evaluators.latency.device.profile_files import load_profile
     from evaluators.latency.runtime import DEFAULT
     from nas.budget.device import is_elsewhere, known_profile
 
@@ -83,9 +83,9 @@ def measured(
     networks: Sequence[tuple[Genotype, Task]], bench: "Bench", seconds: float = _SECONDS
 ) -> tuple[list["Measurement"], list[Profiled]]:
     """Times networks, untrained, in turns in one session; then has the runtime profile each."""
-    from evaluators.latency.measure import slowdown
-    from evaluators.latency.remeasure import measure_here
+    from evaluators.latency.device.measure_networks import measure_here
     from evaluators.latency.runtime import load_runtime
+    from evaluators.latency.timing.measure import slowdown
     from search_spaces.network import build
 
     code = load_runtime(bench.runtime)
@@ -103,7 +103,7 @@ def measured(
 def _profiled(bench: "Bench", path: Path, genotype: Genotype, task: Task, total_ms: float) -> Profiled:
     if bench.runtime != "onnxruntime_cpu":
         return Profiled({})
-    from evaluators.latency.onnxruntime_profile import kernel_times
+    from evaluators.latency.kernels.onnxruntime_profile import kernel_times
 
     times = [(kernel.kind, kernel.ms) for kernel in kernel_times(path, threads=bench.threads)]
     scale = total_ms / sum(ms for _, ms in times)
@@ -115,7 +115,7 @@ def _profiled(bench: "Bench", path: Path, genotype: Genotype, task: Task, total_
 
 def _by_block(times: Sequence[tuple[str, float]], genotype: Genotype, task: Task) -> list[float]:
     """Kernels given to the blocks that they come from, in order kind by kind; empty where the kinds do not match."""
-    from evaluators.latency.kernels import lowered_blocks
+    from evaluators.latency.kernels.lowering import lowered_blocks
 
     expected = [[kernel.kind for kernel in block.kernels] for block in lowered_blocks(genotype, task)]
     if Counter(kind for kinds in expected for kind in kinds) != Counter(kind for kind, _ in times):

@@ -15,7 +15,7 @@ from search_spaces.space import load_space, space_names
 from search_spaces.task import size_text
 
 if TYPE_CHECKING:
-    from evaluators.latency.profile import Profile
+    from evaluators.latency.device.profile import Profile
 
 
 def show(what: str) -> None:
@@ -73,7 +73,7 @@ def _donors() -> Table:
 
 
 def _devices() -> Table:
-    from evaluators.latency.profile import list_profiles
+    from evaluators.latency.device.profile_files import list_profiles
 
     table = _table("device", "where", "calibrated for")
     for found in list_profiles():

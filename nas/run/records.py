@@ -75,7 +75,7 @@ class Final(Estimated):
 
 @among_others
 class Timed(TypedDict):
-    """evaluators.latency.measure.Measurement."""
+    """evaluators.latency.timing.measure.Measurement."""
 
     p50_ms: Ms
     p90_ms: Ms

@@ -1,6 +1,7 @@
 """What `nas device` does: measures this machine, shows and checks profiles, writes bundles for other machines."""
 
 import math
+import statistics
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -19,8 +20,8 @@ from search_spaces.space import load_space
 from search_spaces.task import input_text
 
 if TYPE_CHECKING:
-    from evaluators.latency.predictor import Predictor
-    from evaluators.latency.profile import Calibration, MeasuredNetwork, Profile
+    from evaluators.latency.device.profile import Calibration, MeasuredNetwork, Profile
+    from evaluators.latency.predict.predictor import Predictor
 
 _CHECKED = 6  # networks
 _CHECK_S = 12.0
@@ -46,8 +47,8 @@ def listed() -> None:
 
 def show(name: str, plot: Path | None) -> None:
     """One profile: what it is, and how good its predictions are on networks that they were not fitted to."""
-    from evaluators.latency.predictor import Predictor
-    from evaluators.latency.profile import load_profile
+    from evaluators.latency.device.profile_files import load_profile
+    from evaluators.latency.predict.predictor import Predictor
 
     console, profile = make_console(), load_profile(name, anywhere=True)
     machine = ", ".join(f"{key} {value}" for key, value in profile.machine.items())
@@ -69,8 +70,8 @@ def show(name: str, plot: Path | None) -> None:
 
 def check(name: str, space_name: str | None) -> bool:
     """Times a few of a profile's networks again; prints and returns whether the profile still holds."""
-    from evaluators.latency.kept import measuring
-    from evaluators.latency.profile import load_profile
+    from evaluators.latency.device.locks import measuring
+    from evaluators.latency.device.profile_files import load_profile
 
     console, profile = make_console(), load_profile(name)
     newest = max(profile.spaces.values(), key=lambda known: known.created)
@@ -96,8 +97,8 @@ def verdict(ratios: Sequence[float], spreads: Sequence[float], noise: float, slo
     Off means by more than 10 %, or three times the noise of both where that is more. `slower` is the reference network's
     quiet time now over the profile's.
     """
-    ratio, limit = _median(ratios), max(_OFF, 3 * math.hypot(noise, _median(spreads)))
-    scatter = _median([abs(r / ratio - 1) for r in ratios]) * 1.4826
+    ratio, limit = statistics.median(ratios), max(_OFF, 3 * math.hypot(noise, statistics.median(spreads)))
+    scatter = statistics.median([abs(r / ratio - 1) for r in ratios]) * 1.4826
     figures = f"times are {ratio:.3f} of the profile's in the median of {len(ratios)} networks (spread {scatter:.1%})"
     if abs(ratio - 1) <= limit:
         return True, f"it holds; {figures}."
@@ -109,15 +110,15 @@ def verdict(ratios: Sequence[float], spreads: Sequence[float], noise: float, slo
 
 def bundle(space_name: str, folder: Path | None, effort: str, seed: int, runtime: str = "") -> None:
     """Writes networks and a script that times them on a machine without torch and this project."""
-    from evaluators.latency.bench import PACKAGES
-    from evaluators.latency.bundle import SCRIPT, write_bundle
-    from evaluators.latency.profile import EFFORTS
+    from evaluators.latency.device.bundle import SCRIPT, write_bundle
+    from evaluators.latency.device.choose_networks import EFFORTS
     from evaluators.latency.runtime import DEFAULT
+    from evaluators.latency.timing.bench import PACKAGES
 
-    console, space, (fit, verify, seconds) = make_console(), load_space(space_name), EFFORTS[effort]
+    console, space, (fit, verify, _) = make_console(), load_space(space_name), EFFORTS[effort]
     folder = folder or Path(f"{space.name}-bundle")
     with ConsoleProgress(console) as progress:
-        write_bundle(space, folder, fit, verify, seconds, seed, shares(progress), runtime or DEFAULT)
+        write_bundle(space, folder, EFFORTS[effort], seed=seed, progress=shares(progress), runtime=runtime or DEFAULT)
     console.print(
         f"{folder}: {fit + verify} networks. Copy it to the device, which needs Python with numpy and "
         f"{PACKAGES[runtime or DEFAULT]}, and run\n"
@@ -129,9 +130,9 @@ def bundle(space_name: str, folder: Path | None, effort: str, seed: int, runtime
 
 def import_(results: Path, folder: Path, name: str) -> None:
     """Makes a profile of what a bundle's script has written."""
-    from evaluators.latency.bundle import import_results
-    from evaluators.latency.predictor import Predictor
-    from evaluators.latency.profile import save_profile
+    from evaluators.latency.device.bundle import import_results
+    from evaluators.latency.device.profile_files import save_profile
+    from evaluators.latency.predict.predictor import Predictor
 
     console, profile = make_console(), import_results(results, folder, name)
     [calibration] = profile.spaces.values()
@@ -178,9 +179,9 @@ def _timed_again(
     """Milliseconds and spread of each network now, and the reference's quiet milliseconds."""
     import random
 
-    from evaluators.latency.exporting import write_network
-    from evaluators.latency.measure import load_reference, quietest, sample_rounds, summarise
     from evaluators.latency.runtime import load_runtime
+    from evaluators.latency.timing.exporting import write_network
+    from evaluators.latency.timing.measure import load_reference, quietest, sample_rounds, summarise
     from search_spaces.genotype import Genotype
 
     code, threads, runs = load_runtime(profile.device.runtime), profile.device.threads, []
@@ -202,7 +203,7 @@ def _plot(profile: "Profile", predictors: "dict[str, Predictor]", path: Path) ->
     """Predicted against measured, a panel a space: what was fitted to faint, what was not in colour."""
     from matplotlib.figure import Figure
 
-    from evaluators.latency.profile import FIT, VERIFY
+    from evaluators.latency.device.profile import FIT, VERIFY
 
     if path.suffix not in (".png", ".svg"):
         raise InputError(f"{path}: a plot is a .png or .svg file{near_miss(path.suffix, ['.png', '.svg'])}")
@@ -234,8 +235,3 @@ def _predicted(predictor: "Predictor", network: "MeasuredNetwork") -> float | No
         return predictor.predict(genotype, genotype.task(network.classes)).ms
     except InputError:
         return None
-
-
-def _median(values: Sequence[float]) -> float:
-    ordered, middle = sorted(values), len(values) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

@@ -13,7 +13,7 @@ from search_spaces.schema import strict
 from search_spaces.space import SearchSpace
 
 if TYPE_CHECKING:
-    from evaluators.latency.profile import Calibration, Profile
+    from evaluators.latency.device.profile import Calibration, Profile
 
 
 Effort = Literal["quick", "normal", "full"]
@@ -36,8 +36,10 @@ def measured(progress: Progress, space: SearchSpace, config: MeasureConfig, anew
 
     While another process measures it waits, and says so; unless `anew`, what that one measured for the space counts.
     """
-    from evaluators.latency.kept import user_folder
-    from evaluators.latency.profile import EFFORTS, local_device, measure_profile
+    from evaluators.latency.device.choose_networks import EFFORTS
+    from evaluators.latency.device.local_device import local_device
+    from evaluators.latency.device.measure_profile import measure_profile
+    from evaluators.latency.device.storage import user_folder
 
     device, (fit, verify, seconds) = local_device(config.runtime, config.threads), EFFORTS[config.effort]
     progress.say(f'Measuring {device} for the space "{space.name}": {fit + verify} networks; it is done once and kept.')
@@ -70,7 +72,7 @@ def shares(progress: Progress) -> Callable[[float, str], None]:
 
 def say_quality(progress: Progress, profile: "Profile", calibration: "Calibration", path: Path) -> None:
     """Says how good a new profile's predictions are, and whether it was measured in a busy moment."""
-    from evaluators.latency.predictor import Predictor
+    from evaluators.latency.predict.predictor import Predictor
     from nas.budget.latency_budget import BUSY
 
     quality, contention = Predictor(profile, calibration).quality, calibration.contention

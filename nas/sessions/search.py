@@ -190,7 +190,7 @@ def _scorer(run: Run) -> Any:
 
 def _survey(progress: Progress, space: SearchSpace, classes: int, profile: Path, promise: LatencyBudget) -> Survey:
     """What the budget means in this space on this device for so many classes, printed; InputError when nothing can hold it."""
-    from evaluators.latency.profile import load_profile
+    from evaluators.latency.device.profile_files import load_profile
 
     predictor = predictor_of(profile, space, promise.confidence, anywhere=not promise.measured)
     task = space.task(classes)

@@ -67,7 +67,8 @@ class Fitting:
         network, generator = seeded_network(read_genotype(folder / GENOTYPE), plan.task, plan.seed, self._device)
         taught = load_teacher(teacher, plan.task, self._device, (tuple(plan.mean), tuple(plan.std))) if teacher else None
         ready = self._begun(network, folder)
-        training = Training(network, self._train, self._validation, plan.recipe, generator, taught, plan.metric, ready)
+        images = self._train, self._validation
+        training = Training(network, *images, plan.recipe, generator, teacher=taught, metric=plan.metric, ready=ready)
         load_checkpoint(training, folder)
         self._view.phase(title, plan.recipe.epochs, len(training.history))
         while not training.finished:

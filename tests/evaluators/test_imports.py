@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from evaluators.imports import HOME, import_path
-from evaluators.latency import remeasure
-from evaluators.latency.remeasure import Bench, measure_apart
+from evaluators.latency.device import measure_networks
+from evaluators.latency.device.measure_networks import Bench, measure_apart
 
 PACKAGES = ("evaluators", "nas", "search_spaces")
 
@@ -45,7 +45,7 @@ def test_a_process_that_measures_imports_the_packages_of_this_one(foreign, monke
         done.append(run_it([*command[:2], "-c", program], env=env, capture_output=True, text=True))
         return subprocess.CompletedProcess(command, 0, "[]", "")
 
-    monkeypatch.setattr(remeasure.subprocess, "run", run)
+    monkeypatch.setattr(measure_networks.subprocess, "run", run)
     assert measure_apart([], 0.0, Bench("onnxruntime_cpu")) == []
     assert [Path(file).parents[1] for file in done[0].stdout.split()] == [Path(HOME)] * 2, done[0].stderr
 

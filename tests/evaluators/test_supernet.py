@@ -138,7 +138,7 @@ def test_two_steps_are_those_of_sgd_on_the_network_alone_and_touch_nothing_else(
         optimizer.zero_grad()
         expected.backward()
         optimizer.step()
-        loss = supernet._step(genotype, images, labels, recipe, 1.0, torch.Generator())
+        loss = supernet._step(genotype, (images, labels), recipe, 1.0, torch.Generator())
         torch.testing.assert_close(loss, expected.detach())
     for _, key, parameter in uses(space, genotype, alone.blocks):
         torch.testing.assert_close(part(supernet.weights[key], parameter.shape), parameter.detach())
@@ -352,7 +352,7 @@ def test_a_step_is_taken_and_a_score_given_at_the_genotypes_own_input(two_inputs
     expected = F.cross_entropy(alone(scaled), labels, label_smoothing=recipe.label_smoothing)
     frame = supernet._frame
     supernet._frame = lambda g: without_dropout(frame(g))
-    torch.testing.assert_close(supernet._step(genotype, images, labels, recipe, 1.0, torch.Generator()), expected.detach())
+    torch.testing.assert_close(supernet._step(genotype, (images, labels), recipe, 1.0, torch.Generator()), expected.detach())
 
 
 def test_a_supernet_over_two_inputs_learns_at_both(two_inputs):

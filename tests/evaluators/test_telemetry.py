@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.latency import bench
+from evaluators.latency.timing import bench
 from evaluators.onnx import export_onnx
 from search_spaces.genotype import Genotype
 from search_spaces.network import build

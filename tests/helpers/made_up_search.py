@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import torch
 from safetensors.torch import save_file
 
-from evaluators.latency.measure import Measurement
+from evaluators.latency.timing.measure import Measurement
 from nas.executors.job import EpochReport
 from search_spaces.genotype import Genotype
 from search_spaces.network import build

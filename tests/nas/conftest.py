@@ -72,7 +72,7 @@ def workshop(tmp_path_factory):
     final = yaml.safe_load((files("evaluators.training.recipes") / "final.yaml").read_text())
     (folder / "quick.yaml").write_text(yaml.safe_dump({**final, "least_pictures": 600, "batch_size": 16}))
     os.environ["XDG_DATA_HOME"] = str(folder / "data")
-    from evaluators.latency.profile import measure_profile
+    from evaluators.latency.device.measure_profile import measure_profile
     from search_spaces.space import load_space
 
     measure_profile(load_space(str(folder / "small.yaml")), seconds=6.0, fit=20, verify=20)
@@ -84,7 +84,7 @@ def two_inputs(workshop):
     """two.yaml in the workshop: the small space at inputs of 16 and 24 pixels, for which this machine is measured."""
     path = workshop / "two.yaml"
     path.write_text(SPACE.replace("input: [3, 16, 16]", "input: {channels: 3, size: [16, 24]}"))
-    from evaluators.latency.profile import measure_profile
+    from evaluators.latency.device.measure_profile import measure_profile
     from search_spaces.space import load_space
 
     measure_profile(load_space(str(path)), seconds=6.0, fit=20, verify=20)
@@ -168,7 +168,7 @@ def made_run(workshop, small_space, tmp_path):
 
 def _as_if_measured_for(run):
     """Gives what was measured for the small space out for the run's own, whatever it is."""
-    from evaluators.latency.space_key import space_key
+    from evaluators.latency.device.space_key import space_key
 
     profile = json.loads(run.device_profile.read_text())
     small = next(known for known in profile["spaces"].values() if known["space"] == "small")

@@ -15,19 +15,24 @@ from pathlib import Path
 import pytest
 from made_up_search import View
 
-from evaluators.latency import profile as profiles
-from evaluators.latency.bundle import import_results, write_bundle
-from evaluators.latency.measure import Sample
-from evaluators.latency.onnxruntime_profile import kernel_times
-from evaluators.latency.predictor import Predictor
-from evaluators.latency.profile import calibrated, choose_networks, load_profile
-from evaluators.latency.space_key import space_key
+from evaluators.latency.device.bundle import import_results, write_bundle
+from evaluators.latency.device.calibrate import calibrated
+from evaluators.latency.device.choose_networks import Effort, choose_networks
+from evaluators.latency.device.local_device import local_device
+from evaluators.latency.device.measure_profile import measure_profile
+from evaluators.latency.device.profile import Profile
+from evaluators.latency.device.profile_files import load_profile
+from evaluators.latency.device.space_key import space_key
+from evaluators.latency.kernels.onnxruntime_profile import kernel_times
+from evaluators.latency.predict.predictor import Predictor
+from evaluators.latency.timing.measure import Sample
 from nas.sessions.device import verdict
 from nas.sessions.measure import say_quality
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space
 
+SHORT = Effort(20, 20, 1.0)
 NO_TORCH = """
 import sys
 
@@ -50,7 +55,7 @@ def space(workshop):
 
 @pytest.fixture(scope="module")
 def bundle(space, tmp_path_factory):
-    return write_bundle(space, tmp_path_factory.mktemp("bundle") / "small", 20, 20, 1.0, 0, lambda share, what: None)
+    return write_bundle(space, tmp_path_factory.mktemp("bundle") / "small", SHORT, seed=0, progress=lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +100,7 @@ def test_a_bundle_holds_what_it_says(bundle):
     assert [n["split"] for n in manifest["networks"]] == ["fit"] * 20 + ["verify"] * 20
     assert all((bundle / n["file"]).is_file() for n in manifest["networks"])
     with pytest.raises(InputError, match="exists already"):
-        write_bundle(load_space("tiny"), bundle, 1, 1, 1.0, 0, lambda share, what: None)
+        write_bundle(load_space("tiny"), bundle, Effort(1, 1, 1.0), seed=0, progress=lambda *_: None)
 
 
 def test_a_bundle_that_was_not_finished_leaves_nothing_behind(space, tmp_path):
@@ -103,7 +108,7 @@ def test_a_bundle_that_was_not_finished_leaves_nothing_behind(space, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_bundle(space, tmp_path / "small", 1, 1, 1.0, 0, stop)
+        write_bundle(space, tmp_path / "small", Effort(1, 1, 1.0), seed=0, progress=stop)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -119,14 +124,15 @@ def test_imported_results_predict_as_if_measured_here(bundle, results, space, ow
     chosen = choose_networks(space, 20, 20, 0)
     samples = [[Sample(tuple(w), tuple(c), r) for w, c, r in visits] for visits in in_order(found, bundle)]
     kernels = {i: network.kernel_times for i, network in enumerate(imported.calibration(space).networks)}
-    here = calibrated((space.name, space.inputs), chosen, dict(enumerate(samples)), 0, found["seconds"], found["load"], kernels)
-    measured = profiles.Profile("here", imported.device, "", {}, {space_key(space): here})
+    told = {"seconds": found["seconds"], "load": found["load"], "kernels": kernels}
+    here = calibrated((space.name, space.inputs), chosen, dict(enumerate(samples)), seed=0, **told)
+    measured = Profile("here", imported.device, "", {}, {space_key(space): here})
     genotypes = [c.genotype for c in choose_networks(space, 10, 10, 5)]
     expected, actual = (
         Predictor(p, p.calibration(space)).predict_many(genotypes, space.task(10)) for p in (measured, imported)
     )
     assert imported.calibration(space).space == "small" and actual == expected
-    assert imported.device == profiles.local_device()
+    assert imported.device == local_device()
     assert imported.calibration(space).networks == here.networks
 
 
@@ -295,7 +301,7 @@ def test_verdicts():
 
 
 def test_another_runtime_is_another_profile(space, own_folder):
-    measured = profiles.measure_profile(space, seconds=0.0, fit=3, verify=2, runtime="torch_eager", threads=2)
+    measured = measure_profile(space, seconds=0.0, fit=3, verify=2, runtime="torch_eager", threads=2)
     assert measured.device.runtime == "torch_eager" and measured.device.threads == 2
     assert measured.calibration(space).clock == "wall" and "torch-eager" in measured.name and "2t" in measured.name
     again = load_profile(str(Path(os.environ["XDG_DATA_HOME"]) / "compact-nas" / "devices" / f"{measured.name}.json"))

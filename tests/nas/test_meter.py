@@ -3,8 +3,8 @@
 import onnx
 from made_up_search import measurement
 
-from evaluators.latency.remeasure import Bench
-from evaluators.latency.times import Times
+from evaluators.latency.device.measure_networks import Bench
+from evaluators.latency.device.stored_times import Times
 from nas.budget.timing import LocalTimer
 from search_spaces.genotype import Genotype
 from search_spaces.network import build

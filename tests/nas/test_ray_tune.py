@@ -181,7 +181,7 @@ save_weights(seeded_network(wide, task, 7, torch.device("cpu"))[0], teacher / "w
 network, generator = seeded_network(Genotype.parse("input 3x8x8\\nconv 8/1\\nhead\\n"), task, 0, torch.device("cpu"))
 pictures = Pictures(split.images, split.labels, *dataset.mean_std(), torch.device("cpu"))
 taught_by = load_teacher(teacher, task, torch.device("cpu"), (setting.mean, setting.std))
-expected = [(e.loss, e.accuracy) for e in epochs(network, pictures, pictures, recipe, generator, taught_by)]
+expected = [(e.loss, e.accuracy) for e in epochs(network, pictures, pictures, recipe, generator, teacher=taught_by)]
 
 executor = RayTuneExecutor(setting, 1)
 once = job("once", "once", keep=Path("once.safetensors"), teacher=teacher)

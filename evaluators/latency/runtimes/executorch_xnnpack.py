@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluators.latency.bench import picture
 from evaluators.latency.runtime import Clock, Graph, installed_version
+from evaluators.latency.timing.bench import picture
 
 if TYPE_CHECKING:
     from torch import nn

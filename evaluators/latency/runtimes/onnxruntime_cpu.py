@@ -10,7 +10,7 @@ from evaluators.latency.runtime import Clock, Graph
 if TYPE_CHECKING:
     from torch import nn
 
-    from evaluators.latency.onnxruntime_profile import KernelTime
+    from evaluators.latency.kernels.onnxruntime_profile import KernelTime
     from search_spaces.task import Task
 
 CLOCK: Clock = "cpu"
@@ -33,13 +33,13 @@ def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
 
 def load(path: Path, threads: int = 1) -> Callable[[], object]:
     """A function that runs the network once on a fixed picture; with one thread, in the calling one."""
-    from evaluators.latency.bench import load as loaded
+    from evaluators.latency.timing.bench import load as loaded
 
     return loaded(path, threads)
 
 
 def kernel_times(path: Path, runs: int = 36, threads: int = 1) -> "list[KernelTime]":
     """The kernels of the network and their times, by the runtime's own profiler."""
-    from evaluators.latency.onnxruntime_profile import kernel_times as profiled
+    from evaluators.latency.kernels.onnxruntime_profile import kernel_times as profiled
 
     return profiled(path, runs, threads)

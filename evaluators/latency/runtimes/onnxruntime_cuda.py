@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from evaluators.latency.bench import picture
 from evaluators.latency.runtime import Clock, Graph, installed_version
 from evaluators.latency.runtimes.onnxruntime_cpu import DTYPE, SUFFIX, prepare
 from evaluators.latency.runtimes.torch_cuda import processor, require_cuda
+from evaluators.latency.timing.bench import picture
 from search_spaces.errors import InputError
 
 __all__ = ["CLOCK", "DTYPE", "GRAPH", "SUFFIX", "load", "prepare", "processor", "version"]

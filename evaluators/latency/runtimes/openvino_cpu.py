@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from evaluators.latency.bench import picture
 from evaluators.latency.runtime import Clock, Graph, installed_version
 from evaluators.latency.runtimes.onnxruntime_cpu import DTYPE, SUFFIX, prepare
+from evaluators.latency.timing.bench import picture
 
 __all__ = ["CLOCK", "DTYPE", "GRAPH", "SUFFIX", "load", "prepare", "version"]
 

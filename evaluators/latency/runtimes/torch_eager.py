@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluators.heap import keep_heap
-from evaluators.latency.bench import picture
 from evaluators.latency.runtime import Clock, Graph, installed_version
+from evaluators.latency.timing.bench import picture
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from evaluators.latency.onnxruntime_profile import KernelTime
+    from evaluators.latency.kernels.onnxruntime_profile import KernelTime
     from search_spaces.network import Network
     from search_spaces.task import Task
 
@@ -54,7 +54,7 @@ def load(path: Path, threads: int = 1) -> Callable[[], object]:
 
 def kernel_times(path: Path, runs: int = 16, threads: int = 1) -> "list[KernelTime]":
     """The operations of the network and their times."""
-    from evaluators.latency.torch_profile import kernel_times as profiled
+    from evaluators.latency.kernels.torch_profile import kernel_times as profiled
 
     keep_heap()
     network, image = read_network(path)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.latency.bench import FORMAT
+from evaluators.latency.timing.bench import FORMAT
 
-SCRIPT = Path(str(files("evaluators.latency") / "bench.py"))
+SCRIPT = Path(str(files("evaluators.latency.timing") / "bench.py"))
 LATER = {"removeprefix", "removesuffix", "is_relative_to", "hardlink_to", "bit_count", "pairwise", "batched"}
 STAND_INS = {
     "onnxruntime.py": """

@@ -13,10 +13,10 @@ from every_block import every_block
 from torch.profiler import ProfilerActivity, profile
 
 from evaluators.graph import network_graph
-from evaluators.latency.eager import operations
-from evaluators.latency.kernels import lowered_blocks, total_kernels
+from evaluators.latency.kernels.eager import operations
+from evaluators.latency.kernels.lowering import lowered_blocks, total_kernels
+from evaluators.latency.kernels.torch_profile import located
 from evaluators.latency.runtime import load_runtime
-from evaluators.latency.torch_profile import located
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
 from search_spaces.ops.shift import fold_permutations

@@ -7,9 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from evaluators.latency import exporting
-from evaluators.latency.exporting import Order, write_network, writers
 from evaluators.latency.runtime import DEFAULT, load_runtime
+from evaluators.latency.timing import exporting
+from evaluators.latency.timing.exporting import Order, write_network, writers
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.task import Task
@@ -20,7 +20,7 @@ TASK = Task((3, 16, 16), 3)
 ASKING = """
 import sys
 from pathlib import Path
-from evaluators.latency import exporting
+from evaluators.latency.timing import exporting
 from evaluators.latency.runtime import DEFAULT
 from search_spaces.genotype import Genotype
 from search_spaces.task import Task

@@ -17,22 +17,16 @@ import onnx
 import pytest
 from hostile import mutated
 
-from evaluators.latency.bench import FORMAT
-from evaluators.latency.bundle import import_results
-from evaluators.latency.kernels import LOWERING, total_kernels
-from evaluators.latency.measure import Measurement
-from evaluators.latency.predictor import Predictor
-from evaluators.latency.profile import (
-    Calibration,
-    Device,
-    MeasuredNetwork,
-    Profile,
-    choose_networks,
-    load_profile,
-    save_profile,
-)
-from evaluators.latency.space_key import space_key
-from evaluators.latency.times import Times
+from evaluators.latency.device.bundle import import_results
+from evaluators.latency.device.choose_networks import choose_networks
+from evaluators.latency.device.profile import Calibration, Device, MeasuredNetwork, Profile
+from evaluators.latency.device.profile_files import load_profile, save_profile
+from evaluators.latency.device.space_key import space_key
+from evaluators.latency.device.stored_times import Times
+from evaluators.latency.kernels.lowering import LOWERING, total_kernels
+from evaluators.latency.predict.predictor import Predictor
+from evaluators.latency.timing.bench import FORMAT
+from evaluators.latency.timing.measure import Measurement
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space

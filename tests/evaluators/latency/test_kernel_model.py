@@ -5,9 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from evaluators.latency.kernel import Size
-from evaluators.latency.kernel_model import KernelModel
-from evaluators.latency.kernels import ACTIVATIONS
+from evaluators.latency.kernels.kernel import ACTIVATIONS, Size
+from evaluators.latency.predict.kernel_model import KernelModel
 
 PROFILER_MS = 0.004
 KINDS = ("pointwise", "depthwise")

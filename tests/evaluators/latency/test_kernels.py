@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from processor import blocks_of_16
 
-from evaluators.latency.kernels import lowered_blocks, total_kernels
+from evaluators.latency.kernels.lowering import lowered_blocks, total_kernels
 from evaluators.onnx import export_onnx
 from search_spaces.genotype import Genotype
 from search_spaces.network import build

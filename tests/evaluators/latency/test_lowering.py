@@ -9,9 +9,9 @@ import pytest
 import torch
 from processor import blocks_of_16
 
-from evaluators.latency.kernel import Size
-from evaluators.latency.kernels import lowered_blocks
-from evaluators.latency.onnxruntime_profile import kernel_times
+from evaluators.latency.kernels.kernel import Size
+from evaluators.latency.kernels.lowering import lowered_blocks
+from evaluators.latency.kernels.onnxruntime_profile import kernel_times
 from evaluators.onnx import export_onnx
 from search_spaces.anchor import anchor
 from search_spaces.genotype import Genotype

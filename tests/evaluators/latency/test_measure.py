@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.latency.measure import Reference, Sample, gated, measure_file, quietest, sample_rounds, summarise
 from evaluators.latency.runtime import load_runtime, runtime_names
+from evaluators.latency.timing.measure import Reference, Sample, gated, measure_file, quietest, sample_rounds, summarise
 from evaluators.onnx import export_onnx
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype

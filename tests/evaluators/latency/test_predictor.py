@@ -7,9 +7,12 @@ from functools import cache
 import numpy as np
 import pytest
 
-from evaluators.latency.kernels import LOWERING, total_kernels
-from evaluators.latency.predictor import Predictor, conformal_factor
-from evaluators.latency.profile import Calibration, MeasuredNetwork, Profile, choose_networks, local_device
+from evaluators.latency.device.choose_networks import choose_networks
+from evaluators.latency.device.local_device import local_device
+from evaluators.latency.device.profile import Calibration, MeasuredNetwork, Profile
+from evaluators.latency.kernels.lowering import LOWERING, total_kernels
+from evaluators.latency.predict.bound import conformal_factor
+from evaluators.latency.predict.predictor import Predictor
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space

@@ -12,23 +12,16 @@ from typing import Any
 
 import pytest
 
-from evaluators.latency import profile as profiles
-from evaluators.latency.kept import user_folder
-from evaluators.latency.kernels import LOWERING
-from evaluators.latency.predictor import Predictor
-from evaluators.latency.profile import (
-    Calibration,
-    Chosen,
-    MeasuredNetwork,
-    Profile,
-    choose_networks,
-    list_profiles,
-    load_profile,
-    local_device,
-    measure_profile,
-    save_profile,
-)
-from evaluators.latency.space_key import space_key
+from evaluators.latency.device import measure_profile as profiles
+from evaluators.latency.device.choose_networks import Chosen, choose_networks
+from evaluators.latency.device.local_device import local_device
+from evaluators.latency.device.measure_profile import measure_profile
+from evaluators.latency.device.profile import Calibration, MeasuredNetwork, Profile
+from evaluators.latency.device.profile_files import list_profiles, load_profile, save_profile
+from evaluators.latency.device.space_key import space_key
+from evaluators.latency.device.storage import user_folder
+from evaluators.latency.kernels.lowering import LOWERING
+from evaluators.latency.predict.predictor import Predictor
 from search_spaces.anchor import anchors
 from search_spaces.errors import InputError
 from search_spaces.space import load_space
@@ -125,7 +118,7 @@ def test_a_space_that_was_not_measured() -> None:
 
 
 def test_listing_imports_no_torch() -> None:
-    code = "import sys; from evaluators.latency.profile import list_profiles; list_profiles(); print('torch' in sys.modules)"
+    code = "import sys, evaluators.latency.device.profile_files as p; p.list_profiles(); print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from evaluators.latency.bench import picture
-from evaluators.latency.measure import measure_file
 from evaluators.latency.runtime import clock_of, installed_version, load_runtime, runtime_names
+from evaluators.latency.timing.bench import picture
+from evaluators.latency.timing.measure import measure_file
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.network import build

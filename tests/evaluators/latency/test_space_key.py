@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.latency.profile import load_profile
-from evaluators.latency.space_key import space_key
+from evaluators.latency.device.profile_files import load_profile
+from evaluators.latency.device.space_key import space_key
 from search_spaces.errors import InputError
 from search_spaces.space import load_space, space_names
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from evaluators.latency.predictor import Predictor
-from evaluators.latency.profile import Calibration, Profile, load_profile
+from evaluators.latency.device.profile import Calibration, Profile
+from evaluators.latency.device.profile_files import load_profile
+from evaluators.latency.predict.predictor import Predictor
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space
 from search_spaces.task import Input

@@ -61,7 +61,7 @@ def test_a_student_takes_over_what_the_labels_do_not_say():
 
     recipe = replace(load_recipe("final"), epochs=6, least_pictures=0, batch_size=16, learning_rate=0.4)
     network, generator = seeded_network(SMALL, TASK, 0, CPU)
-    taught = [e.accuracy for e in epochs(network, shown, true, recipe, generator, Brightest())]
+    taught = [e.accuracy for e in epochs(network, shown, true, recipe, generator, teacher=Brightest())]
     network, generator = seeded_network(SMALL, TASK, 0, CPU)
     alone = [e.accuracy for e in epochs(network, shown, true, recipe, generator)]
     assert taught[-1] > 0.9 and alone[-1] < 0.6

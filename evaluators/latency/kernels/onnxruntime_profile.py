@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluators.latency.bench import profiled
-from evaluators.latency.kernel import Size
-from evaluators.latency.kernels import ACTIVATIONS
+from evaluators.latency.kernels.kernel import ACTIVATIONS, Size
+from evaluators.latency.timing.bench import profiled
 
 _FREE = frozenset(["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Constant", "Shape", "Cast"])
 _KINDS = {
@@ -31,7 +30,7 @@ Shape = Sequence[int]
 
 @dataclass(frozen=True)
 class KernelTime:
-    """One kernel of a network: its class and size in the words of evaluators.latency.kernels, and its milliseconds."""
+    """One kernel of a network: its class and size in the words of evaluators.latency.kernels.lowering, and its milliseconds."""
 
     kind: str
     size: Size
@@ -47,7 +46,7 @@ def kernel_times(path: Path, runs: int = 36, threads: int = 1) -> list[KernelTim
 
 
 def kernels_told(graph: bytes, told: Sequence[Sequence[Any]]) -> list[KernelTime]:
-    """What evaluators.latency.bench.profiled found, in our words; raises ValueError for a graph that is none."""
+    """What evaluators.latency.timing.bench.profiled found, in our words; raises ValueError for a graph that is none."""
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -76,7 +75,7 @@ def _described(
 
 
 def _convolution(blocked: bool, inputs: Sequence[Shape], out: Shape, attributes: Mapping[str, Any]) -> tuple[str, Size]:
-    (_, c_in, *_), (c_out, per_group, *kernel) = inputs[0], inputs[1]
+    (_, c_in, *_), (_, per_group, *kernel) = inputs[0], inputs[1]
     groups, dilation = attributes.get("group", 1) or 1, _first(attributes.get("dilations"))
     pixels = math.prod(out[2:])
     size = Size(
@@ -92,7 +91,7 @@ def _convolution(blocked: bool, inputs: Sequence[Shape], out: Shape, attributes:
         dilation=dilation,
         activation=_activation(attributes.get("activation") or "none"),
     )
-    return _convolution_kind(blocked, c_in, c_out, per_group, groups, size), size
+    return _convolution_kind(blocked, inputs[1], groups, size), size
 
 
 def _activation(name: str) -> int:
@@ -100,7 +99,8 @@ def _activation(name: str) -> int:
     return ACTIVATIONS.index("leaky_relu" if name == "LeakyRelu" else name.lower())
 
 
-def _convolution_kind(blocked: bool, c_in: int, c_out: int, per_group: int, groups: int, size: Size) -> str:
+def _convolution_kind(blocked: bool, weights: Shape, groups: int, size: Size) -> str:
+    c_out, per_group = weights[:2]
     if not blocked:
         return "depthwise_plain" if groups > 1 and per_group == 1 else "conv_plain"
     if groups > 1 and per_group == 1 and groups == c_out:
@@ -109,7 +109,7 @@ def _convolution_kind(blocked: bool, c_in: int, c_out: int, per_group: int, grou
         return "depthwise" if size.dilation == 1 else "depthwise_dilated"
     if groups > 1:
         return "conv_grouped"
-    if c_in % 16:
+    if size.c_in % 16:
         return "conv_stem"
     if size.kernel > 1:
         return "conv_dense"

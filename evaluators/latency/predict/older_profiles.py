@@ -3,10 +3,9 @@
 from collections import defaultdict
 from dataclasses import replace
 
-from evaluators.latency.kernel import Size
-from evaluators.latency.kernel_model import Timed
-from evaluators.latency.kernels import lowered_blocks, total_kernels
-from evaluators.latency.profile import MeasuredNetwork
+from evaluators.latency.device.profile import MeasuredNetwork
+from evaluators.latency.kernels.kernel import Size, Timed
+from evaluators.latency.kernels.lowering import lowered_blocks, total_kernels
 from evaluators.latency.runtime import Graph
 from search_spaces.genotype import Genotype
 
@@ -14,7 +13,7 @@ _BEFORE = {"depthwise_plain": "conv_plain"}  # what a class was part of
 
 
 def relowered(network: MeasuredNetwork, kind: Graph) -> MeasuredNetwork:
-    """The same times of the same network, its kernels as evaluators.latency.kernels describes them now.
+    """The same times of the same network, its kernels as evaluators.latency.kernels.lowering describes them now.
 
     A timed kernel is found again by its size. One that the lowering does not have, as fusions across blocks, stays as it is.
     """

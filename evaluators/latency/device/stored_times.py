@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from evaluators.latency.kept import add_line, user_folder, whole_lines
-from evaluators.latency.measure import Measurement
-from evaluators.latency.profile import Profile
-from evaluators.latency.space_key import space_key
+from evaluators.latency.device.profile import Profile
+from evaluators.latency.device.space_key import space_key
+from evaluators.latency.device.storage import add_line, user_folder, whole_lines
+from evaluators.latency.timing.measure import Measurement
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.schema import Count, checked, strict

@@ -1,6 +1,6 @@
 """Timing prepared networks against the profile's own quiet moment: in this process, or in one of its own.
 
-usage, for `measure_apart` alone: python -m evaluators.latency.remeasure PIPE < JOB.json > FIGURES.json
+usage, for `measure_apart` alone: python -m evaluators.latency.device.measure_networks PIPE < JOB.json > FIGURES.json
 """
 
 import json
@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from evaluators.imports import import_path
-from evaluators.latency.measure import Measurement, load_reference, quietest, sample_rounds, summarise
-from evaluators.latency.profile import Profile
+from evaluators.latency.device.profile import Profile
 from evaluators.latency.runtime import load_runtime
+from evaluators.latency.timing.measure import Measurement, load_reference, quietest, sample_rounds, summarise
 from search_spaces.errors import InputError
 from search_spaces.space import SearchSpace
 
@@ -61,7 +61,7 @@ def measure_apart(paths: Sequence[Path], seconds: float, bench: Bench, seed: int
     Raises InputError with the last line of its errors when the process fails.
     """
     job = {"paths": list(map(str, paths)), "seconds": seconds, "bench": asdict(bench), "seed": seed}
-    command = [sys.executable, "-P", "-m", "evaluators.latency.remeasure"]
+    command = [sys.executable, "-P", "-m", "evaluators.latency.device.measure_networks"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(import_path())}
     patience = seconds + _PATIENCE_S
     end, own = os.pipe()  # the other end breaks when this process is gone, however that ends

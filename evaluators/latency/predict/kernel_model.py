@@ -24,12 +24,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluators.latency.kernel import Kernel, Size
-from evaluators.latency.kernels import ACTIVATIONS
-from search_spaces.schema import FromZero
+from evaluators.latency.kernels.kernel import ACTIVATIONS, Kernel, Size, Timed
 
 Array = NDArray[np.float64]
-Timed = tuple[str, Size, FromZero]  # class, size, milliseconds
 
 _LEAST = 20  # kernels of a class for a correction
 _RIDGE = 10.0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from evaluators.latency.remeasure import Bench, measure_apart, measure_here
+from evaluators.latency.device.measure_networks import Bench, measure_apart, measure_here
 from evaluators.onnx import export_onnx
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype

@@ -11,10 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluators.latency import profile as profiles
-from evaluators.latency.kept import add_line, measuring, whole_lines
-from evaluators.latency.measure import Sample
-from evaluators.latency.profile import Chosen, _Journal, list_profiles, load_profile, measure_profile
+from evaluators.latency.device.choose_networks import Chosen
+from evaluators.latency.device.journal import Journal
+from evaluators.latency.device.locks import measuring
+from evaluators.latency.device.measure_profile import measure_profile
+from evaluators.latency.device.profile_files import list_profiles, load_profile
+from evaluators.latency.device.storage import add_line, whole_lines
+from evaluators.latency.timing.measure import Sample
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.space import load_space
@@ -23,8 +26,9 @@ STORED = Path(__file__).parents[2] / "data" / "profile_mobile.json"
 ADD_PROFILES = """
 import sys
 from dataclasses import replace
-from evaluators.latency.kernels import LOWERING
-from evaluators.latency.profile import Calibration, Device, MeasuredNetwork, Profile, save_profile
+from evaluators.latency.kernels.lowering import LOWERING
+from evaluators.latency.device.profile import Calibration, Device, MeasuredNetwork, Profile
+from evaluators.latency.device.profile_files import save_profile
 network = MeasuredNetwork("input 3x32x32\\nconv 16/2\\nhead\\n", 10, "fit", 1.0, 1.1, 1.2, 30, 0.01, {})
 known = Calibration("tiny", ((3, 32, 32),), 0, "2026-01-01", 1.0, LOWERING, 0.3, 0.01, 0.1, 0.5, (network,))
 print("ready", flush=True)
@@ -35,8 +39,8 @@ for i in range(8):
 ADD_TIMES = """
 import sys
 from pathlib import Path
-from evaluators.latency.measure import Measurement
-from evaluators.latency.times import Times
+from evaluators.latency.timing.measure import Measurement
+from evaluators.latency.device.stored_times import Times
 from search_spaces.genotype import Genotype
 from search_spaces.task import Task
 print("ready", flush=True)
@@ -48,7 +52,7 @@ for i in range(8):
 """
 MEASURE = """
 import sys, time
-from evaluators.latency.kept import measuring
+from evaluators.latency.device.locks import measuring
 with measuring(lambda: print("waits", flush=True)):
     print("measures", flush=True)
     sys.stdin.readline()
@@ -125,7 +129,9 @@ def test_measuring_says_at_once_that_nothing_can_be_written(
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     (tmp_path / "file").touch()
     monkeypatch.setenv(variable, str(tmp_path / "file"))
-    monkeypatch.setattr(profiles, "_measured_now", lambda *_: pytest.fail("it began to measure"))
+    monkeypatch.setattr(
+        "evaluators.latency.device.measure_profile._measured_now", lambda *_: pytest.fail("it began to measure")
+    )
     with pytest.raises(InputError, match=r"cannot keep device profiles in .*file.*: Not a directory; XDG_DATA_HOME=FOLDER"):
         measure_profile(load_space("tiny"))
 
@@ -149,14 +155,14 @@ def test_damaged_lines_of_a_measurement_are_timed_again_and_no_others(tmp_path: 
     chosen = [Chosen(Genotype.parse(f"input 3x32x32\nconv {8 * i}/2\nhead\n"), 10, "fit") for i in range(1, 16)]
     path, visits = tmp_path / "d.partial", [Sample((0.001,), (0.001,), 0.0003)]
     for i in range(15):
-        journal = _Journal(path, chosen)
+        journal = Journal(path, chosen)
         journal.kernels[i] = ()
         journal.add(i, visits)
     lines = path.read_bytes().splitlines(keepends=True)
     lines[3], lines[7], lines[9] = lines[3][:20] + b"\n", b"\0" * 40 + b"\n", b"[" * 100_000 + b"\n"
     path.write_bytes(b"".join(lines)[:-9])
-    found = _Journal(path, chosen)
+    found = Journal(path, chosen)
     assert sorted(found.samples) == [0, 1, 2, 4, 5, 6, 8, 10, 11, 12, 13] and found.samples[0] == visits
     found.kernels[14] = ()
     found.add(14, visits)
-    assert sorted(_Journal(path, chosen).samples) == [*sorted(found.samples)]
+    assert sorted(Journal(path, chosen).samples) == [*sorted(found.samples)]

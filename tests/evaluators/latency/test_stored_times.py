@@ -5,7 +5,7 @@ import json
 import pytest
 from made_up_search import measurement
 
-from evaluators.latency.times import Times
+from evaluators.latency.device.stored_times import Times
 from search_spaces.anchor import anchor
 from search_spaces.errors import InputError
 from search_spaces.task import Task

@@ -1,9 +1,9 @@
 """Timing exported networks on this machine so that the figures survive other work on it.
 
 Each visit to a network times it in short turns, and before, between and after them the small reference network.
-Networks are visited in rounds, each round in a new random order. Two kinds of figure come out: wall-clock
-percentiles, which are what a latency budget promises, and `robust_ms`, which predictors are fitted to: the median
-over turns of
+Networks are visited in rounds, each round in a new random order (bench.py, which does the same on other machines). Two kinds
+of figure come out: wall-clock percentiles, which are what a latency budget promises, and `robust_ms`, which predictors are
+fitted to: the median over turns of
 
     median run * (quietest reference / reference around the turn) ** 0.8
 
@@ -14,20 +14,19 @@ busy machine, benchmarks/measuring.py prints. A reference is the quicker of two 
 interrupted tells more of the interruption than of the machine.
 """
 
-import os
 import random
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 from pydantic import Field
 
 from evaluators.latency.runtime import DEFAULT, Clock, Runtime, clock_of, load_runtime
+from evaluators.latency.timing.bench import LEAST_VISITS, pinned, visits
 from search_spaces.schema import Count, FromZero, Whole, strict
 
 Run = Callable[[], object]
@@ -43,9 +42,6 @@ head
 _REFERENCE_INPUT = (3, 96, 96)
 _EXPONENT = 0.8
 _QUIET = 0.02
-_LEAST_RUNS = 3
-_TURN_S = 0.004
-_LEAST_VISITS = 4
 _GATES = (0.05, 0.10)
 
 
@@ -126,8 +122,8 @@ def measure_files(
     code = load_runtime(runtime)
     runs = [code.load(path, threads) for path in paths]
     samples = sample_rounds(runs, load_reference(code, threads), seconds, random.Random(seed), progress)
-    quiet = quietest([s for visits in samples for s in visits])
-    return [summarise(visits, quiet) for visits in samples]
+    quiet = quietest([sample for of_one in samples for sample in of_one])
+    return [summarise(of_one, quiet) for of_one in samples]
 
 
 def load_reference(runtime: Runtime, threads: int = 1) -> Reference:
@@ -159,38 +155,12 @@ def sample_rounds(
 
     With one thread the caller stays on one processor meanwhile, where the operating system lets it.
     """
-    with _pinned() if reference.threads == 1 else nullcontext():
-        return _sample_rounds(runs, reference, seconds, rng, progress)
-
-
-def _sample_rounds(
-    runs: Sequence[Run], reference: Reference, seconds: float, rng: random.Random, progress: Progress | None
-) -> list[list[Sample]]:
     samples: list[list[Sample]] = [[] for _ in runs]
-    for run in (reference.run, *runs):
-        _time(run, 2, reference.clock)
-    start = time.monotonic()
-    rounds = 0
-    while rounds < _LEAST_VISITS or time.monotonic() - start < seconds:
-        for done, index in enumerate(rng.sample(range(len(runs)), len(runs))):
-            samples[index] += visit(runs[index], reference)
+    with pinned() if reference.threads == 1 else nullcontext():
+        for index, turns, done in visits(runs, reference.run, reference.clock, seconds, rng):
+            samples[index] += [Sample(tuple(wall), tuple(cpu), around, reference.clock) for wall, cpu, around in turns]
             if progress:
-                by_rounds = (rounds + done / len(runs)) / _LEAST_VISITS
-                progress(min(1.0, by_rounds, (time.monotonic() - start) / seconds if seconds else 1.0), "timing")
-        rounds += 1
-    return samples
-
-
-def visit(run: Run, reference: Reference) -> list[Sample]:
-    """Times one network thrice, for 4 ms or one run each, between runs of the reference; it is run once unmeasured first."""
-    clock, samples = reference.clock, []
-    first = _time(run, 1, clock)[0][0]
-    before = _quicker(reference)
-    for _ in range(_LEAST_RUNS):
-        wall, cpu = _time(run, max(1, min(20, int(_TURN_S / max(first, 1e-6)))), clock)
-        after = _quicker(reference)
-        samples.append(Sample(tuple(wall), tuple(cpu), (before + after) / 2, clock))
-        before = after
+                progress(done, "timing")
     return samples
 
 
@@ -205,11 +175,11 @@ def quietest(samples: Sequence[Sample]) -> float:
     return ordered[int(_QUIET * (len(ordered) - 1))]
 
 
-def summarise(visits: Sequence[Sample], quiet: float) -> Measurement:
-    """The figures of one network from its visits; `quiet` is the reference's quiet time in seconds."""
-    wall = sorted(t * 1e3 for s in visits for t in s.wall)
-    clock = visits[0].clock
-    counted = visits if clock == "cpu" else gated(visits, quiet)
+def summarise(samples: Sequence[Sample], quiet: float) -> Measurement:
+    """The figures of one network from its turns; `quiet` is the reference's quiet time in seconds."""
+    wall = sorted(t * 1e3 for s in samples for t in s.wall)
+    clock = samples[0].clock
+    counted = samples if clock == "cpu" else gated(samples, quiet)
     medians = [s.median * 1e3 / slowdown(s.reference / quiet - 1) for s in counted]
     robust = statistics.median(medians)
     scatter = statistics.median(abs(m - robust) for m in medians) * 1.4826
@@ -221,48 +191,16 @@ def summarise(visits: Sequence[Sample], quiet: float) -> Measurement:
         n=len(wall),
         robust_ms=robust,
         spread=1.2533 * scatter / robust / len(medians) ** 0.5,
-        contention=statistics.median(s.reference for s in visits) / quiet - 1,
+        contention=statistics.median(s.reference for s in samples) / quiet - 1,
         clock=clock,
         counted=len(counted),
     )
 
 
-def gated(visits: Sequence[Sample], quiet: float) -> list[Sample]:
-    """The visits whose reference is within 5 % of its best, else 10 %; where both leave fewer than 4, the 4 quietest."""
+def gated(samples: Sequence[Sample], quiet: float) -> list[Sample]:
+    """The turns whose reference is within 5 % of its best, else 10 %; where both leave fewer than 4, the 4 quietest."""
     for gate in _GATES:
-        passed = [s for s in visits if s.reference <= quiet * (1 + gate)]
-        if len(passed) >= _LEAST_VISITS:
+        passed = [s for s in samples if s.reference <= quiet * (1 + gate)]
+        if len(passed) >= LEAST_VISITS:
             return passed
-    return sorted(visits, key=lambda s: s.reference)[:_LEAST_VISITS]
-
-
-def _quicker(reference: Reference) -> float:
-    """Seconds of the quicker of two runs of the reference after one that warms the caches."""
-    wall, cpu = _time(reference.run, 3, reference.clock)
-    return min((cpu if reference.clock == "cpu" else wall)[1:])
-
-
-def _time(run: Run, times: int, clock: Clock) -> tuple[list[float], list[float]]:
-    """Wall and thread CPU seconds of each of `times` runs; what the run returns instead of wall where that is the clock."""
-    walls, cpus = [], []
-    for _ in range(times):
-        cpu, wall = time.thread_time_ns(), time.perf_counter_ns()
-        found = run()
-        walls.append(cast(float, found) if clock == "event" else (time.perf_counter_ns() - wall) * 1e-9)
-        cpus.append((time.thread_time_ns() - cpu) * 1e-9)
-    return walls, cpus
-
-
-@contextmanager
-def _pinned() -> Iterator[None]:
-    """Keeps the calling thread on the last processor that it may use; does nothing where that cannot be asked for."""
-    try:
-        allowed = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {max(allowed)})
-    except (AttributeError, OSError):
-        yield
-        return
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, allowed)
+    return sorted(samples, key=lambda s: s.reference)[:LEAST_VISITS]

@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from evaluators.graph import traced_blocks
-from evaluators.latency.bench import lowest
-from evaluators.latency.eager import operations
-from evaluators.latency.kernels import lowered_blocks
-from evaluators.latency.onnxruntime_profile import KernelTime
+from evaluators.latency.kernels.eager import operations
+from evaluators.latency.kernels.lowering import lowered_blocks
+from evaluators.latency.kernels.onnxruntime_profile import KernelTime
+from evaluators.latency.timing.bench import lowest
 from search_spaces.network import Network
 from search_spaces.task import Task
 
@@ -42,7 +42,7 @@ class Dispatched(TorchDispatchMode):
 
 @torch.no_grad()
 def kernel_times(network: Network, image: Tensor, runs: int) -> list[KernelTime]:
-    """The kernels that evaluators.latency.eager gives for a built network in eval mode, each timed over `runs` runs.
+    """The kernels that evaluators.latency.kernels.eager gives for a built network in eval mode, each timed over `runs` runs.
 
     Calling an operation from Python adds some microseconds to each. Operations on constants alone are left out. Nothing is
     told of a network that skips operations, as gates do.

@@ -12,27 +12,16 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
-from evaluators.latency.bench import FORMAT, PACKAGES
-from evaluators.latency.exporting import Order, writers
-from evaluators.latency.kernel import Amount
-from evaluators.latency.kernel_model import Timed
-from evaluators.latency.measure import REFERENCE, Sample, Seconds, Turn, write_reference
-from evaluators.latency.onnxruntime_profile import kernels_told
-from evaluators.latency.profile import (
-    LOCAL,
-    Chosen,
-    Date,
-    Device,
-    Inputs,
-    Profile,
-    Split,
-    Text,
-    calibrated,
-    choose_networks,
-    new_profile,
-)
+from evaluators.latency.device.calibrate import calibrated, new_profile
+from evaluators.latency.device.choose_networks import Chosen, Effort, choose_networks
+from evaluators.latency.device.profile import LOCAL, Date, Device, Inputs, Profile, Split, Text
+from evaluators.latency.device.space_key import space_key
+from evaluators.latency.kernels.kernel import Amount, Timed
+from evaluators.latency.kernels.onnxruntime_profile import kernels_told
 from evaluators.latency.runtime import DEFAULT, load_runtime
-from evaluators.latency.space_key import space_key
+from evaluators.latency.timing.bench import FORMAT, LEAST_VISITS, PACKAGES
+from evaluators.latency.timing.exporting import Order, writers
+from evaluators.latency.timing.measure import REFERENCE, Progress, Sample, Seconds, Turn, write_reference
 from search_spaces.errors import InputError, near_miss
 from search_spaces.folder import made_whole
 from search_spaces.genotype import Genotype
@@ -40,22 +29,13 @@ from search_spaces.schema import Count, FromZero, Seed, checked, strict
 from search_spaces.space import SearchSpace
 
 MANIFEST, SCRIPT = "manifest.json", "bench.py"
-_LEAST_VISITS = 4
 _MOST_GRAPH = 2**26  # bytes of a graph without its weights
 _AGAIN = "copy it again, or make it anew"
-Progress = Callable[[float, str], None]
 T = TypeVar("T")
 
 
 def write_bundle(
-    space: SearchSpace,
-    folder: Path,
-    fit: int,
-    verify: int,
-    seconds: float,
-    seed: int,
-    progress: Progress,
-    runtime: str = DEFAULT,
+    space: SearchSpace, folder: Path, effort: Effort, *, seed: int, progress: Progress, runtime: str = DEFAULT
 ) -> Path:
     """Writes networks and the reference as the runtime's files, manifest.json and bench.py; the whole folder, or nothing.
 
@@ -67,7 +47,7 @@ def write_bundle(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists already; --to names another folder")
     code = load_runtime(runtime)
-    chosen = choose_networks(space, fit, verify, seed)
+    chosen = choose_networks(space, effort.fit, effort.verify, seed)
     with made_whole(folder, "bundle") as part:
         (part / "networks").mkdir()
         reference = part / f"reference{code.SUFFIX}"
@@ -78,14 +58,14 @@ def write_bundle(
             "key": space_key(space),
             "inputs": list(map(list, space.inputs)),
             "seed": seed,
-            "seconds": seconds,
+            "seconds": effort.seconds,
             "runtime": runtime,
             "dtype": code.DTYPE,
             "reference": _file(reference, part) | {"genotype": REFERENCE.strip()},
             "networks": _networks_written(chosen, runtime, part, progress),
         }
         (part / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        script = (files("evaluators.latency") / SCRIPT).read_text(encoding="utf-8")
+        script = (files("evaluators.latency.timing") / SCRIPT).read_text(encoding="utf-8")
         (part / SCRIPT).write_text(script, encoding="utf-8")
     progress(1.0, "exported")
     return folder
@@ -122,16 +102,15 @@ def import_results(results: Path, bundle: Path, name: str = LOCAL) -> Profile:
     if missing or found.created is None:
         left = f"{missing} of {len(manifest.networks)} networks are not timed"
         raise InputError(f"{results} is incomplete ({left}); run {SCRIPT} again there: it goes on")
-    graph = load_runtime(found.device.runtime).GRAPH
     calibration = calibrated(
         (manifest.space, manifest.inputs),
         _networks(manifest),
         {i: [Sample(*visit, found.clock) for visit in visits] for i, visits in enumerate(samples)},
-        manifest.seed,
-        found.seconds,
-        found.load,
-        _kernels(found, manifest, results),
-        graph,
+        seed=manifest.seed,
+        seconds=found.seconds,
+        load=found.load,
+        kernels=_kernels(found, manifest, results),
+        graph=load_runtime(found.device.runtime).GRAPH,
     )
     return new_profile(found.device, name, manifest.key, replace(calibration, created=found.created), found.machine)
 
@@ -174,7 +153,7 @@ class _Manifest:
 @strict
 @dataclass(frozen=True)
 class _Told:
-    """What the runtime told of a network: the graph that it ran, and its kernels (evaluators.latency.bench.profiled)."""
+    """What the runtime told of a network: the graph that it ran, and its kernels (evaluators.latency.timing.bench.profiled)."""
 
     graph: str
     times: list[tuple[str, str, list[list[Amount]], list[list[Amount]], FromZero]]
@@ -192,7 +171,7 @@ class _Results:
     bundle: str
     device: Device
     clock: Literal["cpu", "wall"]
-    samples: dict[str, Annotated[list[_Visit], Field(min_length=_LEAST_VISITS)]]
+    samples: dict[str, Annotated[list[_Visit], Field(min_length=LEAST_VISITS)]]
     kernels: dict[str, _Told]
     seconds: FromZero
     machine: dict[str, Any] = field(default_factory=dict)

@@ -3,10 +3,10 @@
 import random
 from dataclasses import replace
 
-from evaluators.latency.kernel import Size
-from evaluators.latency.kernels import lowered_blocks, total_kernels
-from evaluators.latency.profile import MeasuredNetwork
-from evaluators.latency.relower import relowered
+from evaluators.latency.device.profile import MeasuredNetwork
+from evaluators.latency.kernels.kernel import Size
+from evaluators.latency.kernels.lowering import lowered_blocks, total_kernels
+from evaluators.latency.predict.older_profiles import relowered
 from search_spaces.genotype import Genotype
 
 LINES = "conv 32/2 act=hard_swish\ninverted_residual 40/1 act=relu6\nshuffle 116/2\nshuffle 116/1 act=hard_swish\nhead"

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from evaluators.cost import LINEAR, macs
-from evaluators.latency.kernel import PLAIN_WORDS, Kernel, Size
+from evaluators.latency.kernels.kernel import PLAIN_WORDS, Kernel, Size
 
 if TYPE_CHECKING:
     import networkx as nx

@@ -1,12 +1,19 @@
 """Kernel: one call that a runtime makes, by its class and size."""
 
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
+from search_spaces.schema import FromZero
+
+Layout = Literal["plain", "blocked"]  # of a tensor: NCHW, or channels in blocks of 16
+# What a convolution takes with it: it is cheap or dear, so a kernel's size says which, by its place here.
+ACTIVATIONS = ("none", "relu", "clip", "hardsigmoid", "hardswish", "sigmoid", "leaky_relu", "tanh")
 PAD = "constant_pad_nd"  # torch's name
 Amount = Annotated[int, Field(ge=0, le=10**15)]
+"""Of operations, elements or channels, as files may have it."""
+
 PLAIN_WORDS = {
     "native_batch_norm": "batch_norm",
     "mean": "global_pool",
@@ -50,3 +57,6 @@ class Kernel:
     moved: int
     weights: int
     size: Size
+
+
+Timed = tuple[str, Size, FromZero]  # class, size, milliseconds

@@ -1,14 +1,13 @@
 """Times the networks of a bundle on the machine that it runs on, and writes results.json.
 
-Needs Python 3.8 or later, numpy and the runtime; boards with older systems have no later Python.
-
 usage: python bench.py [--threads N] [--seconds S] [--to results.json]
 
-Copied into each bundle by `nas device bundle`; `nas device import` makes a device profile of the results. Each visit to
-a network times the reference network, a few runs of the network, and the reference again; visits go in rounds, each in
-a new random order. With one thread the clock is CPU time of the calling thread, which is kept on one processor.
-ONNX Runtime also tells what each kernel takes.
-Ctrl-C loses nothing but the group of networks at hand: the next call goes on.
+Copied into each bundle by `nas device bundle`; `nas device import` makes a device profile of the results. It needs no more than
+numpy, the runtime and Python 3.8, as boards with older systems have no later one; the project times by the same functions.
+Each visit to a network times it in short turns, and before, between and after them the reference network; visits go in
+rounds, each in a new random order. With one thread the clock is CPU time of the calling thread, which is kept on one
+processor. ONNX Runtime also tells what each kernel takes. After Ctrl-C the next call goes on: only the group of networks at
+hand is timed again.
 """
 
 from __future__ import annotations
@@ -25,22 +24,26 @@ import sys
 import tempfile
 import time
 import zlib
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    Run = Callable[[], object]
-
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime since 1.29 reports models and machines unless it is set
+    Run = Callable[[], Any]
+    Clock = Literal["cpu", "wall", "event"]  # the last: what a run returns, its seconds by the device's own clock
+    Turns = list[Any]  # of each: wall seconds of its runs, their CPU seconds, the reference's mean seconds around them
+    Visit = tuple[int, Turns, float]  # which network, its turns, how much of all is done (0..1)
 
 FORMAT = 4
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime since 1.29 reports models and machines unless it is set
 PACKAGES = {"onnxruntime_cpu": "onnxruntime", "litert_cpu": "ai-edge-litert"}  # by the runtimes that bundles are made for
 _GROUP = 8  # networks in memory at once
-_LEAST_VISITS, _TURNS, _MOST_RUNS, _TURN_S = 4, 3, 20, 0.004
+LEAST_VISITS, _TURNS, _MOST_RUNS, _TURN_S = 4, 3, 20, 0.004
 _PROFILED, _WARM_UP, _LOWEST = 36, 3, 0.3
+_TIMED, _GRAPH = "_kernel_time", "optimised.onnx"
 
 
 def main() -> None:
@@ -53,19 +56,13 @@ def main() -> None:
         sys.exit("bench.py: --threads must be 1 or more")
     folder = Path(__file__).resolve().parent
     manifest, bundle = read_manifest(folder)
-    partial = flags.to.with_name(flags.to.name + ".partial")
-    device = {
-        "cpu": cpu_model(),
-        "runtime": manifest["runtime"],
-        "runtime_version": installed(manifest["runtime"]),
-        "threads": flags.threads,
-        "dtype": manifest["dtype"],
-    }
+    partial, runtime = flags.to.with_name(flags.to.name + ".partial"), manifest["runtime"]
+    device = {"cpu": cpu_model(), "runtime": runtime, "runtime_version": installed(runtime)}
+    device.update(threads=flags.threads, dtype=manifest["dtype"])
     head = {"format": FORMAT, "bundle": bundle, "device": device, "clock": "cpu" if flags.threads == 1 else "wall"}
-    found = resumed(partial, head)
     seconds = manifest["seconds"] if flags.seconds is None else flags.seconds
     try:
-        measure(folder, manifest, {**head, **found}, partial, seconds)
+        measure(folder, manifest, {**head, **resumed(partial, head)}, partial, seconds)
     except KeyboardInterrupt:
         sys.exit(f"\nbench.py: stopped; what is finished is in {partial}, the same command goes on")
     os.replace(partial, flags.to)
@@ -89,30 +86,33 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
 
 def resumed(partial: Path, head: dict[str, Any]) -> dict[str, Any]:
     """What an interrupted call with the same bundle, device and threads has finished."""
+    nothing: dict[str, Any] = {"samples": {}, "kernels": {}, "seconds": 0.0}
     try:
         known = json.loads(partial.read_text(encoding="utf-8"))
-        if {key: known[key] for key in head} == head:
-            return {"samples": dict(known["samples"]), "kernels": dict(known["kernels"]), "seconds": float(known["seconds"])}
+        same = {key: known[key] for key in head} == head
+        return {key: type(value)(known[key]) for key, value in nothing.items()} if same else nothing
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass
-    return {"samples": {}, "kernels": {}, "seconds": 0.0}
+        return nothing
 
 
 def measure(folder: Path, manifest: dict[str, Any], results: dict[str, Any], partial: Path, seconds: float) -> None:
     """Times group by group what `results` lacks, and writes it after each."""
-    rng, samples, threads = random.Random(), results["samples"], results["device"]["threads"]
+    rng, threads = random.Random(), results["device"]["threads"]
     names = [entry["file"] for entry in manifest["networks"]]
-    todo = [name for name in names if name not in samples]
+    todo = [name for name in names if name not in results["samples"]]
     rng.shuffle(todo)
     reference = load(folder / manifest["reference"]["file"], threads)
-    before = results["seconds"]
-    start = time.monotonic()
+    before, start = results["seconds"], time.monotonic()
     for first in range(0, len(todo), _GROUP):
         group = todo[first : first + _GROUP]
         print(f"\r{len(names) - len(todo) + first} of {len(names)} networks timed ", end="", flush=True)
         results["kernels"].update({name: told(folder / name, threads) for name in group if name.endswith(".onnx")})
-        runs = {name: load(folder / name, threads) for name in group}
-        samples.update(sample_rounds(runs, reference, results["clock"], seconds * len(group) / len(names), rng))
+        runs, share = [load(folder / name, threads) for name in group], seconds * len(group) / len(names)
+        found: dict[str, Turns] = {name: [] for name in group}
+        with pinned() if threads == 1 else nullcontext():
+            for i, turns, _ in visits(runs, reference, results["clock"], share, rng):
+                found[group[i]] += turns
+        results["samples"].update(found)
         results["seconds"] = round(before + time.monotonic() - start, 1)
         write(partial, results)
     created = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
@@ -120,55 +120,59 @@ def measure(folder: Path, manifest: dict[str, Any], results: dict[str, Any], par
     print(f"\r{len(names)} of {len(names)} networks timed")
 
 
-def sample_rounds(runs: dict[str, Run], reference: Run, clock: str, seconds: float, rng: random.Random) -> dict[str, Any]:
-    """[wall seconds of the runs, CPU seconds, reference's mean seconds around them] of each turn, by network."""
-    samples: dict[str, Any] = {name: [] for name in runs}
-    allowed = pin() if clock == "cpu" else None
-    try:
-        for run in (reference, *runs.values()):
-            timed(run, 2)
-        start, rounds = time.monotonic(), 0
-        while rounds < _LEAST_VISITS or time.monotonic() - start < seconds:
-            for name in rng.sample(list(runs), len(runs)):
-                samples[name] += visit(runs[name], reference, clock)
-            rounds += 1
-    finally:
-        if allowed:
-            os.sched_setaffinity(0, allowed)
-    return samples
+def visits(runs: Sequence[Run], reference: Run, clock: Clock, seconds: float, rng: random.Random) -> Iterator[Visit]:
+    """Visits in rounds, each in a new random order, until the time is used; four rounds at least."""
+    for run in (reference, *runs):
+        timed(run, 2, clock)
+    start, rounds = time.monotonic(), 0
+    while rounds < LEAST_VISITS or time.monotonic() - start < seconds:
+        for done, index in enumerate(rng.sample(range(len(runs)), len(runs))):
+            turns, by_rounds = visit(runs[index], reference, clock), (rounds + done / len(runs)) / LEAST_VISITS
+            yield index, turns, min(1.0, by_rounds, (time.monotonic() - start) / seconds if seconds else 1.0)
+        rounds += 1
 
 
-def visit(run: Run, reference: Run, clock: str) -> list[Any]:
+def visit(run: Run, reference: Run, clock: Clock) -> Turns:
     """Times one network thrice, for 4 ms or one run each, between runs of the reference; it is run once unmeasured first."""
-    turns, own = [], 1 if clock == "cpu" else 0
-    first = timed(run, 1)[0][0]
-    before = min(timed(reference, 3)[own][1:])
+    first = timed(run, 1, clock)[0][0]
+    times, turns, before = max(1, min(_MOST_RUNS, int(_TURN_S / max(first, 1e-6)))), [], quicker(reference, clock)
     for _ in range(_TURNS):
-        wall, cpu = timed(run, max(1, min(_MOST_RUNS, int(_TURN_S / max(first, 1e-6)))))
-        after = min(timed(reference, 3)[own][1:])
+        (wall, cpu), after = timed(run, times, clock), quicker(reference, clock)
         turns.append([wall, cpu, (before + after) / 2])
         before = after
     return turns
 
 
-def timed(run: Run, times: int) -> tuple[list[float], list[float]]:
-    """Wall and thread CPU seconds of each of `times` runs."""
+def quicker(run: Run, clock: Clock) -> float:
+    """Seconds of the quicker of two runs after one that warms the caches."""
+    return min(timed(run, 3, clock)[1 if clock == "cpu" else 0][1:])
+
+
+def timed(run: Run, times: int, clock: Clock = "wall") -> tuple[list[float], list[float]]:
+    """Wall and thread CPU seconds of each of `times` runs; what the run returns instead of wall where that is the clock."""
     walls, cpus = [], []
     for _ in range(times):
         cpu, wall = time.thread_time_ns(), time.perf_counter_ns()
-        run()
-        walls.append((time.perf_counter_ns() - wall) * 1e-9)
+        found = run()
+        walls.append(found if clock == "event" else (time.perf_counter_ns() - wall) * 1e-9)
         cpus.append((time.thread_time_ns() - cpu) * 1e-9)
     return walls, cpus
 
 
+@contextmanager
+def pinned() -> Iterator[None]:
+    """Keeps the calling thread on the last processor that it may use; does nothing where that cannot be asked for."""
+    with ExitStack() as stack:
+        with suppress(AttributeError, OSError):
+            allowed = os.sched_getaffinity(0)
+            os.sched_setaffinity(0, {max(allowed)})
+            stack.callback(os.sched_setaffinity, 0, allowed)
+        yield
+
+
 def load(path: Path, threads: int) -> Run:
     """A function that runs the network once on a fixed picture."""
-    if path.suffix == ".tflite":
-        return _load_litert(path, threads)
-    import onnxruntime
-
-    return _once(onnxruntime.InferenceSession(str(path), session_options(threads), providers=["CPUExecutionProvider"]))
+    return _load_litert(path, threads) if path.suffix == ".tflite" else _once(open_session(path, threads))
 
 
 def _load_litert(path: Path, threads: int) -> Run:
@@ -187,14 +191,18 @@ def _load_litert(path: Path, threads: int) -> Run:
     return run
 
 
-def session_options(threads: int) -> Any:
-    """ONNX Runtime's options: so many threads, nothing said below an error."""
+def open_session(path: Path, threads: int, profile: Path | None = None) -> Any:
+    """ONNX Runtime's session of a file; its optimised graph and its profile go to the folder `profile`, if any."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
-    return options
+    options.log_severity_level = 4 if profile else 3
+    if profile:
+        options.enable_profiling, options.profile_file_prefix = True, str(profile / "profile")
+        options.optimized_model_filepath = str(profile / _GRAPH)
+        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _once(session: Any) -> Run:
@@ -222,27 +230,18 @@ def profiled(path: Path, threads: int, runs: int = _PROFILED) -> tuple[bytes, li
     Of each kernel its name in the graph, operator, shapes read, shapes written, and milliseconds: the mean of the quickest
     three tenths of `runs` runs. The profiler adds some microseconds to each: their sum is above the network's own time.
     """
-    import onnxruntime
-
     with tempfile.TemporaryDirectory() as folder:
-        optimised, options = Path(folder) / "optimised.onnx", session_options(threads)
-        options.log_severity_level = 4
-        options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
-        options.optimized_model_filepath = str(optimised)
-        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights.bin")
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = open_session(path, threads, Path(folder))
         timed(_once(session), _WARM_UP + runs)
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
-        graph = optimised.read_bytes()
-    return graph, _kernels(events)
+        return Path(folder, _GRAPH).read_bytes(), _kernels(events)
 
 
 def _kernels(events: Sequence[dict[str, Any]]) -> list[list[Any]]:
-    suffix = "_kernel_time"
     found: dict[str, list[dict[str, Any]]] = {}
     for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith(suffix):
-            found.setdefault(event["name"][: -len(suffix)], []).append(event)
+        if event.get("cat") == "Node" and event["name"].endswith(_TIMED):
+            found.setdefault(event["name"][: -len(_TIMED)], []).append(event)
     return [[name, *_kernel(of_name)] for name, of_name in found.items()]
 
 
@@ -257,38 +256,25 @@ def lowest(times: Sequence[float]) -> float:
     return statistics.fmean(sorted(times)[: max(1, int(_LOWEST * len(times)))])
 
 
-def pin() -> set[int] | None:
-    """Keeps the calling thread on the last processor that it may use; returns those that it might."""
-    try:
-        allowed = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {max(allowed)})
-    except (AttributeError, OSError):
-        return None
-    return allowed
-
-
 def installed(runtime: str) -> str:
     """The version of a runtime; ends with a message where it is not installed."""
-    package = PACKAGES[runtime]
     try:
         if runtime != "onnxruntime_cpu":
-            return metadata.version(package)
+            return metadata.version(PACKAGES[runtime])
         import onnxruntime  # several packages bring it
 
         return str(onnxruntime.__version__)
     except ImportError:
-        sys.exit(f"bench.py: {package} is not installed: pip install {package} numpy")
+        sys.exit(f"bench.py: {PACKAGES[runtime]} is not installed: pip install {PACKAGES[runtime]} numpy")
 
 
 def cpu_model() -> str:
     """The processor as the operating system calls it, with family and model, or implementer and part, where it tells."""
-    facts: dict[str, str] = {}
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            key, _, value = line.partition(":")
-            facts.setdefault(key.strip(), value.strip())
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        pass
+        lines = []
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in reversed(lines))}
     name = facts.get("model name") or facts.get("Hardware") or facts.get("Model") or platform.processor() or platform.machine()
     numbers = [facts[key] for key in ("cpu family", "model", "CPU implementer", "CPU part") if key in facts]
     return f"{name} ({'/'.join(numbers)})" if numbers else name

@@ -1,0 +1,49 @@
+"""Journal: what a measuring that may be interrupted has timed so far, a line of JSON a network."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from evaluators.latency.device.choose_networks import Chosen
+from evaluators.latency.device.storage import add_line, whole_lines
+from evaluators.latency.kernels.kernel import Timed
+from evaluators.latency.timing.measure import Sample
+from search_spaces.schema import checked, strict
+
+
+@strict
+@dataclass(frozen=True)
+class _Stored:
+    """A line of a journal: a network's id and number of classes, what was measured of it."""
+
+    network: str
+    visits: list[Sample]
+    kernels: tuple[Timed, ...]
+
+
+class Journal:
+    """The samples so far, one JSON line a network; those of another choice of networks, and damaged ones, are left out."""
+
+    def __init__(self, path: Path, chosen: Sequence[Chosen]) -> None:
+        self.path, self.chosen = path, chosen
+        self._keys = [f"{c.genotype.id} {c.classes}" for c in chosen]
+        stored = {line.network: line for line in filter(None, map(_stored_line, whole_lines(path)))}
+        self.samples = {i: stored[key].visits for i, key in enumerate(self._keys) if key in stored}
+        self.kernels = {i: stored[key].kernels for i, key in enumerate(self._keys) if key in stored}
+
+    def missing(self) -> list[int]:
+        """Which of the chosen networks are still to be timed."""
+        return [i for i in range(len(self.chosen)) if i not in self.samples]
+
+    def add(self, index: int, visits: list[Sample]) -> None:
+        self.samples[index] = visits
+        add_line(self.path, asdict(_Stored(self._keys[index], visits, self.kernels[index])))
+
+
+def _stored_line(line: bytes) -> _Stored | None:
+    """A line of a journal; None for one that a crash damaged, whose network is timed again."""
+    try:
+        return checked(_Stored, json.loads(line), "damaged")
+    except (ValueError, RecursionError):
+        return None

@@ -1,0 +1,143 @@
+"""Device profiles: what was measured on a device.
+
+A profile belongs to one device: processor, runtime with its version, threads, data type. It holds, for each search
+space that it was calibrated for, the times of sampled networks: some to fit a predictor to, the others to verify it
+with. Which space that is follows from its content, not from its name (space_key.py). Hand-designed networks are never among
+them. The regressor is not stored: it is fitted again on loading (evaluators.latency.predict.predictor).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from evaluators.latency.device.space_key import space_key
+from evaluators.latency.kernels.kernel import Amount, Timed
+from evaluators.latency.kernels.lowering import FEATURES
+from evaluators.latency.runtime import Clock
+from evaluators.latency.timing.measure import Milliseconds
+from search_spaces.errors import InputError
+from search_spaces.schema import Count, FromZero, Seed, Whole, strict
+from search_spaces.space import SearchSpace
+from search_spaces.task import Input, check_input
+
+LOCAL = "local"
+Split = Literal["fit", "verify"]
+FIT: Split = "fit"
+VERIFY: Split = "verify"
+Text = Annotated[str, Field(min_length=1, max_length=120)]
+
+
+def _checked_date(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+Date = Annotated[str, AfterValidator(_checked_date)]
+Inputs = Annotated[tuple[Annotated[Input, AfterValidator(check_input)], ...], Field(min_length=1)]
+
+
+@strict
+@dataclass(frozen=True)
+class Device:
+    """What a profile is valid for: another value of any of these is another device."""
+
+    cpu: Text
+    runtime: Text
+    runtime_version: Text
+    threads: Count
+    dtype: Text
+
+    @property
+    def name(self) -> str:
+        """The stem of the file of this device's profile."""
+        words = f"{self.cpu} {self.runtime} {self.runtime_version} {self.threads}t {self.dtype}"
+        return re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-")
+
+    def __str__(self) -> str:
+        return f"{self.cpu}, {self.runtime} {self.runtime_version}, {self.threads} thread(s), {self.dtype}"
+
+
+@strict
+@dataclass(frozen=True)
+class MeasuredNetwork:
+    """One timed network, at the input that its genotype names.
+
+    `ms` is the robust estimate that predictors are fitted to, p50_ms and p90_ms are wall clock.
+
+    `kernels` is what it ran, as evaluators.latency.kernels.lowering sums it by class: so a profile is fitted without tracing
+    again. `raw` are its visits: median wall and CPU milliseconds of the runs, and the reference's. `kernel_times` are its
+    kernels as the runtime's profiler tells them, where it does: class, size, milliseconds.
+    """
+
+    genotype: str
+    classes: Count
+    split: Split
+    ms: Milliseconds
+    p50_ms: Milliseconds
+    p90_ms: Milliseconds
+    n: Count
+    spread: FromZero
+    kernels: Mapping[str, Annotated[tuple[Amount, ...], Field(min_length=len(FEATURES), max_length=len(FEATURES))]]
+    raw: tuple[tuple[FromZero, FromZero, FromZero], ...] = ()
+    kernel_times: tuple[Timed, ...] = ()
+
+
+@strict
+@dataclass(frozen=True)
+class Calibration:
+    """What was measured for one search space, and under which conditions.
+
+    space: its name then, for the reader only. inputs: those (channels, height, width) that the space's networks may have, by
+    size; the measured ones are drawn at all.
+    noise: median over networks of the relative standard error of `ms`. contention: median slow-down of the reference
+    network by other work on the machine. reference_ms: its quiet time. seconds: how long measuring took. lowering: the
+    version of the code that summed up the networks' kernels. clock: by which `ms` was timed (timing/measure.py).
+    """
+
+    space: str
+    inputs: Inputs
+    seed: Seed
+    created: Date
+    seconds: FromZero
+    lowering: Whole
+    reference_ms: Milliseconds
+    noise: FromZero
+    contention: Annotated[float, Field(ge=-1, le=1000)]
+    load: FromZero
+    networks: Annotated[tuple[MeasuredNetwork, ...], Field(min_length=1)]
+    clock: Clock = "cpu"
+
+    def split(self, name: str) -> tuple[MeasuredNetwork, ...]:
+        return tuple(n for n in self.networks if n.split == name)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A device's measurements by the keys of search spaces (space_key); `machine` are facts for the reader only."""
+
+    name: str
+    device: Device
+    created: str
+    machine: Mapping[str, Any]
+    spaces: Mapping[str, Calibration]
+
+    def calibration(self, space: SearchSpace) -> Calibration:
+        """What was measured for a space, whatever its name was then; raises InputError when there is nothing."""
+        if (key := space_key(space)) in self.spaces:
+            return self.spaces[key]
+        names = [calibration.space for calibration in self.spaces.values()]
+        other = "; one of that name had other blocks or inputs" if space.name in names else ""
+        known = ", ".join(sorted(names)) or "none"
+        raise InputError(
+            f'device {self.name} was not measured for space "{space.name}" (measured: {known}{other}); '
+            f"run `nas device measure --space {space.name}`"
+        )
+
+
+def profile_name(device: Device, name: str) -> str:
+    """The name of a device's profile that was asked for by `name`."""
+    return device.name if name == LOCAL else name

@@ -1,0 +1,192 @@
+"""Predictor: milliseconds of any genotype on a measured device, with an upper bound.
+
+A block's traced graph is lowered to the kernels that the runtime runs (evaluators.latency.kernels). Two estimators work on
+them. One sums a model of single kernels (kernel_model.py), where the runtime tells kernels' times, and runs the kernels that
+the lowering says: on another processor ONNX Runtime optimises otherwise.
+The other needs end-to-end times only: it is linear in each kernel class's count, padded MACs, elements moved and weights, a
+roofline whose slopes, none negative, are fitted to the profile's fit networks; relative errors are minimised, and the slopes
+are drawn towards a rough common machine, scaled to the device's speed, as strongly as cross-validation on the fit networks
+allows. The verify networks choose between the two and their mean: the model of kernels, plain before bent, as it is better on
+networks unlike those measured, unless another is clearly better here. They also give `quality`.
+
+The bound is one-sided conformal prediction, its scores those of the verify networks and, out of fold, of the fit networks
+(Vovk, "Cross-conformal predictors", 2015; CV+ of Barber et al., arXiv:1905.02928): with the two dozen verify networks alone
+it is the largest of their scores, which another draw of networks would put far off.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from evaluators.latency.device.profile import FIT, VERIFY, Calibration, MeasuredNetwork, Profile
+from evaluators.latency.kernels.lowering import LOWERING, lowered_blocks, total_kernels
+from evaluators.latency.predict.bound import check_enough, conformal_factor
+from evaluators.latency.predict.class_sums import ONCE, OVERHEAD, TOLERANCE, Array
+from evaluators.latency.predict.estimators import CHOICES, Choice, Estimators, kernels_told
+from evaluators.latency.predict.kernel_model import sizes_of
+from evaluators.latency.predict.older_profiles import relowered
+from evaluators.latency.predict.timed_blocks import TimedBlocks, UncoveredError
+from evaluators.latency.runtime import load_runtime
+from evaluators.latency.timing.measure import slowdown
+from search_spaces.errors import InputError
+from search_spaces.genotype import Genotype
+from search_spaces.task import Task, input_text
+
+MOST_EXTRAPOLATED = 0.1
+_BOUND_FOLDS = 6
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Milliseconds of one inference on a quiet machine: expected, bounded at the confidence, and each block's share of `ms`.
+
+    extrapolated: the share of `ms` in kernels larger, smaller or set otherwise than any that was timed; it widens the bound
+    by as much, and beyond MOST_EXTRAPOLATED the prediction is no constraint to rely on.
+    """
+
+    ms: float
+    bound_ms: float
+    block_ms: tuple[float, ...]
+    extrapolated: float = 0.0
+
+    @property
+    def reliable(self) -> bool:
+        return self.extrapolated <= MOST_EXTRAPOLATED
+
+
+class Predictor:
+    """Fitted on construction to a profile's calibration for one space; predicts the machine at its quietest.
+
+    At its usual speed, that in the median over the calibration's networks, all takes `usual_slowdown` times as long.
+    Raises InputError when its verify networks are too few for a bound at `confidence`.
+    """
+
+    def __init__(self, profile: Profile, calibration: Calibration, confidence: float = 0.95) -> None:
+        self._where = f"device {profile.name}, space {calibration.space}"
+        self._confidence = confidence
+        self._calibration = calibration
+        self.usual_slowdown = slowdown(calibration.contention)
+        self._graph = load_runtime(profile.device.runtime).GRAPH
+        self._fit, self._verify = self._measured(FIT), self._measured(VERIFY)
+        check_enough(len(self._verify), confidence, self._where)
+        if len(self._fit) < _BOUND_FOLDS:
+            few = f"{len(self._fit)} networks are too few to fit to, of which {_BOUND_FOLDS} are needed"
+            raise InputError(f"{self._where}: {few}; run `nas device measure` again")
+        self._models = Estimators(self._fit, timed=kernels_told((*self._fit, *self._verify)))
+        self._usable = tuple(n for n in self._verify if self._models.cover(n))
+        check_enough(len(self._usable), confidence, self._where)
+        self._choice, self._ratios = self._chosen()
+        kernels = self._models.kernels if self._choice.share else None
+        self._blocks = TimedBlocks(self._models.sums, kernels, self._graph, self._where)
+
+    def _measured(self, split: str) -> tuple[MeasuredNetwork, ...]:
+        networks = self._calibration.split(split)
+        if self._calibration.lowering == LOWERING:
+            return networks
+        return tuple(relowered(network, self._graph) for network in networks)
+
+    def _chosen(self) -> tuple[Choice, Array]:
+        """The choice that suits the verify networks, and measured / predicted of them with it."""
+        ratios = {
+            choice: np.array([n.ms / self._models.of_measured(n, choice) for n in self._usable])
+            for choice in (CHOICES if self._models.kernels else CHOICES[-1:])
+        }
+        errors = {choice: float(np.sqrt(np.mean((1 / found - 1) ** 2))) for choice, found in ratios.items()}
+        chosen = next(choice for choice, error in errors.items() if error <= TOLERANCE * min(errors.values()))
+        return chosen, ratios[chosen]
+
+    def of_measured(self, network: MeasuredNetwork) -> float:
+        """What is predicted for a measured network, from its stored kernels: nothing is traced again."""
+        return self._models.of_measured(network, self._choice)
+
+    def predict(self, genotype: Genotype, task: Task) -> Prediction:
+        """Milliseconds of `genotype` built for `task`, at its own input where it names one.
+
+        Raises InputError for an input that the space was not measured at, and for an operation that no fit network had.
+        """
+        return self.predict_many([genotype], task)[0]
+
+    def predict_many(self, genotypes: Sequence[Genotype], task: Task) -> list[Prediction]:
+        """`predict` for many: more than ten thousand a second once their blocks have been met (benchmarks/cost.py)."""
+        for input in {task.of(genotype).input for genotype in genotypes}.difference(self._calibration.inputs):
+            measured = ", ".join(map(input_text, self._calibration.inputs))
+            raise InputError(f"{self._where}: measured at input {measured}, not {input_text(input)}")
+        return [
+            Prediction(ms, ms * self.factor * (1 + beyond), blocks, beyond)
+            for ms, beyond, blocks in self._predicted(genotypes, task)
+        ]
+
+    def covered(self, genotypes: Sequence[Genotype], task: Task) -> list[Prediction | None]:
+        """`predict_many`, with None for a genotype that has an operation which no fit network had."""
+        try:
+            return list(self.predict_many(genotypes, task))
+        except UncoveredError:
+            if len(genotypes) == 1:
+                return [None]
+            half = len(genotypes) // 2
+            return self.covered(genotypes[:half], task) + self.covered(genotypes[half:], task)
+
+    def class_ms(self, genotype: Genotype, task: Task) -> dict[str, float]:
+        """Predicted milliseconds by kernel class, the slowest first, and what is paid once a run as `network`."""
+        self.predict(genotype, task)  # refuses what the profile does not cover
+        task = task.of(genotype)
+        totals = {**total_kernels(genotype, task, self._graph), OVERHEAD: ONCE}
+        found = {kind: (1 - self._choice.share) * self._models.sums.ms({kind: row}) for kind, row in totals.items()}
+        if self._models.kernels and self._choice.share:
+            sizes = [size for block in lowered_blocks(genotype, task, self._graph) for size in sizes_of(block.kernels)]
+            times = self._models.kernels.ms(sizes)
+            together = self._models.together(float(times.sum()), self._choice)
+            for (kind, _), ms in zip(sizes, times, strict=True):
+                found[kind] += together * float(ms)
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+    @cached_property
+    def quality(self) -> dict[str, float]:
+        """Error on the verify networks, which no fit has seen; they chose how the two estimators are put together.
+
+        rmspe and bias relative (0.1 is 10 %), within_5 and within_10 shares, spearman rank correlation, n networks,
+        refused of them for an unseen operation; factor of the bound over the prediction, and its confidence.
+        """
+        from scipy.stats import spearmanr
+
+        errors = 1 / self._ratios - 1
+        actual = np.array([n.ms for n in self._usable])
+        return {
+            "n": float(len(errors)),
+            "refused": float(len(self._verify) - len(errors)),
+            "rmspe": float(np.sqrt(np.mean(errors**2))),
+            "bias": float(np.mean(errors)),
+            "within_5": float(np.mean(np.abs(errors) <= 0.05)),
+            "within_10": float(np.mean(np.abs(errors) <= 0.10)),
+            "spearman": float(spearmanr(actual, actual / self._ratios)[0]) if len(errors) > 1 else math.nan,
+            "factor": self.factor,
+            "confidence": self._confidence,
+        }
+
+    @cached_property
+    def factor(self) -> float:
+        """bound_ms / ms."""
+        return max(1.0, conformal_factor([*self._ratios, *self._out_of_fold()], self._confidence))
+
+    def _out_of_fold(self) -> Iterator[float]:
+        """Measured / predicted of the fit networks by models that were fitted to the others, where those cover them."""
+        for fold in range(_BOUND_FOLDS):
+            rest = [n for i, n in enumerate(self._fit) if i % _BOUND_FOLDS != fold]
+            models = Estimators(rest, self._models.kernels is not None, self._models.sums.strength)
+            held_out = (n for n in self._fit[fold::_BOUND_FOLDS] if models.cover(n))
+            yield from (n.ms / models.of_measured(n, self._choice) for n in held_out)
+
+    def _predicted(self, genotypes: Sequence[Genotype], task: Task) -> list[tuple[float, float, tuple[float, ...]]]:
+        """(milliseconds, extrapolated share, milliseconds of each block) of each genotype."""
+        rest = 1 - self._choice.share
+        found = []
+        for blocks in self._blocks.of(genotypes, task):
+            scale = self._models.together(sum([block.by_kernel for block in blocks]), self._choice)
+            times = [scale * block.by_kernel + rest * block.sums for block in blocks]
+            times[0] += rest * self._models.sums.overhead
+            total = sum(times)
+            found.append((total, scale * sum([block.extrapolated for block in blocks]) / total, tuple(times)))
+        return found
