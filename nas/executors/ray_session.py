@@ -16,7 +16,7 @@ import tempfile
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +113,19 @@ class RaySession:
         _be_quiet()
         with _handlers_kept(), _imports_from_home(self.folder), _errors_to(self.folder / "start.log"):
             _join(address) if address else _start_here(workers, store_bytes, self.folder)
+        self._tell_guard(b"started\n")
+        self._watch = _Watch(self._end_unheard)
+
+    def _tell_guard(self, line: bytes) -> None:
         assert self._guard.stdin
-        self._guard.stdin.write(b"started\n")
+        self._guard.stdin.write(line)
         self._guard.stdin.flush()
-        self._watch = _Watch(self._sentence)
+
+    def _end_unheard(self) -> None:
+        """Ends this process, whose main thread hears nothing, where it stands."""
+        print(f"nas: {self.lost}; {self._sentence}", file=sys.stderr, flush=True)
+        self._tell_guard(b"end\n")
+        os._exit(2)
 
 
 def _start_here(workers: int | None, store_bytes: int, folder: Path) -> None:
@@ -228,13 +237,13 @@ def _start_guard(sentence: str) -> "subprocess.Popen[bytes]":
 
 class _Watch:
     """Interrupts the main thread when the head of the cluster or this machine's node is lost; the first is asked, the
-    second holds a line that breaks with it. A main thread that waits within Ray's own code does not hear it: then this
-    process is ended.
+    second holds a line that breaks with it. A main thread that waits within Ray's own code does not hear it; then `unheard` is
+    called.
     """
 
-    def __init__(self, sentence: str) -> None:
+    def __init__(self, unheard: Callable[[], None]) -> None:
         self.lost: str | None = None
-        self._sentence = sentence
+        self._unheard = unheard
         self._closed = threading.Event()
         host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
         self._head = host.strip("[]"), int(port)
@@ -267,8 +276,7 @@ class _Watch:
             if self.lost:
                 _thread.interrupt_main(signal.SIGUSR2)
                 if not self._closed.wait(_HEARD_S):
-                    print(f"nas: {self.lost}; {self._sentence}", file=sys.stderr, flush=True)
-                    os._exit(2)
+                    self._unheard()
                 return
 
     def _head_answers(self) -> bool:
