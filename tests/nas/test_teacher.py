@@ -11,6 +11,7 @@ from made_up_search import Executor, Predictor, Timer, View
 from evaluators.data import Dataset, Preprocessing, Split
 from evaluators.training.distill import load_teacher
 from evaluators.weights import load_network
+from nas.pipeline import retraining
 from nas.pipeline.search import Search
 from nas.pipeline.state import State
 from nas.report.result import result
@@ -85,7 +86,7 @@ def test_the_teacher_is_trained_by_the_final_recipe_before_the_retraining_and_te
 def test_a_resumed_run_trains_no_teacher_again(search, monkeypatch):
     going, run, jobs = search(fails="anchor")
     with monkeypatch.context() as patch:
-        patch.setattr(Search, "_figures", _interrupted_second_time())
+        patch.setattr(retraining, "_figures", _interrupted_second_time())
         with pytest.raises(KeyboardInterrupt):
             going.run()
     assert jobs[-1].label.startswith("teacher")
@@ -96,13 +97,13 @@ def test_a_resumed_run_trains_no_teacher_again(search, monkeypatch):
 
 
 def _interrupted_second_time():
-    whole, calls = Search._figures, []
+    whole, calls = retraining._figures, []
 
-    def figures(self, genotype):
+    def figures(state, genotype):
         calls.append(genotype)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return whole(self, genotype)
+        return whole(state, genotype)
 
     return figures
 
