@@ -150,7 +150,7 @@ def genotypes() -> Kind:
 
 def spaces() -> Kind:
     from search_spaces.genotype import Genotype
-    from search_spaces.space import load_space, space_names
+    from search_spaces.space_file import load_space, space_names
 
     texts = [_shipped("search_spaces.spaces", name) for name in space_names()]
 
@@ -229,7 +229,7 @@ def profiles() -> Kind:
 
 def bench_results() -> Kind:
     from evaluators.latency.bundle import import_results, write_bundle
-    from search_spaces.space import load_space
+    from search_spaces.space_file import load_space
 
     home = Path(tempfile.mkdtemp(prefix="bundle-"))
     bundle = write_bundle(load_space("tiny"), home / "bundle", 20, 8, 1.0, 0, lambda share, what: None)

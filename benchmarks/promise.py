@@ -49,7 +49,8 @@ from nas.sessions.search import measure_device
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
-from search_spaces.space import SearchSpace, load_space
+from search_spaces.space import SearchSpace
+from search_spaces.space_file import load_space
 from search_spaces.task import Task
 
 _CLASSES = ("a", "b")

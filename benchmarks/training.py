@@ -40,7 +40,7 @@ from evaluators.training.kernels.fast import fast
 from evaluators.training.precision import lowered
 from evaluators.training.recipe import Recipe, load_recipe
 from search_spaces.genotype import Genotype
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 from search_spaces.task import Task
 
 _CPU = torch.device("cpu")

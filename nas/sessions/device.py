@@ -12,7 +12,7 @@ from rich.table import Table
 from nas.console import make_console
 from nas.sessions.measure import Report, bar, measured, print_quality, waiting
 from search_spaces.errors import InputError, near_miss
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 from search_spaces.task import input_text
 
 if TYPE_CHECKING:

@@ -30,7 +30,8 @@ from nas.signals import Lost
 from search_spaces.anchor import anchor
 from search_spaces.errors import InputError, os_reason
 from search_spaces.genotype import Genotype
-from search_spaces.space import SearchSpace, load_space
+from search_spaces.space import SearchSpace
+from search_spaces.space_file import load_space
 
 
 def start(

@@ -17,7 +17,7 @@ from evaluators.latency.measure import Sample
 from evaluators.latency.profile import Chosen, _Journal, list_profiles, load_profile, measure_profile
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 
 STORED = Path(__file__).parents[2] / "data" / "profile_mobile.json"
 ADD_PROFILES = """

@@ -11,7 +11,7 @@ import pytest
 from evaluators.latency.predictor import Predictor
 from evaluators.latency.profile import Calibration, Profile, load_profile
 from search_spaces.genotype import Genotype
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 from search_spaces.task import Input
 
 PROFILE = Path(__file__).parents[2] / "data" / "profile_mobile.json"
