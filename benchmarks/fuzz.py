@@ -24,7 +24,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -150,9 +149,9 @@ def genotypes() -> Kind:
 
 def spaces() -> Kind:
     from search_spaces.genotype import Genotype
-    from search_spaces.space_file import load_space, space_names
+    from search_spaces.space_file import load_space, space_names, space_text
 
-    texts = [_shipped("search_spaces.spaces", name) for name in space_names()]
+    texts = [space_text(name) for name in space_names()]
 
     def read(folder: Path) -> None:
         space = load_space(str(folder / "mine.yaml"))
@@ -163,11 +162,9 @@ def spaces() -> Kind:
 
 
 def recipes() -> Kind:
-    from evaluators.training.recipe import load_recipe
-    from search_spaces.resources import names
+    from evaluators.training.recipe import RECIPES, load_recipe
 
-    folder_of = "evaluators.training.recipes"
-    texts = [_shipped(folder_of, name) for name in names(folder_of)]
+    texts = [RECIPES.text(name) for name in RECIPES.names()]
     make: Callable[[random.Random, Path], None] = lambda rng, folder: _write(  # noqa: E731
         folder / "mine.yaml", changed_text(rng, rng.choice(texts))
     )
@@ -303,10 +300,6 @@ KINDS: dict[str, Callable[[], Kind]] = {
     "bench": bench_results,
     "weights": weights,
 }
-
-
-def _shipped(package: str, name: str) -> str:
-    return (files(package) / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def _write(path: Path, text: str) -> None:

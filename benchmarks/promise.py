@@ -44,13 +44,12 @@ from nas.pipeline.search import Search
 from nas.report import files as report
 from nas.run.config import Config
 from nas.run.folder import Run, create, open_run
-from nas.sessions.inputs import space_text
 from nas.sessions.search import measure_device
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
 from search_spaces.space import SearchSpace
-from search_spaces.space_file import load_space
+from search_spaces.space_file import load_space, space_text
 from search_spaces.task import Task
 
 _CLASSES = ("a", "b")

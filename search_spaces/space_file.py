@@ -28,7 +28,6 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from search_spaces import resources
 from search_spaces.anchor import anchor_names
 from search_spaces.errors import InputError, near_miss, quoted, shortened
 from search_spaces.genotype import WIDEST
@@ -37,8 +36,9 @@ from search_spaces.registry import BlockKind, block_kind
 from search_spaces.schema import checked, strict
 from search_spaces.space import INPUT, Choice, SearchSpace, Stage
 from search_spaces.task import Input, check_input, parse_size
+from search_spaces.yaml_files import YamlFiles
 
-_FOLDER = "search_spaces.spaces"
+_SPACES = YamlFiles("spaces", "search_spaces.spaces", "search space")
 _MOST_CHOICES = 100  # values of one knob
 
 
@@ -107,12 +107,17 @@ class _EachFile:
 
 
 def space_names() -> list[str]:
-    return resources.names(_FOLDER)
+    return _SPACES.names()
+
+
+def space_text(name_or_path: str) -> str:
+    """The YAML of the search space called `name`, or in a file; raises InputError when there is none."""
+    return _SPACES.text(name_or_path)
 
 
 def load_space(name_or_path: str) -> SearchSpace:
     """The search space called `name`, or in a YAML file; raises InputError naming the file and place."""
-    source, data = resources.read(_FOLDER, "search space", name_or_path)
+    source, data = _SPACES.read(name_or_path)
     try:
         return _space(source, data)
     except InputError as error:
