@@ -25,7 +25,8 @@ from nas.budget.estimate import uncovered
 from nas.samplers.common.pool import Pool
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
-from search_spaces.space import SearchSpace, load_space
+from search_spaces.space import SearchSpace
+from search_spaces.space_file import load_space
 from search_spaces.task import Task
 
 _BATCHES = 8

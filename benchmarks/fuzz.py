@@ -26,7 +26,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -152,9 +151,9 @@ def genotypes() -> Kind:
 
 def spaces() -> Kind:
     from search_spaces.genotype import Genotype
-    from search_spaces.space import load_space, space_names
+    from search_spaces.space_file import load_space, space_names, space_text
 
-    texts = [_shipped("search_spaces.spaces", name) for name in space_names()]
+    texts = [space_text(name) for name in space_names()]
 
     def read(folder: Path) -> None:
         space = load_space(str(folder / "mine.yaml"))
@@ -165,11 +164,9 @@ def spaces() -> Kind:
 
 
 def recipes() -> Kind:
-    from evaluators.training.recipe import load_recipe
-    from search_spaces.resources import names
+    from evaluators.training.recipe import RECIPES, load_recipe
 
-    folder_of = "evaluators.training.recipes"
-    texts = [_shipped(folder_of, name) for name in names(folder_of)]
+    texts = [RECIPES.text(name) for name in RECIPES.names()]
     make: Callable[[random.Random, Path], None] = lambda rng, folder: _write(  # noqa: E731
         folder / "mine.yaml", changed_text(rng, rng.choice(texts))
     )
@@ -232,7 +229,7 @@ def profiles() -> Kind:
 def bench_results() -> Kind:
     from evaluators.latency.device.bundle import import_results, write_bundle
     from evaluators.latency.device.choose_networks import Effort
-    from search_spaces.space import load_space
+    from search_spaces.space_file import load_space
 
     home = Path(tempfile.mkdtemp(prefix="bundle-"))
     bundle = write_bundle(load_space("tiny"), home / "bundle", Effort(20, 8, 1.0), seed=0, progress=lambda *_: None)
@@ -306,10 +303,6 @@ KINDS: dict[str, Callable[[], Kind]] = {
     "bench": bench_results,
     "weights": weights,
 }
-
-
-def _shipped(package: str, name: str) -> str:
-    return (files(package) / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def _write(path: Path, text: str) -> None:

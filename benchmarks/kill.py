@@ -118,7 +118,7 @@ def prepare(folder: Path) -> None:
     shutil.copyfile(SPACE, folder / "small.yaml")
     (folder / "network.txt").write_text(NETWORK)
     from evaluators.latency.device.measure_profile import measure_profile
-    from search_spaces.space import load_space
+    from search_spaces.space_file import load_space
 
     measure_profile(load_space(str(folder / "small.yaml")), seconds=6.0, fit=20, verify=20)
     final = yaml.safe_load((files("evaluators.training.recipes") / "final.yaml").read_text())

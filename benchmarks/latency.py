@@ -43,7 +43,8 @@ from evaluators.latency.timing.exporting import Order, writers
 from evaluators.latency.timing.measure import Measurement
 from search_spaces.anchor import anchors
 from search_spaces.genotype import Genotype
-from search_spaces.space import SearchSpace, load_space
+from search_spaces.space import SearchSpace
+from search_spaces.space_file import load_space
 from search_spaces.task import Task, input_text
 
 Array = NDArray[np.float64]

@@ -18,7 +18,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from evaluators.cost import cost
 from search_spaces.genotype import Genotype
 from search_spaces.registry import Value
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 
 _ARCHIVE = "anb_dataset_jsons.tar.gz"  # of github.com/afzalxo/Accel-NASBench
 _SEED_STD = 0.31  # points, between three trainings of one network, of 117 networks (proxified-seed*.csv there)

@@ -37,7 +37,7 @@ from evaluators.training.loop import epochs, seeded_network
 from evaluators.training.recipe import load_recipe
 from nas.executors.job import EpochReport, Job, Setting
 from search_spaces.genotype import Genotype
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 
 _CPU = torch.device("cpu")
 _INPUT = (3, 28, 28)

@@ -43,7 +43,8 @@ from evaluators.training.probe import begin_head, probe
 from evaluators.training.recipe import load_recipe
 from search_spaces.genotype import Genotype
 from search_spaces.registry import Value
-from search_spaces.space import SearchSpace, load_space
+from search_spaces.space import SearchSpace
+from search_spaces.space_file import load_space
 
 CPU = torch.device("cpu")
 HAND_DESIGNED = ("mobilenet_v2", "mobilenet_v3", "mobilenet_v4", "espnet_v2", "fe_net")

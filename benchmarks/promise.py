@@ -44,12 +44,12 @@ from nas.pipeline.state import State
 from nas.report import files as report
 from nas.run.config import Resolved, SearchConfig
 from nas.run.folder import Run, create, open_run
-from nas.sessions.inputs import space_text
 from nas.sessions.measure import MeasureConfig, measured
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
-from search_spaces.space import SearchSpace, load_space
+from search_spaces.space import SearchSpace
+from search_spaces.space_file import load_space, space_text
 from search_spaces.task import Task
 
 _CLASSES = ("a", "b")

@@ -28,7 +28,7 @@ from nas.pipeline.study import Study
 from nas.run.trials import Proposal
 from nas.samplers import surrogate
 from search_spaces.genotype import Genotype
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 
 _LAST = 50
 _SHOWN = (0, 1, 2, 5, 10, 20, 50, 100, 150)

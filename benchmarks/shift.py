@@ -17,11 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, grid_sample, pad
 
+from evaluators.training.kernels.fast import fast
+from evaluators.training.kernels.shifts import move
 from search_spaces.blocks.csc import Csc
 from search_spaces.blocks.fe import Fe
 from search_spaces.blocks.inverted_residual import InvertedResidual
 from search_spaces.ops.active_shift import ActiveShift
-from search_spaces.ops.shift import GroupedShift, LearntShift, Run, SparseShift, grid, make_plan, move, shift
+from search_spaces.ops.learnt_shift import LearntShift, make_plan
+from search_spaces.ops.shift import GroupedShift, Run, grid, shift
+from search_spaces.ops.sparse_shift import SparseShift
 
 CHANNELS = 64
 ROUNDS = 15
@@ -198,7 +202,7 @@ def inferring(module: nn.Module) -> Call:
 
 
 def training(module: nn.Module) -> Call:
-    network = with_pointwise(module).to(memory_format=torch.channels_last)
+    network = fast(with_pointwise(module)).to(memory_format=torch.channels_last)
     x = torch.randn(TORCH_SHAPE).contiguous(memory_format=torch.channels_last)
 
     def call() -> None:
@@ -254,7 +258,7 @@ def time_ms(call: Callable[[], object], repeats: int = 15) -> float:
 
 def train_ms(module: nn.Module, shape: tuple[int, ...]) -> float:
     """Time of one forward and backward pass in training mode, channels last."""
-    module.train().to(memory_format=torch.channels_last)
+    fast(module).train().to(memory_format=torch.channels_last)
     x = torch.randn(shape).contiguous(memory_format=torch.channels_last).requires_grad_()
     grad = torch.randn_like(module(x))
     return time_ms(lambda: module(x).backward(grad), 7)

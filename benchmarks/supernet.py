@@ -26,7 +26,7 @@ from evaluators.training.batches import Pictures
 from evaluators.training.loop import epochs, seeded_network
 from evaluators.training.recipe import Recipe, load_recipe
 from search_spaces.genotype import Genotype
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 
 CPU = torch.device("cpu")
 RESAMPLES = 4000

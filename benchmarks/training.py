@@ -36,10 +36,11 @@ from evaluators.heap import keep_heap
 from evaluators.training import loop
 from evaluators.training.batches import Pictures
 from evaluators.training.groups import optimizer_of
+from evaluators.training.kernels.fast import fast
 from evaluators.training.precision import lowered
 from evaluators.training.recipe import Recipe, load_recipe
 from search_spaces.genotype import Genotype
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 from search_spaces.task import Task
 
 _CPU = torch.device("cpu")
@@ -251,7 +252,9 @@ def _precision(name: str, genotype: Genotype, task: Task, dataset: Any, flags: a
     """The network alone, channels_last: in float32, as we train it, in bfloat16 by autocast, compiled; the compiling apart."""
     recipe = load_recipe("final")
     keep_heap()
-    networks = {way: loop.seeded_network(genotype, task, 0, _CPU)[0] for way in ("float32", "mixed", "autocast", "compiled")}
+    networks = {
+        way: fast(loop.seeded_network(genotype, task, 0, _CPU)[0]) for way in ("float32", "mixed", "autocast", "compiled")
+    }
     compiled = torch.compile(networks["compiled"])
 
     def steps(network: Any, precision: Precision = nullcontext) -> Callable[[], Timed]:

@@ -14,7 +14,7 @@ from nas.training.config import TrainConfig
 from search_spaces.anchor import anchor as anchor_named
 from search_spaces.genotype import Genotype
 from search_spaces.space import SearchSpace
-from search_spaces.space import load_space as space_named
+from search_spaces.space_file import load_space as space_named
 from search_spaces.task import Task
 
 if TYPE_CHECKING:

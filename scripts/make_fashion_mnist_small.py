@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from evaluators.data.dataset import Pictures
-from evaluators.data.fashion_mnist import read_folder
-from evaluators.data.fashion_mnist_small import FILE
+from evaluators.data.sets.fashion_mnist import read_folder
+from evaluators.data.sets.fashion_mnist_small import FILE
 
 OUT = Path(__file__).parent.parent / "evaluators" / "data" / "embedded" / FILE
 PER_CLASS = {"train": (0, 1200), "validation": (1200, 1500), "test": (0, 500)}

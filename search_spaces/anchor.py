@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
 
-from search_spaces import resources
 from search_spaces.errors import InputError, near_miss
 from search_spaces.genotype import Genotype
 from search_spaces.task import Task
+from search_spaces.yaml_files import YamlFiles
 
-_FOLDER = "search_spaces.anchors"
+_ANCHORS = YamlFiles("anchors", "search_spaces.anchors", "anchor")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def anchors() -> list[Anchor]:
 
 @cache
 def _files() -> tuple[tuple[str, dict[str, Any]], ...]:
-    return tuple((stem, resources.read(_FOLDER, "anchor", stem)[1]) for stem in resources.names(_FOLDER))
+    return tuple((stem, _ANCHORS.read(stem)[1]) for stem in _ANCHORS.names())
 
 
 def _full_name(stem: str, variant: str, data: dict[str, Any]) -> str:

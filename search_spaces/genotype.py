@@ -1,44 +1,24 @@
-"""BlockSpec and Genotype: a network as its input and a list of blocks, written one a line; equal text means equal network.
+"""BlockSpec and Genotype: a network as its input and a list of blocks; equal text means equal network.
 
-    input 3x160x160
-    conv 32/2 act=relu6
-    inverted_residual 16/1 expand=1 act=relu6
-    inverted_residual 24/2 act=relu6
-    head dropout=0.2
-
-A line is `kind width/stride knob=value ... xN`: knobs left out have the block's defaults, `xN` repeats the block, a block
-that has no width or stride of its own leaves it out, and `#` starts a comment. The input is channels x height x width; a
-genotype without one (an anchor's, say) is built for the input that is asked for.
-
-Blocks that hold branches (`add`, `concat`, ...) have them below, each opened by a `|` further in; a branch is itself a list
-of blocks, and an empty one passes its input on:
-
-    add act=relu x2
-      | conv 64/1
-        conv 64/1 act=none
-      |
+How the text is written stands in search_spaces.genotype_text.
 """
 
 import hashlib
 import math
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
-from search_spaces.errors import InputError, quoted, shortened
+from search_spaces.errors import InputError, shortened
+from search_spaces.genotype_text import INPUT, parse_blocks
 from search_spaces.registry import BlockKind, Value, block_kind, show
-from search_spaces.resources import LARGEST, read_text
-from search_spaces.task import Input, Task, check_input, input_text, parse_input
+from search_spaces.resources import read_text
+from search_spaces.task import Input, Task, check_input, input_text
 
-_INPUT = "input"
 PaddingRule = Literal["symmetric", "same"]
-_SIZE = re.compile(r"([0-9]{1,9})?(?:/([0-9]{1,9}))?")
-MOST_BLOCKS = 1000
-_DEEPEST = 8
 WIDEST = 65536
 Blocks = tuple["BlockSpec", ...]
 
@@ -139,9 +119,7 @@ class Genotype:
     @classmethod
     def parse(cls, text: str, source: str = "genotype") -> "Genotype":
         """The genotype written as `text`, in time linear in it; raises InputError with `source` and line number."""
-        if len(text) > LARGEST:
-            raise InputError(f"{source}: longer than {LARGEST} characters")
-        input, blocks = _Parser(text, source).parse()
+        input, blocks = parse_blocks(text, source, BlockSpec.make)
         if not blocks:
             raise InputError(f"{source}: no blocks; a line is `kind width/stride knob=value ... xN`")
         _check_head(blocks, source)
@@ -180,7 +158,7 @@ class Genotype:
     @cached_property
     def text(self) -> str:
         """The canonical text, one line for a run of equal blocks."""
-        opening = [f"{_INPUT} {input_text(self.input)}"] if self.input else []
+        opening = [f"{INPUT} {input_text(self.input)}"] if self.input else []
         return "".join(f"{line}\n" for line in [*opening, *_lines(self.blocks)])
 
     @cached_property
@@ -230,124 +208,6 @@ def _branch_stride(kind: BlockKind, branches: tuple[Blocks, ...]) -> int:
 def _listed(numbers: Iterable[int]) -> str:
     *most, last = map(str, numbers)
     return f"{shortened(', '.join(most))} and {last}"
-
-
-class _Line(NamedTuple):
-    """A line of text: its number, how far in it starts, whether it opens a branch, its words."""
-
-    number: int
-    indent: int
-    opens: bool
-    words: list[str]
-
-
-class _Parser:
-    """Reads blocks by recursive descent; where lines start says which branch they belong to."""
-
-    def __init__(self, text: str, source: str) -> None:
-        self._lines = list(_split(text))
-        self._source, self._next, self._size = source, 0, 0
-
-    def parse(self) -> tuple[Input | None, list[BlockSpec]]:
-        input = self._input()
-        blocks = self._row(-1, 1, 0)
-        if (line := self._peek()) is not None:
-            raise self._error(line, "a branch is opened by | below a block that holds branches, further in than the block")
-        return input, blocks
-
-    def _input(self) -> Input | None:
-        """The input, if the first line that says something gives it."""
-        line = self._peek()
-        if line is None or line.opens or line.words[0] != _INPUT:
-            return None
-        self._next += 1
-        try:
-            return parse_input(" ".join(line.words[1:]))
-        except InputError as error:
-            raise self._error(line, error) from None
-
-    def _peek(self) -> _Line | None:
-        return self._lines[self._next] if self._next < len(self._lines) else None
-
-    def _error(self, line: _Line, message: object) -> InputError:
-        return InputError(f"{self._source}, line {line.number}: {message}")
-
-    def _row(self, outer: int, times: int, depth: int) -> list[BlockSpec]:
-        """Blocks that start further in than `outer`, in a row which is repeated `times` times."""
-        blocks: list[BlockSpec] = []
-        while (line := self._peek()) is not None and line.indent > outer and not line.opens:
-            self._next += 1
-            if line.words[0] == _INPUT:
-                raise self._error(line, "the input stands once, on the first line")
-            try:
-                kind, width, stride, knobs, repeat = _parse_line(line.words)
-                branches = self._branches(line, times * repeat, depth) if kind.has_branches else ()
-                blocks += [BlockSpec.make(kind.name, width, stride, knobs, branches)] * repeat
-            except InputError as error:
-                if str(error).startswith(f"{self._source}, line"):
-                    raise
-                raise self._error(line, error) from None
-            self._count(line, times * repeat)
-        return blocks
-
-    def _count(self, line: _Line, times: int) -> None:
-        """Counts a block, or a branch, which may be empty."""
-        self._size += times
-        if self._size > MOST_BLOCKS:
-            raise self._error(line, f"more than {MOST_BLOCKS} blocks, branches counted")
-
-    def _branches(self, parent: _Line, times: int, depth: int) -> list[list[BlockSpec]]:
-        first = self._peek()
-        found: list[list[BlockSpec]] = []
-        if depth == _DEEPEST:
-            raise self._error(parent, f"branches within branches more than {_DEEPEST} deep")
-        while first and (line := self._peek()) and line.opens and line.indent == first.indent > parent.indent:
-            self._next += 1
-            self._count(line, times)
-            found.append(self._row(line.indent, times, depth + 1))
-        return found
-
-
-def _split(text: str) -> Iterator[_Line]:
-    """The lines that say something; what follows a | that begins its line becomes a line of its own."""
-    for number, line in enumerate(text.splitlines(), 1):
-        said = line.partition("#")[0].rstrip()
-        start = said.lstrip()
-        if start.startswith("|"):
-            yield _Line(number, len(said) - len(start), True, [])
-            start = start[1:].lstrip()
-        if start:
-            yield _Line(number, len(said) - len(start), False, start.split())
-
-
-def _parse_line(words: list[str]) -> tuple[BlockKind, int | None, int, dict[str, Value], int]:
-    """(kind, width, stride, knobs, repeats) of one line."""
-    kind, rest = words[0], words[1:]
-    known = block_kind(kind)
-    repeat = 1
-    if rest and re.fullmatch(r"x[0-9]+", rest[-1]):
-        repeat = int(rest.pop()[1:10])
-        if not 1 <= repeat <= MOST_BLOCKS:
-            raise InputError(f"a line is repeated 1 to {MOST_BLOCKS} times, not {repeat}")
-    width, stride = None, 1
-    if rest and "=" not in rest[0]:
-        width, stride = _parse_size(rest.pop(0))
-    knobs: dict[str, Value] = {}
-    for word in rest:
-        name, equals, value = word.partition("=")
-        if not equals:
-            raise InputError(f"{quoted(word)} is not knob=value")
-        if name in knobs:
-            raise InputError(f"knob {name} is given twice")
-        knobs[name] = known.knob(name).parse(value)
-    return known, width, stride, knobs, repeat
-
-
-def _parse_size(word: str) -> tuple[int | None, int]:
-    match = _SIZE.fullmatch(word)
-    if not match:
-        raise InputError(f"{quoted(word)} is not width/stride, such as 24/2")
-    return int(match[1]) if match[1] else None, int(match[2]) if match[2] else 1
 
 
 def _check_head(blocks: list[BlockSpec], source: str) -> None:

@@ -1,17 +1,19 @@
-"""Names for code: the kinds of block and their knobs, read from the sources in `blocks/` without importing torch."""
+"""Names for code: the kinds of block and their knobs, read from their sources without importing torch."""
 
 import ast
 import importlib
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from importlib.metadata import EntryPoint
+from importlib.util import find_spec, resolve_name
 from types import MappingProxyType
 from typing import Any, TypeVar
 
 from search_spaces.errors import InputError, near_miss, quoted, shortened
+from search_spaces.plugins import Plugins, modules_of
 
 Value = int | float | bool | str
 _CLASSES: dict[str, type] = {}
@@ -104,7 +106,7 @@ class BlockKind:
 
 
 def block(kind: str) -> Callable[[_Class], _Class]:
-    """Class decorator: makes an nn.Module in `blocks/` the kind of block called `kind`.
+    """Class decorator: makes an nn.Module the kind of block called `kind`.
 
     Its __init__ takes some of branches, c_in, c_out, stride, classes, then keyword-only knobs with annotated type and
     default. Strides are 1 and 2 unless `stride` is annotated with others.
@@ -126,41 +128,49 @@ def show(value: object) -> str:
     return str(value)
 
 
-@cache
-def block_kinds() -> MappingProxyType[str, BlockKind]:
+def block_kinds() -> Mapping[str, BlockKind]:
     """Every kind of block by name, sorted."""
-    kinds = [kind for module in _sources() for kind in _kinds_in(module)]
-    found = {kind.name: kind for kind in kinds}
-    assert len(found) == len(kinds), "two files of blocks/ register the same kind"
-    return MappingProxyType(dict(sorted(found.items())))
+    return _BLOCKS.all()
 
 
 def block_kind(name: str) -> BlockKind:
-    kinds = block_kinds()
-    if name not in kinds:
-        raise InputError(f"there is no block {quoted(name)}{near_miss(name, kinds)}")
-    return kinds[name]
+    """The kind of block called `name`; raises InputError with the near miss."""
+    return _BLOCKS.find(name)
 
 
-def _sources() -> Iterator[str]:
-    for file in files("search_spaces.blocks").iterdir():
-        if file.name.endswith(".py") and file.name != "__init__.py":
-            yield f"search_spaces.blocks.{file.name.removesuffix('.py')}"
+class _Blocks(Plugins[BlockKind]):
+    """Kinds of block; another package's entry point names a module with classes under `@block`."""
+
+    def _own(self) -> Iterator[tuple[str, BlockKind]]:
+        for module in modules_of(self.package):
+            yield from _kinds_in(module)
+
+    def _added(self, entry: EntryPoint) -> Iterator[tuple[str, BlockKind]]:
+        if not (found := list(_kinds_in(entry.module))):
+            raise InputError("it has no class under @block")
+        yield from found
+
+
+_BLOCKS = _Blocks("blocks", "search_spaces.blocks", "block")
 
 
 @cache
 def _tree(module: str) -> ast.Module:
-    package, _, name = module.rpartition(".")
-    return ast.parse((files(package) / f"{name}.py").read_text(encoding="utf-8"))
+    spec = find_spec(module)
+    source = getattr(spec and spec.loader, "get_source", lambda _: None)(module)
+    if source is None:
+        raise InputError(f"there is no source of the module {module}")
+    return ast.parse(source)
 
 
-def _kinds_in(module: str) -> Iterator[BlockKind]:
+def _kinds_in(module: str) -> Iterator[tuple[str, BlockKind]]:
     for node in _tree(module).body:
         if not isinstance(node, ast.ClassDef):
             continue
         for decorator in node.decorator_list:
             if isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name) and decorator.func.id == "block":
-                yield _kind(module, node, ast.literal_eval(decorator.args[0]))
+                name = ast.literal_eval(decorator.args[0])
+                yield name, _kind(module, node, name)
 
 
 def _kind(module: str, node: ast.ClassDef, name: str) -> BlockKind:
@@ -190,7 +200,7 @@ def _knob(module: str, argument: ast.arg, default: ast.expr | None) -> Knob:
 
 
 def _choices(module: str, annotation: ast.expr) -> tuple[Value, ...]:
-    """The values of `Literal[...]`, written in place or as an alias imported from another of our modules."""
+    """The values of `Literal[...]`, written in place or as an alias, which may be imported."""
     if isinstance(annotation, ast.Subscript):
         values = ast.literal_eval(annotation.slice)
         return values if isinstance(values, tuple) else (values,)
@@ -199,7 +209,8 @@ def _choices(module: str, annotation: ast.expr) -> tuple[Value, ...]:
         return ()
     for node in _tree(module).body:
         if isinstance(node, ast.ImportFrom) and any(alias.name == annotation.id for alias in node.names):
-            return _choices(str(node.module), annotation)
+            source = resolve_name("." * node.level + (node.module or ""), module.rpartition(".")[0])
+            return _choices(source, annotation)
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == annotation.id:
             return _choices(module, node.value)
     raise AssertionError(f"{module}: cannot read the type {annotation.id}")

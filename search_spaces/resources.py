@@ -1,17 +1,16 @@
-"""Names for data: the YAML files of a folder by their stems, read strictly.
+"""Text of files: YAML, read strictly, and paths as people write them.
 
-A file is one mapping, of what JSON has too: text, numbers, true, false, null, lists, and mappings whose keys are text; with
-anchors, aliases and merges. Keys given twice, tags, and what is too large are errors.
+A YAML file is one mapping, of what JSON has too: text, numbers, true, false, null, lists, and mappings whose keys are text;
+with anchors, aliases and merges. Keys given twice, tags, and what is too large are errors.
 """
 
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from search_spaces.errors import InputError, near_miss, quoted
+from search_spaces.errors import InputError, quoted
 
 LARGEST = 2**20  # characters of a file of text
 _MOST_VALUES = 100_000  # in a file; an alias counts as all that it stands for
@@ -133,25 +132,6 @@ def _merged(node: yaml.MappingNode) -> dict[str, _Pair]:
                 raise _problem(source, "<< takes a mapping or a list of mappings")
             merged = {inner.value: (inner, of) for inner, of in source.value} | merged
     return merged | own
-
-
-def names(package: str) -> list[str]:
-    """Stems of the YAML files in a package folder, sorted."""
-    return sorted(Path(f.name).stem for f in files(package).iterdir() if f.name.endswith(".yaml"))
-
-
-def read(package: str, what: str, name_or_path: str) -> tuple[str, dict[str, Any]]:
-    """(source, mapping) of the YAML file called NAME in a package folder, or at a path that ends in .yaml.
-
-    `what` is the word for such a file in messages ("search space"). Raises InputError when there is none.
-    """
-    if name_or_path.endswith((".yaml", ".yml")):
-        path = Path(name_or_path)
-        return path.name, parse_yaml(read_text(path, f"{what} file"), path.name)
-    if name_or_path not in names(package):
-        raise InputError(f"there is no {what} {quoted(name_or_path)}{near_miss(name_or_path, names(package))}")
-    source = f"{name_or_path}.yaml"
-    return source, parse_yaml((files(package) / source).read_text(encoding="utf-8"), source)
 
 
 def expanded(path: str) -> Path:

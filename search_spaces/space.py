@@ -1,24 +1,8 @@
-"""SearchSpace: the genotypes that a search may ask for, read from YAML; decode, encode, sample, count.
+"""SearchSpace: the genotypes that a search may ask for; decode, encode, sample, count.
 
-A space is a row of stages. A stage is a run of equal-width blocks of one kind; in the YAML a list is a choice, anything
-else is fixed. `each: [...]` chooses anew for every block of the stage. The first block of a stage has the stage's stride.
-A block kind without a width of its own (a pooling, the head) stands once.
-
-    summary: one sentence
-    input: {channels: 3, size: [96, 128, 96x160, 224]}
-    stages:
-      - name: stem
-        width: [16, 24, 32]
-        stride: 2
-        blocks: {conv: {act: [relu, hard_swish]}}
-      - name: s1
-        width: [16, 24]
-        depth: [0, 1, 2]
-        blocks:
-          inverted_residual: {kernel: [3, 5, 7], expand: {each: [3, 4, 6]}}
-          shuffle: {}
-
-A size of the input is the side of a square, or HEIGHTxWIDTH; `input: [3, 224, 224]` is one fixed input.
+A space is a row of stages. A stage is a run of equal-width blocks of one kind, the first of which has the stage's stride; a
+block kind without a width of its own (a pooling, the head) stands once. How a space is written stands in
+search_spaces.space_file.
 
 Every choice is a gene, named by its place: `input`, `s1.block`, `s1.width`, `s1.depth`, `s1.inverted_residual.kernel`,
 `s1.inverted_residual.expand.2`. Genes of blocks that were not chosen stay silent: decoding never reads them.
@@ -26,90 +10,18 @@ Every choice is a gene, named by its place: `input`, `s1.block`, `s1.width`, `s1
 
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
-from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
-
-from search_spaces import resources
-from search_spaces.anchor import Anchor, anchor, anchor_names
-from search_spaces.errors import InputError, near_miss, quoted, shortened
-from search_spaces.genotype import MOST_BLOCKS, WIDEST, BlockSpec, Genotype, PaddingRule
+from search_spaces.anchor import Anchor, anchor
+from search_spaces.errors import InputError
+from search_spaces.genes import Chooser, Genes, from_table, not_among, once, pick
+from search_spaces.genotype import BlockSpec, Genotype, PaddingRule
 from search_spaces.registry import BlockKind, Value, block_kind, show
-from search_spaces.schema import checked, strict
-from search_spaces.task import Input, Task, check_input, input_text, parse_size, size_text
+from search_spaces.task import Input, Task, input_text, size_text
 
-_FOLDER = "search_spaces.spaces"
-_INPUT = "input"
-_MOST_CHOICES = 100  # values of one knob
-Genes = Mapping[str, Value]
-Chooser = Callable[[str, Sequence[Value]], Value]
-
-
-def _listed(value: Any) -> Any:
-    """A fixed value as a choice of one."""
-    return value if isinstance(value, list) else [value]
-
-
-def _different(values: list[Any]) -> list[Any]:
-    if len(set(values)) < len(values):
-        raise InputError("a value is listed twice")
-    return values
-
-
-def _some_blocks(depths: list[int]) -> list[int]:
-    if not any(depths):
-        raise InputError("it never has a block")
-    return depths
-
-
-_Several = (BeforeValidator(_listed), Field(min_length=1, max_length=_MOST_CHOICES), AfterValidator(_different))
-
-
-@strict
-@dataclass(frozen=True)
-class _SpaceFile:
-    """A space as its file has it."""
-
-    summary: str
-    input: Any
-    stages: Annotated[list[dict[str, Any]], Field(min_length=1, max_length=100)]
-    anchors: Annotated[dict[str, str], BeforeValidator(lambda given: given or {})] = field(default_factory=dict)
-    other_anchors: Annotated[dict[str, str], BeforeValidator(lambda given: given or {})] = field(default_factory=dict)
-    overall_stride: Annotated[int, Field(ge=1, le=4096)] = 32
-
-
-@strict
-@dataclass(frozen=True)
-class _InputFile:
-    """Inputs of several sizes."""
-
-    channels: int
-    size: Annotated[list[Any], BeforeValidator(_listed), Field(min_length=1, max_length=_MOST_CHOICES)]
-
-
-@strict
-@dataclass(frozen=True)
-class _StageFile:
-    """A stage as its file has it."""
-
-    name: Annotated[str, Field(pattern=r"^\w[\w-]{0,39}$")]
-    blocks: Annotated[dict[str, dict[str, Any] | None], Field(min_length=1)]
-    stride: Annotated[int, Field(ge=1, le=2)] = 1
-    depth: Annotated[list[Annotated[int, Field(ge=0, le=MOST_BLOCKS)]], *_Several, AfterValidator(_some_blocks)] = field(
-        default_factory=lambda: [1]
-    )
-    width: Annotated[list[Annotated[int, Field(ge=1, le=WIDEST)]], *_Several] | None = None
-
-
-@strict
-@dataclass(frozen=True)
-class _EachFile:
-    """Values of a knob that is chosen anew for every block."""
-
-    each: Any
+INPUT = "input"  # the gene
 
 
 @dataclass(frozen=True)
@@ -132,13 +44,13 @@ class Stage:
 
     def decode(self, choose: Chooser) -> Iterator[BlockSpec]:
         """The stage's blocks; `choose` is asked for the active genes only, in order."""
-        depth = int(_pick(choose, f"{self.name}.depth", self.depths))
+        depth = int(pick(choose, f"{self.name}.depth", self.depths))
         if depth == 0:
             return
-        kind = block_kind(str(_pick(choose, f"{self.name}.block", tuple(self.kinds))))
-        width = int(_pick(choose, f"{self.name}.width", self.widths)) if kind.has_width else None
+        kind = block_kind(str(pick(choose, f"{self.name}.block", tuple(self.kinds))))
+        width = int(pick(choose, f"{self.name}.width", self.widths)) if kind.has_width else None
         for layer, named in enumerate(self._named[kind.name][: depth if kind.has_width else 1]):
-            knobs = tuple([(knob, _pick(choose, gene, values)) for knob, gene, values in named])
+            knobs = tuple([(knob, pick(choose, gene, values)) for knob, gene, values in named])
             yield _spec(kind.name, width, self.stride if layer == 0 else 1, knobs)
 
     @cached_property
@@ -200,7 +112,7 @@ class Stage:
             choice = self.kinds[kind.name].get(knob, Choice((kind.knob(knob).default,)))
             name = self._gene(kind.name, knob, choice, layer)
             if value not in choice.values:
-                raise InputError(f"{name}: {show(value)} is not among {', '.join(map(show, choice.values))}")
+                raise not_among(name, value, choice.values)
             if genes.get(name, value) != value:
                 raise InputError(f"{name}: {show(value)} and {show(genes[name])} in one stage")
             found[name] = value
@@ -209,7 +121,7 @@ class Stage:
     def _among(self, gene: str, value: Value, values: Sequence[Value]) -> dict[str, Value]:
         name = f"{self.name}.{gene}"
         if value not in values:
-            raise InputError(f"{name}: {show(value)} is not among {', '.join(map(show, values))}")
+            raise not_among(name, value, values)
         return {name: value}
 
 
@@ -279,7 +191,7 @@ class SearchSpace:
     @cached_property
     def genes(self) -> dict[str, tuple[Value, ...]]:
         """The flat table: every gene that is a choice, with its values."""
-        own = [(_INPUT, tuple(self._sizes)), *(gene for stage in self.stages for gene in stage.genes())]
+        own = [(INPUT, tuple(self._sizes)), *(gene for stage in self.stages for gene in stage.genes())]
         return {name: values for name, values in own if len(values) > 1}
 
     @cached_property
@@ -292,8 +204,8 @@ class SearchSpace:
 
         Raises InputError for a gene that is missing or has a value outside the space.
         """
-        choose = _once(genes if callable(genes) else _from_table(genes))
-        input = self._sizes[_pick(choose, _INPUT, tuple(self._sizes))]
+        choose = once(genes if callable(genes) else from_table(genes))
+        input = self._sizes[pick(choose, INPUT, tuple(self._sizes))]
         return self._padded(Genotype.of([spec for stage in self.stages for spec in stage.decode(choose)], input))
 
     def sample(self, rng: random.Random) -> Genotype:
@@ -312,7 +224,7 @@ class SearchSpace:
         genes = self._match(self._unpadded(genotype).blocks, 0, 0, set(), deepest)
         if genes is None:
             raise max(deepest, key=lambda found: found[0])[1]
-        return {name: value for name, value in ({_INPUT: size} | genes).items() if name in self.genes}
+        return {name: value for name, value in ({INPUT: size} | genes).items() if name in self.genes}
 
     def _unpadded(self, genotype: Genotype) -> Genotype:
         """The genotype padded as the stages write it; raises InputError unless it is padded as the space pads."""
@@ -326,7 +238,7 @@ class SearchSpace:
             if input == genotype.input:
                 return value
         found = input_text(genotype.input) if genotype.input else "none"
-        raise InputError(f"{_INPUT}: {found} is not among {', '.join(map(input_text, self.inputs))}")
+        raise InputError(f"{INPUT}: {found} is not among {', '.join(map(input_text, self.inputs))}")
 
     def _match(
         self,
@@ -357,19 +269,6 @@ class SearchSpace:
         return None
 
 
-def space_names() -> list[str]:
-    return resources.names(_FOLDER)
-
-
-def load_space(name_or_path: str) -> SearchSpace:
-    """The search space called `name`, or in a YAML file; raises InputError naming the file and place."""
-    source, data = resources.read(_FOLDER, "search space", name_or_path)
-    try:
-        return _space(source, data)
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from None
-
-
 def _depths(stage: Stage, left: int) -> list[int]:
     depths = set(stage.depths) | ({1} if any(not block_kind(k).has_width for k in stage.kinds) else set())
     return sorted((d for d in depths if d <= left), reverse=True) or [min(1, left)]
@@ -379,129 +278,3 @@ def _depths(stage: Stage, left: int) -> list[int]:
 def _spec(kind: str, width: int | None, stride: int, knobs: tuple[tuple[str, Value], ...]) -> BlockSpec:
     """A block of a space, checked once; one object for equal ones, so that telling them apart is fast."""
     return BlockSpec.make(kind, width, stride, dict(knobs))
-
-
-def _pick(choose: Chooser, gene: str, values: Sequence[Value]) -> Value:
-    return values[0] if len(values) == 1 else choose(gene, values)
-
-
-def _once(choose: Chooser) -> Chooser:
-    """Asks for each gene once, however many blocks read it."""
-    chosen: dict[str, Value] = {}
-
-    def ask(gene: str, values: Sequence[Value]) -> Value:
-        if gene not in chosen:
-            chosen[gene] = choose(gene, values)
-        return chosen[gene]
-
-    return ask
-
-
-def _from_table(genes: Genes) -> Chooser:
-    def choose(gene: str, values: Sequence[Value]) -> Value:
-        if gene not in genes:
-            raise InputError(f"gene {gene} is missing")
-        if genes[gene] not in values:
-            raise InputError(f"gene {gene}: {show(genes[gene])} is not among {', '.join(map(show, values))}")
-        return genes[gene]
-
-    return choose
-
-
-def _space(source: str, data: dict[str, Any]) -> SearchSpace:
-    given = checked(_SpaceFile, data, "the space")
-    stages = tuple(_stage(entry, f"stage {entry.get('name', i + 1)}") for i, entry in enumerate(given.stages))
-    inputs = _inputs(given.input)
-    _check_sense(stages, inputs)
-    for name in (*given.anchors, *given.other_anchors):
-        if name not in anchor_names():
-            raise InputError(f"anchors: there is no anchor {quoted(name)}{near_miss(name, anchor_names())}")
-    return SearchSpace(
-        name=source.rpartition("/")[2].rpartition(".")[0],
-        summary=given.summary,
-        inputs=inputs,
-        stages=stages,
-        anchors=given.anchors,
-        other_anchors=given.other_anchors,
-        overall_stride=given.overall_stride,
-    )
-
-
-def _check_sense(stages: Sequence[Stage], inputs: Sequence[Input]) -> None:
-    """Raises InputError for stages that make no network."""
-    if len({s.name for s in stages} | {_INPUT}) <= len(stages):
-        raise InputError(f'two stages have the same name, or one is called "{_INPUT}"')
-    heads = [[_is_head(kind) for kind in stage.kinds] for stage in stages]
-    if not all(heads[-1]) or stages[-1].depths != (1,) or any(map(any, heads[:-1])):
-        raise InputError("the last stage must be the head, which stands nowhere else, and once")
-    if (blocks := sum(max(stage.depths) for stage in stages)) > MOST_BLOCKS:
-        raise InputError(f"its networks have up to {blocks} blocks; at most {MOST_BLOCKS} are possible")
-    shrinks, least = math.prod(stage.stride for stage in stages), min(min(input[1:]) for input in inputs)
-    if shrinks > least:
-        raise InputError(f"its stages shrink images {shrinks} times, but its smallest input has a side of {least} pixels")
-
-
-def _is_head(kind: str) -> bool:
-    return "classes" in block_kind(kind).takes
-
-
-def _inputs(given: object) -> tuple[Input, ...]:
-    """Inputs by size; raises InputError for what is neither [channels, height, width] nor channels with sizes."""
-    if isinstance(given, dict):
-        sized = checked(_InputFile, given, _INPUT)
-        found = [check_input((sized.channels, *_sides(size))) for size in sized.size]
-    elif isinstance(given, list) and len(given) == 3:
-        found = [check_input((_whole(given[0]), _whole(given[1]), _whole(given[2])))]
-    else:
-        example = "[channels, height, width], or {channels: 3, size: [96, 128]}"
-        raise InputError(f"input must be {example}, not {quoted(given)}")
-    if len(set(found)) < len(found):
-        raise InputError("input: its sizes must be different ones")
-    return tuple(sorted(found, key=lambda i: (math.prod(i), i)))
-
-
-def _sides(size: object) -> tuple[int, int]:
-    """Height and width of a size: a side, or HEIGHTxWIDTH."""
-    try:
-        return parse_size(str(size))
-    except InputError as error:
-        raise InputError(f"{_INPUT}: {error}") from None
-
-
-def _whole(value: object) -> int:
-    if type(value) is not int:
-        raise InputError(f"input: channels, heights and widths must be whole numbers, not {quoted(value)}")
-    return value
-
-
-def _stage(entry: dict[str, Any], where: str) -> Stage:
-    given = checked(_StageFile, entry, shortened(where))
-    try:
-        kinds = {kind: _knobs(given, kind, knobs or {}) for kind, knobs in given.blocks.items()}
-        if given.width is None and any(block_kind(kind).has_width for kind in kinds):
-            raise InputError("width is missing")
-    except InputError as error:
-        raise InputError(f"stage {given.name}: {error}") from None
-    return Stage(given.name, given.stride, tuple(given.depth), tuple(given.width or [1]), kinds)
-
-
-def _knobs(stage: _StageFile, kind: str, knobs: Mapping[str, Any]) -> dict[str, Choice]:
-    known = block_kind(kind)
-    if known.has_branches:
-        raise InputError(f"block {kind} holds branches, which stages have not")
-    for stride in {stage.stride, *([1] if known.has_width and max(stage.depth) > 1 else [])}:
-        known.check_stride(stride)
-    return {name: _choice(known, name, value) for name, value in knobs.items()}
-
-
-def _choice(kind: BlockKind, name: str, value: object) -> Choice:
-    knob, each = kind.knob(name), isinstance(value, dict)
-    if isinstance(value, dict):
-        value = checked(_EachFile, value, f"knob {name}").each
-    values = value if isinstance(value, list) else [value]
-    if not 1 <= len(values) <= _MOST_CHOICES:
-        raise InputError(f"knob {name}: a list has 1 to {_MOST_CHOICES} values to choose from, not {len(values)}")
-    taken = tuple(knob.check(v) for v in values)
-    if len(set(taken)) < len(taken):
-        raise InputError(f"knob {name}: a value is listed twice")
-    return Choice(taken, each)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from evaluators.data._registry import _reader
+from evaluators.data._registry import reader
 from evaluators.data._unreadable import shown
 from evaluators.data.dataset import Dataset, Found, Input, Progress
 from evaluators.data.preprocess import Fit, Fitting, Interpolation
@@ -36,10 +36,10 @@ def load(
     Raises InputError for anything a person can put right.
     """
     name, _, path = spec.partition(":")
-    reader, inputs = _reader(name), tuple(dict.fromkeys(inputs))
+    read, inputs = reader(name), tuple(dict.fromkeys(inputs))
     largest = Fitting(_largest(inputs), fit, interpolation)
     try:
-        found = reader(expanded(path) if path else None, download)
+        found = read(expanded(path) if path else None, download)
         return _made_ready(name, found, inputs, largest, progress=progress or (lambda done, total: None), stream=stream)
     except OSError as error:
         where = f" {shown(error.filename)}" if error.filename else ""

@@ -1,38 +1,35 @@
-"""The data sets there are: one file each in this folder, found by name."""
+"""The data sets there are, found by name; and where public ones are kept."""
 
 from __future__ import annotations
 
-import importlib
 import os
-import pkgutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from evaluators.data.dataset import Found
-from search_spaces.errors import InputError, near_miss
+from search_spaces.errors import InputError
+from search_spaces.plugins import Modules
 
 Reader = Callable[[Path | None, bool], Found]
-_READERS: dict[str, Reader] = {}
-
-
-def register(name: str) -> Callable[[Reader], Reader]:
-    """Decorator for a reader `(path, download) -> Found`: makes it the data set called `name`."""
-
-    def add(reader: Reader) -> Reader:
-        _READERS[name] = reader
-        return reader
-
-    return add
+_SETS = Modules("datasets", "evaluators.data.sets", "data set", hyphens=True)
 
 
 def names() -> list[str]:
-    """The names of the registered data sets, sorted."""
-    return sorted(_readers())
+    """The names of the data sets, sorted."""
+    return _SETS.names()
 
 
 def summaries() -> dict[str, str]:
-    """One line about each registered data set, by name."""
-    return {name: (reader.__doc__ or "").strip().partition("\n")[0] for name, reader in sorted(_readers().items())}
+    """One line about each data set, by name."""
+    return {name: (reader(name).__doc__ or "").strip().partition("\n")[0] for name in names()}
+
+
+def reader(name: str) -> Reader:
+    """What reads the data set called `name`, `(path, download) -> Found`; raises InputError with the near miss."""
+    if name not in names() and (os.sep in name or Path(name).is_dir()):
+        raise InputError(f'there is no data set "{name}"; a folder of photos is imagefolder:PATH')
+    return cast(Reader, _SETS.load(name).read)
 
 
 def default_folder() -> Path:
@@ -43,19 +40,3 @@ def default_folder() -> Path:
         hint = "XDG_CACHE_HOME=FOLDER names another folder"
         raise InputError(f"public data sets are kept in the home folder, and there is none (HOME is not set); {hint}") from None
     return base / "compact-nas" / "datasets"
-
-
-def _readers() -> dict[str, Reader]:
-    package = importlib.import_module("evaluators.data")
-    for module in pkgutil.iter_modules(package.__path__):
-        if not module.name.startswith("_"):
-            importlib.import_module(f"evaluators.data.{module.name}")
-    return _READERS
-
-
-def _reader(name: str) -> Reader:
-    readers = _readers()
-    if name not in readers:
-        hint = "; a folder of photos is imagefolder:PATH" if os.sep in name or Path(name).is_dir() else ""
-        raise InputError(f'there is no data set "{name}"{hint or near_miss(name, readers)}')
-    return readers[name]

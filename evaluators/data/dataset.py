@@ -1,7 +1,6 @@
 """What a data set is, and how one is found by name, split and made ready for the inputs of networks.
 
-A new data set is one new file in this folder: a function under `@register("name")` whose docstring's first line is its
-summary. Files that start with an underscore are helpers. Nothing heavy is imported until images are read.
+A new data set is one new file in the folder sets/. Nothing heavy is imported until images are read.
 """
 
 from __future__ import annotations

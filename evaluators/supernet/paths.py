@@ -4,9 +4,10 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, get_args
 
+from search_spaces.genes import Chooser
 from search_spaces.genotype import Genotype
 from search_spaces.registry import Value
-from search_spaces.space import Chooser, SearchSpace
+from search_spaces.space import SearchSpace
 
 Sampling = Literal["uniform", "fair", "sandwich"]
 SAMPLINGS: tuple[Sampling, ...] = get_args(Sampling)

@@ -19,6 +19,7 @@ from evaluators.supernet.paths import Sampling, paths
 from evaluators.supernet.shared import initial, members, part, uses
 from evaluators.training.augment import mixup
 from evaluators.training.batches import Pictures
+from evaluators.training.kernels.fast import fast
 from evaluators.training.loop import Epoch, accuracy, check_finite, rate
 from evaluators.training.precision import lowered
 from evaluators.training.recipe import Recipe
@@ -142,7 +143,7 @@ class Supernet:
         momentum = {name: part(self._momentum[key], shape) for name, (key, shape) in used.items()}
         images, shown = mixup(self._scaled(batch[0], genotype), batch[1], recipe.mixup, generator)
         with lowered(self._device, recipe.mixed_precision and self._device.type == "cpu"):  # on CUDA that is untested
-            logits = functional_call(frame, parts, images)
+            logits = functional_call(fast(frame), parts, images)
         losses = [weight * F.cross_entropy(logits, of, label_smoothing=recipe.label_smoothing) for weight, of in shown]
         loss = torch.stack(losses).sum()
         loss.backward()  # type: ignore[no-untyped-call]

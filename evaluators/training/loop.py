@@ -19,6 +19,7 @@ from evaluators.training.deployed import deployed_scores
 from evaluators.training.distill import distilled
 from evaluators.training.groups import optimizer_of
 from evaluators.training.kept import Kept, kept_count
+from evaluators.training.kernels.fast import fast
 from evaluators.training.metrics import Scores, evaluate
 from evaluators.training.precision import lowered, scaler
 from evaluators.training.recipe import Metric, Recipe
@@ -50,9 +51,10 @@ class Epoch:
 class Training:
     """A network's training, epoch by epoch; `state` and `restore` let it go on in another process as if never interrupted.
 
-    `network` is trained in place; where the recipe averages weights, it holds the averaged ones after the last epoch. A
-    `teacher` in eval mode teaches by its logits (evaluators.training.distill). `metric` is what its epochs report. The
-    first `ready` blocks have weights that the recipe may keep.
+    `network` is trained in place, its layers in their fast forms (evaluators.training.kernels); where the recipe averages
+    weights, it holds the averaged ones after the last epoch. A `teacher` in eval mode teaches by its logits
+    (evaluators.training.distill). `metric` is what its epochs report. The first `ready` blocks have weights that the recipe may
+    keep.
     Everything random follows from `generator` and, in layers such as dropout, from torch's global one.
     """
 
@@ -69,9 +71,10 @@ class Training:
         ready: int = 0,
     ) -> None:
         keep_heap()
-        self.network, self.recipe = network, recipe
+        self.network, self.recipe = fast(network), recipe
         self.history: list[Epoch] = []
-        self._train, self._validation, self._generator, self._teacher = train, validation, generator, teacher
+        self._train, self._validation, self._generator = train, validation, generator
+        self._teacher = fast(teacher) if teacher else None
         self._metric: Metric = metric
         self._among = shown(train, recipe)
         self._count = kept_count(network, recipe.kept_stride, ready) if isinstance(network, Network) else 0

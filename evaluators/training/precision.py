@@ -1,7 +1,7 @@
 """Mixed precision: which part of training is computed in less than float32, by device.
 
 On CUDA what torch's autocast chooses, in bfloat16, or float16 where there is none (untested on a GPU). On a CPU whose processor
-has instructions for bfloat16, convolutions (search_spaces.ops.low_precision); autocast, which lowers batch norm and depthwise
+has instructions for bfloat16, convolutions (kernels.low_precision); autocast, which lowers batch norm and depthwise
 gradients too, is slower there than float32 (benchmarks/training.md). It serves passes that take no gradients.
 """
 
@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
-from search_spaces.ops import low_precision
+from evaluators.training.kernels import low_precision
 
 
 def lowered(device: torch.device, on: bool) -> AbstractContextManager[object]:

@@ -5,12 +5,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from search_spaces import resources
 from search_spaces.errors import InputError
 from search_spaces.schema import AboveZero, FromZero, Share, Whole, checked, strict
+from search_spaces.yaml_files import YamlFiles
 
 Metric = Literal["top1", "balanced_accuracy", "macro_f1"]  # by which accuracies are told (evaluators.training.metrics)
-_FOLDER = "evaluators.training.recipes"
+RECIPES = YamlFiles("recipes", "evaluators.training.recipes", "recipe")
 _Below1 = Annotated[float, Field(ge=0, le=0.99999)]
 _UpTo1 = Annotated[float, Field(gt=0, le=1)]
 
@@ -71,5 +71,5 @@ class Recipe:
 
 def load_recipe(name_or_path: str, epochs: int | None = None) -> Recipe:
     """The recipe called `name`, or in a YAML file; `epochs` overrides its own. Raises InputError naming the file and key."""
-    source, data = resources.read(_FOLDER, "recipe", name_or_path)
+    source, data = RECIPES.read(name_or_path)
     return checked(Recipe, data | ({"epochs": epochs} if epochs else {}), source)

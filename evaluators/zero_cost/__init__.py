@@ -4,14 +4,12 @@ A module here has a function `score(network, images, labels, generator) -> float
 as it was. Files that start with an underscore are helpers. Nothing heavy is imported until networks are scored.
 """
 
-import importlib
 import math
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import TYPE_CHECKING, Protocol, cast
 
-from search_spaces.errors import InputError, near_miss
 from search_spaces.genotype import Genotype
+from search_spaces.plugins import Modules
 from search_spaces.task import Task
 
 if TYPE_CHECKING:
@@ -19,6 +17,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from search_spaces.network import Network
+
+_SCORES = Modules("scores", __name__, "zero-cost score")
 
 
 class Score(Protocol):
@@ -33,8 +33,7 @@ class Score(Protocol):
 
 def names() -> list[str]:
     """The names of the scores, sorted."""
-    found = (f.name for f in files("evaluators.zero_cost").iterdir())
-    return sorted(name.removesuffix(".py") for name in found if name.endswith(".py") and not name.startswith("_"))
+    return _SCORES.names()
 
 
 def scores(
@@ -70,12 +69,10 @@ def vote(table: Sequence[Mapping[str, float]]) -> list[float]:
 
 
 def _modules(wanted: Sequence[str] | None) -> dict[str, Score]:
-    known = names()
     for name in wanted or ():
-        if name not in known:
-            raise InputError(f'there is no zero-cost score "{name}"{near_miss(name, known)}')
-    chosen = known if wanted is None else wanted
-    return {name: cast(Score, importlib.import_module(f"evaluators.zero_cost.{name}")) for name in chosen}
+        _SCORES.check(name)
+    chosen = names() if wanted is None else wanted
+    return {name: cast(Score, _SCORES.load(name)) for name in chosen}
 
 
 def _ranks(values: Sequence[float]) -> list[float]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from evaluators.zero_cost._networks import weights
 from search_spaces.network import Network
-from search_spaces.ops.shift import LearntShift
+from search_spaces.ops.learnt_shift import LearntShift
 from search_spaces.ops.squeeze_excite import SqueezeExcite
 
 # What is not linear, or would not be for large positive input; without it the output is linear in each layer's weights.

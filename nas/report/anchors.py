@@ -10,7 +10,7 @@ from nas.console import make_bar, make_console
 from search_spaces.anchor import Anchor, anchor, anchor_names
 from search_spaces.anchor import anchors as all_anchors
 from search_spaces.errors import InputError
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 
 if TYPE_CHECKING:
     from nas.report.anchor_check import Figure

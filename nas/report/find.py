@@ -7,7 +7,8 @@ from nas.run.folder import Run
 from search_spaces.anchor import anchor, anchor_names, base_name
 from search_spaces.errors import InputError, near_miss
 from search_spaces.genotype import Genotype, read_genotype
-from search_spaces.space import SearchSpace, load_space
+from search_spaces.space import SearchSpace
+from search_spaces.space_file import load_space
 from search_spaces.task import Task, parse_size
 
 _Found = tuple[str, Genotype, SearchSpace, Task]

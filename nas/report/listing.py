@@ -11,7 +11,7 @@ from nas.console import make_console
 from search_spaces.anchor import anchors
 from search_spaces.registry import block_kinds
 from search_spaces.registry import show as show_value
-from search_spaces.space import load_space, space_names
+from search_spaces.space_file import load_space, space_names
 from search_spaces.task import size_text
 
 if TYPE_CHECKING:

@@ -28,7 +28,8 @@ from search_spaces import resources
 from search_spaces.errors import InputError, quoted
 from search_spaces.folder import made_whole
 from search_spaces.schema import checked, strict
-from search_spaces.space import SearchSpace, load_space
+from search_spaces.space import SearchSpace
+from search_spaces.space_file import load_space
 from search_spaces.task import Input
 
 if TYPE_CHECKING:

@@ -1,10 +1,8 @@
 """Samplers: who proposes the next candidate. One file each, `NAME.py`, whose `sampler` makes an Optuna sampler."""
 
-import importlib
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from search_spaces.errors import InputError, near_miss
+from search_spaces.plugins import Modules
 
 if TYPE_CHECKING:
     import optuna
@@ -12,18 +10,17 @@ if TYPE_CHECKING:
     from nas.samplers.common.pool import Pool
 
 DEFAULT = "surrogate"
+_SAMPLERS = Modules("samplers", __name__, "sampler")
 
 
 def names() -> list[str]:
     """Every sampler's name, sorted; imports none of them."""
-    stems = (entry.name.removesuffix(".py") for entry in files(__name__).iterdir() if entry.name.endswith(".py"))
-    return sorted(stem for stem in stems if not stem.startswith("_"))
+    return _SAMPLERS.names()
 
 
 def check(name: str) -> None:
     """Raises InputError when there is no sampler called `name`."""
-    if name not in names():
-        raise InputError(f'there is no sampler "{name}"{near_miss(name, names())}')
+    _SAMPLERS.check(name)
 
 
 def make(name: str, pool: "Pool", seed: int) -> "optuna.samplers.BaseSampler":
@@ -31,6 +28,5 @@ def make(name: str, pool: "Pool", seed: int) -> "optuna.samplers.BaseSampler":
 
     What it proposes follows from the study, the pool and the seed alone.
     """
-    check(name)
-    made: optuna.samplers.BaseSampler = importlib.import_module(f"{__name__}.{name}").sampler(pool, seed)
+    made: optuna.samplers.BaseSampler = _SAMPLERS.load(name).sampler(pool, seed)
     return made

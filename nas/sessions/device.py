@@ -16,7 +16,7 @@ from nas.progress import ConsoleProgress, Progress
 from nas.sessions.measure import MeasureConfig, measured, say_quality, shares, waiting
 from search_spaces.errors import InputError, near_miss
 from search_spaces.schema import checked
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 from search_spaces.task import input_text
 
 if TYPE_CHECKING:

@@ -23,14 +23,15 @@ from nas.run.lock import Lock
 from nas.run.memory import read_journal
 from nas.run.resuming import check_data, versions_changed
 from nas.run.teacher import Teacher, find_teacher
-from nas.sessions.inputs import absolute, load_data, space_text
+from nas.sessions.inputs import absolute, load_data
 from nas.sessions.measure import MeasureConfig, measured
 from nas.signals import Lost
 from search_spaces.anchor import anchor
 from search_spaces.errors import InputError, os_reason
 from search_spaces.genotype import Genotype
 from search_spaces.schema import checked
-from search_spaces.space import SearchSpace, load_space
+from search_spaces.space import SearchSpace
+from search_spaces.space_file import load_space, space_text
 
 if TYPE_CHECKING:
     from evaluators.data import Dataset

@@ -47,7 +47,7 @@ class Eesp(nn.Module):
         self.adds = stride == 1 and c_in == c_out
         self.reads_image = reinforce
         new = c_out - c_in if self.concatenates else c_out
-        self.pyramid = _Pyramid(c_in, new, stride, dilations(branches, receptive_field), fusion, act)
+        self.pyramid = _Pyramid(c_in, new, stride, dilations(branches, receptive_field), fusion=fusion, act=act)
         if reinforce:
             self.reinforcement = _reinforcement(c_out, act)
         self.act = activation(act, c_out)
@@ -70,7 +70,7 @@ class Eesp(nn.Module):
 class _Pyramid(nn.Module):
     """Reduce, split, transform, merge: all of the unit before the identity and the last activation."""
 
-    def __init__(self, c_in: int, c_out: int, stride: int, rates: list[int], fusion: bool, act: Act) -> None:
+    def __init__(self, c_in: int, c_out: int, stride: int, rates: list[int], *, fusion: bool, act: Act) -> None:
         super().__init__()
         k = len(rates)
         n = -(-c_out // k)

@@ -4,12 +4,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from search_spaces.errors import InputError
 from search_spaces.ops.activation import Act
 from search_spaces.ops.conv import conv_bn_act
-from search_spaces.ops.shift import SparseShift, split
+from search_spaces.ops.shift import split
+from search_spaces.ops.sparse_shift import SparseShift
 from search_spaces.registry import block
 
 
@@ -41,9 +41,9 @@ class Fe(nn.Module):
             raise InputError("expand must be above 0 and at most 64")
         self.parts = part_widths(c_in, units)
         widths = [sum(self.parts[i:]) for i in range(len(self.parts) - 1, 0, -1)]
-        self.units = nn.ModuleList(_Unit(width, int(width * expand), width, 1, act, adds=True) for width in widths)
+        self.units = nn.ModuleList(Unit(width, int(width * expand), width, 1, act, adds=True) for width in widths)
         expanded = c_out if stride == 2 and pool_expands == "output" else c_in
-        self.last = _Unit(c_in, int(expanded * expand), c_out, stride, act, adds=False)
+        self.last = Unit(c_in, int(expanded * expand), c_out, stride, act, adds=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, c_in, H, W] to [N, c_out, H/stride, W/stride], sizes rounded up."""
@@ -61,7 +61,7 @@ def part_widths(channels: int, units: int) -> list[int]:
     return [channels - sum(later), *reversed(later)]
 
 
-class _Unit(nn.Module):
+class Unit(nn.Module):
     """Expansion, shift (stride 1) or 2x2 average pooling (stride 2), projection, identity if `adds`."""
 
     def __init__(self, c_in: int, middle: int, c_out: int, stride: int, act: Act, *, adds: bool) -> None:
@@ -73,30 +73,20 @@ class _Unit(nn.Module):
         self.adds = adds
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and (order := self._order()):
-            return self._forward_sorted(x, order)
         y = self.project(self.move(self.expand(x)))
         return x + y if self.adds else y  # type: ignore[no-any-return]
-
-    def _forward_sorted(self, x: Tensor, order: tuple[int, ...]) -> Tensor:
-        """The same result with the weights renumbered instead of the feature maps, which are larger by far."""
-        state = self._renumbered(order)
-        y = functional_call(self, state, x)
-        for name, buffer in self.named_buffers():
-            if name in state:
-                buffer[order,] = state[name]
-        return y  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def sort_channels(self) -> None:
         """Renumbers the middle channels in place so that channels of equal offsets are neighbours."""
-        if order := self._order():
-            self.load_state_dict(self._renumbered(order), strict=False)
+        if order := self.order():
+            self.load_state_dict(self.renumbered(order), strict=False)
 
-    def _order(self) -> tuple[int, ...]:
+    def order(self) -> tuple[int, ...]:
+        """Of the middle channels, so that those of equal offsets are neighbours; empty where they are."""
         return self.move.plan().order if isinstance(self.move, SparseShift) else ()
 
-    def _renumbered(self, order: tuple[int, ...]) -> dict[str, Tensor]:
+    def renumbered(self, order: tuple[int, ...]) -> dict[str, Tensor]:
         """Parameters and buffers with the middle channels in the given order."""
         weight = self.project.get_parameter("0.weight")
         index = torch.tensor(order, device=weight.device)

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 
 from search_spaces.errors import InputError
 from search_spaces.ops.active_shift import ActiveShift
-from search_spaces.ops.shift import GroupedShift, Order, SparseShift
+from search_spaces.ops.shift import GroupedShift, Order
+from search_spaces.ops.sparse_shift import SparseShift
 from search_spaces.registry import block
 
 

@@ -2,10 +2,11 @@
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from search_spaces.ops.activation import Act
-from search_spaces.ops.channel_shuffle import shuffled
+from search_spaces.ops.channel_shuffle import channel_shuffle
 from search_spaces.ops.conv import conv_bn_act
 from search_spaces.registry import block
 
@@ -46,7 +47,11 @@ class Shuffle(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.passes:
             left, right = x.chunk(2, 1)
-            return shuffled(left, self.right(right))
+            return self.joined(left, self.right(right))
         if self.left is None:
             return self.right(x)  # type: ignore[no-any-return]
-        return shuffled(self.left(x), self.right(x))
+        return self.joined(self.left(x), self.right(x))
+
+    def joined(self, left: Tensor, right: Tensor) -> Tensor:
+        """The channels of two maps, one behind the other and shuffled in two groups."""
+        return channel_shuffle(torch.cat([left, right], 1), 2)

@@ -1,13 +1,11 @@
 """The active shift layer of AS-ResNet: every channel shifted by real-valued offsets that it learns."""
 
-from typing import Any
-
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, grid_sample
 
-from search_spaces.ops.shift import LearntShift, Plan, Run, make_plan, move, pixels, shift
+from search_spaces.ops.learnt_shift import LearntShift, Plan, make_plan
+from search_spaces.ops.shift import Run, pixels, shift
 
 # Elements of the result for each cell of channels, below which GridSample is the faster form in ONNX Runtime: it takes
 # 10 ns an element more, a cell 5 us (benchmarks/shift.md).
@@ -42,26 +40,30 @@ class ActiveShift(LearntShift):
         """[N, C, H, W] to [N, C, (H - 1) // stride + 1, (W - 1) // stride + 1]."""
         plan = self.plan()
         if self.training:
-            return self._by_cell(x, plan)
+            return self.by_cell(x, plan)
         if self._whole:
             return plan.unsort(shift(plan.sort(x), plan.moves)[:, :, :: self.stride, :: self.stride])
         height, width = (_shrunk(n, self.stride) for n in pixels(x))
         if torch.onnx.is_in_onnx_export() and x.shape[1] * height * width >= _FEW * len(plan.cells):
-            return self._by_cell(x, plan)
+            return self.by_cell(x, plan)
         return self._sampled(x, height, width)
 
-    def _by_cell(self, x: Tensor, plan: Plan) -> Tensor:
+    def by_cell(self, x: Tensor, plan: Plan) -> Tensor:
         """Channels moved by cells, then interpolated between each four neighbours."""
-        height, width = ((_shrunk(n, self.stride) - 1) * self.stride + 2 for n in pixels(x))
+        weight = self.weights(plan)
+        around = shift(plan.sort(x), plan.moves, self.reach(x))
+        return plan.unsort(conv2d(around, weight, None, self.stride, groups=x.shape[1]))
+
+    def weights(self, plan: Plan) -> Tensor:
+        """Those of the interpolation [C, 1, 2, 2], in the plan's order."""
         a, b = (offsets - offsets.floor() for offsets in (self.row_offsets, self.col_offsets))
         weight = torch.stack([1 - a, a], 1).unsqueeze(2) * torch.stack([1 - b, b], 1).unsqueeze(1)
-        weight = plan.sort(weight.unsqueeze(0)).transpose(0, 1)
-        if not self.training:
-            around = shift(plan.sort(x), plan.moves, (height, width))
-            return plan.unsort(conv2d(around, weight, None, self.stride, groups=x.shape[1]))
-        around = move(_reordered(x, plan.order), plan.moves, (height, width))
-        y = conv2d(around, weight, None, self.stride, groups=x.shape[1])
-        return _reordered(y, tuple(np.argsort(plan.order).tolist()))
+        return plan.sort(weight.unsqueeze(0)).transpose(0, 1)
+
+    def reach(self, x: Tensor) -> tuple[int, int]:
+        """Height and width of the pixels that the interpolation reads."""
+        height, width = ((_shrunk(n, self.stride) - 1) * self.stride + 2 for n in pixels(x))
+        return height, width
 
     def _sampled(self, x: Tensor, height: int, width: int) -> Tensor:
         """Pixel centres are at (2 i + 1) / size - 1 in grid_sample's coordinates."""
@@ -88,21 +90,3 @@ def _even(channels: int) -> Plan:
     counts = [(channels + i) // 4 for i in range(4)]
     runs = tuple(Run(i // 2 - 1, i % 2 - 1, count) for i, count in enumerate(counts) if count)
     return Plan((), runs, runs)
-
-
-def _reordered(x: Tensor, order: tuple[int, ...]) -> Tensor:
-    return _Reorder.apply(x, order) if order else x  # type: ignore[no-any-return]
-
-
-class _Reorder(torch.autograd.Function):
-    """Channels in another order, one gather forward and one backward."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, order: tuple[int, ...]) -> Tensor:
-        ctx.order = order
-        return x.index_select(1, torch.tensor(order, device=x.device))
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        back = np.argsort(ctx.order)
-        return grads[0].index_select(1, torch.tensor(back, device=grads[0].device)), None

@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor
 
-from search_spaces.ops.one_thread import interleaved, interleaved_applies
-
 
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:
     """[N, C, H, W] with channels taken from the groups in turn: channel j of group i moves to j * groups + i.
@@ -20,10 +18,3 @@ def channel_shuffle(x: Tensor, groups: int) -> Tensor:
         pixels = x.permute(0, 2, 3, 1)
         return pixels.reshape(-1, h, w, groups, c // groups).transpose(3, 4).reshape(-1, h, w, c).permute(0, 3, 1, 2)
     return x.reshape(-1, groups, c // groups, h, w).transpose(1, 2).reshape(-1, c, h, w)
-
-
-def shuffled(left: Tensor, right: Tensor) -> Tensor:
-    """The channels of two maps [N, C, H, W], one behind the other and shuffled in two groups."""
-    if interleaved_applies(left, right):
-        return interleaved(left, right)
-    return channel_shuffle(torch.cat([left, right], 1), 2)

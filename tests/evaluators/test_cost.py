@@ -12,7 +12,7 @@ from evaluators.cost import block_costs, cost
 from search_spaces.anchor import anchor
 from search_spaces.genotype import Genotype
 from search_spaces.network import build, example_input
-from search_spaces.space import load_space, space_names
+from search_spaces.space_file import load_space, space_names
 from search_spaces.task import Task
 
 TASK = Task((3, 32, 32), 10)

@@ -27,7 +27,8 @@ from search_spaces.errors import InputError
 from search_spaces.genotype import BlockSpec, Genotype
 from search_spaces.network import Network, build, build_block, with_inputs
 from search_spaces.registry import block_kind
-from search_spaces.space import SearchSpace, load_space, space_names
+from search_spaces.space import SearchSpace
+from search_spaces.space_file import load_space, space_names
 from search_spaces.task import Task
 
 TASK = Task((3, 12, 12), 3)

@@ -73,7 +73,7 @@ def workshop(tmp_path_factory):
     (folder / "quick.yaml").write_text(yaml.safe_dump({**final, "least_pictures": 600, "batch_size": 16}))
     os.environ["XDG_DATA_HOME"] = str(folder / "data")
     from evaluators.latency.device.measure_profile import measure_profile
-    from search_spaces.space import load_space
+    from search_spaces.space_file import load_space
 
     measure_profile(load_space(str(folder / "small.yaml")), seconds=6.0, fit=20, verify=20)
     return folder
@@ -85,7 +85,7 @@ def two_inputs(workshop):
     path = workshop / "two.yaml"
     path.write_text(SPACE.replace("input: [3, 16, 16]", "input: {channels: 3, size: [16, 24]}"))
     from evaluators.latency.device.measure_profile import measure_profile
-    from search_spaces.space import load_space
+    from search_spaces.space_file import load_space
 
     measure_profile(load_space(str(path)), seconds=6.0, fit=20, verify=20)
     return path

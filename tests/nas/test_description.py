@@ -5,7 +5,7 @@ import pytest
 
 from nas.samplers.common.features import Branches, MakeUp, Scaling, depth, stacked
 from search_spaces.genotype import Genotype
-from search_spaces.space import load_space, space_names
+from search_spaces.space_file import load_space, space_names
 
 CHAIN = Genotype.parse("conv 16/2\nconv 32/1 kernel=1 x2\nhead")
 BRANCHED = Genotype.parse("""

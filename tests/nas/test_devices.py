@@ -30,7 +30,7 @@ from nas.sessions.device import verdict
 from nas.sessions.measure import say_quality
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 
 SHORT = Effort(20, 20, 1.0)
 NO_TORCH = """

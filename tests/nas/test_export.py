@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from evaluators.data import Preprocessing, load
-from evaluators.data.imagefolder import read
+from evaluators.data.sets.imagefolder import read
 from evaluators.training.batches import Pictures
 from evaluators.weights import load_network, save_weights
 from nas.export.files import FILES, Trained, export_trained

@@ -7,7 +7,7 @@ import pytest
 
 from nas.budget.estimate import Estimate, uncovered
 from nas.samplers.common.pool import Pool
-from search_spaces.space import load_space, space_names
+from search_spaces.space_file import load_space, space_names
 
 
 def _estimate(genotypes):

@@ -25,7 +25,7 @@ from nas.run.folder import open_run
 from nas.run.memory import read_journal
 from nas.sessions import search as session
 from search_spaces.errors import InputError
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 
 BUDGET = 10.0
 EXAMPLE = Path(__file__).parents[2] / "runs" / "example"

@@ -15,7 +15,7 @@ from nas.samplers import surrogate as module
 from nas.samplers.common.pool import Pool
 from nas.samplers.surrogate import Surrogate
 from search_spaces.errors import InputError
-from search_spaces.space import load_space, space_names
+from search_spaces.space_file import load_space, space_names
 
 SPACE = load_space("tiny")
 BUDGET = 3.0

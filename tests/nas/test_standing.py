@@ -16,7 +16,7 @@ from nas.run.memory import Memory
 from nas.run.trials import Proposal
 from search_spaces.anchor import anchor, base_name
 from search_spaces.genotype import Genotype
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 
 PROMISE = LatencyBudget(10.0)
 HELD, OVER = {"p50_ms": 5.0, "held": True, "retrained": True}, {"p50_ms": 12.0, "held": False, "retrained": True}

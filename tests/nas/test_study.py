@@ -18,7 +18,7 @@ from nas.seeds import training_seed
 from search_spaces.anchor import base_name
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 
 SPACE = load_space("tiny")
 SMALL = """

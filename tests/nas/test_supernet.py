@@ -19,7 +19,7 @@ from nas.run.folder import open_run
 from nas.run.memory import read_journal
 from nas.sessions.search import _scorer
 from search_spaces.errors import InputError
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 from search_spaces.task import Task
 
 RECIPE = load_recipe("proxy", 2)

@@ -11,7 +11,7 @@ from killed import alone, kill_with_workers, nas, started, wait_for
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from evaluators.data import Preprocessing
-from evaluators.data.imagefolder import read
+from evaluators.data.sets.imagefolder import read
 from evaluators.inheritance.donor import load_donor
 from evaluators.weights import load_network
 from nas.pipeline.ranking import ALIKE

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from search_spaces import resources
 from search_spaces.errors import InputError
 from search_spaces.resources import parse_yaml, read_text
+from search_spaces.space_file import load_space
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs")), max_size=8)
 SCALARS = st.none() | st.booleans() | st.integers(-(10**18), 10**18) | st.floats(allow_nan=False) | TEXT
@@ -91,4 +92,4 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
             read_text(tmp_path / name, "recipe file")
     for name in ("n" * 300, "../spaces/tiny", "a\0b", ""):
         with pytest.raises(InputError, match="there is no search space"):
-            resources.read("search_spaces.spaces", "search space", name)
+            load_space(name)

@@ -9,7 +9,7 @@ from torch.nn.functional import avg_pool2d
 from search_spaces.blocks.csc import Csc
 from search_spaces.blocks.fe import Fe, part_widths
 from search_spaces.errors import InputError
-from search_spaces.ops.shift import SparseShift
+from search_spaces.ops.sparse_shift import SparseShift
 
 
 def silenced(block: nn.Module) -> nn.Module:

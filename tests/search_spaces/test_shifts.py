@@ -22,7 +22,9 @@ from search_spaces.blocks.fe import Fe
 from search_spaces.genotype import BlockSpec, Genotype
 from search_spaces.network import build, build_block
 from search_spaces.ops.active_shift import ActiveShift
-from search_spaces.ops.shift import GroupedShift, LearntShift, SparseShift, freeze_offsets, grouped_shift
+from search_spaces.ops.learnt_shift import LearntShift, freeze_offsets
+from search_spaces.ops.shift import GroupedShift, grouped_shift
+from search_spaces.ops.sparse_shift import SparseShift
 from search_spaces.task import Task
 
 SIZES = [(1, 1), (1, 4), (2, 3), (7, 5)]

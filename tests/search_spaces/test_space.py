@@ -12,7 +12,7 @@ from search_spaces.anchor import anchor, anchors
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
-from search_spaces.space import load_space, space_names
+from search_spaces.space_file import load_space, space_names
 from search_spaces.task import Task
 
 SPACES = {name: load_space(name) for name in space_names()}

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from torchvision.datasets import FashionMNIST
 
-from evaluators.data import fashion_mnist, fashion_mnist_small, load
+from evaluators.data import load
+from evaluators.data.sets import fashion_mnist, fashion_mnist_small
 from search_spaces.errors import InputError
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "make_fashion_mnist_small.py"
@@ -40,13 +41,13 @@ def test_a_damaged_package_file_is_told(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_licence_ships_beside_the_pictures() -> None:
-    licence = Path(fashion_mnist_small.__file__).parent / "embedded" / "LICENSE-fashion-mnist"
+    licence = Path(fashion_mnist_small.__file__).parents[1] / "embedded" / "LICENSE-fashion-mnist"
     assert "Zalando" in licence.read_text(encoding="utf-8")
 
 
 @pytest.mark.skipif(not ORIGINAL.is_dir(), reason="needs the Debian package dataset-fashion-mnist")
 def test_the_script_makes_the_arrays_that_ship() -> None:
-    with np.load(Path(fashion_mnist_small.__file__).parent / "embedded" / fashion_mnist_small.FILE) as shipped:
+    with np.load(Path(fashion_mnist_small.__file__).parents[1] / "embedded" / fashion_mnist_small.FILE) as shipped:
         made = _script().subset(ORIGINAL)
         assert set(made) == set(shipped.files)
         assert all(np.array_equal(made[name], shipped[name]) for name in made)

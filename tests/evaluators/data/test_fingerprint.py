@@ -9,7 +9,7 @@ import pytest
 
 from evaluators.data import load, names
 from evaluators.data._fingerprint import fingerprint
-from evaluators.data.imagefolder import read
+from evaluators.data.sets.imagefolder import read
 
 INPUTS = [(3, 16, 16)]
 

@@ -20,7 +20,7 @@ from evaluators.data._layout import part_of
 from evaluators.data._listing import images
 from evaluators.data._open import extensions
 from evaluators.data.dataset import Found
-from evaluators.data.imagefolder import read
+from evaluators.data.sets.imagefolder import read
 from search_spaces.errors import InputError
 
 SPELLINGS = {

@@ -13,7 +13,7 @@ from evaluators.inheritance.inherit import inherit
 from search_spaces.anchor import anchor
 from search_spaces.genotype import Genotype
 from search_spaces.network import build, classifier
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 from search_spaces.task import Task
 
 IMAGES = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(1))

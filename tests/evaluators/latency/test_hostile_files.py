@@ -29,7 +29,7 @@ from evaluators.latency.timing.bench import FORMAT
 from evaluators.latency.timing.measure import Measurement
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 
 SPACE = replace(load_space("tiny"), inputs=((3, 16, 16),))
 DEVICE = Device("made up", "onnxruntime_cpu", "1", 1, "float32")

@@ -16,7 +16,7 @@ from evaluators.onnx import export_onnx
 from search_spaces.anchor import anchor
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
-from search_spaces.space import load_space, space_names
+from search_spaces.space_file import load_space, space_names
 from search_spaces.task import Task
 
 Kernels = Counter[tuple[str, Size]]

@@ -15,7 +15,7 @@ from evaluators.latency.predict.bound import conformal_factor
 from evaluators.latency.predict.predictor import Predictor
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 
 SPACE = replace(load_space("tiny"), inputs=((3, 24, 24), (3, 32, 32), (3, 32, 48)))
 TASK = SPACE.task(10)

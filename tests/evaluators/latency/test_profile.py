@@ -24,7 +24,7 @@ from evaluators.latency.kernels.lowering import LOWERING
 from evaluators.latency.predict.predictor import Predictor
 from search_spaces.anchor import anchors
 from search_spaces.errors import InputError
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 
 NETWORK = MeasuredNetwork("input 3x32x32\nconv 16/2\nhead\n", 10, "fit", 1.0, 1.1, 1.2, 30, 0.01, {"linear": (1, 2, 3, 4, 5)})
 CALIBRATION = Calibration("tiny", ((3, 32, 32), (3, 32, 48)), 0, "2026-01-01", 1.0, LOWERING, 0.3, 0.01, 0.1, 0.5, (NETWORK,))

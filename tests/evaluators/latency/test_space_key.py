@@ -11,7 +11,7 @@ import pytest
 from evaluators.latency.device.profile_files import load_profile
 from evaluators.latency.device.space_key import space_key
 from search_spaces.errors import InputError
-from search_spaces.space import load_space, space_names
+from search_spaces.space_file import load_space, space_names
 
 STORED = Path(__file__).parents[2] / "data" / "profile_mobile.json"
 

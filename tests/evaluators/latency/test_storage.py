@@ -20,7 +20,7 @@ from evaluators.latency.device.storage import add_line, whole_lines
 from evaluators.latency.timing.measure import Sample
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 
 STORED = Path(__file__).parents[2] / "data" / "profile_mobile.json"
 ADD_PROFILES = """

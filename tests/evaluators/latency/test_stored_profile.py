@@ -12,7 +12,7 @@ from evaluators.latency.device.profile import Calibration, Profile
 from evaluators.latency.device.profile_files import load_profile
 from evaluators.latency.predict.predictor import Predictor
 from search_spaces.genotype import Genotype
-from search_spaces.space import load_space
+from search_spaces.space_file import load_space
 from search_spaces.task import Input
 
 PROFILE = Path(__file__).parents[2] / "data" / "profile_mobile.json"

@@ -20,8 +20,7 @@ from evaluators.training.average import averaged
 from evaluators.training.batches import Pictures
 from evaluators.training.groups import optimizer_of
 from evaluators.training.loop import TrainingFailed, accuracy, epochs, seeded_network
-from evaluators.training.recipe import load_recipe
-from search_spaces import resources
+from evaluators.training.recipe import RECIPES, load_recipe
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.ops.activation import Act, activation
@@ -42,7 +41,7 @@ def pictures(n: int = 96, size: int = 8, classes: int = 3) -> Pictures:
     return Pictures(images, labels, (0.4,) * 3, (0.25,) * 3, CPU)
 
 
-@pytest.mark.parametrize("name", resources.names("evaluators.training.recipes"))
+@pytest.mark.parametrize("name", RECIPES.names())
 def test_every_recipe_reads(name):
     recipe = load_recipe(name)
     assert recipe.epochs >= 1

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from search_spaces.blocks.csc import Csc
 from search_spaces.blocks.fe import Fe
-from search_spaces.ops.shift import GroupedShift, SparseShift, fold_permutations, grouped_shift
+from search_spaces.ops.shift import GroupedShift, fold_permutations, grouped_shift
+from search_spaces.ops.sparse_shift import SparseShift
 
 SIZES = [(1, 1), (2, 3), (7, 5)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluators.data._registry import default_folder, register
+from evaluators.data._registry import default_folder
 from evaluators.data.dataset import Found, Pictures
 from search_spaces.errors import InputError
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 FOLDER = "cifar-10-batches-py"
 
 
-@register("cifar10")
 def read(path: Path | None, download: bool) -> Found:
     """CIFAR-10: 60,000 colour 32 x 32 pictures of 10 kinds of animals and vehicles; cifar10[:FOLDER]"""
     import numpy as np

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from evaluators.data._registry import default_folder, register
+from evaluators.data._registry import default_folder
 from evaluators.data.dataset import Found, Pictures
 from search_spaces.errors import InputError
 
@@ -20,7 +20,6 @@ CLASSES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shi
 FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 
 
-@register("fashion-mnist")
 def read(path: Path | None, download: bool) -> Found:
     """Fashion-MNIST in full: 70,000 grey 28 x 28 pictures of 10 kinds of clothing; fashion-mnist[:FOLDER]"""
     import numpy as np

@@ -79,8 +79,9 @@ class _Pointwise(torch.autograd.Function):
 
 class _Convolution(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any) -> Tensor:
-        x, weight, ctx.shape = x.bfloat16(), weight.bfloat16(), (stride, padding, dilation)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, *shape: Any) -> Tensor:
+        """`shape` is stride, padding, dilation."""
+        x, weight, ctx.shape = x.bfloat16(), weight.bfloat16(), shape
         ctx.save_for_backward(x, weight)
         return F.conv2d(x, weight, None, *ctx.shape)
 

@@ -1,5 +1,6 @@
 """The loops of training on one thread against torch's operations in double precision, alone and in every block."""
 
+import importlib
 import itertools
 import random
 from collections.abc import Sequence
@@ -12,14 +13,20 @@ from every_block import WIDTH, every_block, picture
 from numba.core.caching import CompileResultCacheImpl
 from torch import Tensor, nn
 
+from evaluators.training.kernels import shifts
+from evaluators.training.kernels.fast import fast
+from evaluators.training.kernels.layers import activation_code, batch_norm_applies
+from evaluators.training.kernels.loops import batch_norm, compiled, shift
+from evaluators.training.kernels.shifts import fast_corners, fast_moved, shift_applies
+from search_spaces.blocks.shuffle import Shuffle
 from search_spaces.genotype import Genotype
 from search_spaces.network import build_block, run_block
-from search_spaces.ops import one_thread
 from search_spaces.ops.activation import activation
-from search_spaces.ops.channel_shuffle import channel_shuffle, shuffled
+from search_spaces.ops.channel_shuffle import channel_shuffle
 from search_spaces.ops.conv import DepthwiseConv2d, PaddedConv2d
 from search_spaces.ops.norm_act import norm_act
-from search_spaces.ops.shift import Run, _corners, _move
+from search_spaces.ops.shift import Run
+from search_spaces.ops.sparse_shift import corners, moved
 
 pytestmark = pytest.mark.usefixtures("one_thread_of_torch")
 
@@ -41,41 +48,42 @@ def assert_as_torch(module: nn.Module, inputs: Sequence[Tensor], dy: Tensor, tol
         assert (a.double() - b).abs().max() <= tolerance * max(0.05, float(b.abs().max()))
 
 
-def used(monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
+def used(monkeypatch: pytest.MonkeyPatch, file: str, name: str) -> list[str]:
     """A list that grows when the loop called `name` is run."""
     runs: list[str] = []
-    kernels, loop = one_thread._kernels(), getattr(one_thread._kernels(), name)
+    module = importlib.import_module(f"evaluators.training.kernels.loops.{file}")
+    loop = getattr(module, name)
 
     def counted(*arguments: object) -> None:
         runs.append(name)
         loop(*arguments)
 
-    monkeypatch.setattr(kernels, name, counted)
+    monkeypatch.setattr(module, name, counted)
     return runs
 
 
 @pytest.mark.parametrize("act", ["none", "relu", "relu6", "hard_swish", "swish", "prelu"])
 @pytest.mark.parametrize("shape", [(2, 1, 1, 1), (3, 5, 7, 3), (64, 24, 8, 8), (1, 600, 2, 1), (7, 96, 5, 5)])
 def test_batch_norm_with_its_activation_is_torchs(act, shape, monkeypatch):
-    runs = used(monkeypatch, "batch_norm_gradient")
-    layers = norm_act(shape[1], act).train()
-    nn.init.normal_(layers[0].weight, 1.0, 2.0)
-    nn.init.normal_(layers[0].bias, 0.0, 2.0)
+    runs = used(monkeypatch, "batch_norm", "batch_norm_gradient")
+    row = fast(norm_act(shape[1], act)).train()
+    nn.init.normal_(row[0].weight, 1.0, 2.0)
+    nn.init.normal_(row[0].bias, 0.0, 2.0)
     x = picture(*shape)
-    assert_as_torch(layers, [x], torch.randn(shape), 1e-4 if shape[0] < 3 else 2e-5)
+    assert_as_torch(row, [x], torch.randn(shape), 1e-4 if shape[0] < 3 else 2e-5)
     assert runs
 
 
 def test_a_large_mean_does_not_swallow_the_variance():
     x = picture(16, 8, 4, 4)
     x.data += 300.0
-    assert_as_torch(norm_act(8, "relu").train(), [x], torch.randn(x.shape), 1e-3)
+    assert_as_torch(fast(norm_act(8, "relu")).train(), [x], torch.randn(x.shape), 1e-3)
 
 
 @pytest.mark.parametrize(("kernel", "stride", "dilation"), itertools.product((1, 3, 5, 7), (1, 2), (1, 2, 3, 4)))
 def test_depthwise_gradients_are_torchs(kernel, stride, dilation, monkeypatch):
-    runs = used(monkeypatch, "depthwise_weight_gradient")
-    module = DepthwiseConv2d(6, kernel, stride, dilation).train()
+    runs = used(monkeypatch, "depthwise", "depthwise_weight_gradient")
+    module = fast(DepthwiseConv2d(6, kernel, stride, dilation)).train()
     for height, width in itertools.product((2, 3, 4, 7, 8), repeat=2):
         x = picture(3, 6, height, width)
         assert_as_torch(module, [x], torch.randn(module(x).shape))
@@ -84,47 +92,50 @@ def test_depthwise_gradients_are_torchs(kernel, stride, dilation, monkeypatch):
 
 @pytest.mark.parametrize(("kernel", "stride"), itertools.product((1, 3, 5, 7), (1, 2, 4)))
 def test_depthwise_gradients_with_tensorflows_padding_are_torchs(kernel, stride, monkeypatch):
-    runs = used(monkeypatch, "depthwise_weight_gradient")
-    module = PaddedConv2d(6, 6, kernel, stride, 6, bias=False, padding="same").train()
+    runs = used(monkeypatch, "depthwise", "depthwise_weight_gradient")
+    module = fast(PaddedConv2d(6, 6, kernel, stride, groups=6, bias=False, padding="same")).train()
     for height, width in itertools.product((1, 2, 3, 4, 7, 8, 9), repeat=2):
         x = picture(3, 6, height, width)
         assert_as_torch(module, [x], torch.randn(module(x).shape))
     assert len(runs) >= 7  # square maps, at least
 
 
-class Shuffled(nn.Module):
+UNIT = fast(Shuffle(10, 10, 1))
+
+
+class Joined(nn.Module):
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
-        return shuffled(left, right)
+        return UNIT.joined(left, right)
 
 
 @pytest.mark.parametrize("cut", [False, True])
 def test_interleaving_is_a_shuffle_in_two_groups(cut, monkeypatch):
-    runs = used(monkeypatch, "deinterleave")
+    runs = used(monkeypatch, "interleave", "deinterleave")
     both = picture(3, 10, 4, 2)
     left, right = both.chunk(2, 1)
     right = right if cut else right.contiguous(memory_format=torch.channels_last)
-    assert torch.equal(shuffled(left, right), channel_shuffle(both, 2))
-    assert_as_torch(Shuffled(), [left, right], torch.randn(3, 10, 4, 2))
+    assert torch.equal(Joined()(left, right), channel_shuffle(both, 2))
+    assert_as_torch(Joined(), [left, right], torch.randn(3, 10, 4, 2))
     assert bool(runs) is not cut
 
 
 @pytest.mark.parametrize("runs", [[16], [5, 11], [1] * 17, [16, 17, 31], [40, 3, 64, 2], [3, 33]])
 @pytest.mark.parametrize("size", [(6, 7), (5, 9), (1, 1)])
-def test_shifts_are_those_of_torch(runs, size, monkeypatch):
+def test_shifts_are_those_of_torch(runs, size):
     rng = random.Random(0)
     offsets = [Run(rng.randint(-8, 8), rng.randint(-3, 3), channels) for channels in runs]
     x, dy = picture(3, sum(runs), 6, 7).detach(), picture(3, sum(runs), 6, 7).detach()
-    assert one_thread.shift_applies(x) and one_thread.shift_applies(dy)
-    moved = [_move(x, offsets, size, sign) for sign in (1, -1)]
-    corners = _corners(x, dy, offsets)
-    monkeypatch.setattr(one_thread, "shift_applies", lambda _: False)
-    assert all(torch.equal(ours, _move(x, offsets, size, sign)) for ours, sign in zip(moved, (1, -1), strict=True))
-    assert torch.allclose(corners, _corners(x.double(), dy.double(), offsets), rtol=1e-5, atol=1e-5)
+    assert shift_applies(x) and shift_applies(dy)
+    for sign in (1, -1):
+        assert torch.equal(fast_moved(x, offsets, size, sign), moved(x, offsets, size, sign))
+    ours, theirs = fast_corners(x, dy, offsets), corners(x.double(), dy.double(), offsets)
+    assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
 def test_a_shift_of_few_channels_is_torchs():
-    assert one_thread.shift_applies(picture(2, 16, 3, 3))
-    assert not one_thread.shift_applies(picture(2, 15, 3, 3))
+    assert shift_applies(picture(2, 16, 3, 3))
+    assert not shift_applies(picture(2, 15, 3, 3))
+    assert shifts._LANES == shift.LANES
 
 
 @pytest.mark.parametrize("text", every_block().values(), ids=list(every_block()))
@@ -134,7 +145,7 @@ def test_every_block_learns_as_with_torch(text):
     class Alone(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.block = block
+            self.block = fast(block)
 
         def forward(self, x: Tensor, image: Tensor) -> Tensor:
             return run_block(self.block, x, image)
@@ -148,43 +159,42 @@ def test_every_block_learns_as_with_torch(text):
 
 def test_torch_computes_where_the_loops_do_not_apply():
     norm, x = nn.BatchNorm2d(4), picture(2, 4, 3, 3)
-    assert one_thread.batch_norm_applies(norm, x)
-    assert not one_thread.batch_norm_applies(norm, x.double())
-    assert not one_thread.batch_norm_applies(norm, x.contiguous())
-    assert not one_thread.batch_norm_applies(nn.BatchNorm2d(4, momentum=None), x)
-    assert not one_thread.batch_norm_applies(nn.BatchNorm2d(4, affine=False), x)
-    assert not one_thread.batch_norm_applies(nn.BatchNorm2d(4, track_running_stats=False), x)
-    assert not one_thread.batch_norm_applies(norm.eval(), x)
+    assert batch_norm_applies(norm, x)
+    assert not batch_norm_applies(norm, x.double())
+    assert not batch_norm_applies(norm, x.contiguous())
+    assert not batch_norm_applies(nn.BatchNorm2d(4, momentum=None), x)
+    assert not batch_norm_applies(nn.BatchNorm2d(4, affine=False), x)
+    assert not batch_norm_applies(nn.BatchNorm2d(4, track_running_stats=False), x)
+    assert not batch_norm_applies(norm.eval(), x)
     with torch.no_grad():
-        assert not one_thread.batch_norm_applies(norm.train(), x)
+        assert not batch_norm_applies(norm.train(), x)
     torch.set_num_threads(2)
-    assert not one_thread.batch_norm_applies(norm, x)
+    assert not batch_norm_applies(norm, x)
 
 
 def test_a_map_of_one_number_a_channel_is_refused_as_torch_refuses_it():
     with pytest.raises(ValueError, match="more than 1 value per channel"):
-        norm_act(4, "relu").train()(picture(1, 4, 1, 1))
+        fast(norm_act(4, "relu")).train()(picture(1, 4, 1, 1))
 
 
 def test_an_input_that_was_overwritten_is_noticed():
     x = picture(2, 4, 3, 3)
     before = x * 1
-    y = norm_act(4, "relu").train()(before)
+    y = fast(norm_act(4, "relu")).train()(before)
     before += 1
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.sum().backward()
 
 
 def test_codes_are_those_of_the_loops():
-    kernels = one_thread._kernels()
     for name, code in {
-        "relu": kernels.RELU,
-        "relu6": kernels.RELU6,
-        "hard_swish": kernels.HARD_SWISH,
-        "prelu": kernels.PRELU,
+        "relu": batch_norm.RELU,
+        "relu6": batch_norm.RELU6,
+        "hard_swish": batch_norm.HARD_SWISH,
+        "prelu": batch_norm.PRELU,
     }.items():
-        assert one_thread.activation_code(activation(name, 4)) == code
-    assert one_thread.activation_code(activation("swish", 4)) == kernels.NONE
+        assert activation_code(activation(name, 4)) == code
+    assert activation_code(activation("swish", 4)) == batch_norm.NONE
 
 
 def test_without_a_place_for_what_is_compiled_it_is_compiled_all_the_same(monkeypatch):
@@ -194,4 +204,4 @@ def test_without_a_place_for_what_is_compiled_it_is_compiled_all_the_same(monkey
     monkeypatch.setattr(CompileResultCacheImpl, "_locator_classes", [])
     with pytest.raises(RuntimeError, match="cannot cache"):
         numba.njit("f8(f8)", cache=True)(twice)
-    assert one_thread._kernels()._compiled("f8(f8)")(twice)(21.0) == 42.0
+    assert compiled.compiled("f8(f8)")(twice)(21.0) == 42.0

@@ -7,7 +7,6 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluators.data._registry import register
 from evaluators.data._unreadable import shown
 from evaluators.data.dataset import Found, Pictures
 from search_spaces.errors import InputError
@@ -19,7 +18,6 @@ VALIDATION, TEST = 0.15, 0.15
 Listed = tuple[list[str], Pictures]
 
 
-@register("imagefolder")
 def read(path: Path | None, download: bool) -> Found:
     """Your own photos, one folder for each class, or train, val and test folders of these; imagefolder:PATH"""
     from evaluators.data._layout import part_folders

@@ -9,11 +9,13 @@ import torch.nn.functional as F
 from every_block import WIDTH, every_block, picture
 from torch import Tensor, nn
 
+from evaluators.training.kernels import low_precision
+from evaluators.training.kernels.fast import fast
+from evaluators.training.kernels.layers import batch_norm
+from evaluators.training.kernels.low_precision import applies, bfloat16_convolutions, convolution
 from search_spaces.genotype import Genotype
 from search_spaces.network import build_block, run_block
-from search_spaces.ops import low_precision, one_thread
 from search_spaces.ops.conv import conv_bn_act
-from search_spaces.ops.low_precision import applies, bfloat16_convolutions, convolution
 from search_spaces.ops.norm_act import Layers
 
 pytestmark = pytest.mark.usefixtures("one_thread_of_torch")
@@ -43,10 +45,10 @@ def test_batch_norm_takes_and_gives_what_torch_would_round():
     x, dy = picture(16, 32, 4, 4), torch.randn(16, 48, 4, 4)
     with bfloat16_convolutions():
         y = convolution(layers[0], x).detach().requires_grad_()
-    ours = one_thread.batch_norm(y, layers[1], layers[2])
+    ours = batch_norm(y, layers[1], layers[2])
     assert ours.dtype == torch.float32
     wide = y.detach().float().requires_grad_()
-    theirs = one_thread.batch_norm(wide, layers[1], layers[2])
+    theirs = batch_norm(wide, layers[1], layers[2])
     assert torch.equal(ours, theirs)
     (ours_dx,), (theirs_dx,) = torch.autograd.grad(ours, y, dy), torch.autograd.grad(theirs, wide, dy)
     assert torch.equal(ours_dx, theirs_dx.bfloat16())
@@ -58,7 +60,8 @@ def test_every_block_is_as_near_as_with_autocast(text, threads, monkeypatch):
     """Results and gradients by inputs and weights are no further from those of float32 than twice autocast's."""
     torch.set_num_threads(threads)
     monkeypatch.setattr(low_precision, "_LEAST", 1)
-    block = build_block(Genotype.parse(f"{text}\nhead").blocks[0], WIDTH, 10).to(memory_format=torch.channels_last).train()
+    block = build_block(Genotype.parse(f"{text}\nhead").blocks[0], WIDTH, 10).to(memory_format=torch.channels_last)
+    block = fast(block).train()
     for module in block.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0

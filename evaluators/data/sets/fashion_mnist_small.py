@@ -7,16 +7,14 @@ import io
 from importlib.resources import files
 from pathlib import Path
 
-from evaluators.data._registry import register
 from evaluators.data.dataset import Found, Pictures
-from evaluators.data.fashion_mnist import CLASSES
+from evaluators.data.sets.fashion_mnist import CLASSES
 from search_spaces.errors import InputError
 
 FILE = "fashion_mnist_small.npz"  # written by scripts/make_fashion_mnist_small.py, with this checksum
 SHA256 = "011a67adbb76c3830e567c577af9064f75e1cf91a393af3715a0eb18e52a0fb1"
 
 
-@register("fashion-mnist-small")
 def read(path: Path | None, download: bool) -> Found:
     """A balanced subset of Fashion-MNIST that ships with this package: 12,000 + 3,000 + 5,000 pictures, 28 x 28"""
     if path is not None:

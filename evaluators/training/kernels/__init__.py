@@ -1,0 +1,1 @@
+"""Fast forms of layers for training; `fast` gives them to a network."""

@@ -1,0 +1,44 @@
+"""Genes: the choices that make a genotype, by their names; a chooser is asked for those that are read."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from search_spaces.errors import InputError
+from search_spaces.registry import Value, show
+
+Genes = Mapping[str, Value]
+Chooser = Callable[[str, Sequence[Value]], Value]
+
+
+def not_among(gene: str, value: Value, values: Sequence[Value]) -> InputError:
+    """The error of a gene that cannot have this value."""
+    return InputError(f"{gene}: {show(value)} is not among {', '.join(map(show, values))}")
+
+
+def pick(choose: Chooser, gene: str, values: Sequence[Value]) -> Value:
+    """The value of a gene; where there is one alone nobody is asked."""
+    return values[0] if len(values) == 1 else choose(gene, values)
+
+
+def once(choose: Chooser) -> Chooser:
+    """Asks for each gene once, however many blocks read it."""
+    chosen: dict[str, Value] = {}
+
+    def ask(gene: str, values: Sequence[Value]) -> Value:
+        if gene not in chosen:
+            chosen[gene] = choose(gene, values)
+        return chosen[gene]
+
+    return ask
+
+
+def from_table(genes: Genes) -> Chooser:
+    """Chooses what a table says; raises InputError for a gene that is missing or has a value outside the space."""
+
+    def choose(gene: str, values: Sequence[Value]) -> Value:
+        if gene not in genes:
+            raise InputError(f"gene {gene} is missing")
+        if genes[gene] not in values:
+            raise not_among(f"gene {gene}", genes[gene], values)
+        return genes[gene]
+
+    return choose

@@ -1,0 +1,136 @@
+"""Plug-ins: what a folder of ours has by name, and what other installed packages add to it.
+
+A package adds to a kind by an entry point of the group `compact_nas.KIND`, in its pyproject.toml say
+
+    [project.entry-points."compact_nas.samplers"]
+    mine = "my_package.my_sampler"
+
+which names a module. To spaces, anchors and recipes it adds all YAML files in the folder of a package.
+"""
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache, cached_property
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.resources import files
+from types import ModuleType
+from typing import Generic, NamedTuple, TypeVar
+
+from search_spaces.errors import InputError, near_miss, quoted, shortened
+
+OURS = "compact-nas"  # who provides what is in the folders
+T = TypeVar("T")
+
+
+class _Found(NamedTuple, Generic[T]):
+    """A thing and the package that provides it."""
+
+    thing: T
+    provider: str
+
+
+class Plugins(ABC, Generic[T]):
+    """The things of one kind by their names: those in the folder of `package`, and those that other packages add.
+
+    `what` is the word for one of them in messages. Whatever a person asks for that is not there, and whatever two packages
+    call by one name, is an InputError.
+    """
+
+    def __init__(self, kind: str, package: str, what: str) -> None:
+        self.kind, self.package, self.what = kind, package, what
+
+    def names(self) -> list[str]:
+        """Every name, sorted."""
+        return sorted(self._found)
+
+    def all(self) -> Mapping[str, T]:
+        """Every thing by its name, sorted."""
+        return {name: self._found[name].thing for name in self.names()}
+
+    def find(self, name: str) -> T:
+        """The thing called `name`; raises InputError with the near miss."""
+        if name not in self._found:
+            raise InputError(f"there is no {self.what} {quoted(name)}{near_miss(name, self._found)}")
+        return self._found[name].thing
+
+    def check(self, name: str) -> None:
+        """Raises InputError with the near miss unless there is a thing called `name`."""
+        self.find(name)
+
+    @abstractmethod
+    def _own(self) -> Iterable[tuple[str, T]]:
+        """What the folder has."""
+
+    @abstractmethod
+    def _added(self, entry: EntryPoint) -> Iterable[tuple[str, T]]:
+        """What an entry point of another package adds."""
+
+    @cached_property
+    def _found(self) -> dict[str, _Found[T]]:
+        found: dict[str, _Found[T]] = {}
+        for name, thing, provider in self._provided():
+            if name in found:
+                both = f"{found[name].provider} and {provider}"
+                raise InputError(f"two packages provide the {self.what} {quoted(name)}: {both}; uninstall one of them")
+            found[name] = _Found(thing, provider)
+        return found
+
+    def _provided(self) -> Iterator[tuple[str, T, str]]:
+        for name, thing in self._own():
+            yield name, thing, OURS
+        for entry in _entry_points(f"compact_nas.{self.kind}"):
+            provider = entry.dist.name if entry.dist else "a package"
+            try:
+                added = list(self._added(entry))
+            except Exception as error:
+                raise _unusable(f"what the package {provider} adds to {self.kind}", entry.value, error) from error
+            for name, thing in added:
+                yield name, thing, provider
+
+
+class Modules(Plugins[str]):
+    """Plug-ins that are modules, none of which is imported before it is asked for.
+
+    In the folder a name is that of the file, or with hyphens in the place of underscores if `hyphens`; files that begin with an
+    underscore are helpers. Elsewhere it is that of the entry point.
+    """
+
+    def __init__(self, kind: str, package: str, what: str, *, hyphens: bool = False) -> None:
+        super().__init__(kind, package, what)
+        self._hyphens = hyphens
+
+    def load(self, name: str) -> ModuleType:
+        """The module called `name`; raises InputError when there is none, or another package's cannot be imported."""
+        module = self.find(name)
+        try:
+            return importlib.import_module(module)
+        except Exception as error:
+            provider = self._found[name].provider
+            if provider == OURS:
+                raise
+            raise _unusable(f"the {self.what} {quoted(name)} of the package {provider}", module, error) from error
+
+    def _own(self) -> Iterable[tuple[str, str]]:
+        for module in modules_of(self.package):
+            stem = module.rpartition(".")[2]
+            yield stem.replace("_", "-") if self._hyphens else stem, module
+
+    def _added(self, entry: EntryPoint) -> Iterable[tuple[str, str]]:
+        yield entry.name, entry.module
+
+
+def modules_of(package: str) -> list[str]:
+    """The modules in the folder of a package, but those that begin with an underscore; only the package is imported."""
+    stems = (file.name.removesuffix(".py") for file in files(package).iterdir() if file.name.endswith(".py"))
+    return sorted(f"{package}.{stem}" for stem in stems if not stem.startswith("_"))
+
+
+@cache
+def _entry_points(group: str) -> EntryPoints:
+    return entry_points(group=group)
+
+
+def _unusable(what: str, module: str, error: Exception) -> InputError:
+    reason = shortened(f"{error}" if isinstance(error, InputError) else f"{type(error).__name__}: {error}".partition("\n")[0])
+    return InputError(f"{what} cannot be used: {module}: {reason}")
