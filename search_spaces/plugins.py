@@ -8,12 +8,15 @@ A package adds to a kind by an entry point of the group `compact_nas.KIND`, in i
 which names a module. To spaces, anchors and recipes it adds all YAML files in the folder of a package.
 """
 
+import ast
 import importlib
+import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from importlib.resources import files
+from pathlib import Path
 from types import ModuleType
 from typing import Generic, NamedTuple, TypeVar
 
@@ -111,6 +114,10 @@ class Modules(Plugins[str]):
                 raise
             raise _unusable(f"the {self.what} {quoted(name)} of the package {provider}", module, error) from error
 
+    def summaries(self) -> dict[str, str]:
+        """The first line of each module's docstring, by name; read from its file, none is imported."""
+        return {name: _summary(module) for name, module in self.all().items()}
+
     def _own(self) -> Iterable[tuple[str, str]]:
         for module in modules_of(self.package):
             stem = module.rpartition(".")[2]
@@ -124,6 +131,14 @@ def modules_of(package: str) -> list[str]:
     """The modules in the folder of a package, but those that begin with an underscore; only the package is imported."""
     stems = (file.name.removesuffix(".py") for file in files(package).iterdir() if file.name.endswith(".py"))
     return sorted(f"{package}.{stem}" for stem in stems if not stem.startswith("_"))
+
+
+def _summary(module: str) -> str:
+    found = importlib.util.find_spec(module)
+    if found is None or not found.has_location or not found.origin:
+        return ""
+    text = ast.get_docstring(ast.parse(Path(found.origin).read_text(encoding="utf-8"))) or ""
+    return text.partition("\n")[0]
 
 
 @cache

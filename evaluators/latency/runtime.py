@@ -1,13 +1,12 @@
 """Runtime: what a file in `runtimes/` must have; looking one up by name."""
 
-import importlib
 from collections.abc import Callable
 from importlib import metadata
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
-from search_spaces.errors import InputError, near_miss
+from search_spaces.errors import InputError
+from search_spaces.plugins import Modules
 
 if TYPE_CHECKING:
     from torch import nn
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from search_spaces.task import Task
 
 DEFAULT = "onnxruntime_cpu"
+_RUNTIMES = Modules("runtimes", "evaluators.latency.runtimes", "latency runtime")
 
 
 Clock = Literal["cpu", "wall", "event"]
@@ -64,12 +64,14 @@ def installed_version(package: str, what: str, extra: str = "") -> str:
 
 def runtime_names() -> list[str]:
     """Names of the runtimes, sorted."""
-    found = files("evaluators.latency.runtimes").iterdir()
-    return sorted(f.name.removesuffix(".py") for f in found if f.name.endswith(".py") and f.name != "__init__.py")
+    return _RUNTIMES.names()
+
+
+def summaries() -> dict[str, str]:
+    """One line about each runtime, by name; imports none of them."""
+    return _RUNTIMES.summaries()
 
 
 def load_runtime(name: str) -> Runtime:
     """The runtime called `name`; raises InputError with the near miss."""
-    if name not in runtime_names():
-        raise InputError(f'there is no latency runtime "{name}"{near_miss(name, runtime_names())}')
-    return cast(Runtime, importlib.import_module(f"evaluators.latency.runtimes.{name}"))
+    return cast(Runtime, _RUNTIMES.load(name))

@@ -4,11 +4,13 @@ import click
 
 from nas.commands.options import Command
 
+KINDS = ["spaces", "blocks", "anchors", "donors", "devices", "datasets", "samplers", "recipes", "runtimes"]
+
 
 @click.command("list", cls=Command)
-@click.argument("what", type=click.Choice(["spaces", "blocks", "anchors", "donors", "devices", "datasets"]))
+@click.argument("what", type=click.Choice(KINDS))
 def command(what: str) -> None:
-    """What there is: spaces, blocks, anchors, donors (trained networks to inherit from), devices, datasets."""
+    """What there is of a kind; donors are trained networks to inherit from."""
     from nas.report import listing
 
     listing.show(what)

@@ -7,6 +7,9 @@ from rich.table import Table
 
 from evaluators.data import summaries
 from evaluators.inheritance.offers import offers
+from evaluators.latency.runtime import summaries as runtime_summaries
+from evaluators.training.recipe import RECIPES, load_recipe
+from nas import samplers
 from nas.console import make_console
 from search_spaces.anchor import anchors
 from search_spaces.registry import block_kinds
@@ -27,6 +30,9 @@ def show(what: str) -> None:
             "donors": _donors,
             "devices": _devices,
             "datasets": _datasets,
+            "samplers": _samplers,
+            "recipes": _recipes,
+            "runtimes": _runtimes,
         }[what]()
     )
 
@@ -88,5 +94,27 @@ def _calibrated_for(profile: "Profile") -> str:
 def _datasets() -> Table:
     table = _table("data set", "what it is")
     for name, summary in summaries().items():
+        table.add_row(name, summary)
+    return table
+
+
+def _samplers() -> Table:
+    table = _table("sampler", "what it is")
+    for name, summary in samplers.summaries().items():
+        table.add_row(name, summary)
+    return table
+
+
+def _recipes() -> Table:
+    table = _table("recipe", "epochs", "optimizer", "learning rate")
+    for name in RECIPES.names():
+        recipe = load_recipe(name)
+        table.add_row(name, str(recipe.epochs), recipe.optimizer, f"{recipe.learning_rate:g}")
+    return table
+
+
+def _runtimes() -> Table:
+    table = _table("runtime", "what it is")
+    for name, summary in runtime_summaries().items():
         table.add_row(name, summary)
     return table

@@ -18,6 +18,11 @@ def names() -> list[str]:
     return _SAMPLERS.names()
 
 
+def summaries() -> dict[str, str]:
+    """One line about each sampler, by name; imports none of them."""
+    return _SAMPLERS.summaries()
+
+
 def check(name: str) -> None:
     """Raises InputError when there is no sampler called `name`."""
     _SAMPLERS.check(name)

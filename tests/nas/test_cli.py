@@ -16,6 +16,7 @@ from torchvision import models
 from evaluators.inheritance.find import find_donor
 from evaluators.onnx import onnx_difference
 from nas.commands import options
+from nas.commands.list import KINDS
 from nas.run.folder import open_run
 from search_spaces.task import Task
 
@@ -41,7 +42,7 @@ def _search(workshop, *more: object) -> list[object]:
     ]
 
 
-LISTS = [["list", what] for what in ("spaces", "blocks", "anchors", "donors", "devices", "datasets")]
+LISTS = [["list", what] for what in KINDS]
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["search", "--help"], *LISTS])
