@@ -117,10 +117,10 @@ def test_the_export_is_of_the_winner_at_its_own_input_and_seen_as_it_was_trained
     session = onnxruntime.InferenceSession(str(run / "export" / "model.onnx"))
     assert session.get_inputs()[0].shape == [1, *best["input"]]
     assert (run / "export" / "genotype.txt").read_text() == best["genotype"]
-    card, config = _card(run), open_run(run).config
+    card, known = _card(run), open_run(run).resolved
     seen = Preprocessing.from_json(card["preprocessing"])
     assert seen == open_run(run).preprocessing(tuple(best["input"]))
-    assert (seen.fit, seen.interpolation, list(seen.mean)) == ("pad", "bilinear", config.mean)
+    assert (seen.fit, seen.interpolation, list(seen.mean)) == ("pad", "bilinear", known.mean)
     assert {p.name for p in (run / "export").iterdir()} == {"genotype.txt", "weights.safetensors", "model.onnx", "model.json"}
 
 

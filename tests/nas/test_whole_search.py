@@ -108,7 +108,7 @@ def test_every_trial_of_several_workers_can_be_trained_again_from_its_recorded_s
         for trial in (t for t in read_journal(run.journal).trials if t.accuracies):
             seed = training_seed(config.seed, trial.genotype, "search")
             network, generator = seeded_network(trial.genotype, task, seed, cpu)
-            again = [e.accuracy for e in epochs(network, train, validation, config.recipe, generator)]
+            again = [e.accuracy for e in epochs(network, train, validation, run.resolved.recipe, generator)]
             assert tuple(again[: len(trial.accuracies)]) == trial.accuracies
     finally:
         torch.set_num_threads(threads)
