@@ -70,10 +70,7 @@ def test_an_option_is_one_field(given, expected):
     [config] = found
     assert config.patience == expected and config.latency_budget_ms == 20
     assert checked(Wider, json.loads(json.dumps(asdict(config))), "run.yaml") == config
-    assert (
-        "| `--patience` | `patience` | whole number from 1 to 1000000 | for ever | Trials without a better one. |"
-        in reference(Wider)
-    )
+    assert "| `--patience` | `patience` | whole number from 1 | for ever | Trials without a better one. |" in reference(Wider)
     assert "--patience" in CliRunner().invoke(command, ["--help"]).output
 
 
