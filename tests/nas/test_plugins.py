@@ -117,7 +117,8 @@ def test_what_a_package_adds_is_listed(python: Run) -> None:
         done = python("-m", "nas", "list", what)
         assert done.returncode == 0, done.stderr
         assert line in [" ".join(row.split()) for row in done.stdout.splitlines()]
-    assert "evolution, lots, nsga2" in " ".join(python("-m", "nas", "search", "--help").stdout.split())
+    listed = [row.split()[0] for row in python("-m", "nas", "list", "samplers").stdout.splitlines()]
+    assert listed[1:4] == ["evolution", "lots", "nsga2"]
 
 
 def test_listing_what_a_package_adds_loads_no_torch(python: Run) -> None:
@@ -132,7 +133,7 @@ def test_what_a_package_adds_is_used(python: Run, tmp_path: Path) -> None:
         "print(samplers.make('lots', None, 0)); open('network.txt', 'w').write(genotype.text)"
     )
     done = python("-c", code)
-    assert done.returncode == 0 and "Feasible" in done.stdout, done.stderr
+    assert done.returncode == 0 and "RandomSampler" in done.stdout, done.stderr
     flags = ("--from-scratch", "--recipe", "proxy", "--epochs", 1, "--to", tmp_path / "trained")
     done = python("-m", "nas", "train", "network.txt", "--data", "two-greys", *flags)
     assert done.returncode == 0, done.stdout + done.stderr
