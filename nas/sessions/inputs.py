@@ -1,8 +1,6 @@
 """What a session works on: data set, donor and space, as they were asked for."""
 
 from collections.abc import Sequence
-from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluators.data.preprocess import Fit, Interpolation
@@ -36,12 +34,6 @@ def load_data(
     )
     progress.say(f"Data: {dataset.source}")
     return dataset
-
-
-def space_text(name_or_path: str) -> str:
-    path = Path(name_or_path)
-    source = path if path.suffix in (".yaml", ".yml") else files("search_spaces.spaces") / f"{name_or_path}.yaml"
-    return source.read_text(encoding="utf-8")
 
 
 def absolute(data: str) -> str:
