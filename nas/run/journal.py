@@ -5,7 +5,8 @@ of all before it, a field that those tools pass over: what is not as it was writ
 
 A run has one writer, so there is no lock. A record is in the operating system's hands once `append_logs` returns, and
 killing any process loses nothing; it is on the disk as well once it tells what was learnt, and a power cut loses no more than a
-proposal that was being made.
+proposal that was being made. An append that is interrupted, as Ctrl-C may do at any instruction, has not been: the next one
+writes in its place.
 """
 
 import json
@@ -15,7 +16,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import optuna
 from optuna.storages import JournalStorage
@@ -30,6 +31,14 @@ _ASKED = (5, 8)  # Optuna's operations for a parameter and an attribute of a tri
 _Read = TypeVar("_Read")
 
 
+class _End(NamedTuple):
+    """Where a journal ends: what is behind it, in the file or in memory, was left by an append that did not return."""
+
+    records: int
+    bytes: int
+    crc: int
+
+
 class Journal(BaseJournalBackend):
     """Reads the file once, drops a record that was cut off while being written, then appends.
 
@@ -42,36 +51,38 @@ class Journal(BaseJournalBackend):
         self._file: int | None = None
         try:
             is_new = writable and not path.exists()
-            self._records, whole, self._crc = ([], 0, 0) if is_new else _read(path, path.read_bytes())
+            self._records, whole, crc = ([], 0, 0) if is_new else _read(path, path.read_bytes())
+            self._end = _End(len(self._records), whole, crc)
             if writable:
                 self._file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
                 os.ftruncate(self._file, whole)
-                os.lseek(self._file, whole, os.SEEK_SET)
             if is_new:
                 sync(path.parent)
         except OSError as error:
             raise InputError(f"cannot open {path}: {error.strerror}") from None
 
     def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
-        return self._records[log_number_from:]
+        return self._records[log_number_from : self._end.records]
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         assert self._file is not None, "this journal was opened for reading"
-        bodies, crc = [json.dumps(log, separators=(",", ":")).encode() for log in logs], self._crc
-        lines = []
+        end, bodies = self._end, [json.dumps(log, separators=(",", ":")).encode() for log in logs]
+        lines, crc = [], end.crc
         for body in bodies:
             crc = zlib.crc32(body, crc)
             lines.append(b'%b,"crc32":"%08x"}\n' % (body[:-1], crc))
-        self._append(b"".join(lines), any(log["op_code"] not in _ASKED for log in logs))
-        self._crc = crc
-        self._records += map(json.loads, bodies)
+        data = b"".join(lines)
+        self._write(data, end.bytes, any(log["op_code"] not in _ASKED for log in logs))
+        self._records[end.records :] = map(json.loads, bodies)
+        self._end = _End(end.records + len(logs), end.bytes + len(data), crc)  # the one step with which they have been appended
 
-    def _append(self, data: bytes, learnt: bool) -> None:
+    def _write(self, data: bytes, start: int, learnt: bool) -> None:
         assert self._file is not None
-        start = os.lseek(self._file, 0, os.SEEK_CUR)
         try:
-            while data:
-                data = data[os.write(self._file, data) :]
+            os.ftruncate(self._file, start)
+            written = 0
+            while written < len(data):
+                written += os.pwrite(self._file, data[written:], start + written)
             if learnt:
                 os.fsync(self._file)
         except OSError as error:

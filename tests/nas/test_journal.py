@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evaluators.weights import write_weights
+from nas.run import journal
 from nas.run.folder import open_run
 from nas.run.journal import Journal
 from nas.run.memory import read_journal
@@ -42,6 +43,48 @@ def test_a_record_cut_off_while_written_is_dropped_and_overwritten(tmp_path, cut
     assert journal.read_logs(0) == _records(2)
     journal.append_logs(_records(1))
     assert Journal(path).read_logs(0) == _records(2) + _records(1)
+
+
+def _interrupted(instruction: int, call) -> bool:
+    """Whether Ctrl-C at this instruction of the journal's own code, counted from 0, came before the call returned."""
+    left = instruction
+
+    def trace(frame, event, argument):
+        nonlocal left
+        if frame.f_code.co_filename != journal.__file__:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            left -= 1
+            if left < 0:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+
+def test_an_append_that_ctrl_c_interrupts_wherever_leaves_a_journal_that_goes_on(tmp_path):
+    first, cut, after = _records(2), [{"op_code": 4, "n": "cut" * 20}], [{"op_code": 4, "n": "after"}]
+    for instruction in range(1000):
+        path = tmp_path / f"{instruction}.log"
+        writer = Journal(path)
+        writer.append_logs(first)
+        interrupted = _interrupted(instruction, lambda writer=writer: writer.append_logs(cut))
+        now = writer.read_logs(0)
+        assert now in ([*first], [*first, *cut])
+        writer.append_logs(after)
+        assert Journal(path).read_logs(0) == writer.read_logs(0) == [*now, *after]
+        if not interrupted:
+            break
+    assert not interrupted and instruction > 50
 
 
 @pytest.mark.parametrize("damage", ["not json", "[]", '{"no": "operation"}', "\x00\x00"])
