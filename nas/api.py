@@ -10,6 +10,7 @@ from nas.progress import Progress, Silent
 from nas.run.config import SearchConfig
 from nas.run.folder import Run as RunFolder
 from nas.run.folder import open_run as open_folder
+from nas.sessions.measure import MeasureConfig
 from nas.training.config import TrainConfig
 from search_spaces.anchor import anchor as anchor_named
 from search_spaces.genotype import Genotype
@@ -189,6 +190,13 @@ def load_device(name: str = "local") -> "Profile":
     from evaluators.latency.device.profile_files import load_profile
 
     return load_profile(name, anywhere=True)
+
+
+def measure(config: MeasureConfig, progress: Progress | None = None) -> "Profile":
+    """Measures this machine for a space, in minutes, and keeps its profile, which is returned. Raises InputError."""
+    from nas.sessions.device import measure as measured
+
+    return load_device(str(measured(config, progress or Silent())))
 
 
 def load_space(name: str) -> SearchSpace:

@@ -57,8 +57,8 @@ class Silent:
 class ConsoleProgress:
     """Shows phases and steps on a console; use it as a context manager."""
 
-    def __init__(self, console: Console, workers: int = 1) -> None:
-        self._console, self._workers = console, workers
+    def __init__(self, console: Console) -> None:
+        self._console = console
         self._bar = make_bar(
             console,
             SpinnerColumn(),
@@ -72,6 +72,7 @@ class ConsoleProgress:
         self._task = self._bar.add_task("", total=None, left="", best="")
         self._best = ""
         self._started, self._epochs = time.monotonic(), 0
+        self._share = 1.0
 
     def __enter__(self) -> "ConsoleProgress":
         return self
@@ -93,7 +94,12 @@ class ConsoleProgress:
 
     def share(self, done: float, total: float, what: str) -> None:
         self._bar.start()
-        self._bar.update(self._task, completed=done, total=total, description=what, left="")
+        if done / total < self._share:  # another piece of work has begun
+            self._started = time.monotonic()
+        self._share = done / total
+        left = (time.monotonic() - self._started) * (1 - self._share) / self._share if self._share else 0.0
+        text = f"about {_duration(left)} left" if 0 < self._share < 1 else ""
+        self._bar.update(self._task, completed=done, total=total, description=what, left=text)
 
     def say(self, line: str) -> None:
         self._console.print(line, highlight=False)

@@ -70,7 +70,7 @@ def test_no_chain_of_imports_is_long():
 
 
 PUBLIC = {
-    "ConsoleProgress": "(console: rich.console.Console, workers: int = 1) -> None",
+    "ConsoleProgress": "(console: rich.console.Console) -> None",
     "Genotype": None,
     "InputError": None,
     "Latency": "(p50_ms: float | None, p90_ms: float | None, predicted_ms: float | None, bound_ms: float | None) -> None",
@@ -85,6 +85,7 @@ PUBLIC = {
     "cost": "(genotype: search_spaces.genotype.Genotype | str, classes: int = 1000) -> 'Cost'",
     "load_device": "(name: str = 'local') -> 'Profile'",
     "load_space": "(name: str) -> search_spaces.space.SearchSpace",
+    "measure": "(config: nas.sessions.measure.MeasureConfig, progress: nas.progress.Progress | None = None) -> 'Profile'",
     "open_run": "(run: pathlib.Path | str) -> nas.api.Run",
     "predict": "(genotype: search_spaces.genotype.Genotype | str, device: str = 'local', space: str = 'mobile', "
     "classes: int = 1000) -> nas.api.Latency",

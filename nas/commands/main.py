@@ -4,21 +4,21 @@ import importlib
 import platform
 import signal
 import sys
-from importlib.resources import files
 
 import click
 
 from nas.commands.options import Group
 from nas.signals import Stop
 from search_spaces.errors import InputError, os_reason
+from search_spaces.plugins import modules_of
 
 
 class _Commands(Group):
     """The commands of this folder, `command` of a file each; a file is imported when its command is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        stems = (entry.name.removesuffix(".py") for entry in files("nas.commands").iterdir() if entry.name.endswith(".py"))
-        return sorted(stem for stem in stems if stem not in ("__init__", "main", "options"))
+        stems = [module.rpartition(".")[2] for module in modules_of("nas.commands")]
+        return [stem for stem in stems if stem not in ("main", "options")]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):

@@ -16,9 +16,7 @@ from search_spaces.resources import expanded
 
 F = TypeVar("F", bound=Callable[..., Any])
 _UNITS = {"us": 0.001, "µs": 0.001, "ms": 1.0, "s": 1000.0}
-
 _DAYS = 11 * 24 * 3600  # the longest that is understood, in seconds
-
 _TIMES = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
@@ -64,13 +62,9 @@ class Finite(click.FloatRange):
 
 
 LATENCY = _Quantity("latency", _UNITS, "20ms")
-
 DURATION = _Quantity("duration", _TIMES, "15m")
-
 AT_LEAST_1 = click.IntRange(min=1, max=10**6)
-
 SEED = click.IntRange(min=0, max=2**32 - 1)
-
 PATH = _Path(path_type=Path)
 SIZE = click.option("--input", "size", help="Input: a side, or HEIGHTxWIDTH.  [default: the network's own]")
 

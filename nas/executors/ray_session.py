@@ -55,6 +55,7 @@ if _has_token():
     # as `ray start --head` has it where there is a token; a head that asks for none does not mind
     os.environ.setdefault("RAY_AUTH_MODE", "token")
 
+import psutil  # noqa: E402
 import ray  # noqa: E402
 
 from evaluators.imports import HOME, import_path  # noqa: E402
@@ -118,8 +119,9 @@ class RaySession:
 
     def _tell_guard(self, line: bytes) -> None:
         assert self._guard.stdin
-        self._guard.stdin.write(line)
-        self._guard.stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # a guard that somebody has killed
+            self._guard.stdin.write(line)
+            self._guard.stdin.flush()
 
     def _end_unheard(self) -> None:
         """Ends this process, whose main thread hears nothing, where it stands."""
@@ -231,7 +233,8 @@ def _imports_from_home(empty: Path) -> Iterator[None]:
 
 def _start_guard(sentence: str) -> "subprocess.Popen[bytes]":
     """What ends Ray's processes should this one be killed: its agents would go on for a minute."""
-    command = [sys.executable, "-P", guard.__file__, str(os.getpid()), sentence]
+    others = [str(child.pid) for child in psutil.Process().children(recursive=True)]
+    command = [sys.executable, "-P", guard.__file__, str(os.getpid()), sentence, *others]
     return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
 

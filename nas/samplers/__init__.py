@@ -9,7 +9,6 @@ if TYPE_CHECKING:
 
     from nas.samplers.common.pool import Pool
 
-DEFAULT = "surrogate"
 _SAMPLERS = Modules("samplers", __name__, "sampler")
 
 

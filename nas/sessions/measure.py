@@ -66,8 +66,8 @@ def waiting(progress: Progress) -> Callable[[], None]:
 
 
 def shares(progress: Progress) -> Callable[[float, str], None]:
-    """What long work in evaluators tells its share of 1 and its doing."""
-    return lambda share, doing: progress.share(share, 1.0, doing)
+    """What long work in evaluators tells its share, 0 to 1, and its doing; shown in percent."""
+    return lambda share, doing: progress.share(round(100 * share), 100, doing)
 
 
 def say_quality(progress: Progress, profile: "Profile", calibration: "Calibration", path: Path) -> None:

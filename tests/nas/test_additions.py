@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from importlib.metadata import EntryPoint
 from typing import Annotated
 
 import click
@@ -17,6 +18,7 @@ from nas.pipeline.search import Search
 from nas.pipeline.state import State
 from nas.run.config import Number, SearchConfig
 from nas.run.options import Option, reference
+from search_spaces import plugins
 from search_spaces.errors import InputError
 from search_spaces.schema import checked, strict
 
@@ -39,7 +41,9 @@ def dataset():
 
 def test_a_stage_is_one_file(made_run, dataset, tmp_path, monkeypatch):
     (tmp_path / "applause.py").write_text(STAGE)
-    monkeypatch.setattr(stages, "__path__", [*stages.__path__, str(tmp_path)])
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = EntryPoint("applause", "applause", "compact_nas.stages")
+    monkeypatch.setattr(plugins, "_entry_points", lambda group: [entry] if group == entry.group else [])
     names = [stage.__name__.rpartition(".")[2] for stage in stages.stages()]
     assert names.index("finals") < names.index("applause")
     run = made_run(latency_budget_ms=10.0, data="made", classes=["a", "b"], trials=3, sampler="random")

@@ -278,3 +278,34 @@ def test_a_job_whose_worker_is_killed_runs_again_to_the_same_result_and_is_given
 
 def test_a_donor_is_put_into_the_object_store_once_and_workers_begin_with_what_is_inherited(run_program):
     run_program(DONATED)
+
+
+LIMIT = "the limit of memory of 2.0 GiB was reached; fewer --workers"
+
+
+@pytest.mark.parametrize(("killed", "said"), [(0, "the worker was lost, 3 times"), (2, LIMIT)])
+def test_a_worker_that_was_killed_for_its_memory_says_so(monkeypatch, killed, said):
+    from evaluators.training.recipe import load_recipe
+    from nas.executors import ray_tune
+    from nas.executors.job import Job
+
+    class One:
+        def __init__(self):
+            self.jobs, self.reasons = [Job("1", "made", "conv 8/1\nhead", load_recipe("proxy"), 0)], []
+
+        def next(self):
+            return self.jobs.pop(0) if self.jobs else None
+
+        def failed(self, job, reason):
+            self.reasons.append(reason)
+
+    counts = iter([0, killed])
+    monkeypatch.setattr(ray_tune, "killed_for_memory", lambda: next(counts))
+    monkeypatch.setattr(ray_tune, "memory_limit_bytes", lambda: 2 * 2**30)
+    source = One()
+    asker = ray_tune._Asker(source)
+    for attempt in range(3):
+        asker.suggest(f"trial {attempt}")
+        asker.on_trial_complete(f"trial {attempt}", error=True)
+    [reason] = source.reasons
+    assert said in reason and (LIMIT in reason) == bool(killed)

@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import fields
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from nas import samplers
 from nas.budget.estimate import Estimate
 from nas.pipeline.study import Study
+from nas.run.config import SearchConfig
 from nas.samplers import surrogate as module
 from nas.samplers.common.pool import Pool
 from nas.samplers.surrogate import Surrogate
@@ -65,7 +67,8 @@ def sampler(request):
 
 
 def test_the_default_is_there():
-    assert samplers.DEFAULT in samplers.names() and {"tpe", "nsga2", "evolution", "random"} <= set(samplers.names())
+    default = next(field.default for field in fields(SearchConfig) if field.name == "sampler")
+    assert default in samplers.names() and {"tpe", "nsga2", "evolution", "random"} <= set(samplers.names())
 
 
 def test_an_unknown_one_is_refused_with_the_near_miss():

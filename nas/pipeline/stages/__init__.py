@@ -4,14 +4,15 @@ A stage reads records of the journal and writes records; what is in the journal 
 finished run takes, too, where weights were lost.
 """
 
-import importlib
-import pkgutil
 from graphlib import TopologicalSorter
 from types import ModuleType
+
+from search_spaces.plugins import Modules
 
 
 def stages() -> list[ModuleType]:
     """Every stage, each after the one that it names."""
-    found = {m.name: importlib.import_module(f"{__name__}.{m.name}") for m in pkgutil.iter_modules(__path__)}
-    before = {name: {module.AFTER} - {""} for name, module in sorted(found.items())}
+    known = Modules("stages", __name__, "stage of the search")
+    found = {name: known.load(name) for name in known.names()}
+    before = {name: {module.AFTER} - {""} for name, module in found.items()}
     return [found[name] for name in TopologicalSorter(before).static_order()]

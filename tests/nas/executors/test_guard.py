@@ -9,7 +9,8 @@ import pytest
 PARENT = """
 import subprocess, sys, time
 from nas.executors import guard
-command = [sys.executable, "-P", guard.__file__, str(__import__("os").getpid()), "how to go on"]
+other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+command = [sys.executable, "-P", guard.__file__, str(__import__("os").getpid()), "how to go on", str(other.pid)]
 guarding = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 if {told}:
@@ -18,7 +19,7 @@ if {told}:
     guarding.stdin.flush()
 else:
     time.sleep(5)
-print(child.pid, guarding.pid, flush=True)
+print(child.pid, guarding.pid, other.pid, flush=True)
 if {regular}:
     guarding.communicate(b"end\\n")
 else:
@@ -30,10 +31,11 @@ else:
 def test_children_end_with_their_parent_and_a_kill_is_told_how_to_go_on(told, regular):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     parent = subprocess.Popen([sys.executable, "-c", PARENT.format(told=told, regular=regular)], text=True, **pipes)
-    child, guarding = (psutil.Process(int(pid)) for pid in parent.stdout.readline().split())
+    child, guarding, other = (psutil.Process(int(pid)) for pid in parent.stdout.readline().split())
     if not regular:
         parent.kill()
     _, said = parent.communicate()
     gone, alive = psutil.wait_procs([child, guarding], timeout=600)
-    assert len(gone) == 2 and not alive
+    assert len(gone) == 2 and not alive and other.is_running(), "what was there before is none of its business"
+    other.kill()
     assert said == ("" if regular else "how to go on\n")
