@@ -58,8 +58,13 @@ def main() -> None:
 
 
 def entry() -> None:
-    """`main` as a process of its own: once it is over, Ctrl-C ends what Python still has to do without a word."""
+    """`main` as a process of its own: once it is over, Ctrl-C ends what Python still has to do without a word.
+
+    Python remembers a KeyboardInterrupt that left a string's code (dataclasses and named tuples are made so), and would end by
+    SIGINT whatever the exit code; running another string has it forget that.
+    """
     try:
         main()
     finally:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        exec("")

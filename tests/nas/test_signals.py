@@ -48,6 +48,15 @@ def test_a_second_signal_leaves_the_end_that_is_under_way_in_peace():
     assert (out, err, process.returncode) == ("stopped\n", "", 143)
 
 
+def test_an_interrupt_of_a_string_s_code_leaves_the_exit_code_as_it_is(tmp_path):
+    """Such as while modules are imported: dataclasses are made of strings."""
+    (tmp_path / "interrupted.py").write_text(
+        "from nas.commands import main\nmain.cli = lambda **_: exec('raise KeyboardInterrupt')\nmain.entry()\n"
+    )
+    done = subprocess.run([sys.executable, "-m", "interrupted"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "nas: stopped\n")
+
+
 def test_ctrl_c_that_was_ignored_stays_ignored():
     process = _run(prepare=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
     process.send_signal(signal.SIGINT)
