@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import secrets
+import select
 import shutil
 import signal
 import site
@@ -253,7 +254,6 @@ class _Watch:
         node: Any = ray._private.worker._global_node
         self._line = socket.socket(socket.AF_UNIX)
         self._line.connect(node.raylet_socket_name)
-        self._line.setblocking(False)
         self._before = signal.signal(signal.SIGUSR2, self._interrupt)
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
@@ -269,18 +269,19 @@ class _Watch:
 
     def _look(self) -> None:
         answered = time.monotonic()
-        while not self._closed.wait(_EVERY_S):
-            if self._head_answers():
-                answered = time.monotonic()
-            if self._line_is_broken():
+        while not self.lost:
+            broken, _, _ = select.select([self._line], [], [], _EVERY_S)
+            if self._closed.is_set():
+                return
+            if broken:  # heard at once: Ray's own code would soon end this process
                 self.lost = "Ray's process on this machine (raylet) is gone"
+            elif self._head_answers():
+                answered = time.monotonic()
             elif time.monotonic() - answered > _PATIENCE_S:
                 self.lost = "Ray's head (gcs_server) is gone"
-            if self.lost:
-                _thread.interrupt_main(signal.SIGUSR2)
-                if not self._closed.wait(_HEARD_S):
-                    self._unheard()
-                return
+        _thread.interrupt_main(signal.SIGUSR2)
+        if not self._closed.wait(_HEARD_S):
+            self._unheard()
 
     def _head_answers(self) -> bool:
         try:
@@ -288,11 +289,3 @@ class _Watch:
         except OSError:
             return False
         return True
-
-    def _line_is_broken(self) -> bool:
-        try:
-            return self._line.recv(1, socket.MSG_PEEK) == b""
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
