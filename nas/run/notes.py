@@ -1,0 +1,63 @@
+"""The border between records and the journal's JSON.
+
+A checksum says that a record is as it was written; here is checked that what was written can be understood. Keys that a kind
+does not have, and kinds that nas.records does not name, are passed over.
+"""
+
+import json
+from collections.abc import Hashable, Mapping
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+
+from nas.records import KINDS, Asked, Note, Record, Share
+from search_spaces.errors import InputError
+from search_spaces.schema import checked, checked_json
+
+N = TypeVar("N", bound=Note)
+
+
+def as_json(record: Record) -> dict[str, Any]:
+    """Its fields as the journal has them; those that have their default are left out."""
+    told = [field.name for field in fields(record) if getattr(record, field.name) != field.default]
+    known = asdict(record)
+    found: dict[str, Any] = json.loads(json.dumps({name: known[name] for name in told}))  # with lists for tuples
+    return found
+
+
+def notes_of(kind: type[N], facts: Mapping[str, object]) -> dict[str, N]:
+    """The notes of a kind among a journal's facts, by ID, in the order in which they were first kept."""
+    start = f"{kind.KIND}:"
+    return {key.removeprefix(start): _read(kind, key, value) for key, value in facts.items() if key.startswith(start)}
+
+
+def check_note(key: str, value: object) -> None:
+    """Raises InputError unless a note `kind:ID` is of its kind's shape."""
+    kind = KINDS.get(key.partition(":")[0])
+    if kind:
+        _read(kind, key, value)
+
+
+def check_trial(number: int, attributes: Mapping[str, Any], accuracies: Mapping[int, float]) -> None:
+    """Raises InputError unless a trial that was written whole has all that belongs to it."""
+    where = f"trial {number}"
+    checked(Asked, attributes, where)
+    checked(dict[int, Share], accuracies, f"{where}, accuracies")
+    if attributes["outcome"] in ("trained", "stopped") and not any(accuracies):
+        raise InputError(f"{where}: it was trained, and no accuracy is kept")
+
+
+def _read(kind: type[N], key: str, value: object) -> N:
+    found: N = _read_text(cast(Hashable, kind), key, json.dumps(value))
+    return found
+
+
+@lru_cache(maxsize=10_000)
+def _read_text(kind: Hashable, key: str, text: str) -> Any:
+    """Stages ask for the same notes again and again: each is read once."""
+    return checked_json(cast(type[Note], kind), text, f"note {key}")
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
