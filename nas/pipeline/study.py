@@ -21,7 +21,7 @@ from nas.budget.estimate import Estimate
 from nas.pipeline import halving
 from nas.records import Asked, Note, Outcome
 from nas.run.journal import MAIN, Journal, open_study, storage_of
-from nas.run.notes import N, as_json, notes_of
+from nas.run.notes import N, Notes, as_json
 from nas.run.trials import Proposal, proposals, read
 from nas.samplers.common.feasible import Feasible
 from nas.samplers.common.genes import Given
@@ -67,6 +67,7 @@ class Study:
         self._storage = storage_of(Journal(journal)) if isinstance(journal, Path) else journal
         self._study = open_study(self._storage, name, cost)
         self._live: dict[int, Trial] = {}
+        self._notes = Notes()
         self._half_written = sum("outcome" not in t.user_attrs for t in self._study.get_trials(deepcopy=False))
         self._ids = [t._trial_id for t in self._study.get_trials(deepcopy=False)]
         trials = self.trials()
@@ -237,7 +238,7 @@ class Study:
 
     def records(self, kind: type[N]) -> dict[str, N]:
         """The notes of a kind, by name, in the order in which they were first kept."""
-        return notes_of(kind, self._storage.get_study_user_attrs(self._study._study_id))
+        return self._notes.of(kind, self._storage.get_study_user_attrs(self._study._study_id))
 
     def _answer_from_memory(self, trial: Trial, genotype: Genotype, estimate: Estimate) -> None:
         first = self._trial(self._known[genotype.text])

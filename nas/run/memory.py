@@ -8,7 +8,7 @@ from typing import Any
 import optuna
 
 from nas.run.journal import MAIN, Journal, storage_of, understood
-from nas.run.notes import N, check_note, check_trial, notes_of
+from nas.run.notes import N, Notes, check_note, check_trial
 from nas.run.trials import Proposal, proposals
 from search_spaces.errors import InputError
 
@@ -22,7 +22,7 @@ class Memory:
 
     def records(self, kind: type[N]) -> dict[str, N]:
         """The notes of a kind, by ID."""
-        return notes_of(kind, self.facts)
+        return Notes().of(kind, self.facts)
 
 
 def read_journal(path: Path, name: str = MAIN) -> Memory:

@@ -5,15 +5,14 @@ does not have, and kinds that nas.records does not name, are passed over.
 """
 
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from nas.records import KINDS, Asked, Note, Record, Share
 from search_spaces.errors import InputError
-from search_spaces.schema import checked, checked_json
+from search_spaces.schema import checked
 
 N = TypeVar("N", bound=Note)
 
@@ -26,17 +25,30 @@ def as_json(record: Record) -> dict[str, Any]:
     return found
 
 
-def notes_of(kind: type[N], facts: Mapping[str, object]) -> dict[str, N]:
-    """The notes of a kind among a journal's facts, by ID, in the order in which they were first kept."""
-    start = f"{kind.KIND}:"
-    return {key.removeprefix(start): _read(kind, key, value) for key, value in facts.items() if key.startswith(start)}
+class Notes:
+    """Reads each note of a journal once, however often it is asked for."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, tuple[object, Note]] = {}
+
+    def of(self, kind: type[N], facts: Mapping[str, object]) -> dict[str, N]:
+        """Those of a kind among all `facts` that are kept, by ID, in the order in which they were first kept."""
+        start = f"{kind.KIND}:"
+        return {key.removeprefix(start): self._note(kind, key, fact) for key, fact in facts.items() if key.startswith(start)}
+
+    def _note(self, kind: type[N], key: str, fact: object) -> N:
+        known, note = self._read.get(key, (None, None))
+        if known is not fact or not isinstance(note, kind):
+            note = _note(kind, key, fact)
+            self._read[key] = fact, note
+        return note
 
 
 def check_note(key: str, value: object) -> None:
     """Raises InputError unless a note `kind:ID` is of its kind's shape."""
     kind = KINDS.get(key.partition(":")[0])
     if kind:
-        _read(kind, key, value)
+        _note(kind, key, value)
 
 
 def check_trial(number: int, attributes: Mapping[str, Any], accuracies: Mapping[int, float]) -> None:
@@ -48,15 +60,8 @@ def check_trial(number: int, attributes: Mapping[str, Any], accuracies: Mapping[
         raise InputError(f"{where}: it was trained, and no accuracy is kept")
 
 
-def _read(kind: type[N], key: str, value: object) -> N:
-    found: N = _read_text(cast(Hashable, kind), key, json.dumps(value))
-    return found
-
-
-@lru_cache(maxsize=10_000)
-def _read_text(kind: Hashable, key: str, text: str) -> Any:
-    """Stages ask for the same notes again and again: each is read once."""
-    return checked_json(cast(type[Note], kind), text, f"note {key}")
+def _note(kind: type[N], key: str, value: object) -> N:
+    return checked(kind, value, f"note {key}")
 
 
 def now() -> str:
