@@ -7,7 +7,6 @@ from functools import cache
 from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
-from typing_extensions import is_typeddict
 
 from search_spaces.errors import InputError, near_miss, quoted, shortened
 
@@ -66,7 +65,7 @@ def checked_json(kind: type[T], text: str, source: str) -> T:
 
 @cache
 def _adapter(kind: Hashable) -> TypeAdapter[Any]:
-    return TypeAdapter(cast(Any, kind), config=None if is_dataclass(kind) or is_typeddict(kind) else _ALL)
+    return TypeAdapter(cast(Any, kind), config=None if is_dataclass(kind) else _ALL)
 
 
 def _said(kind: type[Any], fault: Any) -> str:

@@ -2,14 +2,14 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
 
 from evaluators.cost import cost
 from evaluators.latency.predict.predictor import Prediction, Predictor
 from evaluators.latency.timing.measure import Measurement
 from nas.budget.estimate import Estimate, uncovered
-from nas.budget.latency_budget import LatencyBudget, Record, growth
+from nas.budget.latency_budget import LatencyBudget, growth
+from nas.records import Checked, Measured
 from search_spaces.genotype import Genotype
 from search_spaces.task import Task
 
@@ -43,20 +43,20 @@ class Estimator:
         """The bound of the promised percentile at the usual speed, before any correction."""
         return self._predictor.predict(genotype, self._task).bound_ms * self._above_quiet
 
-    def checked(self, genotype: Genotype, estimate: Estimate, found: Measurement) -> dict[str, Any]:
+    def checked(self, genotype: Genotype, estimate: Estimate, found: Measurement) -> Checked:
         """The record of a network that was timed untrained; of its time only `robust_ms` counts, that as of a quiet machine.
 
         timed_ms: the upper bound of its time at the usual speed, by the error of measuring. score: time over own bound. Of a
         network that the device profile does not cover the record says nothing of prediction and bound.
         """
         usual_ms = found.robust_ms * self._above_quiet
-        record = {**asdict(found), "timed_ms": usual_ms * (1 + self._promise.quantile * found.spread)}
+        record = Checked(**asdict(found), timed_ms=usual_ms * (1 + self._promise.quantile * found.spread))
         if not estimate.covered:
             return record
-        own = {"predicted_ms": estimate.predicted_ms, "bound_ms": estimate.bound_ms}
-        return {**own, **record, "score": usual_ms / self.own_bound_ms(genotype)}
+        score = usual_ms / self.own_bound_ms(genotype)
+        return replace(record, predicted_ms=estimate.predicted_ms, bound_ms=estimate.bound_ms, score=score)
 
-    def learn(self, checked: Mapping[str, Record], over: Mapping[str, Record]) -> bool:
+    def learn(self, checked: Mapping[str, Checked], over: Mapping[str, Measured]) -> bool:
         """Takes in what was timed, and what was over the budget in the end; whether estimates are others than before.
 
         Both are records by genotype id. The bound is corrected by promise.growth, and so are times, by what those that were
@@ -64,14 +64,17 @@ class Estimator:
         prediction times the median of time over prediction.
         """
         before = self.growth, self._off, self._late
-        confidence, timed = self._promise.confidence, {i: r["timed_ms"] for i, r in checked.items() if "timed_ms" in r}
-        self.growth = growth([r["score"] for r in [*checked.values(), *over.values()] if "score" in r], confidence)
+        confidence, timed = self._promise.confidence, {i: r.timed_ms for i, r in checked.items()}
+        scores = [r.score for r in checked.values()] + [r.score for r in over.values()]
+        self.growth = growth([score for score in scores if score is not None], confidence)
         self._late = growth([_over_what_let_pass(r, timed.get(i)) for i, r in over.items()], confidence)
-        ratios = [r["robust_ms"] * self._above_quiet / r["predicted_ms"] for r in checked.values() if "predicted_ms" in r]
+        ratios = [r.robust_ms * self._above_quiet / r.predicted_ms for r in checked.values() if r.predicted_ms]
         self._off = round(statistics.median([1.0] * _BELIEVED + ratios) * _STEPS) / _STEPS
         self._timed = {i: ms * self._late for i, ms in timed.items()}
         return before != (self.growth, self._off, self._late)
 
 
-def _over_what_let_pass(record: Record, timed_ms: float | None) -> float:
-    return float(record["as_usual_ms"] / timed_ms if timed_ms is not None else record.get("score", 1.0))
+def _over_what_let_pass(record: Measured, timed_ms: float | None) -> float:
+    if timed_ms is not None:
+        return record.as_usual_ms / timed_ms
+    return 1.0 if record.score is None else record.score

@@ -2,11 +2,12 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from evaluators.latency.timing.measure import slowdown
+from nas.records import Final, Measured, Timed, Times
 
 BUSY = 0.10  # contention above which a session says more about the machine than about the network
 CLEARLY = 1.1  # so far over the budget, corrected for other work, that a quieter moment would not help
@@ -15,8 +16,6 @@ REPEATS = 5  # further sessions at most, that look for quieter moments before a 
 SESSIONS = 2  # that must at least hold the budget before a network is exported
 SPARE = 0.03  # of the budget that a session must leave: as much does a network's time move from process to process
 CHECK_EVERY = 4  # candidates that the bound accepted, of which the first is timed untrained all the same
-
-Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,31 +50,21 @@ class LatencyBudget:
         ratios = [n.p90_ms / n.p50_ms for n in networks] if self.percentile == 90 else []
         return slowdown(self.usual) * max(1.0, statistics.median(ratios or [1.0]))
 
-    def figure_ms(self, timing: Record) -> float:
-        """The percentile that is promised, of one session or of a record."""
-        return float(timing[f"p{self.percentile}_ms"])
+    def figure_ms(self, times: Times) -> float:
+        """The percentile that is promised."""
+        return times.p90_ms if self.percentile == 90 else times.p50_ms
 
-    def held(self, record: Record) -> bool:
-        """Whether a network's record says that the budget was held; runs of earlier versions kept no judgement."""
-        return bool(record.get("held", self.figure_ms(record) <= self.budget_ms))
-
-    def least_ms(self, record: Record) -> float:
-        """The least budget that a network's record holds, infinite where too few sessions say so."""
-        holds_ms = record.get("holds_ms", self.figure_ms(record) / (1 - SPARE))
-        return math.inf if holds_ms is None else float(holds_ms)
-
-    def kept(self, final: Record, record: Record) -> bool:
+    def kept(self, final: Final, record: Measured | None) -> bool:
         """Whether a retrained network may win: it was trained, and held the budget afterwards."""
-        if "accuracy" not in final:
+        if final.accuracy is None:
             return False
-        return bool(record.get("retrained")) and self.held(record) if self.measured else self.bounded(final)
+        return record is not None and record.retrained and record.held if self.measured else self.bounded(final.bound_ms)
 
-    def bounded(self, estimate: Record) -> bool:
-        """Whether the predicted upper bound is within the budget; never so for what cannot be predicted."""
-        bound_ms = estimate.get("bound_ms")
+    def bounded(self, bound_ms: float | None) -> bool:
+        """Whether a predicted upper bound is within the budget; never so for what cannot be predicted."""
         return bound_ms is not None and bound_ms <= self.allowed_ms
 
-    def undecided(self, sessions: Sequence[Record], wanted: int) -> bool:
+    def undecided(self, sessions: Sequence[Timed], wanted: int) -> bool:
         """Whether a further session is needed: not once the budget was held, nor once it is surely over.
 
         It was held when at least `wanted` sessions held it, and more of them than did not: of a busy machine's sessions the
@@ -88,11 +77,11 @@ class LatencyBudget:
             return False
         return _enough(inside + left, len(sessions) + left, wanted)
 
-    def pause_s(self, sessions: Sequence[Record], wanted: int) -> float:
+    def pause_s(self, sessions: Sequence[Timed], wanted: int) -> float:
         """Seconds to wait before a session beyond the wanted ones: none unless the last one met a busy machine."""
-        return PAUSE_S if len(sessions) >= wanted and sessions[-1]["contention"] > BUSY else 0.0
+        return PAUSE_S if len(sessions) >= wanted and sessions[-1].contention > BUSY else 0.0
 
-    def record(self, sessions: Sequence[Record], wanted: int) -> dict[str, Any]:
+    def record(self, sessions: Sequence[Timed], wanted: int) -> Measured:
         """The figures of a network from its sessions, and whether it held the budget in `wanted` of them, and in most.
 
         Milliseconds are those of the worst session that counts; busy sessions over the budget do not count when quieter
@@ -105,55 +94,60 @@ class LatencyBudget:
         counted = self._inside(sessions) if held else list(sessions)
         figures = [self.figure_ms(s) for s in counted]
         worst = counted[figures.index(max(figures))]
-        return {
-            **{key: worst[key] for key in ("p50_ms", "p90_ms", "mean_ms", "std_ms")},
-            "n": sum(s["n"] for s in counted),
-            "robust_ms": statistics.median(s["robust_ms"] for s in counted),
-            "spread": max(s["spread"] for s in counted),
-            "between": max(figures) / min(figures) - 1 if len(figures) > 1 else None,
-            "contention": max(s["contention"] for s in counted),
-            "usual": self.usual,
-            "sessions": len(sessions),
-            "set_aside": len(sessions) - len(counted),
-            "held": held,
-            "holds_ms": holds_ms,
-            "as_usual_ms": sorted(map(self._usual_ms, sessions))[len(sessions) // 2],
-        }
+        return Measured(
+            p50_ms=worst.p50_ms,
+            p90_ms=worst.p90_ms,
+            mean_ms=worst.mean_ms,
+            std_ms=worst.std_ms,
+            n=sum(s.n for s in counted),
+            robust_ms=statistics.median(s.robust_ms for s in counted),
+            spread=max(s.spread for s in counted),
+            between=max(figures) / min(figures) - 1 if len(figures) > 1 else None,
+            contention=max(s.contention for s in counted),
+            usual=self.usual,
+            sessions=len(sessions),
+            set_aside=len(sessions) - len(counted),
+            held=held,
+            holds_ms=holds_ms,
+            as_usual_ms=sorted(map(self._usual_ms, sessions))[len(sessions) // 2],
+            retrained=True,
+        )
 
-    def screening(self, session: Record, above_quiet: float) -> dict[str, Any]:
+    def screening(self, session: Timed, above_quiet: float) -> Measured:
         """The figures of an untrained network from one session, and whether it would hold the budget.
 
         Retraining takes minutes, in which other work may pass, so a busy machine's session is judged by robust_ms, the time as
         of a quiet one, brought to the usual speed by `above_quiet`.
         """
         ms = self._usual_ms(session)
-        if session["contention"] > BUSY:
-            ms = min(ms, above_quiet * session["robust_ms"])
+        if session.contention > BUSY:
+            ms = min(ms, above_quiet * session.robust_ms)
         holds_ms = ms / (1 - SPARE)
-        return self.record([session], 1) | {"held": holds_ms <= self.budget_ms, "holds_ms": holds_ms, "as_usual_ms": ms}
+        found = self.record([session], 1)
+        return replace(found, held=holds_ms <= self.budget_ms, holds_ms=holds_ms, as_usual_ms=ms, retrained=False)
 
-    def holds_ms(self, sessions: Sequence[Record], wanted: int) -> float | None:
+    def holds_ms(self, sessions: Sequence[Timed], wanted: int) -> float | None:
         """The least budget that a network's sessions hold, `wanted` of them and most; None where they are too few for any."""
         enough = max(wanted, len(sessions) // 2 + 1)
         if len(sessions) < enough:
             return None
         return max(sorted(map(self._least_ms, sessions))[enough - 1], *map(self._surely_ms, sessions))
 
-    def _inside(self, sessions: Sequence[Record]) -> list[Record]:
+    def _inside(self, sessions: Sequence[Timed]) -> list[Timed]:
         return [s for s in sessions if self._least_ms(s) <= self.budget_ms]
 
-    def _least_ms(self, session: Record) -> float:
+    def _least_ms(self, session: Timed) -> float:
         """The least budget that a session holds."""
         return self._usual_ms(session) / (1 - SPARE)
 
-    def _usual_ms(self, session: Record) -> float:
+    def _usual_ms(self, session: Timed) -> float:
         """The figure of a session, as if the machine had been as busy as it usually is where it was quieter."""
-        return max(1.0, slowdown(self.usual) / slowdown(session["contention"])) * self.figure_ms(session)
+        return max(1.0, slowdown(self.usual) / slowdown(session.contention)) * self.figure_ms(session)
 
-    def _surely_ms(self, session: Record) -> float:
+    def _surely_ms(self, session: Timed) -> float:
         """The least budget that a session does not show to be surely exceeded."""
         least = self._least_ms(session)
-        return least if session["contention"] <= BUSY else min(least, session["robust_ms"] / CLEARLY)
+        return least if session.contention <= BUSY else min(least, session.robust_ms / CLEARLY)
 
 
 def _enough(inside: int, sessions: int, wanted: int) -> bool:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from nas.records import Reach, ReachedAnchor
 from search_spaces.anchor import Anchor, base_name
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
@@ -35,57 +36,26 @@ class Predicted:
 Predict = Callable[[Sequence[Genotype]], Sequence[Predicted | None]]
 
 
-@dataclass(frozen=True)
-class SurveyedAnchor:
-    """An anchor's prediction, None where the profile does not cover an operation; `fits`: its bound is in the budget."""
-
-    name: str
-    predicted_ms: float | None
-    bound_ms: float | None
-    fits: bool
-
-
-@dataclass(frozen=True)
-class Survey:
-    """Predicted milliseconds of `samples` genotypes drawn from a space.
-
-    `share` of them have their upper bound within `allowed_ms`, which is what the budget allows it; `share_error` is its
-    binomial standard error, taken at (k + 1) / (n + 2) so that it is not 0 when none or all of them have. `refused` more
-    have an operation that the device profile does not cover.
-    """
-
-    budget_ms: float
-    allowed_ms: float
-    samples: int
-    refused: int
-    fastest_ms: float
-    fastest_bound_ms: float
-    median_ms: float
-    slowest_ms: float
-    share: float
-    share_error: float
-    anchors: tuple[SurveyedAnchor, ...]
-
-    def lines(self) -> list[str]:
-        """For the terminal."""
-        fit = {base_name(a.name): a.name for a in self.anchors if a.fits}  # by size
-        bounds = {a.name: a.bound_ms for a in self.anchors if not a.fits and base_name(a.name) not in fit}
-        slow = [f"{name} ({ms:.2f} ms)" for name, ms in bounds.items() if ms is not None and ms > self.allowed_ms]
-        beyond = [name for name, ms in bounds.items() if ms is not None and ms <= self.allowed_ms]
-        blank = [name for name, ms in bounds.items() if ms is None]
-        known = [
-            ("within it, with the largest input", list(fit.values())),
-            ("over it by their bound", slow),
-            ("partly beyond what the device profile measured", beyond),
-            ("not covered by the device profile", blank),
-        ]
-        return [
-            f"{self.samples:,} random networks of the space: fastest {self.fastest_ms:.2f}, median {self.median_ms:.2f}, "
-            f"slowest {self.slowest_ms:.2f} ms predicted",
-            f"{self.share:.1%} (± {self.share_error:.1%}) of them are within {self.budget_ms:g} ms by their upper bound"
-            + (f"; {self.refused} more have an operation that the device profile does not cover" if self.refused else ""),
-            "Anchors " + "; ".join(f"{word}: {', '.join(names)}" for word, names in known if names) if self.anchors else "",
-        ]
+def lines(reach: Reach) -> list[str]:
+    """For the terminal."""
+    fit = {base_name(a.name): a.name for a in reach.anchors if a.fits}  # by size
+    bounds = {a.name: a.bound_ms for a in reach.anchors if not a.fits and base_name(a.name) not in fit}
+    slow = [f"{name} ({ms:.2f} ms)" for name, ms in bounds.items() if ms is not None and ms > reach.allowed_ms]
+    beyond = [name for name, ms in bounds.items() if ms is not None and ms <= reach.allowed_ms]
+    blank = [name for name, ms in bounds.items() if ms is None]
+    known = [
+        ("within it, with the largest input", list(fit.values())),
+        ("over it by their bound", slow),
+        ("partly beyond what the device profile measured", beyond),
+        ("not covered by the device profile", blank),
+    ]
+    return [
+        f"{reach.samples:,} random networks of the space: fastest {reach.fastest_ms:.2f}, median {reach.median_ms:.2f}, "
+        f"slowest {reach.slowest_ms:.2f} ms predicted",
+        f"{reach.share:.1%} (± {reach.share_error:.1%}) of them are within {reach.budget_ms:g} ms by their upper bound"
+        + (f"; {reach.refused} more have an operation that the device profile does not cover" if reach.refused else ""),
+        "Anchors " + "; ".join(f"{word}: {', '.join(names)}" for word, names in known if names) if reach.anchors else "",
+    ]
 
 
 def survey(
@@ -97,7 +67,7 @@ def survey(
     samples: int = SAMPLES,
     seconds: float = _PATIENCE_S,
     spare: float = 0.0,
-) -> Survey:
+) -> Reach:
     """What a budget means in a space: `samples` genotypes, fewer (at least 50) when they take more than `seconds`.
 
     A network holds the budget when its upper bound leaves the share `spare` of it.
@@ -129,11 +99,11 @@ def _random_genes(space: SearchSpace, rng: random.Random) -> dict[str, Value]:
     return {name: rng.choice(values) for name, values in space.genes.items()}
 
 
-def _reach(found: list[Predicted], refused: int, budget_ms: float, allowed_ms: float, anchors: list[SurveyedAnchor]) -> Survey:
+def _reach(found: list[Predicted], refused: int, budget_ms: float, allowed_ms: float, anchors: list[ReachedAnchor]) -> Reach:
     n, within = len(found), sum(p.fits(allowed_ms) for p in found)
     smoothed = (within + 1) / (n + 2)
     fastest = min(found, key=lambda p: p.ms)
-    return Survey(
+    return Reach(
         budget_ms=budget_ms,
         allowed_ms=allowed_ms,
         samples=n,
@@ -148,14 +118,14 @@ def _reach(found: list[Predicted], refused: int, budget_ms: float, allowed_ms: f
     )
 
 
-def _anchor(known: Anchor, predict: Predict, allowed_ms: float) -> SurveyedAnchor:
+def _anchor(known: Anchor, predict: Predict, allowed_ms: float) -> ReachedAnchor:
     [found] = predict([known.genotype])
     if found is None:
-        return SurveyedAnchor(known.name, None, None, False)
-    return SurveyedAnchor(known.name, found.ms, found.bound_ms, found.fits(allowed_ms))
+        return ReachedAnchor(name=known.name, predicted_ms=None, bound_ms=None, fits=False)
+    return ReachedAnchor(name=known.name, predicted_ms=found.ms, bound_ms=found.bound_ms, fits=found.fits(allowed_ms))
 
 
-def _descend_or_refuse(space: SearchSpace, predict: Predict, reach: Survey, genes: dict[str, Value]) -> None:
+def _descend_or_refuse(space: SearchSpace, predict: Predict, reach: Reach, genes: dict[str, Value]) -> None:
     """Raises InputError when even the fastest network that can be found is over the budget."""
     [fastest] = predict([space.decode(_descend(space, genes, predict, reach.allowed_ms))])
     assert fastest is not None, "the fastest sample was predicted"

@@ -1,12 +1,14 @@
 """What a search wants trained, in turn: proposals of a study, and retrainings; what becomes of them goes to the journal."""
 
 import time
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from nas.executors.job import EpochReport, Job
 from nas.pipeline.ranking import ranking
 from nas.progress import Progress
+from nas.records import Ended, Final, Probe
 from nas.run.trials import Proposal
 from nas.seeds import training_seed
 
@@ -101,7 +103,7 @@ class Proposals:
 
     def _end(self, why: str) -> None:
         """Asks for no more, before all trials were asked for."""
-        self._study.note(f"ended:{self._stage}", {"why": why})
+        self._study.note(Ended(why=why), self._stage)
         self._view.say(f"The search ends {self._left} candidates early: {why}.")
         self._left = 0
 
@@ -112,22 +114,19 @@ class Proposals:
 
 
 class Retrainings:
-    """A list of jobs whose results are kept as notes of a kind."""
+    """A list of jobs whose results are kept as notes; `begun` are these, by job, as far as they are known before."""
 
     def __init__(
         self,
         jobs: list[Job],
-        figures: dict[str, Any],
+        begun: Mapping[str, Final],
         study: "Study",
         view: Progress,
         keep_time: Callable[[], None],
-        *,
-        kind: str = "final",
     ) -> None:
-        self._jobs, self._figures, self._kind = list(jobs), figures, kind
+        self._jobs, self._found = list(jobs), dict(begun)
         self._study, self._view, self._keep_time = study, view, keep_time
         self._curves: dict[str, list[EpochReport]] = {}
-        self._starts: dict[str, dict[str, Any]] = {}
         self._epochs = sum(job.recipe.epochs for job in jobs)
 
     def next(self) -> Job | None:
@@ -135,7 +134,7 @@ class Retrainings:
 
     def progress(self, job: Job, progress: EpochReport) -> bool:
         if progress.epoch == 0:
-            self._starts[job.id] = {"probe": progress.accuracy, "inherited": progress.inherited}
+            self._found[job.id] = replace(self._found[job.id], probe=progress.accuracy, inherited=progress.inherited)
             return False
         self._curves.setdefault(job.id, []).append(progress)
         self._epochs -= 1
@@ -144,24 +143,17 @@ class Retrainings:
 
     def done(self, job: Job) -> None:
         curve = self._curves[job.id]
-        self._keep(job, {"accuracy": curve[-1].accuracy, "accuracies": [p.accuracy for p in curve]})
+        accuracies = tuple(p.accuracy for p in curve)
+        self._keep(job, replace(self._found[job.id], accuracy=accuracies[-1], accuracies=accuracies))
         self._view.step(f"{job.label:<24} {job.id}  {curve[-1].accuracy:6.2%} after {epochs_text(len(curve))}")
 
     def failed(self, job: Job, reason: str) -> None:
-        self._keep(job, {"reason": reason})
+        self._keep(job, replace(self._found[job.id], reason=reason))
         self._view.step(f"{job.label:<24} {job.id}  failed: {reason}")
 
-    def _keep(self, job: Job, found: dict[str, Any]) -> None:
+    def _keep(self, job: Job, found: Final) -> None:
         seconds = round(sum(p.seconds for p in self._curves.get(job.id, [])), 1)
-        common = {
-            "origin": job.label,
-            "genotype": job.genotype,
-            "seed": job.seed,
-            "seconds": seconds,
-            **self._figures[job.id],
-            **self._starts.get(job.id, {}),
-        }
-        self._study.note(f"{self._kind}:{job.id}", common | found)
+        self._study.note(replace(found, seconds=seconds), job.id)
         self._keep_time()
 
 
@@ -175,9 +167,9 @@ class Probes:
         return self._jobs.pop(0) if self._jobs else None
 
     def progress(self, job: Job, progress: EpochReport) -> bool:
-        figures = {"accuracy": progress.accuracy, "inherited": progress.inherited, "seconds": round(progress.seconds, 2)}
-        found = {"anchor": job.label, **figures}
-        self._study.note(f"probe:{job.id}", found)
+        seconds = round(progress.seconds, 2)
+        found = Probe(anchor=job.label, accuracy=progress.accuracy, inherited=progress.inherited, seconds=seconds)
+        self._study.note(found, job.id)
         self._view.step(f"      {job.label:<24} probe {progress.accuracy:6.2%}, {progress.inherited or 0:4.0%} inherited")
         return False
 
@@ -185,7 +177,7 @@ class Probes:
         """What was found is kept already."""
 
     def failed(self, job: Job, reason: str) -> None:
-        self._study.note(f"probe:{job.id}", {"reason": reason})
+        self._study.note(Probe(reason=reason), job.id)
         self._view.step(f"      {job.label:<24} failed: {reason}")
 
 

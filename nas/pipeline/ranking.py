@@ -2,17 +2,18 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from nas.budget.latency_budget import LatencyBudget
 from nas.pareto import front
+from nas.records import Again, Final, Measured
 from search_spaces.anchor import Anchor, base_name
 
 if TYPE_CHECKING:
+    from nas.budget.latency_budget import LatencyBudget
     from nas.run.trials import Proposal
 
 
-Record = Mapping[str, Any]
 ALIKE = 0.02  # by which probes may differ by chance: one standard error of 400 images
 
 
@@ -52,35 +53,40 @@ def along_front(ranked: "Sequence[Proposal]", cost: str) -> "list[Proposal]":
     return chosen + [t for t in ranked if t not in chosen]
 
 
-def over_seeds(finals: Mapping[str, Record], again: Mapping[str, Record]) -> dict[str, dict[str, Any]]:
-    """Retrained networks by id: `accuracy` is the mean over their seeds' validation accuracies, which are `by_seed`.
+@dataclass(frozen=True, kw_only=True)
+class OverSeeds(Final):
+    """A retrained network: `accuracy` is the mean over its seeds' validation accuracies, which are `by_seed`."""
 
-    `again` has further seeds under ID/K; one that failed is left out.
-    """
+    by_seed: tuple[float, ...]
+
+
+def over_seeds(finals: Mapping[str, Final], again: Mapping[str, Again]) -> dict[str, OverSeeds]:
+    """Retrained networks by id; `again` has further seeds under ID/K, of which one that failed is left out."""
     found = {}
     for i, final in finals.items():
         records = [final, *(record for key, record in again.items() if key.startswith(f"{i}/"))]
-        by_seed = [record["accuracy"] for record in records if "accuracy" in record]
-        found[i] = {**final, "by_seed": by_seed, **({"accuracy": sum(by_seed) / len(by_seed)} if by_seed else {})}
+        by_seed = tuple(record.accuracy for record in records if record.accuracy is not None)
+        mean = sum(by_seed) / len(by_seed) if by_seed else None
+        found[i] = OverSeeds(**{**vars(final), "accuracy": mean, "by_seed": by_seed})
     return found
 
 
 def best_found(
-    finals: Mapping[str, Record], measured: Mapping[str, Record], promise: LatencyBudget, origin: str = "search"
+    finals: Mapping[str, OverSeeds], measured: Mapping[str, Measured], promise: "LatencyBudget", origin: str = "search"
 ) -> str | None:
     """The id of the retrained network with the best mean validation accuracy among those that hold the budget.
 
     Those that were retrained with more seeds come first: they were the best with fewer.
     """
-    held = [i for i, final in finals.items() if final["origin"].startswith(origin) and promise.kept(final, measured.get(i, {}))]
-    return max(held, key=lambda i: (len(finals[i].get("by_seed", [])), finals[i]["accuracy"]), default=None)
+    held = [i for i, final in finals.items() if final.origin.startswith(origin) and promise.kept(final, measured.get(i))]
+    return max(held, key=lambda i: (len(finals[i].by_seed), finals[i].accuracy), default=None)
 
 
-def contenders(finals: Mapping[str, Record], measured: Mapping[str, Record], promise: LatencyBudget, count: int) -> list[str]:
+def contenders(
+    finals: Mapping[str, Final], measured: Mapping[str, Measured], promise: "LatencyBudget", count: int
+) -> list[str]:
     """Ids of retrained networks that may still win: the best `count` within the budget, and the best of each origin."""
-    held = [i for i, final in finals.items() if promise.kept(final, measured.get(i, {}))]
-    ranked = sorted(held, key=lambda i: -finals[i]["accuracy"])
-    firsts = [
-        next((i for i in ranked if finals[i]["origin"].startswith(kind)), None) for kind in ("search", "anchor", "random")
-    ]
+    held = [i for i, final in finals.items() if promise.kept(final, measured.get(i))]
+    ranked = sorted(held, key=lambda i: -(finals[i].accuracy or 0.0))
+    firsts = [next((i for i in ranked if finals[i].origin.startswith(kind)), None) for kind in ("search", "anchor", "random")]
     return list(dict.fromkeys([*ranked[:count], *(i for i in firsts if i)]))

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from evaluators.weights import GENOTYPE, WEIGHTS
 from nas.budget.estimate import Estimate
 from nas.executors.job import Job
 from nas.pipeline.job_sources import Retrainings
+from nas.records import Final, Teacher
 from nas.seeds import training_seed
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype, read_genotype
@@ -29,21 +30,22 @@ class Wanted(NamedTuple):
 def retrain(
     state: "State",
     title: str,
-    kind: str,
+    kind: type[Final],
     wanted: Mapping[str, Wanted],
-    lost: Mapping[str, dict[str, Any]] = MappingProxyType({}),
+    lost: Mapping[str, Final] = MappingProxyType({}),
 ) -> None:
     """Trains what is wanted, by key; the results are notes of a kind. Those that are `lost` are done again."""
-    done = state.study.notes(kind).keys() - lost.keys()
+    done = state.study.records(kind).keys() - lost.keys()
     jobs = {key: _job(state, key, what) for key, what in wanted.items() if key not in done}
     state.view.phase(title, len(wanted), len(wanted) - len(jobs))
     if not jobs:
         return
     teacher = _teacher(state)
-    figures = {key: _figures_of(lost[key]) if key in lost else _figures(state, wanted[key].genotype) for key in jobs}
-    order = sorted(jobs, key=lambda key: -figures[key]["macs"])  # the longest first, so that workers end together
+    estimates = {key: _estimate(lost[key]) if key in lost else state.estimate(wanted[key].genotype) for key in jobs}
+    order = sorted(jobs, key=lambda key: -estimates[key].macs)  # the longest first, so that workers end together
     todo = [replace(jobs[key], teacher=teacher) for key in order]
-    state.train(Retrainings(todo, figures, state.study, state.view, state.keep_time, kind=kind))
+    begun = {key: _begun(kind, jobs[key], estimates[key]) for key in order}
+    state.train(Retrainings(todo, begun, state.study, state.view, state.keep_time))
 
 
 def _job(state: "State", key: str, what: Wanted) -> Job:
@@ -62,18 +64,18 @@ def _teacher(state: "State") -> Path | None:
         seed = training_seed(state.config.seed, genotype, "teacher")
         job = Job(genotype.id, f"teacher {name}", genotype.text, state.resolved.final_recipe, seed, folder / WEIGHTS)
         state.view.phase("train the teacher", 1)
-        figures = {job.id: _figures(state, genotype)}
-        state.train(Retrainings([job], figures, state.study, state.view, state.keep_time, kind="teacher"))
-        if reason := state.study.notes("teacher")[job.id].get("reason"):
+        begun = {job.id: _begun(Teacher, job, state.estimate(genotype))}
+        state.train(Retrainings([job], begun, state.study, state.view, state.keep_time))
+        if reason := state.study.records(Teacher)[job.id].reason:
             raise InputError(f"the teacher {name} could not be trained: {reason}")
     return folder
 
 
-def _figures(state: "State", genotype: Genotype) -> dict[str, Any]:
-    """Estimates for the record; those of an anchor with an operation that the device profile lacks are null."""
-    return state.estimate(genotype).as_json()
+def _begun(kind: type[Final], job: Job, estimate: Estimate) -> Final:
+    """What is known of a retraining before it is done."""
+    return kind(origin=job.label, genotype=job.genotype, seed=job.seed, seconds=0.0, **estimate.as_json())
 
 
-def _figures_of(note: Mapping[str, Any]) -> dict[str, Any]:
-    """The estimates that a retraining's note keeps."""
-    return Estimate.from_json(note).as_json()
+def _estimate(known: Final) -> Estimate:
+    """The estimate that was kept of a retraining."""
+    return Estimate.from_json(vars(known))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from nas.pipeline.ranking import ranking, rival_anchors
+from nas.records import Final, Measured, Probe
 from search_spaces.anchor import Anchor, base_name
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def fitting(state: "State") -> list[Anchor]:
 
 def probes(state: "State") -> dict[str, float]:
     """The linear probes of hand-designed networks, by genotype id."""
-    return {i: note["accuracy"] for i, note in state.study.notes("probe").items() if "accuracy" in note}
+    return {i: probe.accuracy for i, probe in state.study.records(Probe).items() if probe.accuracy is not None}
 
 
 def trained_beside(state: "State", candidates: Sequence[Anchor]) -> list[Anchor]:
@@ -49,11 +50,11 @@ def retrained(state: "State") -> list[Anchor]:
 
 def smaller(state: "State") -> list[Anchor]:
     """Of each hand-designed network that held the budget at no input measured so far, that at the next smaller input."""
-    finals, measured = state.study.notes("final"), state.study.notes("measured")
-    trained = [state.anchors[i] for i in finals if i in state.anchors and measured.get(i, {}).get("retrained")]
+    finals, measured = state.study.records(Final), state.study.records(Measured)
+    trained = [state.anchors[i] for i in finals if i in state.anchors and i in measured and measured[i].retrained]
     over = dict.fromkeys(base_name(a.name) for a in trained)
     for entry in trained:
-        if state.budget.held(measured[entry.genotype.id]):
+        if measured[entry.genotype.id].held:
             over.pop(base_name(entry.name), None)
     others = [a for a in fitting(state) if a.genotype.id not in finals] if over else []
     found = []

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from evaluators.data import Dataset
 from evaluators.inheritance.donor import Donor
@@ -20,8 +19,9 @@ from nas.budget.timing import LocalTimer, Timer
 from nas.executors.job import Executor, Setting, Source
 from nas.pipeline.study import Study
 from nas.progress import Progress
+from nas.records import Checked, Measured, Session
 from nas.run.folder import Run
-from nas.run.records import now
+from nas.run.notes import now
 from search_spaces.anchor import Anchor, base_name
 from search_spaces.genotype import Genotype
 
@@ -81,12 +81,12 @@ class State:
 
     def timed(self, genotype: Genotype, estimate: Estimate) -> Estimate:
         """Times a network untrained, and learns from it; the estimate that it has then."""
-        if genotype.id not in self.study.notes("checked"):
+        if genotype.id not in self.study.records(Checked):
             record = self.estimator.checked(genotype, estimate, self.timer.check(genotype, self.task))
-            self.study.note(f"checked:{genotype.id}", record)
-            over = "  over the budget" if record["timed_ms"] > self.budget.allowed_ms else ""
+            self.study.note(record, genotype.id)
+            over = "  over the budget" if record.timed_ms > self.budget.allowed_ms else ""
             self.view.say(
-                f"      {self.name(genotype):<24} timed: {record['timed_ms']:.2f} ms at most at the usual speed; "
+                f"      {self.name(genotype):<24} timed: {record.timed_ms:.2f} ms at most at the usual speed; "
                 f"{_predicted(estimate)}{over}"
             )
         before = self.estimator.growth
@@ -97,14 +97,14 @@ class State:
 
     def learn(self) -> None:
         """Corrects the bound, from the journal alone: by what was timed untrained, and what was over the budget at the end."""
-        over = {i: m for i, m in self.measured().items() if not self.budget.held(m)}
-        if self.estimator.learn(self.study.notes("checked"), over):
+        over = {i: m for i, m in self.measured().items() if not m.held}
+        if self.estimator.learn(self.study.records(Checked), over):
             self.study.estimates_changed()
 
-    def measured(self) -> dict[str, dict[str, Any]]:
+    def measured(self) -> dict[str, Measured]:
         """The records of networks that the search proposed, by id: no anchors, nor what random search found beside it."""
         proposed = {t.genotype.id for t in self.study.trials() if t.anchor is None} - self.anchors.keys()
-        return {i: m for i, m in self.study.notes("measured").items() if i in proposed}
+        return {i: m for i, m in self.study.records(Measured).items() if i in proposed}
 
     def name(self, genotype: Genotype) -> str:
         return self.anchors[genotype.id].name if genotype.id in self.anchors else genotype.id
@@ -146,7 +146,7 @@ class State:
 
     def keep_time(self) -> None:
         """How long this session has taken until now."""
-        self.study.note(f"session:{self._session}", {"seconds": round(time.monotonic() - self._started, 1)})
+        self.study.note(Session(seconds=round(time.monotonic() - self._started, 1)), self._session)
 
     def close(self) -> None:
         self.keep_time()

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -20,8 +19,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from nas import samplers
 from nas.budget.estimate import Estimate
 from nas.pipeline import halving
+from nas.records import Asked, Note, Outcome
 from nas.run.journal import MAIN, Journal, open_study, storage_of
-from nas.run.memory import Memory
+from nas.run.notes import N, Notes, as_json
 from nas.run.trials import Proposal, proposals, read
 from nas.samplers.common.feasible import Feasible
 from nas.samplers.common.genes import Given
@@ -67,6 +67,7 @@ class Study:
         self._storage = storage_of(Journal(journal)) if isinstance(journal, Path) else journal
         self._study = open_study(self._storage, name, cost)
         self._live: dict[int, Trial] = {}
+        self._notes = Notes()
         self._half_written = sum("outcome" not in t.user_attrs for t in self._study.get_trials(deepcopy=False))
         self._ids = [t._trial_id for t in self._study.get_trials(deepcopy=False)]
         trials = self.trials()
@@ -111,12 +112,12 @@ class Study:
         distributions: dict[str, optuna.distributions.BaseDistribution] = {
             n: optuna.distributions.CategoricalDistribution(self._space.genes[n]) for n in genes
         }
-        outcome = "running" if probe is None else "screened"
+        outcome: Outcome = "running" if probe is None else "screened"
         frozen = optuna.trial.create_trial(
             state=TrialState.RUNNING if probe is None else self._early,
             params=genes,
             distributions=distributions,
-            user_attrs=_attributes(f"anchor:{anchor.name}", anchor.genotype, estimate, outcome),
+            user_attrs=as_json(_asked(f"anchor:{anchor.name}", anchor.genotype, estimate, outcome)),
             intermediate_values={} if probe is None else {0: probe},
         )
         self._study.add_trial(frozen)
@@ -142,11 +143,11 @@ class Study:
             if genotype.text in self._known:
                 self._answer_from_memory(trial, genotype, estimate)
             elif not (estimate := self._settled(genotype, estimate)).fits(self._budget_ms):
-                self._write(trial, _attributes("search", genotype, estimate, "rejected", self._reason(estimate)))
+                self._write(trial, _asked("search", genotype, estimate, "rejected", self._reason(estimate)))
                 self._end(trial.number)
                 self._in_vain += estimate.timed_ms is not None
             else:
-                self._write(trial, _attributes("search", genotype, estimate, "running"))
+                self._write(trial, _asked("search", genotype, estimate, "running"))
                 self._known[genotype.text] = trial.number
                 self._live[trial.number] = trial
                 self._refused.clear()
@@ -231,17 +232,17 @@ class Study:
         trial.set_user_attr("outcome", "failed")
         return self._end(number)
 
-    def note(self, key: str, value: dict[str, Any]) -> None:
-        """Keeps a fact that is not a trial (a measurement, a retraining) under a key."""
-        self._study.set_user_attr(key, value)
+    def note(self, record: Note, name: str) -> None:
+        """Keeps what is not a trial (a measurement, a retraining), under `name` among those of its kind."""
+        self._study.set_user_attr(f"{record.KIND}:{name}", as_json(record))
 
-    def notes(self, kind: str) -> dict[str, dict[str, Any]]:
-        """The facts kept under `kind:ID`, by ID, in the order in which they were first kept."""
-        return Memory([], self._study.user_attrs).notes(kind)
+    def records(self, kind: type[N]) -> dict[str, N]:
+        """The notes of a kind, by name, in the order in which they were first kept."""
+        return self._notes.of(kind, self._storage.get_study_user_attrs(self._study._study_id))
 
     def _answer_from_memory(self, trial: Trial, genotype: Genotype, estimate: Estimate) -> None:
         first = self._trial(self._known[genotype.text])
-        self._write(trial, _attributes("search", genotype, estimate, "repeated", f"of trial {first.number}"))
+        self._write(trial, _asked("search", genotype, estimate, "repeated", f"of trial {first.number}"))
         self._end(trial.number)
 
     def _end(self, number: int) -> Proposal:
@@ -257,8 +258,8 @@ class Study:
     def _values(self, trial: Proposal) -> list[float]:
         return [trial.accuracy, *([trial.estimate.figure(self._cost)] if self._cost else [])]
 
-    def _write(self, trial: Trial, attributes: dict[str, Any]) -> None:
-        for key, value in attributes.items():
+    def _write(self, trial: Trial, asked: Asked) -> None:
+        for key, value in as_json(asked).items():
             trial.set_user_attr(key, value)
 
     def _end_cut_off(self) -> None:
@@ -282,12 +283,6 @@ class Study:
         return read(self._frozen(number))
 
 
-def _attributes(origin: str, genotype: Genotype, estimate: Estimate, outcome: str, reason: str = "") -> dict[str, Any]:
-    """A trial's attributes; `outcome` comes last, so that a trial which has it has them all."""
-    return {
-        "origin": origin,
-        "genotype": genotype.text,
-        **estimate.as_json(),
-        "reason": reason,
-        "outcome": outcome,
-    }
+def _asked(origin: str, genotype: Genotype, estimate: Estimate, outcome: Outcome, reason: str = "") -> Asked:
+    """A trial's attributes, of which `outcome` comes last, so that a trial which has it has them all."""
+    return Asked(origin=origin, genotype=genotype.text, **estimate.as_json(), reason=reason, outcome=outcome)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from nas.records import Final
 from nas.run.find import find_run
 from nas.run.folder import Run
 from search_spaces.anchor import anchor, anchor_names, base_name
@@ -65,7 +66,7 @@ def _network_of(run: Run, name: str) -> Genotype:
     trained = [t for t in memory.trials if t.accuracies]
     known = {base_name(t.anchor): t.genotype for t in trained if t.anchor}
     known |= {t.anchor or t.genotype.id: t.genotype for t in trained}
-    known |= {i: Genotype.parse(final["genotype"]) for i, final in memory.notes("final").items()}
+    known |= {i: Genotype.parse(final.genotype) for i, final in memory.records(Final).items()}
     if name not in known:
         hint = f"`nas best {run.path}` lists its front"
         raise InputError(f'{run.path} has trained no network "{name}"{near_miss(name, known)}; {hint}')

@@ -10,6 +10,7 @@ from rich.table import Table
 from nas.console import make_console
 from nas.pareto import front
 from nas.pipeline.ranking import over_seeds
+from nas.records import Again, Final, Measured
 from nas.run.folder import Run, open_run
 from nas.run.memory import Memory, read_journal
 from search_spaces.errors import InputError
@@ -52,18 +53,20 @@ def best(path: Path, budget_ms: float | None) -> None:
 
 def retrained(run: Run, memory: Memory) -> list[Known]:
     """Networks that were retrained and, where the device is here, measured; accuracies are means over seeds."""
-    promise, measured = run.config.latency_budget, memory.notes("measured")
+    promise, measured = run.config.latency_budget, memory.records(Measured)
     found = []
-    for i, final in over_seeds(memory.notes("final"), memory.notes("again")).items():
+    for i, final in over_seeds(memory.records(Final), memory.records(Again)).items():
         record = measured.get(i)
-        timed = bool(record and record.get("retrained"))
-        known = timed if promise.measured else final.get("bound_ms") is not None
-        if "accuracy" not in final or not known:
+        if final.accuracy is None:
             continue
-        ms = promise.figure_ms(record) if timed and record else final["bound_ms"]
-        holds_ms = promise.least_ms(record) if timed and record else ms
-        name = final["origin"].removeprefix("anchor:") if final["origin"].startswith("anchor:") else i
-        found.append(Known(name, i, ms, holds_ms, timed, final["accuracy"], True))
+        if record and record.retrained:
+            holds_ms = math.inf if record.holds_ms is None else record.holds_ms
+            times = promise.figure_ms(record), holds_ms, True
+        elif final.bound_ms is not None and not promise.measured:
+            times = final.bound_ms, final.bound_ms, False
+        else:
+            continue
+        found.append(Known(final.anchor or i, i, *times, final.accuracy, True))
     return found
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from nas.records import Final
 from nas.run.memory import Memory
 from nas.run.trials import Proposal
 
@@ -37,7 +38,7 @@ def ladder(memory: Memory, evaluator: str = "training") -> list[dict[str, Any]]:
 def _rungs(memory: Memory, evaluator: str) -> list[Rung]:
     trained = {t.genotype.id: t for t in reversed(memory.trials) if t.outcome in ("trained", "stopped") and t.accuracies}
     epochs = max((len(t.accuracies) for t in trained.values()), default=0)
-    finals = {i: f["accuracy"] for i, f in memory.notes("final").items() if "accuracy" in f}
+    finals = {i: f.accuracy for i, f in memory.records(Final).items() if f.accuracy is not None}
     return [
         Rung("MACs", {i: float(t.estimate.macs) for i, t in trained.items()}),
         Rung("linear probe", {i: t.probe for i, t in trained.items() if t.probe is not None}),

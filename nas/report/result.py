@@ -2,15 +2,30 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nas.budget.latency_budget import BUSY
 from nas.pareto import front
-from nas.pipeline.ranking import best_found, over_seeds, ranking
+from nas.pipeline.ranking import OverSeeds, best_found, over_seeds, ranking
+from nas.records import (
+    Again,
+    Checked,
+    Ended,
+    Final,
+    Finished,
+    Further,
+    Measured,
+    Note,
+    Probe,
+    Reach,
+    Session,
+    Tested,
+)
 from nas.report.rank_correlation import ladder
 from nas.run.folder import Run
 from nas.run.memory import Memory, counts, read_journal
+from nas.run.notes import as_json
 from nas.run.trials import Proposal
 from search_spaces.anchor import anchor as anchor_named
 from search_spaces.anchor import base_name
@@ -25,22 +40,23 @@ _MEASURED = (
 def result(run: Run) -> dict[str, Any]:
     """Everything that is known of a run so far. Latencies are in milliseconds, accuracies 0..1, macs and params counts."""
     memory = read_journal(run.journal)
+    ended = memory.records(Ended).get("search")
     return {
         "format": 2,
         "run": run.name,
-        "finished": bool(memory.notes("finished")),
+        "finished": bool(memory.records(Finished)),
         **_asked(run),
         **_networks(run, memory),
         "ladder": ladder(memory, run.config.evaluator),
-        "reach": memory.notes("reach").get("space"),
-        "bound": _bound(memory.notes("checked"), memory.trials),
-        "further_search": memory.notes("further").get("search"),
+        "reach": _note(memory, Reach, "space"),
+        "bound": _bound(memory.records(Checked), memory.trials),
+        "further_search": _note(memory, Further, "search"),
         "counts": counts(memory.trials),
-        "ended": memory.notes("ended").get("search", {}).get("why", "all candidates were asked for"),
+        "ended": ended.why if ended else "all candidates were asked for",
         "probed": _probed(memory),
         "machine": run.machine,
         "versions": run.versions,
-        "wall_seconds": round(sum(s["seconds"] for s in memory.notes("session").values()), 1),
+        "wall_seconds": round(sum(s.seconds for s in memory.records(Session).values()), 1),
     }
 
 
@@ -68,16 +84,16 @@ def _asked(run: Run) -> dict[str, Any]:
 
 def _networks(run: Run, memory: Memory) -> dict[str, Any]:
     """The retrained networks: the winner, the best of the search, anchors, finalists; and what they were measured by."""
-    measured, promise = memory.notes("measured"), run.config.latency_budget
-    finals = over_seeds(memory.notes("final"), memory.notes("again"))
-    facts = _Facts(memory.trials, finals, measured, memory.notes("test"))
+    measured, promise = memory.records(Measured), run.config.latency_budget
+    finals = over_seeds(memory.records(Final), memory.records(Again))
+    facts = _Facts(memory.trials, finals, measured, memory.records(Tested))
     best, own, random = (best_found(finals, measured, promise, origin) for origin in ("", "search", "random"))
     found = facts.network(own) if own else None
-    anchors = [facts.network(i) for i, final in finals.items() if final["origin"].startswith("anchor:")]
+    anchors = [facts.network(i) for i, final in finals.items() if final.anchor]
     for entry in anchors:
         known = measured.get(entry["id"])
-        entry["fits"] = (known is not None and promise.held(known)) if promise.measured else promise.bounded(entry)
-    over = {i: m for i, m in measured.items() if not promise.held(m) and facts.proposed(i)}
+        entry["fits"] = (known is not None and known.held) if promise.measured else promise.bounded(entry["bound_ms"])
+    over = {i: m for i, m in measured.items() if not m.held and facts.proposed(i)}
     figures = ("p50_ms", "p90_ms", "contention", "sessions")
     return {
         "verdict": verdict(found, anchors, run.config.latency_budget_ms, _unmeasured(run)),
@@ -85,23 +101,21 @@ def _networks(run: Run, memory: Memory) -> dict[str, Any]:
         "found": found,
         "anchors": sorted(anchors, key=lambda e: (not e["fits"], -(e["validation_accuracy"] or 0))),
         "finalists": sorted(
-            (facts.network(i) for i, final in finals.items() if final["origin"] == "search"),
+            (facts.network(i) for i, final in finals.items() if final.origin == "search"),
             key=lambda e: -(e["validation_accuracy"] or 0),
         ),
         "baseline": _baseline(run, facts, random),
-        "over_budget_when_measured": [{"id": i, **{k: m.get(k) for k in figures}} for i, m in over.items()],
+        "over_budget_when_measured": [{"id": i, **{k: getattr(m, k) for k in figures}} for i, m in over.items()],
         "busy": _busy(measured),
-        "usual": next((m["usual"] for m in measured.values() if "usual" in m), None),
+        "usual": next((m.usual for m in measured.values()), None),
     }
 
 
 def points(run: Run) -> list[dict[str, Any]]:
     """Every trained network: predicted latency, last accuracy in the search, figures of its retraining if there was one."""
     memory = read_journal(run.journal)
-    finals, measured = over_seeds(memory.notes("final"), memory.notes("again")), memory.notes("measured")
-    rows = [
-        _point(t, finals.get(t.genotype.id, {}), measured.get(t.genotype.id, {})) for t in ranking(memory.trials, anchors=True)
-    ]
+    finals, measured = over_seeds(memory.records(Final), memory.records(Again)), memory.records(Measured)
+    rows = [_point(t, finals.get(t.genotype.id), measured.get(t.genotype.id)) for t in ranking(memory.trials, anchors=True)]
     cost = run.config.cost if run.config.cost in ("params", "macs") else "predicted_ms"
     on_front = set(front([(row[cost], row["search_accuracy"]) for row in rows]))
     for i, row in enumerate(rows):
@@ -165,9 +179,9 @@ def _unmeasured(run: Run) -> str:
     return f"Not measured: device {run.config.device} is elsewhere; measure export/model.onnx there."
 
 
-def _bound(checked: dict[str, dict[str, Any]], trials: list[Proposal]) -> dict[str, Any]:
+def _bound(checked: Mapping[str, Checked], trials: list[Proposal]) -> dict[str, Any]:
     """Networks that were timed untrained during the search, how many were above their bound, and how many not trained then."""
-    scores = [c["score"] for c in checked.values() if "score" in c]
+    scores = [c.score for c in checked.values() if c.score is not None]
     refused = {t.genotype.id for t in trials if t.outcome == "rejected" and t.estimate.timed_ms is not None}
     return {
         "checked": len(checked),
@@ -177,9 +191,9 @@ def _bound(checked: dict[str, dict[str, Any]], trials: list[Proposal]) -> dict[s
     }
 
 
-def _busy(measured: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+def _busy(measured: Mapping[str, Measured]) -> dict[str, Any] | None:
     """The largest contention behind a figure, when it is above 10 %; None when the machine was quiet enough."""
-    largest = max((m.get("contention", 0.0) for m in measured.values()), default=0.0)
+    largest = max((m.contention for m in measured.values()), default=0.0)
     return {"contention": largest} if largest > BUSY else None
 
 
@@ -189,9 +203,9 @@ class _Facts:
     def __init__(
         self,
         trials: list[Proposal],
-        finals: dict[str, dict[str, Any]],
-        measured: dict[str, dict[str, Any]],
-        tests: dict[str, dict[str, Any]],
+        finals: Mapping[str, OverSeeds],
+        measured: Mapping[str, Measured],
+        tests: Mapping[str, Tested],
     ) -> None:
         self._trials = {t.genotype.id: t for t in reversed(trials) if t.outcome not in ("rejected", "repeated")}
         self._finals, self._measured, self._tests = finals, measured, tests
@@ -202,56 +216,60 @@ class _Facts:
         return trial is not None and trial.anchor is None
 
     def network(self, genotype_id: str) -> dict[str, Any]:
-        final, measured = self._finals[genotype_id], self._measured.get(genotype_id, {})
+        final, measured = self._finals[genotype_id], self._measured.get(genotype_id)
         trial = self._trials.get(genotype_id)
-        origin = final["origin"]
-        name = origin.removeprefix("anchor:") if origin.startswith("anchor:") else None
+        name = final.anchor
         return {
             "id": genotype_id,
             "anchor": name,
             "published_top1": anchor_named(base_name(name)).published.top1 if name else None,
-            "genotype": final["genotype"],
-            "input": list(Genotype.parse(final["genotype"]).input or ()),
-            "inherited": final.get("inherited"),
-            "probe": final.get("probe"),
-            "predicted_ms": final.get("predicted_ms"),
-            "bound_ms": final.get("bound_ms"),
-            **{k: measured.get(k) for k in _MEASURED},
-            "validation_accuracy": final.get("accuracy"),
-            "validation_by_seed": final["by_seed"],
+            "genotype": final.genotype,
+            "input": list(Genotype.parse(final.genotype).input or ()),
+            "inherited": final.inherited,
+            "probe": final.probe,
+            "predicted_ms": final.predicted_ms,
+            "bound_ms": final.bound_ms,
+            **{k: getattr(measured, k, None) for k in _MEASURED},
+            "validation_accuracy": final.accuracy,
+            "validation_by_seed": list(final.by_seed),
             **self._tested(genotype_id),
             "search_accuracy": trial.accuracy if trial and trial.accuracies else None,
-            "params": final["params"],
-            "macs": final["macs"],
-            "failure": final.get("reason"),
+            "params": final.params,
+            "macs": final.macs,
+            "failure": final.reason,
         }
 
     def _tested(self, genotype_id: str) -> dict[str, Any]:
         """Mean test accuracy over the seeds, each seed's, and the standard error of the mean."""
         found = [t for key, t in self._tests.items() if key.partition("/")[0] == genotype_id]
-        accuracies = [t["accuracy"] for t in found]
+        accuracies = [t.accuracy for t in found]
         return {
             "test_accuracy": statistics.fmean(accuracies) if found else None,
             "test_by_seed": accuracies,
-            "test_error": test_error(accuracies, found[0]["pictures"]) if found else None,
+            "test_error": test_error(accuracies, found[0].pictures) if found else None,
         }
 
 
 def _probed(memory: Memory) -> list[dict[str, Any]]:
     """The hand-designed networks within the budget, at each input at which they are, by their probes; best first."""
-    probes = [note for note in memory.notes("probe").values() if "accuracy" in note]
-    found = [{"anchor": note["anchor"], "probe": note["accuracy"]} for note in probes]
+    probes = [probe for probe in memory.records(Probe).values() if probe.accuracy is not None]
+    found = [{"anchor": probe.anchor, "probe": probe.accuracy} for probe in probes]
     return sorted(found, key=lambda entry: -entry["probe"])
 
 
-def _point(trial: Proposal, final: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
+def _note(memory: Memory, kind: type[Note], name: str) -> dict[str, Any] | None:
+    note = memory.records(kind).get(name)
+    return as_json(note) if note else None
+
+
+def _point(trial: Proposal, final: Final | None, measured: Measured | None) -> dict[str, Any]:
     return {
         "id": trial.genotype.id,
         "anchor": trial.anchor or "",
         "trial": trial.number,
         "predicted_ms": trial.estimate.latency_ms,
         "bound_ms": trial.estimate.bound_ms,
-        "measured_p50_ms": measured.get("p50_ms", ""),
+        "measured_p50_ms": measured.p50_ms if measured else "",
         "params": trial.estimate.params,
         "macs": trial.estimate.macs,
         "input": "x".join(map(str, trial.genotype.input or ())),
@@ -259,5 +277,5 @@ def _point(trial: Proposal, final: dict[str, Any], measured: dict[str, Any]) -> 
         "probe": "" if trial.probe is None else trial.probe,
         "epochs": len(trial.accuracies),
         "search_accuracy": trial.accuracy,
-        "final_accuracy": final.get("accuracy", ""),
+        "final_accuracy": "" if final is None or final.accuracy is None else final.accuracy,
     }

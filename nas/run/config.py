@@ -14,7 +14,6 @@ from search_spaces.anchor import anchor_names
 from search_spaces.genotype import PaddingRule
 from search_spaces.schema import AboveZero, Count, Means, Stds, strict
 
-FORMAT = 7
 RUN, JOURNAL, DONOR = "run.yaml", "journal.log", "donor"  # names in a run folder
 Cost = Literal["latency", "params", "macs"]
 Evaluator = Literal["training", "supernet"]

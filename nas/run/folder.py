@@ -11,7 +11,7 @@ result.json front.csv pareto.png pareto.svg export/      derived, made again at 
 """
 
 import shutil
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,8 @@ import yaml
 
 from evaluators.data.preprocess import Preprocessing, per_channel
 from evaluators.weights import GENOTYPE
-from nas.run.config import DONOR, FORMAT, JOURNAL, RUN, Resolved, SearchConfig, donor_anchor
+from nas.records import FORMAT
+from nas.run.config import DONOR, JOURNAL, RUN, Resolved, SearchConfig, donor_anchor
 from nas.run.former import of_former
 from nas.run.teacher import TEACHER, Teacher
 from nas.run.versions import machine, versions
@@ -142,7 +143,8 @@ def open_run(path: Path) -> Run:
     file = path / RUN
     if not file.is_file():
         raise InputError(f"{path} is not a run folder: it has no run.yaml{_runs_beside(path)}")
-    data = of_former(resources.parse_yaml(file.read_text(encoding="utf-8", errors="replace"), str(file)))
+    kept = resources.parse_yaml(file.read_text(encoding="utf-8", errors="replace"), str(file))
+    data = of_former(kept, *({field.name for field in fields(part)} for part in (SearchConfig, Resolved)))
     if data.get("format") != FORMAT:
         hint = "the version of compact-nas that began a run goes on with it; run.yaml names that"
         raise InputError(f"{file}: format {quoted(data.get('format'))}, but this version reads format {FORMAT}; {hint}")

@@ -8,21 +8,21 @@ from typing import Any
 import optuna
 
 from nas.run.journal import MAIN, Journal, storage_of, understood
-from nas.run.records import check_note, check_trial
+from nas.run.notes import N, Notes, check_note, check_trial
 from nas.run.trials import Proposal, proposals
 from search_spaces.errors import InputError
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What a journal holds: every proposal in order (none that was cut off while being written), and the other facts."""
+    """What a journal holds: every proposal in order (none that was cut off while being written), and notes by key, as JSON."""
 
     trials: list[Proposal]
     facts: dict[str, dict[str, Any]]
 
-    def notes(self, kind: str) -> dict[str, dict[str, Any]]:
-        """The facts kept under `kind:ID`, by ID."""
-        return {key.partition(":")[2]: value for key, value in self.facts.items() if key.partition(":")[0] == kind}
+    def records(self, kind: type[N]) -> dict[str, N]:
+        """The notes of a kind, by ID."""
+        return Notes().of(kind, self.facts)
 
 
 def read_journal(path: Path, name: str = MAIN) -> Memory:

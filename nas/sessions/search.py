@@ -13,9 +13,10 @@ from evaluators.training.recipe import Recipe, load_recipe
 from nas import samplers
 from nas.budget.device import is_elsewhere, known_profile, predictor_of
 from nas.budget.latency_budget import SPARE, LatencyBudget
-from nas.budget.survey import Predicted, Survey, survey
+from nas.budget.survey import Predicted, lines, survey
 from nas.executors.address import check_address
 from nas.progress import Progress
+from nas.records import Reach
 from nas.run.config import Resolved, SearchConfig
 from nas.run.donor import donor_for, inheriting
 from nas.run.folder import Run, check_free, create, open_run
@@ -135,7 +136,7 @@ def _profile_for_search(config: SearchConfig, space: SearchSpace) -> Path | None
         raise
 
 
-def _work(progress: Progress, run: Run, dataset: "Dataset", found: Survey | None = None) -> None:
+def _work(progress: Progress, run: Run, dataset: "Dataset", found: Reach | None = None) -> None:
     from evaluators.inheritance.donor import load_donor
     from nas.export.files import export
     from nas.pipeline.search import Search
@@ -145,11 +146,11 @@ def _work(progress: Progress, run: Run, dataset: "Dataset", found: Survey | None
     lock = Lock(run.path)
     try:
         progress.say(f"Run folder: {run.path}")
-        config, kept = run.config, asdict(found) if found else None
+        config = run.config
         predictor = predictor_of(run.device_profile, run.space(), config.confidence, anywhere=not config.measure)
         donor = load_donor(run.donor) if run.resolved.donor else None
         state = State(run, dataset, predictor, _executor(run), progress, scorer=_scorer(run), donor=donor)
-        Search(state, kept).run()
+        Search(state, found).run()
         if best := files.write(run)["best"]:
             export(run, best, run.path / "export")
     except Lost as lost:
@@ -189,7 +190,7 @@ def _scorer(run: Run) -> Any:
     return make if run.config.evaluator == "supernet" else None
 
 
-def _survey(progress: Progress, space: SearchSpace, classes: int, profile: Path, promise: LatencyBudget) -> Survey:
+def _survey(progress: Progress, space: SearchSpace, classes: int, profile: Path, promise: LatencyBudget) -> Reach:
     """What the budget means in this space on this device for so many classes, printed; InputError when nothing can hold it."""
     from evaluators.latency.device.profile_files import load_profile
 
@@ -204,7 +205,7 @@ def _survey(progress: Progress, space: SearchSpace, classes: int, profile: Path,
 
     spare = SPARE if promise.measured else 0.0
     reach = survey(space, predict, promise.budget_ms, space.reference_networks(), spare=spare)
-    for line in filter(None, reach.lines()):
+    for line in filter(None, lines(reach)):
         progress.say(line)
     margin = f"{spare:.0%} margin" if spare else "no margin, as nothing is measured"
     progress.say(

@@ -1,6 +1,7 @@
 """Parts of a search that take no time: predictions, trainings, measurements and a view, all made up."""
 
 import random
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import torch
@@ -8,6 +9,7 @@ from safetensors.torch import save_file
 
 from evaluators.latency.timing.measure import Measurement
 from nas.executors.job import EpochReport
+from nas.records import Final, Timed
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
 
@@ -94,6 +96,18 @@ def as_measured(value):
 
 def measurement(p50_ms, p90_ms=None, robust_ms=None, contention=0.0):
     return Measurement(p50_ms, p90_ms or p50_ms, p50_ms, 0.0, 50, robust_ms or p50_ms, 0.01, contention)
+
+
+def timed(*sessions):
+    """Records of sessions that came to these measurements."""
+    return [Timed(**asdict(found)) for found in sessions]
+
+
+def retrained(origin="search", kind=Final, genotype="input 3x16x16\nconv 8/1\nhead\n", **known):
+    """The record of a retraining."""
+    foreseen = {"predicted_ms": 5.0, "bound_ms": 6.0, "params": 1, "macs": 1, "extrapolated": 0.0}
+    times = {"seed": 0, "seconds": 1.0, "likely_ms": 5.0, "timed_ms": None}
+    return kind(**{"origin": origin, "genotype": genotype, **foreseen, **times, **known})
 
 
 def probe_of(text):

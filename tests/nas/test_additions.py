@@ -16,19 +16,31 @@ from nas.commands.options import Command, options_of
 from nas.pipeline import stages
 from nas.pipeline.search import Search
 from nas.pipeline.state import State
+from nas.records import Final
 from nas.run.config import Number, SearchConfig
+from nas.run.memory import read_journal
 from nas.run.options import Option, reference
 from search_spaces import plugins
 from search_spaces.errors import InputError
 from search_spaces.schema import checked, strict
 
 STAGE = """
+from dataclasses import dataclass
+
+from nas.records import Final, Note
+
 AFTER, MENDS = "finals", False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Applause(Note):
+    KIND = "applause"
+    to: str
+
+
 def run(state):
-    best = max(state.study.notes("final").values(), key=lambda final: final["accuracy"])
-    state.study.note("applause:all", {"for": best["genotype"]})
+    best = max(state.study.records(Final).values(), key=lambda final: final.accuracy)
+    state.study.note(Applause(to=best.genotype), "all")
 """
 
 
@@ -49,8 +61,10 @@ def test_a_stage_is_one_file(made_run, dataset, tmp_path, monkeypatch):
     run = made_run(latency_budget_ms=10.0, data="made", classes=["a", "b"], trials=3, sampler="random")
     state = State(run, dataset, Predictor(), Executor, View(), timer=Timer(lambda _: 5.0))
     Search(state).run()
-    [note] = state.study.notes("applause").values()
-    assert note["for"] in {final["genotype"] for final in state.study.notes("final").values()}
+    [stage] = [stage for stage in stages.stages() if stage.__name__ == "applause"]
+    [applause] = read_journal(run.journal).records(stage.Applause).values()
+    assert applause in state.study.records(stage.Applause).values()
+    assert applause.to in {final.genotype for final in state.study.records(Final).values()}
 
 
 @strict

@@ -6,14 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made_up_search import Executor, Predictor, Timer, View
+from made_up_search import retrained as made_up
 
 from evaluators.data import Dataset, Split
 from nas.budget.latency_budget import SPARE
 from nas.pipeline.search import Search
 from nas.pipeline.state import State
+from nas.records import Final
 from nas.report.front import retrained
 from nas.report.result import result
 from nas.run.memory import read_journal
+from nas.run.notes import as_json
 
 
 class Graded(Predictor):
@@ -74,23 +77,23 @@ def test_another_budget_is_answered_by_the_best_that_was_measured_within_it(done
 
 
 def _retrained(run, changed=None):
-    """What is known of retrained networks, by id, with some of the journal's facts changed."""
+    """What is known of retrained networks, by id, with some of the journal's notes others."""
     memory = read_journal(run.journal)
-    facts = {key: memory.facts.get(key, {}) | fact for key, fact in (changed or {}).items()}
-    memory = replace(memory, facts=memory.facts | facts)
+    memory = replace(memory, facts=memory.facts | {key: as_json(note) for key, note in (changed or {}).items()})
     return {known.genotype_id: known for known in retrained(run, memory)}
 
 
 def test_a_network_counts_with_the_mean_over_its_seeds(done):
     entry = result(done)["finalists"][0]
-    known = _retrained(done, {f"again:{entry['id']}/3": {"accuracy": 0.0}})[entry["id"]]
+    known = _retrained(done, {f"again:{entry['id']}/3": made_up(accuracy=0.0)})[entry["id"]]
     seeds = entry["validation_by_seed"]
     assert known.accuracy == pytest.approx(sum(seeds) / (len(seeds) + 1))
 
 
 def test_what_was_measured_is_known_though_it_could_not_be_predicted(done):
     entry = result(done)["finalists"][0]
-    unpredicted = _retrained(done, {f"final:{entry['id']}": {"bound_ms": None, "predicted_ms": None}})
+    final = read_journal(done.journal).records(Final)[entry["id"]]
+    unpredicted = _retrained(done, {f"final:{entry['id']}": replace(final, bound_ms=None, predicted_ms=None)})
     assert unpredicted[entry["id"]] == _retrained(done)[entry["id"]]
 
 

@@ -8,6 +8,7 @@ import psutil
 import pytest
 from killed import alone, nas, started, wait_for
 
+from nas.records import Final
 from nas.run.memory import read_journal
 
 pytestmark = pytest.mark.slow
@@ -50,7 +51,7 @@ def _trained(journal):
 
 
 def _retrained(journal):
-    return bool(journal.notes("final"))
+    return bool(journal.records(Final))
 
 
 def _family(process, name):

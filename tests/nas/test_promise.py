@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,15 +9,16 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from made_up_search import Executor, Predictor, Timer, View, measurement
+from made_up_search import Executor, Predictor, Timer, View, measurement, timed
 from rich.console import Console
 
 from evaluators.data import Dataset, Split
 from nas.budget.latency_budget import CHECK_EVERY, PAUSE_S, REPEATS, SESSIONS, SPARE, LatencyBudget, growth
-from nas.budget.survey import Predicted, survey
+from nas.budget.survey import Predicted, lines, survey
 from nas.pipeline.search import Search
 from nas.pipeline.state import State
 from nas.pipeline.study import TIMED_IN_VAIN
+from nas.records import Checked, Measured, Timing
 from nas.report import table
 from nas.report.result import result
 from nas.run.folder import open_run
@@ -102,11 +102,11 @@ def test_every_fourth_accepted_candidate_is_checked_untrained(searched):
     found, _, run = searched(meter)
     accepted = [t.genotype.id for t in read_journal(run.journal).trials if t.anchor is None and t.outcome != "repeated"]
     assert meter.checked == accepted[::CHECK_EVERY] and len(meter.checked) == 2
-    kept = read_journal(run.journal).notes("checked")
+    kept = read_journal(run.journal).records(Checked)
     assert list(kept) == meter.checked
     for note in kept.values():
-        assert (note["predicted_ms"], note["bound_ms"], note["robust_ms"]) == (5.0, 6.0, 5.0)
-        assert note["score"] == pytest.approx(5 / 6)
+        assert (note.predicted_ms, note.bound_ms, note.robust_ms) == (5.0, 6.0, 5.0)
+        assert note.score == pytest.approx(5 / 6)
     assert found["bound"]["checked"] == 2 and found["bound"]["over_their_bound"] == 0
 
 
@@ -250,8 +250,8 @@ def test_predictions_are_told_at_the_usual_speed_and_it_is_counted_once(searched
         assert estimate.bound_ms == pytest.approx(4.4 * slower, rel=1e-5)
     for entry in (found["best"], *found["finalists"], *found["anchors"]):
         assert (entry["predicted_ms"], entry["bound_ms"]) == pytest.approx((4 * slower, 4.4 * slower), rel=1e-5)
-    for note in read_journal(run.journal).notes("checked").values():
-        assert note["score"] == pytest.approx(4 / 4.4) and note["robust_ms"] == 4.0
+    for note in read_journal(run.journal).records(Checked).values():
+        assert note.score == pytest.approx(4 / 4.4) and note.robust_ms == 4.0
     assert f"{4 * slower:.2f} ms predicted, bound {4.4 * slower:.2f} ms" in lines
 
 
@@ -276,10 +276,6 @@ def test_times_are_corrected_by_what_the_networks_took_in_the_end(search):
 
 
 # --- sessions of measuring ---
-
-
-def _sessions(*timings):
-    return [{**vars(t)} for t in timings]
 
 
 QUIET, OVER = measurement(9.0), measurement(11.0)
@@ -321,17 +317,17 @@ BUSY_OVER = measurement(12.0, robust_ms=9.0, contention=0.4)
     ],
 )
 def test_when_a_network_holds_the_budget(sessions, undecided, held):
-    promise, sessions = LatencyBudget(BUDGET), _sessions(*sessions)
+    promise, sessions = LatencyBudget(BUDGET), timed(*sessions)
     assert promise.undecided(sessions, 2) == undecided
-    assert promise.record(sessions, 2)["held"] == held
+    assert promise.record(sessions, 2).held == held
 
 
 def test_a_machine_quieter_than_usual_counts_as_the_usual_one():
     promise = LatencyBudget(BUDGET, usual=0.2)
     for ms, contention, held in ((9.0, 0.0, False), (9.0, 0.2, True), (9.2, 0.1, False), (8.0, 0.0, True), (9.0, 0.5, True)):
-        sessions = _sessions(*[measurement(ms, contention=contention)] * 2)
-        assert promise.record(sessions, 2)["held"] == held
-        assert promise.record(sessions, 2)["p50_ms"] == ms
+        sessions = timed(*[measurement(ms, contention=contention)] * 2)
+        assert promise.record(sessions, 2).held == held
+        assert promise.record(sessions, 2).p50_ms == ms
 
 
 @pytest.mark.parametrize(("usual", "held"), [(0.0, True), (0.2, False)])
@@ -343,15 +339,15 @@ def test_a_search_asks_its_meter_how_busy_the_machine_usually_is(searched, usual
 
 
 def test_the_record_has_the_worst_session_the_spread_and_what_was_set_aside():
-    record = LatencyBudget(BUDGET).record(_sessions(measurement(9.0), BUSY_OVER, measurement(9.5, 10.5)), 2)
-    assert (record["p50_ms"], record["p90_ms"], record["n"]) == (9.5, 10.5, 100)
-    assert record["between"] == pytest.approx(9.5 / 9 - 1) and record["spread"] == 0.01
-    assert record["sessions"] == 3 and record["set_aside"] == 1 and record["contention"] == 0.0
+    record = LatencyBudget(BUDGET).record(timed(measurement(9.0), BUSY_OVER, measurement(9.5, 10.5)), 2)
+    assert (record.p50_ms, record.p90_ms, record.n) == (9.5, 10.5, 100)
+    assert record.between == pytest.approx(9.5 / 9 - 1) and record.spread == 0.01
+    assert record.sessions == 3 and record.set_aside == 1 and record.contention == 0.0
 
 
 def test_what_is_exported_was_measured_twice_and_every_session_is_kept(searched):
     found, _, run = searched(Timer(lambda _: 5.0))
-    timings = read_journal(run.journal).notes("timing")
+    timings = read_journal(run.journal).records(Timing)
     for entry in [*found["finalists"], *found["anchors"]]:
         assert entry["sessions"] == 2 and entry["n"] == 100
         assert [k for k in timings if k.startswith(f"{entry['id']}/retrained")] == [
@@ -372,15 +368,15 @@ def test_a_busy_moment_is_waited_for_and_set_aside(searched):
     assert meter.rests == [PAUSE_S]  # the anchor's second session was the busy one, the finalists' third a quiet one
     assert found["best"]["set_aside"] == 1 and found["best"]["p50_ms"] == 9.0
     assert not found["over_budget_when_measured"] and found["busy"] is None
-    assert any(t["contention"] == 0.4 for t in read_journal(run.journal).notes("timing").values())
+    assert any(t.contention == 0.4 for t in read_journal(run.journal).records(Timing).values())
 
 
 def test_a_busy_session_screens_by_the_time_as_of_a_quiet_machine_at_the_usual_speed():
     promise = LatencyBudget(BUDGET, usual=0.05)
     for timing, held in ((BUSY_OVER, True), (measurement(12.0, robust_ms=9.5, contention=0.4), False), (OVER, False)):
-        record = promise.screening(*_sessions(timing), promise.above_quiet([]))
-        assert record["held"] == held and record["p50_ms"] == timing.p50_ms
-    assert promise.screening(*_sessions(BUSY_OVER), 1.05)["holds_ms"] == pytest.approx(9.0 * 1.05 / (1 - SPARE))
+        record = promise.screening(*timed(timing), promise.above_quiet([]))
+        assert record.held == held and record.p50_ms == timing.p50_ms
+    assert promise.screening(*timed(BUSY_OVER), 1.05).holds_ms == pytest.approx(9.0 * 1.05 / (1 - SPARE))
 
 
 def test_a_machine_that_stays_busy_is_said_and_nothing_is_promised(searched):
@@ -425,7 +421,7 @@ def test_on_a_slower_machine_not_everything_near_the_budget_is_measured_in_vain(
     predictor = Assigned(7, 9.0, 7.0)  # the anchor and six candidates, then the others
     meter = Timer(lambda name: 1.3 * predictor.bounds[name], lambda name: 0.9 * predictor.bounds[name])
     found, _, run = searched(meter, predictor, trials=6)
-    measured = read_journal(run.journal).notes("measured").keys() - {a["id"] for a in found["anchors"]}
+    measured = read_journal(run.journal).records(Measured).keys() - {a["id"] for a in found["anchors"]}
     assert len(measured) == 4 and found["counts"]["trained"] == 8
     assert [f["p50_ms"] for f in found["finalists"]] == pytest.approx([9.1, 9.1])
 
@@ -446,8 +442,8 @@ def test_what_random_search_found_beside_it_does_not_count_as_over(search):
     made, run, _ = search(meter, baseline=True, trials=3)
     runs.append(run)
     made.run()
-    found, measured = result(run), read_journal(run.journal).notes("measured")
-    assert any(m["p50_ms"] > BUDGET for i, m in measured.items() if not proposed(i))
+    found, measured = result(run), read_journal(run.journal).records(Measured)
+    assert any(m.p50_ms > BUDGET for i, m in measured.items() if not proposed(i))
     assert found["over_budget_when_measured"] == [] and found["further_search"] is None
     genotype = read_journal(run.journal).trials[-1].genotype
     assert made.state.estimate(genotype).bound_ms == 6.0
@@ -545,7 +541,7 @@ def test_the_survey_counts_the_share_and_says_which_anchors_fit(tmp_path, small_
     assert reach.samples == 400 and reach.fastest_ms == 3.0 and reach.slowest_ms == 4.0
     assert reach.share == pytest.approx(0.5, abs=0.1) and reach.share_error == pytest.approx(0.025, abs=0.001)
     assert [(a.name, a.fits) for a in reach.anchors] == [("mobilenet_v3:small", False)]
-    assert any("over it by their bound: mobilenet_v3:small" in line for line in reach.lines())
+    assert any("over it by their bound: mobilenet_v3:small" in line for line in lines(reach))
 
 
 def test_a_budget_that_nothing_meets_is_refused_with_the_figures(tmp_path, small_space):
@@ -564,14 +560,14 @@ def test_operations_that_the_profile_lacks_are_counted_and_an_anchor_with_them_i
 
     reach = survey(space, each(predict), 2.0, space.reference_networks(), samples=100)
     assert reach.samples + reach.refused == 100 and reach.refused > 0 and reach.share == 1 and reach.share_error > 0
-    assert "not covered by the device profile: mobilenet_v3:small" in " ".join(reach.lines())
+    assert "not covered by the device profile: mobilenet_v3:small" in " ".join(lines(reach))
 
 
 def test_an_anchor_with_kernels_beyond_the_measured_ones_is_told_from_one_that_is_not_covered(tmp_path, small_space):
     space = _space(tmp_path, small_space)
     reach = survey(space, each(lambda g: Predicted(1.0, 1.1, len(g.blocks) <= 4)), 2.0, space.reference_networks(), samples=100)
-    assert "partly beyond what the device profile measured: mobilenet_v3:small" in " ".join(reach.lines())
-    assert "not covered" not in " ".join(reach.lines())
+    assert "partly beyond what the device profile measured: mobilenet_v3:small" in " ".join(lines(reach))
+    assert "not covered" not in " ".join(lines(reach))
 
 
 def _space(folder, text):
@@ -591,16 +587,16 @@ _SESSION = st.builds(
 
 @settings(max_examples=200)
 @given(st.lists(_SESSION, min_size=1, max_size=7), st.integers(1, 2), st.sampled_from([0.0, 0.04, 0.2]), st.floats(1.0, 30.0))
-def test_a_budget_is_held_from_the_least_one_on_that_the_record_names(timed, wanted, usual, budget_ms):
-    sessions = [asdict(m) for m in timed]
+def test_a_budget_is_held_from_the_least_one_on_that_the_record_names(found, wanted, usual, budget_ms):
+    sessions = timed(*found)
     record = LatencyBudget(budget_ms, usual=usual).record(sessions, wanted)
-    as_usual = [m.p50_ms * max(1.0, (1 + usual) / (1 + m.contention)) ** 0.8 for m in timed]
+    as_usual = [m.p50_ms * max(1.0, (1 + usual) / (1 + m.contention)) ** 0.8 for m in found]
     assume(all(abs(ms - (1 - SPARE) * budget_ms) > 1e-6 for ms in as_usual))
     inside = [ms < (1 - SPARE) * budget_ms for ms in as_usual]
     surely_over = any(
-        not ok and (m.contention <= 0.1 or m.robust_ms > 1.1 * budget_ms) for ok, m in zip(inside, timed, strict=True)
+        not ok and (m.contention <= 0.1 or m.robust_ms > 1.1 * budget_ms) for ok, m in zip(inside, found, strict=True)
     )
-    held = sum(inside) >= wanted and sum(inside) > len(timed) / 2 and not surely_over
-    assert record["held"] == held
-    assert record["holds_ms"] == LatencyBudget(1.0, usual=usual).record(sessions, wanted)["holds_ms"]
-    assert (record["holds_ms"] is None) == (len(timed) < wanted)
+    held = sum(inside) >= wanted and sum(inside) > len(found) / 2 and not surely_over
+    assert record.held == held
+    assert record.holds_ms == LatencyBudget(1.0, usual=usual).record(sessions, wanted).holds_ms
+    assert (record.holds_ms is None) == (len(found) < wanted)

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import yaml
 
+from nas.records import Final
 from nas.run.folder import open_run
 from nas.run.memory import read_journal
 
@@ -163,7 +164,7 @@ def test_a_node_that_dies_costs_only_the_trainings_in_flight(cluster, start):
     trials = [t for t in journal.trials if t.outcome not in ("rejected", "repeated")]
     assert sum(t.anchor is None for t in trials) == 4, log.read_text()
     assert all(t.outcome in ("trained", "stopped") and t.accuracies for t in trials), trials
-    assert all("accuracy" in found and run.weights(name).is_file() for name, found in journal.notes("final").items())
+    assert all(found.accuracy and run.weights(name).is_file() for name, found in journal.records(Final).items())
     assert "Ray: The node with node id" in log.read_text()
     assert "state-dump" not in log.read_text()
 

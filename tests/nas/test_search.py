@@ -12,6 +12,7 @@ from nas.pipeline.ranking import ranking
 from nas.pipeline.search import Search
 from nas.pipeline.stages import further_seeds
 from nas.pipeline.state import State
+from nas.records import Again, Final
 from nas.report.result import result
 from nas.run.memory import counts, read_journal
 from search_spaces.errors import InputError
@@ -112,12 +113,12 @@ def test_those_that_may_win_are_retrained_with_another_seed_and_the_mean_decides
     found, lines = searched(lambda _: 5.0)
     assert "retrain with another seed" in lines
     entries = found["finalists"] + found["anchors"]
-    again = read_journal(run.journal).notes("again")
+    again = read_journal(run.journal).records(Again)
     assert {key.partition("/")[0] for key in again} == {e["id"] for e in entries if len(e["validation_by_seed"]) == 2}
     assert len(found["found"]["validation_by_seed"]) == len(found["found"]["test_by_seed"]) == 2
     for entry in entries:
         assert entry["validation_accuracy"] == pytest.approx(np.mean(entry["validation_by_seed"]))
-    seeds = {note["seed"] for note in again.values()} | {n["seed"] for n in read_journal(run.journal).notes("final").values()}
+    seeds = {n.seed for n in again.values()} | {n.seed for n in read_journal(run.journal).records(Final).values()}
     assert len(seeds) == len(again) + len(entries)
     assert all(run.weights(key.replace("/", "-")).is_file() for key in again)
 

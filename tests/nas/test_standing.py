@@ -5,21 +5,24 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up_search import measurement, retrained, timed
 from scipy.stats import spearmanr
 
 from nas.budget.estimate import Estimate
 from nas.budget.latency_budget import LatencyBudget
 from nas.pareto import front
 from nas.pipeline.ranking import along_front, best_found, contenders, over_seeds, ranking, rival_anchors
+from nas.records import Again
 from nas.report.rank_correlation import ladder
 from nas.run.memory import Memory
+from nas.run.notes import as_json
 from nas.run.trials import Proposal
 from search_spaces.anchor import anchor, base_name
 from search_spaces.genotype import Genotype
 from search_spaces.space_file import load_space
 
 PROMISE = LatencyBudget(10.0)
-HELD, OVER = {"p50_ms": 5.0, "held": True, "retrained": True}, {"p50_ms": 12.0, "held": False, "retrained": True}
+HELD, OVER = (PROMISE.record(timed(measurement(ms)), 1) for ms in (5.0, 12.0))
 
 
 def _trial(number, ms, accuracies, outcome="trained"):
@@ -50,29 +53,29 @@ def test_the_second_of_the_front_fills_the_widest_gap():
 
 
 def test_means_are_over_the_seeds_that_could_be_trained():
-    finals = {"a": {"origin": "search", "accuracy": 0.8}, "b": {"origin": "search", "reason": "nan"}}
-    again = {"a/2": {"accuracy": 0.6}, "a/3": {"reason": "nan"}}
+    finals = {"a": retrained(accuracy=0.8), "b": retrained(reason="nan")}
+    again = {"a/2": retrained(kind=Again, accuracy=0.6), "a/3": retrained(kind=Again, reason="nan")}
     found = over_seeds(finals, again)
-    assert found["a"]["accuracy"] == pytest.approx(0.7) and found["a"]["by_seed"] == [0.8, 0.6]
-    assert found["b"]["by_seed"] == [] and "accuracy" not in found["b"]
+    assert found["a"].accuracy == pytest.approx(0.7) and found["a"].by_seed == (0.8, 0.6)
+    assert found["b"].by_seed == () and found["b"].accuracy is None
 
 
 def test_more_seeds_come_before_a_single_lucky_one():
-    finals = {i: {"origin": "search", "accuracy": a} for i, a in (("a", 0.80), ("b", 0.79), ("c", 0.78))}
+    finals = {i: retrained(accuracy=a) for i, a in (("a", 0.80), ("b", 0.79), ("c", 0.78))}
     measured = dict.fromkeys("abc", HELD)
     assert contenders(finals, measured, PROMISE, 2) == ["a", "b"]
-    means = over_seeds(finals, {"a/2": {"accuracy": 0.70}, "b/2": {"accuracy": 0.77}})
+    means = over_seeds(finals, {f"{i}/2": retrained(kind=Again, accuracy=a) for i, a in (("a", 0.70), ("b", 0.77))})
     assert best_found(means, measured, PROMISE) == "b"
 
 
 def test_contenders_hold_the_budget_and_the_best_of_each_origin_is_among_them():
     finals = {
-        "over": {"origin": "search", "accuracy": 0.99},
-        "a": {"origin": "search", "accuracy": 0.9},
-        "b": {"origin": "search", "accuracy": 0.8},
-        "low": {"origin": "anchor:x", "accuracy": 0.1},
-        "lower": {"origin": "anchor:y", "accuracy": 0.05},
-        "r": {"origin": "random", "accuracy": 0.2},
+        "over": retrained(accuracy=0.99),
+        "a": retrained(accuracy=0.9),
+        "b": retrained(accuracy=0.8),
+        "low": retrained("anchor:x", accuracy=0.1),
+        "lower": retrained("anchor:y", accuracy=0.05),
+        "r": retrained("random", accuracy=0.2),
     }
     measured = dict.fromkeys(finals, HELD) | {"over": OVER}
     assert contenders(finals, measured, PROMISE, 2) == ["a", "b", "low", "r"]
@@ -82,7 +85,7 @@ def test_the_ladder_says_how_each_rung_ranks_the_next():
     values = [(3, 0.2, 0.4), (5, 0.5, 0.45), (6, 0.1, 0.3), (7, 0.6, 0.9), (8, 0.3, 0.35), (9, 0.55, 0.6), (2, 0.4, 0.5)]
     trials = [_trial(ms, ms, (first, last)) for ms, first, last in values]
     trials.append(_trial(99, 99, (0.05,), "stopped"))
-    facts = {f"final:{t.genotype.id}": {"accuracy": t.accuracies[-1] ** 2, "origin": "search"} for t in trials[:3]}
+    facts = {f"final:{t.genotype.id}": as_json(retrained(accuracy=t.accuracies[-1] ** 2)) for t in trials[:3]}
     first, second, third = ladder(Memory(trials, facts))
     assert (first["lower"], first["upper"], first["n"]) == ("MACs", "1 epoch of the search", 8)
     by_macs = spearmanr([t.estimate.macs for t in trials], [t.accuracies[0] for t in trials])[0]

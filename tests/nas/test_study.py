@@ -7,11 +7,13 @@ from dataclasses import replace
 from itertools import groupby
 
 import pytest
+from made_up_search import retrained
 from optuna.storages.journal._storage import JournalOperation
 
 from nas.budget.estimate import Estimate, uncovered
 from nas.pipeline.halving import SCREENING
 from nas.pipeline.study import PATIENCE, Study
+from nas.records import Final
 from nas.run.memory import counts, read_journal
 from nas.samplers.common import feasible as _feasible
 from nas.seeds import training_seed
@@ -215,8 +217,9 @@ def test_anchors_enter_with_their_genes_where_the_space_contains_them(tmp_path):
 
 
 def test_notes_survive(tmp_path):
-    _study(tmp_path).note("measured:abc", {"p50_ms": 1.5})
-    assert _study(tmp_path).notes("measured") == {"abc": {"p50_ms": 1.5}}
+    kept = retrained(accuracy=0.5, accuracies=(0.25, 0.5))
+    _study(tmp_path).note(kept, "abc")
+    assert _study(tmp_path).records(Final) == {"abc": kept}
 
 
 def test_unknown_sampler_is_refused_with_the_near_miss(tmp_path):

@@ -14,6 +14,7 @@ from evaluators.weights import load_network
 from nas.pipeline import retraining
 from nas.pipeline.search import Search
 from nas.pipeline.state import State
+from nas.records import Final
 from nas.report.result import result
 from nas.run.folder import open_run
 from nas.run.memory import read_journal
@@ -86,7 +87,7 @@ def test_the_teacher_is_trained_by_the_final_recipe_before_the_retraining_and_te
 def test_a_resumed_run_trains_no_teacher_again(search, monkeypatch):
     going, run, jobs = search(fails="anchor")
     with monkeypatch.context() as patch:
-        patch.setattr(retraining, "_figures", _interrupted_second_time())
+        patch.setattr(retraining, "_begun", _interrupted_second_time())
         with pytest.raises(KeyboardInterrupt):
             going.run()
     assert jobs[-1].label.startswith("teacher")
@@ -97,22 +98,22 @@ def test_a_resumed_run_trains_no_teacher_again(search, monkeypatch):
 
 
 def _interrupted_second_time():
-    whole, calls = retraining._figures, []
+    whole, calls = retraining._begun, []
 
-    def figures(state, genotype):
-        calls.append(genotype)
+    def begun(kind, job, estimate):
+        calls.append(job)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return whole(state, genotype)
+        return whole(kind, job, estimate)
 
-    return figures
+    return begun
 
 
 def test_a_teacher_that_cannot_be_trained_ends_the_run_with_its_reason(search):
     going, run, _ = search(fails="teacher")
     with pytest.raises(InputError, match=f"the teacher {TEACHER} could not be trained: the loss was nan"):
         going.run()
-    assert not read_journal(run.journal).notes("final")
+    assert not read_journal(run.journal).records(Final)
 
 
 def test_a_run_without_a_teacher_has_none(search):

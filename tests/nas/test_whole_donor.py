@@ -15,6 +15,7 @@ from evaluators.data.sets.imagefolder import read
 from evaluators.inheritance.donor import load_donor
 from evaluators.weights import load_network
 from nas.pipeline.ranking import ALIKE
+from nas.records import Again, Final, Probe, Tested
 from nas.run.folder import open_run
 from nas.run.memory import counts, read_journal
 from search_spaces.genotype import Genotype
@@ -67,7 +68,7 @@ def test_hand_designed_networks_are_probed_at_every_input_and_trained_at_the_lar
 ):
     run, printed = finished
     memory = read_journal(run / "journal.log")
-    probes = {note["anchor"]: note["accuracy"] for note in memory.notes("probe").values()}
+    probes = {probe.anchor: probe.accuracy for probe in memory.records(Probe).values()}
     assert set(probes) == {f"{name}@{side}" for name in ("mobilenet_v3:small", "shufflenet_v2:0.5") for side in (16, 24)}
     entered = {t.anchor: t for t in memory.trials if t.anchor}
     assert entered.keys() == probes.keys()
@@ -134,8 +135,8 @@ def test_an_original_photo_gives_the_logits_of_the_fine_tuned_network_and_the_ac
         "balanced_accuracy": balanced_accuracy_score(labels, predicted),
         "macro_f1": f1_score(labels, predicted, average="macro"),
     }
-    kept = read_journal(run / "journal.log").notes("test")[found["best"]["id"]]
-    assert {name: kept[name] for name in scores} == pytest.approx(scores)
+    kept = read_journal(run / "journal.log").records(Tested)[found["best"]["id"]]
+    assert {name: getattr(kept, name) for name in scores} == pytest.approx(scores)
     assert found["metric"] == "balanced_accuracy" == _card(run)["accuracy"]["metric"]
     assert found["best"]["test_by_seed"][0] == pytest.approx(scores["balanced_accuracy"])
     assert _card(run)["accuracy"]["test"] == found["best"]["test_by_seed"][0]
@@ -146,11 +147,11 @@ def _facts(run):
     memory = read_journal(run / "journal.log")
     trials = [(t.origin, t.genotype.text, t.outcome, t.probe, t.inherited, t.accuracies) for t in memory.trials]
     learnt = {
-        (kind, key): (note["accuracy"], note.get("accuracies"), note["inherited"])
-        for kind in ("probe", "final", "again")
-        for key, note in memory.notes(kind).items()
+        (kind, key): (note.accuracy, getattr(note, "accuracies", None), note.inherited)
+        for kind in (Probe, Final, Again)
+        for key, note in memory.records(kind).items()
     }
-    return trials, learnt, {key: note["accuracy"] for key, note in memory.notes("test").items()}
+    return trials, learnt, {key: test.accuracy for key, test in memory.records(Tested).items()}
 
 
 def test_killed_in_each_phase_and_resumed_it_is_the_search_that_was_never_interrupted(finished, asked, tmp_path):
@@ -160,9 +161,9 @@ def test_killed_in_each_phase_and_resumed_it_is_the_search_that_was_never_interr
         return read_journal(journal) if journal.is_file() else None
 
     reached = [
-        lambda: (m := memory()) and len(m.notes("probe")) >= 2,
+        lambda: (m := memory()) and len(m.records(Probe)) >= 2,
         lambda: (m := memory()) and sum(t.anchor is None and t.accuracies != () for t in m.trials) >= 1,
-        lambda: (m := memory()) and len(m.notes("final")) >= 1,
+        lambda: (m := memory()) and len(m.records(Final)) >= 1,
     ]
     command = asked
     for until in reached:

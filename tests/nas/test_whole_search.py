@@ -18,6 +18,7 @@ from PIL import Image
 from evaluators.data import load
 from evaluators.training.batches import Pictures
 from evaluators.training.loop import epochs, seeded_network
+from nas.records import Checked, Final
 from nas.run.folder import open_run
 from nas.run.memory import counts, read_journal
 from nas.seeds import training_seed
@@ -171,7 +172,7 @@ def test_two_runs_of_one_seed_ask_the_same_and_find_the_same(workshop, small_sea
         assert done.returncode == 0, done.stderr
     a, b = ([(t.genotype.text, t.outcome, t.accuracies) for t in read_journal(r / "journal.log").trials] for r in runs)
     assert a == b
-    timed = [read_journal(r / "journal.log").notes("checked") for r in runs]
+    timed = [read_journal(r / "journal.log").records(Checked) for r in runs]
     assert timed[0] and timed[0] == timed[1], "the second knows what was timed in the first"
     assert _result(runs[0])["best"]["genotype"] == _result(runs[1])["best"]["genotype"]
     assert _result(runs[0])["best"]["test_accuracy"] == _result(runs[1])["best"]["test_accuracy"]
@@ -188,7 +189,7 @@ def test_a_loss_that_is_not_finite_fails_its_candidate_and_not_the_run(workshop,
     trials = [t for t in read_journal(run / "journal.log").trials if t.outcome == "failed"]
     assert len(trials) >= 4 and all("the loss was" in t.reason for t in trials)
     assert _result(run)["counts"]["failed"] == 4
-    assert all("the loss was" in f["reason"] for f in read_journal(run / "journal.log").notes("final").values())
+    assert all("the loss was" in f.reason for f in read_journal(run / "journal.log").records(Final).values())
 
 
 def test_a_second_process_on_one_run_is_refused(finished):

@@ -8,6 +8,7 @@ from nas.pipeline.measuring import holding_untrained, may_search_further, measur
 from nas.pipeline.ranking import along_front, ranking
 from nas.pipeline.retraining import Wanted, retrain
 from nas.pipeline.stages import propose
+from nas.records import Final, Further, Measured
 from search_spaces.genotype import Genotype
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ def _search_further(state: "State") -> bool:
     """Once, when too few hold the budget as measured: as many further trials as finalists are wanted."""
     if not may_search_further(state):
         return False
-    held = [state.budget.held(m) for m in state.measured().values()]
+    held = [m.held for m in state.measured().values()]
     growth = state.estimator.growth
-    state.study.note("further:search", {"trials": state.config.finalists, "growth": growth})
+    state.study.note(Further(trials=state.config.finalists, growth=growth), "search")
     state.view.say(
         f"{sum(held)} of {len(held)} networks that were measured hold the budget: {state.config.finalists} further trials, "
         f"with the bound {growth:.3f} times as high."
@@ -56,9 +57,9 @@ def _retrain(state: "State", finalists: Iterable[Genotype]) -> None:
     wanted = {g.id: Wanted(g.id, "random", g) for g in state.others}
     wanted |= {g.id: Wanted(g.id, "search", g) for g in finalists}
     wanted |= {a.genotype.id: Wanted(a.genotype.id, f"anchor:{a.name}", a.genotype) for a in rivals.retrained(state)}
-    retrain(state, "retrain the best and the anchors", "final", wanted)
+    retrain(state, "retrain the best and the anchors", Final, wanted)
 
 
 def _holding(state: "State", finalists: Iterable[Genotype]) -> list[str]:
-    finals, measured = state.study.notes("final"), state.study.notes("measured")
-    return [g.id for g in finalists if state.budget.kept(finals[g.id], measured.get(g.id, {}))]
+    finals, measured = state.study.records(Final), state.study.records(Measured)
+    return [g.id for g in finalists if state.budget.kept(finals[g.id], measured.get(g.id))]

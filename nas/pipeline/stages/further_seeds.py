@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from nas.pipeline.ranking import contenders
 from nas.pipeline.retraining import Wanted, retrain
+from nas.records import Again, Final, Measured
 from search_spaces.genotype import Genotype
 
 if TYPE_CHECKING:
@@ -14,12 +15,12 @@ AFTER, MENDS = "smaller_inputs", False
 
 
 def run(state: "State") -> None:
-    finals = {i: f for i, f in state.study.notes("final").items() if "accuracy" in f}
-    ids = contenders(finals, state.study.notes("measured"), state.budget, state.config.finalists)
+    finals = {i: f for i, f in state.study.records(Final).items() if f.accuracy is not None}
+    ids = contenders(finals, state.study.records(Measured), state.budget, state.config.finalists)
     wanted = {
-        f"{i}/{seed}": Wanted(i, finals[i]["origin"], Genotype.parse(finals[i]["genotype"]))
+        f"{i}/{seed}": Wanted(i, finals[i].origin, Genotype.parse(finals[i].genotype))
         for seed in range(2, state.config.final_seeds + 1)
         for i in ids
     }
     if wanted:
-        retrain(state, "retrain with another seed", "again", wanted)
+        retrain(state, "retrain with another seed", Again, wanted)

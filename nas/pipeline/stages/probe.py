@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from nas.executors.job import Job
 from nas.pipeline.job_sources import Probes
 from nas.pipeline.rivals import fitting
+from nas.records import Probe
 from nas.seeds import training_seed
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ AFTER, MENDS = "restore", False
 def run(state: "State") -> None:
     if not state.donor:
         return
-    done, candidates = state.study.notes("probe"), fitting(state)
+    done, candidates = state.study.records(Probe), fitting(state)
     jobs = [
         Job(
             a.genotype.id,

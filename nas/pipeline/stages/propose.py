@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from nas.budget.latency_budget import CHECK_EVERY
 from nas.pipeline.job_sources import Proposals
 from nas.pipeline.rivals import fitting, probes, trained_beside
+from nas.records import Further
 from nas.run.trials import Proposal
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ AFTER, MENDS = "probe", False
 
 
 def run(state: "State") -> None:
-    further = sum(note["trials"] for note in state.study.notes("further").values())
+    further = sum(note.trials for note in state.study.records(Further).values())
     source = Proposals(
         state,
         state.study,

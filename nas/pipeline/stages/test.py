@@ -5,11 +5,12 @@ anew are tested anew.
 """
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from evaluators.processors import processors
 from evaluators.weights import load_network
 from nas.pipeline.ranking import best_found, over_seeds
+from nas.records import Again, Final, Measured, Tested
 from search_spaces.genotype import Genotype
 
 if TYPE_CHECKING:
@@ -20,24 +21,24 @@ AFTER, MENDS = "further_seeds", True
 
 
 def run(state: "State") -> None:
-    done, trained = state.study.notes("test"), _tested(state)
+    done, trained = state.study.records(Tested), _tested(state)
     todo = [key for key in trained if key not in done or key in state.again]
     state.view.phase("test", len(todo))
     for key in todo:
-        _test(state, key, Genotype.parse(trained[key]["genotype"]))
+        _test(state, key, Genotype.parse(trained[key].genotype))
         state.view.step()
 
 
-def _tested(state: "State") -> dict[str, dict[str, Any]]:
+def _tested(state: "State") -> dict[str, Final]:
     """The records of retrainings that are tested, by key."""
-    finals, again, measured = (state.study.notes(kind) for kind in ("final", "again", "measured"))
-    means = over_seeds(finals, again)
+    finals, again = state.study.records(Final), state.study.records(Again)
+    means, measured = over_seeds(finals, again), state.study.records(Measured)
     leaders = [best_found(means, measured, state.budget, origin) for origin in ("search", "random")]
-    leaders += [i for i, final in finals.items() if state.config.cost and final["origin"] == "search"]
-    anchors = [i for i, final in finals.items() if final["origin"].startswith("anchor:")]
-    chosen = [i for i in [*anchors, *leaders] if i and "accuracy" in means[i]]
-    trained = {i: finals[i] for i in chosen if "accuracy" in finals[i]}
-    return trained | {key: r for key, r in again.items() if key.partition("/")[0] in chosen and "accuracy" in r}
+    leaders += [i for i, final in finals.items() if state.config.cost and final.origin == "search"]
+    anchors = [i for i, final in finals.items() if final.anchor]
+    chosen = [i for i in [*anchors, *leaders] if i]
+    wanted = {i: finals[i] for i in chosen} | {key: r for key, r in again.items() if key.partition("/")[0] in chosen}
+    return {key: record for key, record in wanted.items() if record.accuracy is not None}
 
 
 def _test(state: "State", key: str, genotype: Genotype) -> None:
@@ -48,4 +49,4 @@ def _test(state: "State", key: str, genotype: Genotype) -> None:
     task = state.task.of(genotype)
     images = state.setting.images("test", task.input, torch.device("cpu"))
     scores = asdict(deployed_scores(load_network(genotype, task, state.weights(key)), task, images, processors()))
-    state.study.note(f"test:{key}", {"accuracy": scores[state.config.metric], "pictures": len(images), **scores})
+    state.study.note(Tested(accuracy=scores[state.config.metric], pictures=len(images), **scores), key)
