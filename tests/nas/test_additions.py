@@ -1,4 +1,4 @@
-"""What is added by one file or one field is there everywhere: a stage of the search, an option."""
+"""What is added by one file or one field is there everywhere: a stage of the search, an evaluator, an option."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -9,15 +9,23 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from made_up_search import Executor, Predictor, Timer, View
+from made_up_search import Executor, Predictor, Timer, View, probe_of
 
 from evaluators.data import Dataset, Split
+from evaluators.training.recipe import load_recipe
+from nas.commands.main import cli
 from nas.commands.options import Command, options_of
+from nas.executors import evaluators
 from nas.pipeline import stages
 from nas.pipeline.search import Search
 from nas.pipeline.state import State
-from nas.run.config import Number, SearchConfig
+from nas.progress import Silent
+from nas.report.result import result
+from nas.run.config import EVALUATORS, Number, SearchConfig
+from nas.run.folder import open_run
+from nas.run.memory import read_journal
 from nas.run.options import Option, reference
+from nas.sessions.search import start
 from search_spaces import plugins
 from search_spaces.errors import InputError
 from search_spaces.schema import checked, strict
@@ -30,6 +38,29 @@ def run(state):
     best = max(state.study.notes("final").values(), key=lambda final: final["accuracy"])
     state.study.note("applause:all", {"for": best["genotype"]})
 """
+EVALUATOR = '''"""Rates a network by its name."""
+
+from made_up_search import probe_of
+
+from nas.executors.job import EpochReport
+
+OPTIONS, TRAINS = (), False
+HOW, DOES = "candidates are rated by their names", "reads names"
+
+
+class Names:
+    def run(self, source):
+        while job := source.next():
+            source.progress(job, EpochReport(1, 0.0, probe_of(job.genotype), 0.0))
+            source.done(job)
+
+    def close(self):
+        pass
+
+
+def executor(run, setting, view, trainer):
+    return Names()
+'''
 
 
 @pytest.fixture
@@ -39,11 +70,24 @@ def dataset():
     return Dataset("made", ((3, 16, 16),), ("a", "b"), split, split, split, "made for a test")
 
 
-def test_a_stage_is_one_file(made_run, dataset, tmp_path, monkeypatch):
-    (tmp_path / "applause.py").write_text(STAGE)
-    monkeypatch.syspath_prepend(tmp_path)
-    entry = EntryPoint("applause", "applause", "compact_nas.stages")
-    monkeypatch.setattr(plugins, "_entry_points", lambda group: [entry] if group == entry.group else [])
+@pytest.fixture
+def add(tmp_path, monkeypatch):
+    """Adds a module as an installed package does; `known` is what was found of its kind before, if anything keeps that."""
+
+    def file(name, text, kind, known=None):
+        (tmp_path / f"{name}.py").write_text(text)
+        monkeypatch.syspath_prepend(tmp_path)
+        if known:
+            monkeypatch.setattr(known, "_found", known._found)  # which is put back at the end
+            del known._found
+        entry = EntryPoint(name, name, f"compact_nas.{kind}")
+        monkeypatch.setattr(plugins, "_entry_points", lambda group: [entry] if group == entry.group else [])
+
+    return file
+
+
+def test_a_stage_is_one_file(made_run, dataset, add):
+    add("applause", STAGE, "stages")
     names = [stage.__name__.rpartition(".")[2] for stage in stages.stages()]
     assert names.index("finals") < names.index("applause")
     run = made_run(latency_budget_ms=10.0, data="made", classes=["a", "b"], trials=3, sampler="random")
@@ -51,6 +95,44 @@ def test_a_stage_is_one_file(made_run, dataset, tmp_path, monkeypatch):
     Search(state).run()
     [note] = state.study.notes("applause").values()
     assert note["for"] in {final["genotype"] for final in state.study.notes("final").values()}
+
+
+def test_an_evaluator_is_one_file(made_run, dataset, add):
+    add("by_name", EVALUATOR, "evaluators", EVALUATORS)
+    assert evaluators.summaries()["by_name"] == "Rates a network by its name."
+    asked = {"trials": 3, "evaluator": "by_name", "sampler": "random"}
+    assert checked(SearchConfig, {"latency_budget_ms": 20.0, **asked}, "run.yaml").evaluator == "by_name"
+    run = made_run(latency_budget_ms=10.0, data="made", classes=["a", "b"], recipe=load_recipe("proxy", 1), **asked)
+    assert open_run(run.path).config.evaluator == "by_name"
+    Search(State(run, dataset, Predictor(), Executor, View(), timer=Timer(lambda _: 5.0))).run()
+    trials, found = read_journal(run.journal).trials, result(run)
+    rated = [t for t in trials if t.outcome == "trained"]
+    assert len(rated) == 3 and all(t.accuracies == (probe_of(t.genotype.text),) for t in rated)
+    assert found["finished"] and "by_name" in {step["upper"] for step in found["ladder"]}
+    best = max(rated, key=lambda t: t.accuracies).genotype
+    assert best.id in {entry["id"] for entry in found["finalists"]} and found["anchors"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--evaluator", "by_name", "--epochs", "3"], "--epochs has no effect here: candidates are rated by their names"),
+        (
+            ["--evaluator", "by_name", "--supernet-epochs", "3"],
+            "--supernet-epochs has no effect here: candidates are rated by their names; --evaluator supernet shares weights",
+        ),
+        (["--evaluator", "by_nam"], 'there is no evaluator "by_nam"; did you mean "by_name"?'),
+    ],
+)
+def test_the_options_of_other_evaluators_are_refused(add, given, message):
+    add("by_name", EVALUATOR, "evaluators", EVALUATORS)
+    ended = CliRunner().invoke(cli, ["search", "--latency-budget", "20ms", *given], standalone_mode=False)
+    assert getattr(ended.exception, "message", str(ended.exception)) == message
+
+
+def test_an_unknown_evaluator_is_refused_by_the_library():
+    with pytest.raises(InputError, match='evaluator: there is no evaluator "supernt"; did you mean "supernet"'):
+        start(SearchConfig(latency_budget_ms=20.0, evaluator="supernt"), None, Silent())
 
 
 @strict

@@ -104,6 +104,7 @@ def test_a_budget_below_what_the_space_reaches_names_the_fastest_and_the_median(
         (["--address", "127.0.0.1:1"], "no Ray cluster answers at 127.0.0.1:1"),
         (["--anchor", "mobilenet_v9"], 'did you mean "mobilenet_v'),
         (["--sampler", "tpee"], 'did you mean "tpe"'),
+        (["--evaluator", "supernt"], 'there is no evaluator "supernt"; did you mean "supernet"?'),
         (["--recipe", "prxy"], 'did you mean "proxy"'),
         (["--final-recipe", "finl"], 'did you mean "final"'),
         (["--distill", "mobilenet_v9"], 'did you mean "mobilenet_v'),
