@@ -13,6 +13,7 @@ from evaluators.training.recipe import RECIPES, load_recipe
 from nas import samplers
 from nas.console import make_console
 from nas.executors import evaluators
+from nas.export import formats
 from search_spaces.anchor import anchors
 from search_spaces.registry import block_kinds
 from search_spaces.registry import show as show_value
@@ -36,6 +37,7 @@ def show(what: str) -> None:
             "evaluators": _evaluators,
             "recipes": _recipes,
             "runtimes": _runtimes,
+            "formats": _formats,
         }[what]()
     )
 
@@ -104,6 +106,10 @@ def _samplers() -> Table:
 
 def _evaluators() -> Table:
     return _summaries("evaluator", evaluators.summaries())
+
+
+def _formats() -> Table:
+    return _summaries("export format", formats.summaries())
 
 
 def _recipes() -> Table:
