@@ -21,7 +21,7 @@ Cost = Literal["latency", "params", "macs"]
 Percentile = Literal[50, 90]
 Number = Annotated[int, Field(ge=1, le=10**6)]
 RunSeed = Annotated[int, Field(ge=0, le=2**32 - 1)]
-EVALUATORS = Modules("evaluators", "nas.executors.evaluators", "evaluator")
+EVALUATORS = Modules("evaluators", "nas.executors.evaluators", "evaluator")  # here, where their names are checked
 
 
 def _evaluator(name: str) -> str:

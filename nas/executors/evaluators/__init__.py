@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, cast
 
-from nas.run.config import EVALUATORS, SearchConfig
+from nas.run.config import EVALUATORS
 
 if TYPE_CHECKING:
     from nas.executors.job import Executor, Setting
@@ -16,7 +16,7 @@ class Evaluator(Protocol):
 
     OPTIONS: those fields of SearchConfig that this evaluator reads, and not every other one; they are refused where another
     one rates. HOW: what becomes of candidates, in a sentence that says why the others' options have no effect. DOES: what
-    `--evaluator NAME` does, in two or three words, for those who gave an option of this one to the default.
+    `--evaluator NAME` does, in two or three words, for those who gave an option of this one to another; empty to say nothing.
 
     TRAINS: whether candidates are trained by the recipe, as all other networks are, from the donor if there is one; networks
     outside the space are then rated, too. Otherwise a candidate is one epoch whose accuracy is its score.
@@ -48,7 +48,7 @@ def unused(name: str) -> dict[str, tuple[bool, str]]:
     """The options of evaluators: whether the one called `name` leaves them unread, and why they then have no effect."""
     chosen, found = load(name), dict[str, tuple[bool, str]]()
     for other in EVALUATORS.names():
-        hint = "" if other == SearchConfig.evaluator else f"; --evaluator {other} {load(other).DOES}"
-        for option in load(other).OPTIONS:
-            found[option] = (option not in chosen.OPTIONS, chosen.HOW + hint)
+        owner = load(other)
+        hint = f"; --evaluator {other} {owner.DOES}" if owner.DOES else ""
+        found |= {option: (option not in chosen.OPTIONS, chosen.HOW + hint) for option in owner.OPTIONS}
     return found

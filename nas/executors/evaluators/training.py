@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 OPTIONS = ("epochs",)
 TRAINS = True
 HOW = "candidates are trained one by one, each for --epochs"
-DOES = "trains each candidate"
+DOES = ""  # it is the default
 
 
 def executor(run: "Run", setting: "Setting", view: "Progress", trainer: Callable[[], "Executor"]) -> "Executor":
