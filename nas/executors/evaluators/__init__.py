@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class Evaluator(Protocol):
     """A module of this folder; what is heavy it imports in `executor` alone.
 
-    OPTIONS: those fields of SearchConfig that this evaluator reads, and not every other one; they are refused where another
-    one rates. HOW: what becomes of candidates, in a sentence that says why the others' options have no effect. DOES: what
+    OPTIONS: the fields of SearchConfig that this evaluator reads and others do not; they are refused where one of those others
+    rates. HOW: what becomes of candidates, in a sentence that says why the options of others have no effect. DOES: what
     `--evaluator NAME` does, in two or three words, for those who gave an option of this one to another; empty to say nothing.
 
     TRAINS: whether candidates are trained by the recipe, as all other networks are, from the donor if there is one; networks
