@@ -1,8 +1,9 @@
-"""read_card: what model.json, in a folder of `nas train` or `nas export`, says of the network there."""
+"""model.json in a folder of `nas train` or `nas export`: what it says of the network and of the files there."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -10,7 +11,7 @@ from evaluators.data.preprocess import Fit, Interpolation, Preprocessing
 from search_spaces.errors import InputError
 from search_spaces.resources import read_text
 from search_spaces.schema import Count, Means, Stds, among_others, checked_json
-from search_spaces.task import Input, check_input
+from search_spaces.task import Input, Task, check_input
 
 CARD = "model.json"
 
@@ -31,30 +32,44 @@ class Seen:
 @among_others
 @dataclass(frozen=True)
 class _Model:
-    """The output's name and shape, [1, classes]."""
+    """The network in a format: names and shapes of its input, [1, C, H, W], and of its output, [1, classes]."""
 
     output: tuple[str, tuple[int, Count]]
+    input: tuple[str, tuple[int, Count, Count, Count]] | None = None
 
 
 @among_others
 @dataclass(frozen=True)
-class _Files:
-    """What there is beside the card."""
+class _Listing:
+    """Files of other programs' formats beside the card, by name."""
 
-    model: Annotated[_Model, Field(alias="model.onnx")]
+    files: Annotated[dict[str, _Model], Field(min_length=1)]
 
 
 @among_others
 @dataclass(frozen=True)
-class Card:
+class Card(_Listing):
     """The part of model.json that is read; a network of an unknown source has no preprocessing."""
 
-    files: _Files
     preprocessing: Seen | None = None
 
     @property
     def classes(self) -> int:
-        return self.files.model.output[1][1]
+        return next(iter(self.files.values())).output[1][1]
+
+
+def files_entry(task: Task, files: Iterable[str]) -> dict[str, Any]:
+    """What a card says of files with one network in them, each in its format: names, where it has any, and shapes."""
+    return {file: {"input": ["image", [1, *task.input]], "output": ["logits", [1, task.classes]]} for file in files}
+
+
+def listed(path: Path) -> set[str]:
+    """The files beside a card that it says an export wrote; none where it is no card of ours. Raises OSError."""
+    try:
+        files = checked_json(_Listing, path.read_text(encoding="utf-8"), f"{path}").files if path.is_file() else {}
+    except ValueError:
+        return set()
+    return set(files) if all(model.input for model in files.values()) else set()
 
 
 def read_card(path: Path) -> tuple[int, Preprocessing]:

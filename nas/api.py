@@ -1,5 +1,6 @@
 """The library: searches, trainings, networks and predictions for programs; nothing is printed, InputError is raised."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -123,15 +124,15 @@ class Run:
 
         return pd.DataFrame(points(self.folder))
 
-    def export(self, folder: Path | None = None, network: str | None = None) -> list[Path]:
+    def export(self, folder: Path | None = None, network: str | None = None, formats: Sequence[str] = ()) -> list[Path]:
         """Writes genotype.txt, weights.safetensors, model.onnx and model.json of the best network, or one by id or anchor.
 
-        Raises InputError as `nas export` does.
+        `formats` of `nas list formats` take the place of ONNX. Raises InputError as `nas export` does.
         """
         from nas.export.files import export
         from nas.sessions.export import chosen
 
-        return export(self.folder, chosen(self.result, network), folder or self.path / "export")
+        return export(self.folder, chosen(self.result, network), folder or self.path / "export", formats)
 
     def _network(self, entry: dict[str, Any]) -> TrainedNetwork:
         latency = Latency(*(entry[key] for key in ("p50_ms", "p90_ms", "predicted_ms", "bound_ms")))

@@ -4,7 +4,19 @@ import click
 
 from nas.commands.options import Command
 
-KINDS = ["spaces", "blocks", "anchors", "donors", "devices", "datasets", "samplers", "recipes", "runtimes"]
+KINDS = [
+    "spaces",
+    "blocks",
+    "anchors",
+    "donors",
+    "devices",
+    "datasets",
+    "samplers",
+    "evaluators",
+    "recipes",
+    "runtimes",
+    "formats",
+]
 
 
 @click.command("list", cls=Command)

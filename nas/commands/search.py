@@ -15,15 +15,11 @@ from nas.run.config import SearchConfig
 @click.option("--run", "path", type=PATH, help="Folder of the run.  [default: runs/SPACE-BUDGET-TIME]")
 def command(path: Path | None, **options: Any) -> None:
     """Search a space for the most accurate network within a latency budget."""
+    from nas.executors import evaluators
     from nas.report import ending
     from nas.sessions import search
 
-    supernet = options["evaluator"] == "supernet"
-    one_by_one = "candidates are trained one by one, each for --epochs; --evaluator supernet shares weights"
-    refuse_unused(
-        epochs=(supernet, "a supernet scores candidates, and is trained for --supernet-epochs"),
-        supernet_epochs=(not supernet, one_by_one),
-    )
+    refuse_unused(**evaluators.unused(options["evaluator"]))
     with showing() as progress:
         run = search.start(SearchConfig(**options), path, progress)
     ending.show(make_console(), run)

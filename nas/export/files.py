@@ -1,18 +1,18 @@
-"""Deployment files of a network: genotype text, ONNX, safetensors, and a model card for the program that runs it."""
+"""Deployment files of a network: genotype text, safetensors, the formats asked for, and a card for the program that runs it."""
 
 import json
-import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from evaluators.card import CARD
+from evaluators.card import CARD, files_entry, listed
 from evaluators.data.preprocess import Preprocessing
 from evaluators.training.recipe import Metric
 from evaluators.weights import GENOTYPE, WEIGHTS, load_network, save_weights
+from nas.export.formats import OURS, Format, load
 from nas.run.folder import Run
 from search_spaces.anchor import Anchor
 from search_spaces.errors import InputError
@@ -20,10 +20,9 @@ from search_spaces.genotype import Genotype
 from search_spaces.task import Task
 
 if TYPE_CHECKING:
+    from search_spaces.network import Network
     from search_spaces.weights import Loaded
 
-MODEL = "model.onnx"
-FILES = (GENOTYPE, WEIGHTS, MODEL, CARD)  # all that an export writes; with the card, the last, they are whole
 _PART, _NEW, _OLD = ".export-", "new", "old"  # a folder of an export at work, in which it keeps files until all are replaced
 
 
@@ -49,7 +48,7 @@ class Trained:
         return self.genotype.task(len(self.classes))
 
 
-def export(run: Run, network: dict[str, Any], folder: Path) -> list[Path]:
+def export(run: Run, network: dict[str, Any], folder: Path, formats: Sequence[str] = ()) -> list[Path]:
     """Writes a network of a run's result, with the weights of its first seed, which were measured; as `export_trained`."""
     genotype = Genotype.parse(network["genotype"])
     assert genotype.input is not None, "a run's networks name their input"
@@ -66,47 +65,48 @@ def export(run: Run, network: dict[str, Any], folder: Path) -> list[Path]:
         test=next(iter(network["test_by_seed"]), None),
         latency_ms={k: network[k] for k in ("predicted_ms", "bound_ms", "p50_ms", "p90_ms", "n")},
     )
-    return export_trained(trained, folder)
+    return export_trained(trained, folder, formats)
 
 
-def export_trained(trained: Trained, folder: Path) -> list[Path]:
-    """Writes genotype.txt, weights.safetensors, model.onnx, model.json; returns the files.
+def export_trained(trained: Trained, folder: Path, formats: Sequence[str] = ()) -> list[Path]:
+    """Writes genotype.txt, weights.safetensors, model.json and a file of each format, by default model.onnx; returns them.
 
-    All are of one network at one input. The files of an earlier export in `folder` are replaced; raises InputError when the
-    folder holds anything else, which it names, or cannot be written.
+    All are of one network at one input. The files of an earlier export in `folder` are replaced; raises InputError for an
+    unknown format, or when the folder holds anything else, which it names, or cannot be written.
     """
-    from evaluators.onnx import export_onnx
-
+    chosen = load(formats)
     _check_folder(folder)
 
     def write(part: Path) -> None:
         shutil.copyfile(trained.weights, part / WEIGHTS)
-        network = load_network(trained.genotype, trained.task, trained.weights)
-        export_onnx(network, trained.task, part / MODEL)
+        _write(load_network(trained.genotype, trained.task, trained.weights), trained.task, chosen, part)
 
-    return _replace(folder, trained.genotype, _card(trained), write)
+    return _replace(folder, trained.genotype, _card(trained, chosen), write)
 
 
-def export_network(known: Anchor, loaded: "Loaded", folder: Path) -> list[Path]:
-    """Writes an anchor with its trained weights: genotype.txt, weights.safetensors, model.onnx, model.json.
+def export_network(known: Anchor, loaded: "Loaded", folder: Path, formats: Sequence[str] = ()) -> list[Path]:
+    """Writes an anchor with its trained weights, as `export_trained`.
 
-    The last says how images are brought to the network where the weights' source does. The files of an earlier export in
-    `folder` are replaced; raises InputError when the folder holds anything else, which it names, or cannot be written.
+    model.json says how images are brought to the network where the weights' source does.
     """
-    from evaluators.onnx import export_onnx
-
+    chosen = load(formats)
     _check_folder(folder)
 
     def write(part: Path) -> None:
         save_weights(loaded.network, part / WEIGHTS)
-        export_onnx(loaded.network, loaded.task, part / MODEL)
+        _write(loaded.network, loaded.task, chosen, part)
 
-    card = {"anchor": known.name, "paper": known.paper, "files": _files(loaded.task)}
+    card = {"anchor": known.name, "paper": known.paper, "files": files_entry(loaded.task, chosen)}
     trained = known.trained.get(loaded.source)
     if trained and trained.channels == "RGB":
         seen = Preprocessing(loaded.task.input, "crop", trained.interpolation, trained.mean, trained.std)
         card |= {"preprocessing": seen.as_json()}
     return _replace(folder, known.genotype.at(loaded.task.input), card, write)
+
+
+def _write(network: "Network", task: Task, chosen: Mapping[str, Format], part: Path) -> None:
+    for file, way in chosen.items():
+        way.write(network, task, part / file)
 
 
 def _check_folder(folder: Path) -> None:
@@ -125,18 +125,16 @@ def _check_folder(folder: Path) -> None:
 def _foreign(folder: Path) -> list[str]:
     """Names of what is no export's: other files, and those of an export's names where no card of ours is among them."""
     parts = _left_behind(folder)
-    others = sorted(path for path in folder.iterdir() if path not in parts)
-    foreign = [path.name for path in others if path.name not in FILES or path.is_dir()]
-    own = bool(parts) or _is_card(folder / CARD)
+    others, names = sorted(path for path in folder.iterdir() if path not in parts), _own(folder, parts)
+    foreign = [path.name for path in others if path.name not in names or path.is_dir()]
+    own = bool(parts) or bool(listed(folder / CARD))
     return foreign + [path.name for path in others if path.name not in foreign and not own]
 
 
-def _is_card(path: Path) -> bool:
-    try:
-        card = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(card, dict) and isinstance(card.get("files"), dict) and MODEL in card["files"]
+def _own(folder: Path, parts: Sequence[Path]) -> set[str]:
+    """Names of the files of exports: those that all have, and those that a card names, in the folder or in parts of exports."""
+    cards = [folder / CARD, *(part / place / CARD for part in parts for place in (_NEW, _OLD))]
+    return set(OURS).union(*map(listed, cards))
 
 
 def _left_behind(folder: Path) -> list[Path]:
@@ -145,13 +143,13 @@ def _left_behind(folder: Path) -> list[Path]:
 
 
 def _holds_own_alone(part: Path) -> bool:
-    own = {part / place / name for place in (_NEW, _OLD) for name in FILES}
+    own = {part / place / name for place in (_NEW, _OLD) for name in _own(part.parent, [part])}
     return all(path in own or (path.name in (_NEW, _OLD) and path.is_dir()) for path in part.rglob("*"))
 
 
 def _replace(folder: Path, genotype: Genotype, card: dict[str, Any], write: Callable[[Path], None]) -> list[Path]:
     """The files of a folder: made in a folder of their own in it, and moved into place once all are there."""
-    is_new = not folder.exists()
+    is_new, written = not folder.exists(), {*OURS, *card["files"]}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         left = _left_behind(folder)
@@ -159,10 +157,11 @@ def _replace(folder: Path, genotype: Genotype, card: dict[str, Any], write: Call
             new, old = Path(part, _NEW), Path(part, _OLD)
             new.mkdir()
             old.mkdir()
+            (new / CARD).write_text(json.dumps(card, indent=2) + "\n")  # first: it says which files are an export's
             (new / GENOTYPE).write_text(genotype.text, encoding="utf-8")
             write(new)
-            (new / CARD).write_text(json.dumps(card, indent=2) + "\n")
-            _exchange(folder, new, old)
+            earlier = _own(folder, left) & {path.name for path in folder.iterdir()}
+            _exchange([(folder, old, _card_last(earlier)[::-1]), (new, folder, _card_last(written))])
         for path in left:
             shutil.rmtree(path)
     except OSError as error:
@@ -170,16 +169,19 @@ def _replace(folder: Path, genotype: Genotype, card: dict[str, Any], write: Call
     finally:
         if is_new and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-    return [folder / name for name in sorted(FILES)]
+    return [folder / name for name in sorted(written)]
 
 
-def _exchange(folder: Path, new: Path, old: Path) -> None:
-    """Moves the folder's files to `old` and those of `new` into their places; all is as it was where that fails."""
-    there = [name for name in reversed(FILES) if os.path.lexists(folder / name)]
-    moves = [(folder / name, old / name) for name in there] + [(new / name, folder / name) for name in FILES]
+def _card_last(names: Collection[str]) -> list[str]:
+    """With the card, which comes last and goes first, the files of an export are whole."""
+    return sorted(names, key=lambda name: (name == CARD, name))
+
+
+def _exchange(moves: Sequence[tuple[Path, Path, Sequence[str]]]) -> None:
+    """Moves files by name from one folder to another, move by move; all is as it was where that fails."""
     done: list[tuple[Path, Path]] = []
     try:
-        for source, target in moves:
+        for source, target in ((a / name, b / name) for a, b, names in moves for name in names):
             source.rename(target)
             done.append((source, target))
     except OSError:
@@ -188,16 +190,11 @@ def _exchange(folder: Path, new: Path, old: Path) -> None:
         raise
 
 
-def _card(trained: Trained) -> dict[str, Any]:
-    task = trained.task
+def _card(trained: Trained, files: Iterable[str]) -> dict[str, Any]:
     return {
         "classes": trained.classes,
-        "files": _files(task),
+        "files": files_entry(trained.task, files),
         "preprocessing": trained.preprocessing.as_json(),
         "accuracy": {"metric": trained.metric, "validation": trained.validation, "test": trained.test},
         **({"latency_ms": trained.latency_ms} if trained.latency_ms else {}),
     }
-
-
-def _files(task: Task) -> dict[str, Any]:
-    return {MODEL: {"input": ["image", [1, *task.input]], "output": ["logits", [1, task.classes]]}}

@@ -38,9 +38,9 @@ def trained_beside(state: "State", candidates: Sequence[Anchor]) -> list[Anchor]
 def retrained(state: "State") -> list[Anchor]:
     """The hand-designed networks that are retrained: the best that the search trained, the donor, and those asked for.
 
-    Where a supernet rates, those that were to be trained: it has rated but a few of them.
+    Where candidates are not trained, those that were to be: but a few of them were rated.
     """
-    if state.scorer:
+    if not state.evaluator.TRAINS:
         return trained_beside(state, fitting(state))
     trained = [t for t in ranking(state.study.trials(), anchors=True) if t.anchor]
     own = [t for t in trained if base_name(t.anchor or "") in _own(state)]

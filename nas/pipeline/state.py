@@ -16,6 +16,7 @@ from evaluators.processors import processors
 from nas.budget.estimate import Estimate
 from nas.budget.estimator import Estimator
 from nas.budget.timing import LocalTimer, Timer
+from nas.executors import evaluators
 from nas.executors.job import Executor, Setting, Source
 from nas.pipeline.study import Study
 from nas.progress import Progress
@@ -27,7 +28,7 @@ from search_spaces.genotype import Genotype
 
 
 class State:
-    """One session of a run. `executor` makes what trains, `scorer`, if there is one, what rates candidates in its place.
+    """One session of a run. `executor` makes what trains; the run's `evaluator` says what rates candidates.
 
     `timer` times networks, by default on this machine with the runtime of the run's device profile. Where there is a `donor`,
     every network that is trained inherits from it. `again` are keys of retrainings whose weights were lost and trained anew;
@@ -43,11 +44,11 @@ class State:
         view: Progress,
         *,
         timer: Timer | None = None,
-        scorer: Callable[[Setting, Progress], Executor] | None = None,
         donor: Donor | None = None,
     ) -> None:
-        self.run, self.dataset, self.view, self.scorer, self.donor = run, dataset, view, scorer, donor
+        self.run, self.dataset, self.view, self.donor = run, dataset, view, donor
         self.config, self.resolved, self.space = run.config, run.resolved, run.space()
+        self.evaluator = evaluators.load(run.config.evaluator)
         profile = load_profile(str(run.device_profile), anywhere=True)
         self.timer = timer or LocalTimer(Bench.of(profile, self.space), Times.of(profile, self.space))
         self.budget = replace(run.config.latency_budget, usual=self.timer.usual)
@@ -122,14 +123,14 @@ class State:
 
     def train(self, source: Source) -> None:
         """Carries out jobs that are trainings."""
-        self._maker("executor", lambda: self._make(self.setting)).run(source)
+        self._trainer().run(source)
 
     def rater(self) -> Executor:
         """What carries out the jobs of candidates; making one may take a phase of its own."""
-        scorer = self.scorer
-        if scorer is None:
-            return self._maker("executor", lambda: self._make(self.setting))
-        return self._maker("scorer", lambda: scorer(self.setting, self.view))
+        return self._maker("rater", lambda: self.evaluator.executor(self.run, self.setting, self.view, self._trainer))
+
+    def _trainer(self) -> Executor:
+        return self._maker("trainer", lambda: self._make(self.setting))
 
     def _maker(self, name: str, make: Callable[[], Executor]) -> Executor:
         if name not in self._made:
@@ -150,7 +151,7 @@ class State:
 
     def close(self) -> None:
         self.keep_time()
-        for made in self._made.values():
+        for made in dict.fromkeys(self._made.values()):  # one may do both
             made.close()
 
     def _donor_in_space(self) -> Sequence[Genotype]:

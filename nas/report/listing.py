@@ -1,6 +1,7 @@
 """`nas list`: names and one line each, from the folders alone; loads neither torch nor ray."""
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -11,6 +12,8 @@ from evaluators.latency.runtime import summaries as runtime_summaries
 from evaluators.training.recipe import RECIPES, load_recipe
 from nas import samplers
 from nas.console import make_console
+from nas.executors import evaluators
+from nas.export import formats
 from search_spaces.anchor import anchors
 from search_spaces.registry import block_kinds
 from search_spaces.registry import show as show_value
@@ -31,8 +34,10 @@ def show(what: str) -> None:
             "devices": _devices,
             "datasets": _datasets,
             "samplers": _samplers,
+            "evaluators": _evaluators,
             "recipes": _recipes,
             "runtimes": _runtimes,
+            "formats": _formats,
         }[what]()
     )
 
@@ -92,17 +97,19 @@ def _calibrated_for(profile: "Profile") -> str:
 
 
 def _datasets() -> Table:
-    table = _table("data set", "what it is")
-    for name, summary in summaries().items():
-        table.add_row(name, summary)
-    return table
+    return _summaries("data set", summaries())
 
 
 def _samplers() -> Table:
-    table = _table("sampler", "what it is")
-    for name, summary in samplers.summaries().items():
-        table.add_row(name, summary)
-    return table
+    return _summaries("sampler", samplers.summaries())
+
+
+def _evaluators() -> Table:
+    return _summaries("evaluator", evaluators.summaries())
+
+
+def _formats() -> Table:
+    return _summaries("export format", formats.summaries())
 
 
 def _recipes() -> Table:
@@ -114,7 +121,11 @@ def _recipes() -> Table:
 
 
 def _runtimes() -> Table:
-    table = _table("runtime", "what it is")
-    for name, summary in runtime_summaries().items():
-        table.add_row(name, summary)
+    return _summaries("runtime", runtime_summaries())
+
+
+def _summaries(kind: str, lines: Mapping[str, str]) -> Table:
+    table = _table(kind, "what it is")
+    for name, line in lines.items():
+        table.add_row(name, line)
     return table

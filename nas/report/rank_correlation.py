@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from nas.executors import evaluators
 from nas.records import Final
 from nas.run.memory import Memory
 from nas.run.trials import Proposal
@@ -52,7 +53,8 @@ def _after(trained: Mapping[str, Proposal], epoch: int) -> dict[str, float]:
 
 
 def _rated(evaluator: str, epochs: int) -> str:
-    return f"{epochs} epoch{'s' if epochs > 1 else ''} of the search" if evaluator == "training" else evaluator
+    trains = evaluators.load(evaluator).TRAINS
+    return f"{epochs} epoch{'s' if epochs > 1 else ''} of the search" if trains else evaluator
 
 
 def _compared(lower: Rung, upper: Rung) -> dict[str, Any]:

@@ -12,14 +12,20 @@ from nas.pareto import COSTS
 from nas.run.options import Option
 from search_spaces.anchor import anchor_names
 from search_spaces.genotype import PaddingRule
+from search_spaces.plugins import Modules
 from search_spaces.schema import AboveZero, Count, Means, Stds, strict
 
 RUN, JOURNAL, DONOR = "run.yaml", "journal.log", "donor"  # names in a run folder
 Cost = Literal["latency", "params", "macs"]
-Evaluator = Literal["training", "supernet"]
 Percentile = Literal[50, 90]
 Number = Annotated[int, Field(ge=1, le=10**6)]
 RunSeed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+EVALUATORS = Modules("evaluators", "nas.executors.evaluators", "evaluator")  # here, where their names are checked
+
+
+def _evaluator(name: str) -> str:
+    EVALUATORS.check(name)
+    return name
 
 
 def _objectives(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -68,7 +74,9 @@ class SearchConfig:
     final_seeds: Annotated[Number, Option("Training seeds per finalist.")] = 1
     baseline: Annotated[bool, Option("Run random search with as many trainings as well, to compare with.")] = False
     evaluator: Annotated[
-        Evaluator, Option("How candidates are rated: a short training each, or shared weights that are trained once.")
+        str,
+        AfterValidator(_evaluator),
+        Option("How candidates are rated: by a short training each, or otherwise; see `nas list evaluators`."),
     ] = "training"
     supernet_epochs: Annotated[Number, Option("Epochs for which shared weights are trained.")] = 20
     weights: Annotated[

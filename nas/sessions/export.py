@@ -1,5 +1,6 @@
 """`nas export`: deployment files of a run's network, or of an anchor with trained weights."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from search_spaces.anchor import anchor, base_name
 from search_spaces.errors import InputError
 
 
-def export_run(path: Path, folder: Path | None, network: str | None) -> None:
+def export_run(path: Path, folder: Path | None, network: str | None, formats: Sequence[str] = ()) -> None:
     """Writes the deployment files of a run's best network, or of the one named by id or anchor."""
     from nas.export.files import export
     from nas.report.result import result
@@ -17,18 +18,18 @@ def export_run(path: Path, folder: Path | None, network: str | None) -> None:
     console = make_console()
     run = open_run(path)
     found = result(run)
-    for file in export(run, chosen(found, network), folder or run.path / "export"):
+    for file in export(run, chosen(found, network), folder or run.path / "export", formats):
         console.print(str(file), highlight=False)
 
 
-def export_pretrained(name: str, weights: Path, folder: Path | None) -> None:
+def export_pretrained(name: str, weights: Path, folder: Path | None, formats: Sequence[str] = ()) -> None:
     """Writes the deployment files of an anchor with the weights in a file of its own library."""
     from nas.export.files import export_network
     from search_spaces.weights import as_trained, read_tensors
 
     known = anchor(name)
     loaded = as_trained(known, read_tensors(weights), str(weights))
-    for file in export_network(known, loaded, folder or Path(known.name.replace(":", "-"))):
+    for file in export_network(known, loaded, folder or Path(known.name.replace(":", "-")), formats):
         make_console().print(str(file), highlight=False)
 
 

@@ -14,6 +14,7 @@ from nas import samplers
 from nas.budget.device import is_elsewhere, known_profile, predictor_of
 from nas.budget.latency_budget import SPARE, LatencyBudget
 from nas.budget.survey import Predicted, lines, survey
+from nas.executors import evaluators
 from nas.executors.address import check_address
 from nas.progress import Progress
 from nas.records import Reach
@@ -74,11 +75,11 @@ def start(asked: SearchConfig, path: Path | None, progress: Progress) -> Run:
 
 
 def _recipes(config: SearchConfig, donor: "Donor | None") -> tuple[Recipe, Recipe]:
-    """Of candidates, and of finalists; weights that candidates share begin at random, and a score is one epoch."""
-    shares = config.evaluator == "supernet"
-    first = load_recipe(config.recipe or ("finetune" if donor and not shares else "proxy"), config.epochs)
+    """Of candidates, and of finalists; where candidates are not trained they inherit nothing, and a score is one epoch."""
+    trains = evaluators.load(config.evaluator).TRAINS
+    first = load_recipe(config.recipe or ("finetune" if donor and trains else "proxy"), config.epochs)
     final = load_recipe(config.final_recipe or ("finetune_final" if donor else "final"), config.final_epochs)
-    return (replace(first, epochs=1) if shares else first), final
+    return (first if trains else replace(first, epochs=1)), final
 
 
 def _teacher(config: SearchConfig, space: SearchSpace) -> Teacher | None:
@@ -149,7 +150,7 @@ def _work(progress: Progress, run: Run, dataset: "Dataset", found: Reach | None 
         config = run.config
         predictor = predictor_of(run.device_profile, run.space(), config.confidence, anywhere=not config.measure)
         donor = load_donor(run.donor) if run.resolved.donor else None
-        state = State(run, dataset, predictor, _executor(run), progress, scorer=_scorer(run), donor=donor)
+        state = State(run, dataset, predictor, _executor(run), progress, donor=donor)
         Search(state, found).run()
         if best := files.write(run)["best"]:
             export(run, best, run.path / "export")
@@ -176,18 +177,6 @@ def _executor(run: Run) -> Any:
         return RayTuneExecutor(setting, run.resolved.workers, run.config.address, sentence)
 
     return make
-
-
-def _scorer(run: Run) -> Any:
-    """What scores candidates instead of training them, if that was asked for."""
-
-    def make(setting: Any, view: Any) -> Any:
-        from nas.executors.supernet import SupernetExecutor
-
-        recipe = replace(run.resolved.recipe, epochs=run.config.supernet_epochs)
-        return SupernetExecutor(setting, run.space(), recipe, run.config.seed, kept=run.supernet, view=view)
-
-    return make if run.config.evaluator == "supernet" else None
 
 
 def _survey(progress: Progress, space: SearchSpace, classes: int, profile: Path, promise: LatencyBudget) -> Reach:

@@ -104,6 +104,7 @@ def test_a_budget_below_what_the_space_reaches_names_the_fastest_and_the_median(
         (["--address", "127.0.0.1:1"], "no Ray cluster answers at 127.0.0.1:1"),
         (["--anchor", "mobilenet_v9"], 'did you mean "mobilenet_v'),
         (["--sampler", "tpee"], 'did you mean "tpe"'),
+        (["--evaluator", "supernt"], 'there is no evaluator "supernt"; did you mean "supernet"?'),
         (["--recipe", "prxy"], 'did you mean "proxy"'),
         (["--final-recipe", "finl"], 'did you mean "final"'),
         (["--distill", "mobilenet_v9"], 'did you mean "mobilenet_v'),
@@ -259,6 +260,11 @@ def test_an_anchor_with_weights_of_its_library_is_exported(nas_here, tmp_path):
     assert code == 0, err
     assert {Path(line).name for line in out.split()} == {"genotype.txt", "model.json", "model.onnx", "weights.safetensors"}
     assert onnx_difference(weights, tmp_path / "exported" / "model.onnx", Task((3, 224, 224), 1000)) < 1e-4
+    code, out, err = nas_here("export", "squeezenet:1.1", "--weights", "theirs.pth", "--to", "both", "--format", "onx")
+    assert code == 2 and err == 'nas: there is no export format "onx"; did you mean "onnx"?\n' and not Path("both").exists()
+    flags = ("--format", "pt2", "--format", "onnx")
+    code, out, err = nas_here("export", "squeezenet:1.1", "--weights", "theirs.pth", "--to", "both", *flags)
+    assert code == 0 and {Path(line).name for line in out.split()} == set(os.listdir("both")) > {"model.onnx", "model.pt2"}
     given, exported = find_donor("squeezenet:1.1=theirs.pth"), find_donor("exported")
     assert (exported.task, exported.mean, exported.std) == (given.task, given.mean, given.std)
     assert all(torch.equal(tensor, given.tensors[name]) for name, tensor in exported.tensors.items())

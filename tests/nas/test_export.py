@@ -14,12 +14,13 @@ from evaluators.data import Preprocessing, load
 from evaluators.data.sets.imagefolder import read
 from evaluators.training.batches import Pictures
 from evaluators.weights import load_network, save_weights
-from nas.export.files import FILES, Trained, export_trained
+from nas.export.files import Trained, export_trained
 from search_spaces.errors import InputError
 from search_spaces.folder import made_whole
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
 
+FILES = ("genotype.txt", "weights.safetensors", "model.onnx", "model.json")
 BLOCKS = "conv 8/2 padding=same\ninverted_residual 16/2 expand=2 se=0.25 act=hard_swish\nhead\n"
 
 
@@ -141,6 +142,14 @@ def test_an_earlier_export_is_replaced(trained, tmp_path):
     assert export_trained(_another(trained, 0.75), tmp_path / "t") == sorted((tmp_path / "t").iterdir())
     assert json.loads((tmp_path / "t" / "model.json").read_text())["accuracy"]["test"] == 0.75
     assert {p.name for p in (tmp_path / "t").iterdir()} == set(FILES)
+
+
+def test_the_exported_program_gives_the_logits_of_the_network(trained, tmp_path):
+    export_trained(trained, tmp_path / "t", ["pt2"])
+    network = load_network(trained.genotype, trained.task, trained.weights)
+    image = torch.rand(1, 3, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.export.load(tmp_path / "t" / "model.pt2").module()(image), network(image))
 
 
 def test_neighbours_are_nobodys_business(trained, tmp_path):

@@ -86,7 +86,11 @@ def test_a_path_that_the_system_refuses_is_one_message(what, monkeypatch, capsys
     ("arguments", "message"),
     [
         ([*SEARCH, "--evaluator", "supernet", "--epochs", 7], "--epochs has no effect here: a supernet scores candidates"),
-        ([*SEARCH, "--supernet-epochs", 7], "--supernet-epochs has no effect here: candidates are trained one by one"),
+        (
+            [*SEARCH, "--supernet-epochs", 7],
+            "--supernet-epochs has no effect here: candidates are trained one by one, each for --epochs; "
+            "--evaluator supernet shares weights",
+        ),
         (["train", "mobilenet_v2", "--space", "tiny"], "--space has no effect here: mobilenet_v2 names its input"),
         (["train", "net.txt", "--space", "tiny"], "--space has no effect here: net.txt names its input"),
         (["export", "mobilenet_v2", "--weights", "w.pth", "--network", "x"], "--network has no effect here"),

@@ -100,6 +100,10 @@ def rewritten(run, change):
         ),
         (lambda d: d["config"].update(latency_budget_ms="20ms"), 'config.latency_budget_ms must be a number, not "20ms"'),
         (lambda d: d["config"].update(trials=0), "config.trials must be at least 1, not 0"),
+        (
+            lambda d: d["config"].update(evaluator="trainin"),
+            'config.evaluator: there is no evaluator "trainin"; did you mean "training"?',
+        ),
         (lambda d: d["config"].update(percentile=75), "config.percentile must be 50 or 90, not 75"),
         (
             lambda d: d["config"].update(objectives=["money"]),

@@ -17,7 +17,6 @@ from nas.report import table
 from nas.report.result import result
 from nas.run.folder import open_run
 from nas.run.memory import read_journal
-from nas.sessions.search import _scorer
 from search_spaces.anchor import base_name
 from search_spaces.genotype import Genotype
 
@@ -62,9 +61,8 @@ def make(made_run, small_space, donor):
 
 
 def _searched(run, donor, executor=Executor, view=None):
-    scorer = _scorer(run)
     meter = Timer(lambda _: 5.0)
-    Search(State(run, _dataset(), Predictor(), executor, view or View(), timer=meter, scorer=scorer, donor=donor)).run()
+    Search(State(run, _dataset(), Predictor(), executor, view or View(), timer=meter, donor=donor)).run()
     return result(run), read_journal(run.journal)
 
 

@@ -10,6 +10,7 @@ from made_up_search import Executor, Predictor, Timer, View
 from evaluators.data import Dataset, Split
 from evaluators.supernet.supernet import Supernet
 from evaluators.training.recipe import load_recipe
+from nas.executors import evaluators
 from nas.executors.job import Job, Setting
 from nas.executors.supernet import SupernetExecutor
 from nas.pipeline.search import Search
@@ -17,7 +18,6 @@ from nas.pipeline.state import State
 from nas.report.result import result
 from nas.run.folder import open_run
 from nas.run.memory import read_journal
-from nas.sessions.search import _scorer
 from search_spaces.errors import InputError
 from search_spaces.space_file import load_space
 from search_spaces.task import Task
@@ -123,12 +123,12 @@ def test_a_search_takes_scores_for_trainings_and_retrains_the_best_and_the_ancho
     )
     assert open_run(run.path).config == run.config
     view = View()
-    Search(State(run, DATASET, Predictor(), Executor, view, timer=Timer(lambda _: 5.0), scorer=_scorer(run))).run()
+    Search(State(run, DATASET, Predictor(), Executor, view, timer=Timer(lambda _: 5.0))).run()
     found, trials = result(run), read_journal(run.journal).trials
     supernet = Supernet(run.space(), TASK, run.config.seed)
     supernet.load(run.supernet)
     assert supernet.trained == 2
-    executor = _scorer(run)(SETTING, view)
+    executor = evaluators.load("supernet").executor(run, SETTING, view, Executor)
     for trial in (t for t in trials if t.outcome == "trained"):
         score = supernet.score(trial.genotype, executor._train, executor._validation, recipe)
         assert trial.accuracies == (score,) and trial.anchor is None

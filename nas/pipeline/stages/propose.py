@@ -1,4 +1,4 @@
-"""Proposals of the sampler, and hand-designed networks before them: each is trained briefly, or rated by a supernet."""
+"""Proposals of the sampler, and hand-designed networks before them: each is rated, by a short training or otherwise."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ def run(state: "State") -> None:
 
 
 def rate(state: "State", title: str, candidates: Proposals) -> None:
-    """Candidates are trained or scored, in a phase of their own; making a scorer may take a phase before it."""
+    """Candidates are rated, in a phase of their own; making what rates them may take a phase before it."""
     executor = state.rater() if candidates.has_more() else None
     state.view.phase(title, candidates.total, candidates.done_before)
     if executor:
@@ -49,12 +49,12 @@ def _check(state: "State", proposal: Proposal) -> None:
 def _anchors(state: "State") -> Iterator[Proposal]:
     """Anchors that pass the gate, as trials; those entered before are left out. Only `trained_beside` of them are trained.
 
-    A supernet has no weights for an anchor outside the space, which then is a reference only.
+    Where candidates are not trained, an anchor outside the space cannot be rated, and is a reference only.
     """
-    candidates = fitting(state)
-    probed, rivals = {} if state.scorer else probes(state), trained_beside(state, candidates)
+    candidates, trains = fitting(state), state.evaluator.TRAINS
+    probed, rivals = probes(state) if trains else {}, trained_beside(state, candidates)
     for entry in candidates:
-        if state.scorer and state.space.place_of(entry) != "inside":
+        if not trains and state.space.place_of(entry) != "inside":
             continue
         probe = None if entry in rivals else probed.get(entry.genotype.id)
         if entry not in rivals and probe is None:
