@@ -1,50 +1,19 @@
 """Every anchor has exactly its stated parameters and MACs, and agrees with what was printed."""
 
-from collections import Counter
-
 import pytest
-import torch
-from torch import Tensor, nn
 
 from evaluators.counting import MACS_RULES, PARAMS_RULES, agrees, rule
+from nas.testing.networks import counted
 from search_spaces.anchor import Anchor, anchor, anchor_names, anchors
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
-from search_spaces.network import Network, build
 
 every_anchor = pytest.mark.parametrize("each", anchors(), ids=lambda a: a.name)
 
 
-def on_meta(each: Anchor) -> Network:
-    with torch.device("meta"):
-        return build(each.genotype, each.task).eval()
-
-
-def macs_by_type(network: nn.Module, task_input: tuple[int, ...]) -> Counter[type]:
-    """MACs of convolutions and of linear layers for one picture, counted by hooks, biases left out."""
-    macs: Counter[type] = Counter()
-
-    def count(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
-        if isinstance(module, nn.Conv2d):
-            macs[nn.Conv2d] += output.numel() * module.weight[0].numel()
-        elif isinstance(module, nn.Linear):
-            macs[nn.Linear] += output.numel() * module.in_features
-
-    for module in network.modules():
-        module.register_forward_hook(count)
-    network(torch.empty(1, *task_input, device="meta"))
-    return macs
-
-
-def parameters(network: nn.Module) -> int:
-    return sum(p.numel() for p in network.parameters())
-
-
 @every_anchor
 def test_exact_figures(each: Anchor) -> None:
-    network = on_meta(each)
-    assert parameters(network) == each.params
-    assert macs_by_type(network, each.task.input).total() == each.macs
+    assert counted(each.genotype, each.task)[:2] == (each.params, each.macs)
 
 
 @every_anchor
