@@ -100,10 +100,12 @@ PUBLIC = {
 
 
 SUITES = {
+    "check_anchor": "(name: str) -> None",
     "check_block": "(kind: str) -> None",
     "check_dataset": "(spec: str) -> None",
     "check_runtime": "(runtime: str) -> None",
     "check_sampler": "(sampler: str) -> None",
+    "check_score": "(score: str) -> None",
     "check_space": "(space: str) -> None",
 }
 

@@ -1,4 +1,4 @@
-"""Suites that check an addition: all that a search needs of a block, a space, a sampler, a data set or a runtime.
+"""Suites that check an addition: all that a search needs of a block, an anchor, a space, a data set, a sampler ...
 
     from nas.testing import check_block, check_sampler
 
@@ -14,21 +14,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nas.testing.anchors import check_anchor
     from nas.testing.blocks import check_block
     from nas.testing.datasets import check_dataset
     from nas.testing.runtimes import check_runtime
     from nas.testing.samplers import check_sampler
+    from nas.testing.scores import check_score
     from nas.testing.spaces import check_space
 
 _WHERE = {
+    "check_anchor": "anchors",
     "check_block": "blocks",
     "check_dataset": "datasets",
     "check_runtime": "runtimes",
     "check_sampler": "samplers",
+    "check_score": "scores",
     "check_space": "spaces",
 }
 
-__all__ = ["check_block", "check_dataset", "check_runtime", "check_sampler", "check_space"]
+__all__ = ["check_anchor", "check_block", "check_dataset", "check_runtime", "check_sampler", "check_score", "check_space"]
 
 
 def __getattr__(name: str) -> Any:

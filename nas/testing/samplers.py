@@ -19,7 +19,7 @@ from search_spaces.space_file import load_space
 
 BUDGET_MS = 3.0
 _PARTS = (5, 8, 1)  # trials after which a search is opened again
-_SEARCHES: tuple[tuple[str | None, bool], ...] = (("macs", False), (None, False), (None, True), ("latency", True))
+_SEARCHES: tuple[tuple[str | None, bool], ...] = (("macs", False), (None, True), ("latency", True))
 _WORKERS = 6
 
 

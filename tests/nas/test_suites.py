@@ -2,15 +2,18 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from evaluators import zero_cost
 from evaluators.data import _registry as datasets
 from evaluators.latency import runtime as runtimes
 from nas import samplers
-from nas.testing import check_block, check_dataset, check_runtime, check_sampler, check_space
+from nas.testing import check_anchor, check_block, check_dataset, check_runtime, check_sampler, check_score, check_space
 from search_spaces import registry
+from search_spaces.anchor import Published, anchor
 from search_spaces.errors import InputError
 from search_spaces.plugins import Plugins, _Found
 
@@ -196,7 +199,40 @@ def test_a_faulty_runtime(added: Added, old: str, new: str, words: str) -> None:
     fails(check_runtime, added(runtimes._RUNTIMES, changed(RUNTIME, old, new)), words)
 
 
-@pytest.mark.parametrize("check", [check_block, check_dataset, check_runtime, check_sampler, check_space])
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ({"macs": 1}, "its file states (params, macs) (1235496, 1), its modules have (1235496, "),
+        ({"paper": ""}, "needs a family, a paper"),
+        ({"weights": {"me": "stem"}}, "weights of me have 1 names for 26 layers"),
+        ({"published": Published(9.0, None, None, "a paper")}, "9.0 million parameters are published, 1235496 counted"),
+    ],
+)
+def test_a_faulty_anchor(monkeypatch: pytest.MonkeyPatch, fault: dict[str, object], words: str) -> None:
+    monkeypatch.setattr("nas.testing.anchors.anchor", lambda name: replace(anchor(name), **fault))
+    fails(check_anchor, "squeezenet:1.1", words)
+
+
+@pytest.mark.parametrize(
+    ("returned", "words"),
+    [
+        ("float('nan')", "is nan, not a finite number"),
+        ("float(images[0, 0, 0, 0] + torch.rand(()))", "draws from torch's global generator"),
+        ("len(list(network.train().parameters()))", "changes the network's mode"),
+        ("float(next(network.parameters()).data.mul_(2).sum())", "when it is asked for again"),
+        ("len(list(network.blocks[0].train(False)(images)))", "changes the network's mode"),
+        ("network(images).sum().backward() or 0.0", "leaves gradients behind"),
+    ],
+)
+def test_a_faulty_score(added: Added, returned: str, words: str) -> None:
+    text = f"import torch\n\n\ndef score(network, images, labels, generator):\n    return {returned}\n"
+    fails(check_score, added(zero_cost._SCORES, text), words)
+
+
+EVERY = [check_anchor, check_block, check_dataset, check_runtime, check_sampler, check_score, check_space]
+
+
+@pytest.mark.parametrize("check", EVERY)
 def test_what_is_not_there_is_an_input_error(check: Callable[[str], None]) -> None:
     with pytest.raises(InputError, match=r"there is no .*absent"):
         check("absent")
