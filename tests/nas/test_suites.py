@@ -1,6 +1,8 @@
 """The suites of nas.testing: each fails on an addition with a fault, in words that name it."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -236,3 +238,8 @@ EVERY = [check_anchor, check_block, check_dataset, check_runtime, check_sampler,
 def test_what_is_not_there_is_an_input_error(check: Callable[[str], None]) -> None:
     with pytest.raises(InputError, match=r"there is no .*absent"):
         check("absent")
+
+
+def test_importing_the_suites_imports_nothing_heavy_and_no_pytest() -> None:
+    code = "import sys, nas.testing; print({'torch', 'numpy', 'optuna', 'pytest'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
