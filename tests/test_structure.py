@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import nas
+import nas.testing
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("nas", "evaluators", "search_spaces")
@@ -98,12 +99,24 @@ PUBLIC = {
 }
 
 
-def test_public_names_and_signatures_stay():
-    assert sorted(nas.__all__) == sorted(PUBLIC) == dir(nas)
-    for name, signature in PUBLIC.items():
-        assert getattr(nas, name).__doc__
+SUITES = {
+    "check_anchor": "(name: str) -> None",
+    "check_block": "(kind: str) -> None",
+    "check_dataset": "(spec: str) -> None",
+    "check_runtime": "(runtime: str) -> None",
+    "check_sampler": "(sampler: str) -> None",
+    "check_score": "(score: str) -> None",
+    "check_space": "(space: str) -> None",
+}
+
+
+@pytest.mark.parametrize(("package", "public"), [(nas, PUBLIC), (nas.testing, SUITES)])
+def test_public_names_and_signatures_stay(package, public):
+    assert sorted(package.__all__) == sorted(public) == dir(package)
+    for name, signature in public.items():
+        assert getattr(package, name).__doc__
         if signature:
-            assert str(inspect.signature(getattr(nas, name))) == signature, name
+            assert str(inspect.signature(getattr(package, name))) == signature, name
 
 
 def test_the_reference_of_options_is_what_the_configurations_say():

@@ -50,11 +50,11 @@ def scores(
     from search_spaces.network import build
 
     assert tuple(images.shape[1:]) == task.input and len(images) > 1
-    modules = _modules(names)
+    found_modules = modules(names)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = build(genotype, task).to(images.device)
-    found = {n: m.score(network, images, labels, torch.Generator().manual_seed(seed)) for n, m in modules.items()}
+    found = {n: m.score(network, images, labels, torch.Generator().manual_seed(seed)) for n, m in found_modules.items()}
     return {name: value if math.isfinite(value) else -math.inf for name, value in found.items()}
 
 
@@ -68,7 +68,8 @@ def vote(table: Sequence[Mapping[str, float]]) -> list[float]:
     return [sum(row) / len(row) for row in zip(*ranks, strict=True)]
 
 
-def _modules(wanted: Sequence[str] | None) -> dict[str, Score]:
+def modules(wanted: Sequence[str] | None = None) -> dict[str, Score]:
+    """The modules of the scores called `wanted`, or of all; raises InputError for an unknown name."""
     for name in wanted or ():
         _SCORES.check(name)
     chosen = names() if wanted is None else wanted

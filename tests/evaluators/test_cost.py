@@ -1,47 +1,15 @@
-"""Cost: equal to hand counts, to an independent counter of module hooks, and to the anchors' exact figures."""
+"""Cost: equal to hand counts; what is alive at the peak (the suites of blocks and spaces count anew by torch's modules)."""
 
 import math
 import random
 
-import pytest
-import torch
-from every_block import every_block
-from torch import nn
-
 from evaluators.cost import block_costs, cost
 from search_spaces.anchor import anchor
 from search_spaces.genotype import Genotype
-from search_spaces.network import build, example_input
-from search_spaces.space_file import load_space, space_names
+from search_spaces.space_file import load_space
 from search_spaces.task import Task
 
 TASK = Task((3, 32, 32), 10)
-
-
-def counted(genotype: Genotype, task: Task) -> tuple[int, int, int]:
-    """(params, MACs, activations) by hooks on the modules that ran, without any graph.
-
-    On the meta device gates have no values to decide by, and nothing is left out.
-    """
-    network = build(genotype, task).eval().to("meta")
-    macs, activations = [], []
-
-    def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        assert isinstance(module, nn.Conv2d | nn.Linear)
-        per_output = module.weight.numel() // module.weight.shape[0]
-        macs.append(output.numel() * per_output)
-        activations.append(output.numel())
-
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            module.register_forward_hook(hook)
-    with torch.no_grad():
-        network(example_input(task).to("meta"))
-    return sum(p.numel() for p in network.parameters()), sum(macs), sum(activations)
-
-
-def with_block(line: str) -> Genotype:
-    return Genotype.parse(f"conv 16/2\n{line}\nhead")
 
 
 def test_hand_count() -> None:
@@ -64,25 +32,6 @@ def test_mobilenet_v2_is_exact() -> None:
     known = anchor("mobilenet_v2")
     found = cost(known.genotype, known.task)
     assert (found.params, found.macs) == (3504872, 300774272)
-
-
-@pytest.mark.parametrize("name", every_block())
-def test_every_block_agrees_with_hooks(name: str) -> None:
-    genotype = with_block(every_block()[name])
-    found = cost(genotype, TASK)
-    assert (found.params, found.macs, found.activations) == counted(genotype, TASK)
-
-
-@pytest.mark.parametrize("name", space_names())
-def test_spaces_agree_with_hooks_and_add_up(name: str) -> None:
-    space, rng = load_space(name), random.Random(5)
-    task = space.task(10)
-    for genotype in (space.sample(rng) for _ in range(3)):
-        found, blocks = cost(genotype, task), block_costs(genotype, task)
-        assert (found.params, found.macs, found.activations) == counted(genotype, task)
-        assert found.macs == sum(b.cost.macs for b in blocks) and found.params == sum(b.cost.params for b in blocks)
-        assert found.peak_mib == max(b.cost.peak_mib for b in blocks)
-        assert [b.out_shape for b in blocks[:-1]] == [b.in_shape for b in blocks[1:]]
 
 
 def test_peak_holds_at_least_input_and_output() -> None:

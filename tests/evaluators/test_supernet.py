@@ -158,21 +158,6 @@ def test_shared_tensors_are_as_large_as_the_largest_choice_and_no_larger(space):
     assert seen == found
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", space_names())
-def test_every_genotype_of_every_space_finds_its_parameters(name):
-    space = load_space(name)
-    task, rng = space.task(10), random.Random(0)
-    shared = {key: torch.empty(member.shape, device="meta") for key, member in members(space, task).items()}
-    for _ in range(20):
-        genotype = space.sample(rng)
-        with torch.device("meta"):
-            network = build(genotype, task)
-        taken = {name: part(shared[key], p.shape) for name, key, p in uses(space, genotype, network.blocks)}
-        assert {n: p.shape for n, p in network.named_parameters()} == {n: t.shape for n, t in taken.items()}
-        assert functional_call(network, taken, torch.empty(2, 3, 64, 64, device="meta")).shape == (2, 10)
-
-
 @given(small=st.sampled_from([1, 3, 5]), large=st.sampled_from([5, 7]), widths=st.tuples(*[st.integers(1, 6)] * 2))
 def test_a_part_is_the_first_channels_and_the_middle_of_the_kernel(small, large, widths):
     shared = torch.randn(6, 6, large, large, generator=torch.Generator().manual_seed(small), dtype=torch.float64)

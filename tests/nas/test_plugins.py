@@ -140,6 +140,13 @@ def test_what_a_package_adds_is_used(python: Run, tmp_path: Path) -> None:
     assert "noise that is made up" in done.stdout and list((tmp_path / "trained").rglob("weights.safetensors"))
 
 
+@pytest.mark.slow
+def test_what_a_package_adds_passes_the_suites(python: Run) -> None:
+    checks = "check_block('halve'); check_dataset('two-greys'); check_sampler('lots'); check_space('halves')"
+    done = python("-c", f"from nas.testing import check_block, check_dataset, check_sampler, check_space; {checks}")
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(
     ("entries", "message"),
     [

@@ -1,7 +1,5 @@
-"""Every sampler, by being in the folder: behind the gate, reproducible, resumable; and the surrogate's own arithmetic."""
+"""Every sampler passes its suite; and the surrogate's own arithmetic."""
 
-import math
-import random
 from dataclasses import fields
 from types import SimpleNamespace
 
@@ -10,60 +8,25 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from nas import samplers
-from nas.budget.estimate import Estimate
-from nas.pipeline.study import Study
 from nas.run.config import SearchConfig
 from nas.samplers import surrogate as module
 from nas.samplers.common.pool import Pool
 from nas.samplers.surrogate import Surrogate
+from nas.testing import check_sampler
+from nas.testing.samplers import BUDGET_MS, estimates, go_on, study
 from search_spaces.errors import InputError
 from search_spaces.space_file import load_space, space_names
-
-SPACE = load_space("tiny")
-BUDGET = 3.0
-
-
-def _estimate(genotypes):
-    return [_one(g) for g in genotypes]
-
-
-def _one(genotype):
-    ms = sum((b.width or 0) for b in genotype.blocks) / 300
-    return Estimate(ms, 1.1 * ms, 1000 * len(genotype.text), 1000 * sum((b.width or 1) ** 2 for b in genotype.blocks))
-
-
-def _accuracy(genotype):
-    """Made up: wider is better with falling returns, one kind of block is best, and a little of everything else."""
-    kinds = sum(b.kind == "fe" for b in genotype.blocks) / len(genotype.blocks)
-    size = math.log(sum((b.width or 1) for b in genotype.blocks))
-    return 0.3 + 0.05 * size + 0.2 * kinds + 0.01 * random.Random(genotype.id).random()
 
 
 def _study(folder, sampler, seed=0, cost=None):
     folder.mkdir(exist_ok=True)
-    return Study(folder / "journal.log", SPACE, _estimate, BUDGET, sampler, seed=seed, cost=cost)
+    return study(folder / "journal.log", sampler, seed, cost)
 
 
-def _go_on(study, trials, probed=False):
-    """Trains candidates until so many went on; where they are `probed`, those that were screened are returned too."""
-    found = []
-    while sum(t.outcome != "screened" for t in found) < trials:
-        proposal = study.ask()
-        for epoch in (0, 1, 2) if probed else (1, 2):
-            accuracy = _accuracy(proposal.genotype) - 0.1 / epoch if epoch else _probe(proposal.genotype)
-            if study.report(proposal.number, epoch, accuracy, 1.0):
-                break
-        found.append(study.complete(proposal.number, 2))
-    return found
-
-
-def _probe(genotype):
-    return 0.5 * _accuracy(genotype) + 0.02 * random.Random("probe" + genotype.id).random()
-
-
-@pytest.fixture(params=samplers.names())
-def sampler(request):
-    return request.param
+@pytest.mark.slow
+@pytest.mark.parametrize("name", samplers.names())
+def test_every_sampler_is_what_a_search_needs(name):
+    check_sampler(name)
 
 
 def test_the_default_is_there():
@@ -76,44 +39,10 @@ def test_an_unknown_one_is_refused_with_the_near_miss():
         samplers.check("surogate")
 
 
-@pytest.mark.parametrize("cost", [None, "macs"])
-def test_every_proposal_is_feasible_and_new_and_the_same_seed_asks_the_same(tmp_path, sampler, cost):
-    first = _go_on(_study(tmp_path / "a", sampler, 0, cost), 14)
-    assert all(t.estimate.bound_ms <= BUDGET for t in first)
-    assert len({t.genotype.text for t in first}) == 14
-    again = _go_on(_study(tmp_path / "b", sampler, 0, cost), 14)
-    other = _go_on(_study(tmp_path / "c", sampler, 1, cost), 14)
-    texts = [[t.genotype.text for t in found] for found in (first, again, other)]
-    assert texts[0] == texts[1] != texts[2]
-
-
-@pytest.mark.parametrize("cost", [None, "latency"])
-def test_a_reopened_study_goes_on_as_if_it_had_not_been_closed(tmp_path, sampler, cost):
-    whole = [t.genotype.text for t in _go_on(_study(tmp_path / "whole", sampler, 3, cost), 14)]
-    parts = [t.genotype.text for n in (5, 8, 1) for t in _go_on(_study(tmp_path / "parts", sampler, 3, cost), n)]
-    assert parts == whole
-
-
-@pytest.mark.parametrize("cost", [None, "latency"])
-def test_screened_candidates_are_known_and_a_reopened_study_goes_on_after_them(tmp_path, sampler, cost):
-    whole = _go_on(_study(tmp_path / "whole", sampler, 3, cost), 14, probed=True)
-    parts = [t for n in (5, 8, 1) for t in _go_on(_study(tmp_path / "parts", sampler, 3, cost), n, probed=True)]
-    assert whole == parts and any(t.outcome == "screened" for t in whole)
-    assert len({t.genotype.text for t in whole}) == len(whole)
-    assert all(t.estimate.bound_ms <= BUDGET for t in whole)
-
-
-def test_several_workers_are_given_different_candidates(tmp_path, sampler):
-    study = _study(tmp_path / "a", sampler)
-    _go_on(study, 8)
-    asked = [study.ask().genotype.text for _ in range(6)]
-    assert len(set(asked)) == 6
-
-
 @pytest.mark.slow
 def test_the_surrogate_finds_better_networks_than_random_in_as_many_trainings(tmp_path):
     def best(sampler, seed):
-        return max(t.accuracy for t in _go_on(_study(tmp_path / f"{sampler}{seed}", sampler, seed), 20))
+        return max(t.accuracy for t in go_on(_study(tmp_path / f"{sampler}{seed}", sampler, seed), 20))
 
     leads = [best("surrogate", seed) - best("random", seed) for seed in range(4)]
     assert np.mean(leads) > 0.02 and sum(lead > 0 for lead in leads) >= 3
@@ -122,9 +51,9 @@ def test_the_surrogate_finds_better_networks_than_random_in_as_many_trainings(tm
 @pytest.mark.slow
 def test_with_two_objectives_the_surrogate_covers_more_area_than_random(tmp_path):
     def area(sampler, seed):
-        found = _go_on(_study(tmp_path / f"{sampler}{seed}", sampler, seed, "latency"), 24)
+        found = go_on(_study(tmp_path / f"{sampler}{seed}", sampler, seed, "latency"), 24)
         points = sorted((t.estimate.predicted_ms, t.accuracy) for t in found if t.outcome == "trained")
-        steps = np.geomspace(min(_one(c.genotype).predicted_ms for c in found), BUDGET, 200)
+        steps = np.geomspace(min(estimates([c.genotype])[0].predicted_ms for c in found), BUDGET_MS, 200)
         return np.mean([max((a for ms, a in points if ms <= step), default=0.3) for step in steps])
 
     assert np.mean([area("surrogate", seed) - area("random", seed) for seed in range(3)]) > 0.005
@@ -140,7 +69,7 @@ def test_the_surrogate_computes_on_one_thread_and_leaves_the_others_as_they_were
 
     monkeypatch.setattr(module, "predicted", counted)
     with threadpool_limits(2, user_api="blas"):
-        _go_on(_study(tmp_path / "a", "surrogate"), 7)
+        go_on(_study(tmp_path / "a", "surrogate"), 7)
         assert threads and all(found == {1} for found in threads)
         assert {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"} == {2}
 
@@ -159,13 +88,13 @@ class _Promise:
 @pytest.mark.parametrize("name", space_names())
 def test_climbing_finds_what_is_better_than_the_pool_and_stays_feasible(name):
     space, improved = load_space(name), 0
-    middle = sorted(c.estimate.bound_ms for c in Pool(space, _estimate, lambda e: True, 0).drawn(200))[100]
+    middle = sorted(c.estimate.bound_ms for c in Pool(space, estimates, lambda e: True, 0).drawn(200))[100]
     for seed in range(8):
         costed = []
 
         def estimate(genotypes, costed=costed):
             costed += genotypes
-            return _estimate(genotypes)
+            return estimates(genotypes)
 
         pool = Pool(space, estimate, lambda e: e.fits(middle), seed)
         *known, first, second, third = pool.drawn(8)
@@ -173,7 +102,7 @@ def test_climbing_finds_what_is_better_than_the_pool_and_stays_feasible(name):
         gain = _Promise([first, second, third])
         found = Surrogate(pool, seed)._climbed(gain, {c.text for c in [*known, first, second, third]})
         assert len(costed) <= module._STEPS * module._COSTED
-        assert found.estimate == _one(found.genotype) and found.estimate.fits(middle)
+        assert found.estimate == estimates([found.genotype])[0] and found.estimate.fits(middle)
         assert found.text not in {c.text for c in known}
         [gained] = gain([found])
         assert gained >= gain.most
@@ -229,9 +158,9 @@ def test_what_little_was_seen_of_a_training_s_end_moves_the_outlook_little():
 
 
 def test_evidence_holds_what_each_trial_is_taken_to_reach(tmp_path):
-    study = _study(tmp_path / "a", "random")
-    _go_on(study, 24)
-    evidence = module._evidence(study.trials())
+    begun = _study(tmp_path / "a", "random")
+    go_on(begun, 24)
+    evidence = module._evidence(begun.trials())
     assert len(evidence.trials) == len(evidence.accuracies) == len(evidence.errors)
     assert {t.outcome for t in evidence.trials} == {"trained", "stopped"}
     for trial, accuracy, error in zip(evidence.trials, evidence.accuracies, evidence.errors, strict=True):
@@ -242,10 +171,10 @@ def test_evidence_holds_what_each_trial_is_taken_to_reach(tmp_path):
 
 
 def test_evidence_of_a_screened_trial_is_its_probe_through_the_line_of_those_that_were_trained(tmp_path):
-    study = _study(tmp_path / "a", "random")
-    _go_on(study, 24, probed=True)
-    evidence = module._evidence(study.trials())
-    trained = [t for t in study.trials() if t.outcome == "trained"]
+    begun = _study(tmp_path / "a", "random")
+    go_on(begun, 24, probed=True)
+    evidence = module._evidence(begun.trials())
+    trained = [t for t in begun.trials() if t.outcome == "trained"]
     screened = [i for i, t in enumerate(evidence.trials) if t.outcome == "screened"]
     assert screened and {t.outcome for t in evidence.trials} == {"trained", "stopped", "screened"}
     line = module._Outlook.of([SimpleNamespace(rungs=[t.probe, *t.accuracies], accuracy=t.accuracy) for t in trained], 1)

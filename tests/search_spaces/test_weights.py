@@ -9,16 +9,14 @@ from reference_networks import WITH_REFERENCE, randomise, reference_network
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from search_spaces.anchor import anchor, anchor_names
+from search_spaces.anchor import anchor
 from search_spaces.errors import InputError
-from search_spaces.network import build
-from search_spaces.weights import expand, has_tensors, load_pretrained
+from search_spaces.weights import expand, load_pretrained
 
 SIZE = 64
 # float32 keeps 1e-7; a hundred layers summed in another order keep more than 1e-4 of the largest logit
 TOLERANCE = 1e-4
 IMPORTED = [name for name in WITH_REFERENCE if anchor(name).reference.partition("/")[0] in anchor(name).weights]
-NAMED = [name for name in anchor_names() if anchor(name).weights]
 
 
 def saved(network: nn.Module, path: Path) -> Path:
@@ -41,16 +39,6 @@ def test_a_file_of_the_library_becomes_the_anchor_with_the_same_outputs(name: st
     randomise(theirs)
     ours = load_pretrained(anchor(name), saved(theirs, tmp_path / "theirs.pth"))
     assert difference(theirs, ours, 224 if "pool=" in anchor(name).genotype.text else SIZE) < TOLERANCE
-
-
-@pytest.mark.parametrize("name", NAMED)
-def test_every_layer_has_one_name(name: str) -> None:
-    known = anchor(name)
-    with torch.device("meta"):
-        layers = [m for m in build(known.genotype, known.task).modules() if has_tensors(m)]
-    for pattern in known.weights.values():
-        names = expand(pattern)
-        assert len(names) == len(set(names)) == len(layers)
 
 
 def test_braces() -> None:

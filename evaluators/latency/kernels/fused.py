@@ -116,8 +116,8 @@ class _Lowering:
 
     def _pads_convolution(self, node: int) -> bool:
         """Whether a node pads heights and widths with zeros for convolutions, which then do that themselves."""
-        data, readers = self._graph.nodes[node], self._graph.successors(node)
-        if data["op"] != PAD or data["shape"][1] != data["inputs"][0][1]:
+        data, readers = self._graph.nodes[node], list(self._graph.successors(node))
+        if data["op"] != PAD or data["shape"][1] != data["inputs"][0][1] or not readers:
             return False
         return all(self._graph.nodes[r]["op"] == "convolution" for r in readers)
 

@@ -4,7 +4,6 @@ import random
 
 import pytest
 import torch
-from every_block import every_block
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_donor import features, made_up_donor
@@ -51,15 +50,6 @@ def test_an_equal_network_is_copied_exactly_whatever_its_input_and_classes(name)
     assert _equal(network, donor, last)
     assert all(torch.equal(a, b) for a, b in zip(before, classifier(network).parameters(), strict=True))
     assert inherited.share == 1 and set(inherited.by_block) == {1}
-
-
-@pytest.mark.parametrize("block", every_block())
-def test_every_kind_of_block_is_copied_exactly(block):
-    genotype = Genotype.parse(f"conv 24/2\n{every_block()[block]}\nconv 16/1\nhead hidden=8")
-    donor = made_up_donor(genotype)
-    network = build(genotype, donor.task)
-    assert inherit(network, donor, 0).share == 1
-    assert _equal(network, donor, "blocks.3.classifier.2")
 
 
 @pytest.mark.parametrize(("overall", "name"), [(8, "efficientnet_lite"), (16, "mobilenet_v3")])

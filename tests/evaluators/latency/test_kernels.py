@@ -35,6 +35,7 @@ LINES = [
     "shuffle 48/2\nshuffle 48/1",
     "eesp 48/2\neesp 48/1",
     "max_pool /2",
+    "identity 32/1\nconv 32/1",
     "inverted_residual 32/2 kernel=5 padding=same\nfused 48/2 padding=same\nconv 20/2 padding=same",
     "inverted_residual 40/2 start=5 padding=same act=swish\nmax_pool /2 padding=same\nfe 64/2\nfe 64/1",
     "conv 96/2\nhead hidden=64 act=relu norm=yes",

@@ -1,0 +1,96 @@
+"""check_anchor: what a search needs of a hand-designed network."""
+
+from functools import cache
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from evaluators.counting import MACS_RULES, PARAMS_RULES, Rule, agrees, rule
+from nas.testing.deployed import check_export
+from nas.testing.networks import counted
+from nas.testing.said import said
+from search_spaces.anchor import Anchor, anchor, anchor_names
+from search_spaces.genotype import Genotype
+from search_spaces.network import build
+from search_spaces.task import Task
+from search_spaces.weights import expand, has_tensors
+
+_CLASSES, _STEPS = 10, 12
+
+
+def check_anchor(name: str) -> None:
+    """Checks the anchor called `name`, or `name:variant`; raises AssertionError that says what is wrong.
+
+    Parameters and MACs are exactly those that its file states, published ones agree by their rule or are said to be unsettled,
+    and have a source. Its text is read back. Every layer has one name in each source of trained weights. On small images ONNX
+    Runtime gives torch's logits, and the loss of four images falls within a few steps.
+    Raises InputError when there is no such anchor. Torch's global generator is left as it was.
+    """
+    known = anchor(name)
+    where = f"anchor {name}"
+    assert known.name in anchor_names(), f"{where} is called {known.name} in the list of anchors"
+    told = known.paper and known.family and known.published.source
+    assert told, f"{where} needs a family, a paper and a source of its figures"
+    top1 = known.published.top1
+    assert top1 is None or 0 < top1 < 100, f"{where}: top1 must be in percent, not {top1}"
+    assert Genotype.parse(known.genotype.text) == known.genotype, f"{where} is not read back from its text"
+    with said(f"{where} cannot be built"):
+        params, macs, _ = counted(known.genotype, known.task)
+    exact = (known.params, known.macs)
+    assert exact == (params, macs), f"{where}: its file states (params, macs) {exact}, its modules have {(params, macs)}"
+    _check_published(known, where)
+    _check_layers(known, where)
+    side = 32 if known.task.input[1] == 32 else 64
+    _check_network(known.genotype, Task((known.task.input[0], side, side), _CLASSES))
+
+
+def _check_published(known: Anchor, where: str) -> None:
+    published = known.published
+    if published.unsettled:
+        return
+    figures: list[tuple[str, float | None, Rule]] = [
+        ("parameters", published.params_m, rule(PARAMS_RULES, published.params_count)),
+        ("MACs", published.macs_m, rule(MACS_RULES, published.macs_count)),
+    ]
+    for what, printed, count in figures:
+        found = count(known.genotype, known.task) if printed is not None else 0
+        assert printed is None or agrees(printed, found), f"{where}: {printed} million {what} are published, {found} counted"
+
+
+def _check_layers(known: Anchor, where: str) -> None:
+    with torch.device("meta"):
+        layers = [module for module in build(known.genotype, known.task).modules() if has_tensors(module)]
+    for source, pattern in known.weights.items():
+        names = expand(pattern)
+        once = len(names) == len(set(names)) == len(layers)
+        assert once, f"{where}: weights of {source} have {len(set(names))} names for {len(layers)} layers"
+
+
+@cache
+def _check_network(genotype: Genotype, task: Task) -> None:
+    """Exports and trains it; once for variants that differ in the input's size alone."""
+    where = f'network "{"; ".join(genotype.text.splitlines())}"'
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        check_export(build(genotype, task), task, where)
+        torch.manual_seed(0)
+        losses = _losses(build(genotype, Task((task.input[0], 32, 32), task.classes)).train(), task)
+    assert min(losses) < losses[0], f"{where}: its loss has not fallen in {len(losses)} steps: {losses}"
+
+
+def _losses(network: nn.Module, task: Task) -> list[float]:
+    """The loss of four images in each step of training, up to the first that is lower than at the beginning."""
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    images, labels = torch.randn(4, task.input[0], 32, 32), torch.arange(4)
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-4)
+    losses: list[float] = []
+    while len(losses) < _STEPS and not (losses and losses[-1] < losses[0]):
+        loss = cross_entropy(network(images), labels)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(loss.item())
+    return losses
