@@ -7,10 +7,11 @@ from copy import deepcopy
 import pytest
 import torch
 import torch.nn.functional as F
-from every_block import WIDTH, every_block
+from every_block import every_block
 from torch import Tensor, nn
 
 from evaluators.training.kernels.fast import _FAST, fast
+from nas.testing.networks import WIDTH
 from search_spaces.genotype import Genotype
 from search_spaces.network import build, build_block, run_block
 from search_spaces.ops.conv import DepthwiseConv2d

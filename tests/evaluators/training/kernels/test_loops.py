@@ -9,7 +9,7 @@ from copy import deepcopy
 import numba
 import pytest
 import torch
-from every_block import WIDTH, every_block, picture
+from every_block import every_block, picture
 from numba.core.caching import CompileResultCacheImpl
 from torch import Tensor, nn
 
@@ -18,6 +18,7 @@ from evaluators.training.kernels.fast import fast
 from evaluators.training.kernels.layers import activation_code, batch_norm_applies
 from evaluators.training.kernels.loops import batch_norm, compiled, shift
 from evaluators.training.kernels.shifts import fast_corners, fast_moved, shift_applies
+from nas.testing.networks import WIDTH
 from search_spaces.blocks.shuffle import Shuffle
 from search_spaces.genotype import Genotype
 from search_spaces.network import build_block, run_block

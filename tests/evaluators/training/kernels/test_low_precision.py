@@ -6,13 +6,14 @@ from contextlib import AbstractContextManager
 import pytest
 import torch
 import torch.nn.functional as F
-from every_block import WIDTH, every_block, picture
+from every_block import every_block, picture
 from torch import Tensor, nn
 
 from evaluators.training.kernels import low_precision
 from evaluators.training.kernels.fast import fast
 from evaluators.training.kernels.layers import batch_norm
 from evaluators.training.kernels.low_precision import applies, bfloat16_convolutions, convolution
+from nas.testing.networks import WIDTH
 from search_spaces.genotype import Genotype
 from search_spaces.network import build_block, run_block
 from search_spaces.ops.conv import conv_bn_act
