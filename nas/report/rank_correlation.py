@@ -1,4 +1,4 @@
-"""The ladder of evaluators: how well each rung ranks what the next one says, on the networks of this run that have both."""
+"""How well each stage of a search ranks networks, as the next one finds them: rank correlations on the networks that have both."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from nas.executors import evaluators
 from nas.records import Final
 from nas.run.memory import Memory
 from nas.run.trials import Proposal
@@ -20,30 +19,30 @@ _FEWEST = 5  # networks, below which a rank correlation says nothing
 
 @dataclass(frozen=True)
 class Rung:
-    """One evaluator's word on networks, by genotype id; higher is better."""
+    """What one stage says of networks, by genotype id; higher is better."""
 
     name: str
     values: Mapping[str, float]
 
 
-def ladder(memory: Memory, evaluator: str = "training") -> list[dict[str, Any]]:
+def rank_correlations(memory: Memory, rated: str = "") -> list[dict[str, Any]]:
     """Spearman's rank correlation between neighbouring rungs, cheapest first, with a bootstrap interval of 95 %.
 
-    A rung that no network reached is left out; so is the correlation of fewer than five networks (None). `evaluator` is what
-    rated the candidates.
+    A rung that no network reached is left out; so is the correlation of fewer than five networks (None). `rated` names what
+    rated the candidates, if they were not trained.
     """
-    rungs = [rung for rung in _rungs(memory, evaluator) if rung.values]
+    rungs = [rung for rung in _rungs(memory, rated) if rung.values]
     return [_compared(lower, upper) for lower, upper in pairwise(rungs)]
 
 
-def _rungs(memory: Memory, evaluator: str) -> list[Rung]:
+def _rungs(memory: Memory, rated: str) -> list[Rung]:
     trained = {t.genotype.id: t for t in reversed(memory.trials) if t.outcome in ("trained", "stopped") and t.accuracies}
     epochs = max((len(t.accuracies) for t in trained.values()), default=0)
     finals = {i: f.accuracy for i, f in memory.records(Final).items() if f.accuracy is not None}
     return [
         Rung("MACs", {i: float(t.estimate.macs) for i, t in trained.items()}),
         Rung("linear probe", {i: t.probe for i, t in trained.items() if t.probe is not None}),
-        *(Rung(_rated(evaluator, e), _after(trained, e)) for e in sorted({1, epochs}) if e),
+        *(Rung(rated or _epochs(e), _after(trained, e)) for e in sorted({1, epochs}) if e),
         Rung("retrained", finals),
     ]
 
@@ -52,9 +51,8 @@ def _after(trained: Mapping[str, Proposal], epoch: int) -> dict[str, float]:
     return {i: t.accuracies[epoch - 1] for i, t in trained.items() if len(t.accuracies) >= epoch}
 
 
-def _rated(evaluator: str, epochs: int) -> str:
-    trains = evaluators.load(evaluator).TRAINS
-    return f"{epochs} epoch{'s' if epochs > 1 else ''} of the search" if trains else evaluator
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'s' if count > 1 else ''} of the search"
 
 
 def _compared(lower: Rung, upper: Rung) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from nas.records import (
     Session,
     Tested,
 )
-from nas.report.rank_correlation import ladder
+from nas.report.rank_correlation import rank_correlations
 from nas.run.folder import Run
 from nas.run.memory import Memory, counts, read_journal
 from nas.run.notes import as_json
@@ -47,7 +47,7 @@ def result(run: Run) -> dict[str, Any]:
         "finished": bool(memory.records(Finished)),
         **_asked(run),
         **_networks(run, memory),
-        "ladder": ladder(memory, run.config.evaluator),
+        "rank_correlations": rank_correlations(memory, "" if evaluators.load(evaluator).TRAINS else evaluator),
         "reach": _note(memory, Reach, "space"),
         "bound": _bound(memory.records(Checked), memory.trials),
         "further_search": _note(memory, Further, "search"),
