@@ -1,12 +1,12 @@
-"""Whether searches beat the hand-designed networks on real pictures: budgets x seeds, winner and anchors by the same recipe.
+"""Whether searches beat the hand-designed networks on real images: budgets x seeds, winner and anchors by the same recipe.
 
 usage: python benchmarks/images.py FOLDER --data D [--space S] [--budgets B,...] [--seeds N] [--front] [-- FLAGS OF nas search]
 
 Each (budget, seed) is a run of `nas search` in FOLDER, as anyone would start it; one that is there is resumed, and one that is
 finished only read, so the table can be printed while the rest is still to come. With --front there is one run for each seed,
 with the largest budget and the objectives accuracy and latency, which answers for all budgets as `nas best` does. For each
-budget the network that the search found, the best on the validation part that holds it, stands against every anchor that held
-the budget in all of its runs, on the test part: means over seeds, and the difference, paired by seed, with its 95 % interval
+budget the network that the search found, the best on the validation set that holds it, stands against every anchor that held
+the budget in all of its runs, on the test set: means over seeds, and the difference, paired by seed, with its 95 % interval
 (Student's t over seeds; nan for one seed).
 """
 

@@ -122,7 +122,7 @@ def prepare(folder: Path) -> None:
 
     measure_profile(load_space(str(folder / "small.yaml")), seconds=6.0, fit=20, verify=20)
     final = yaml.safe_load((files("evaluators.training.recipes") / "final.yaml").read_text())
-    (folder / "recipe.yaml").write_text(yaml.safe_dump({**final, "least_pictures": 300, "batch_size": 32}))
+    (folder / "recipe.yaml").write_text(yaml.safe_dump({**final, "least_images": 300, "batch_size": 32}))
 
 
 def works_in(folder: Path, measure: bool) -> list[Work]:

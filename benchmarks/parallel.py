@@ -1,8 +1,8 @@
 """What two Ray workers bring beside one plain loop: the same candidates, recipe and seeds, and the same accuracies.
 
-usage: python benchmarks/parallel.py [--candidates N] [--pictures P] [--rounds R] [--workers W] [--seed S]
+usage: python benchmarks/parallel.py [--candidates N] [--images P] [--rounds R] [--workers W] [--seed S]
 
-Candidates are drawn from the space `tiny`, the costliest first, and trained for one epoch of P of the pictures that ship with
+Candidates are drawn from the space `tiny`, the costliest first, and trained for one epoch of P of the images that ship with
 the package and validated on as many, with one thread each: in a plain loop in a process of its own, then by the executor of
 `nas search`, then by W plain processes that take the same candidates in turn, without Ray: cores share caches and memory, and
 their efficiency is the machine's. This process trains nothing, like that of a search: beside the heap that training leaves to
@@ -32,7 +32,7 @@ import torch
 
 from evaluators.cost import cost
 from evaluators.data import Split, load
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.loop import epochs, seeded_network
 from evaluators.training.recipe import load_recipe
 from nas.executors.job import EpochReport, Job, Setting
@@ -63,25 +63,25 @@ class Measured:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--candidates", type=int, default=16)
-    parser.add_argument("--pictures", type=int, default=500)
+    parser.add_argument("--images", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     flags = parser.parse_args()
     torch.set_num_threads(1)
     dataset = load("fashion-mnist-small", inputs=[_INPUT])
-    dataset = replace(dataset, validation=_first(dataset.validation, flags.pictures))
+    dataset = replace(dataset, validation=_first(dataset.validation, flags.images))
     space = replace(load_space("tiny"), inputs=(_INPUT,))
     task = space.task(len(dataset.classes))
     setting = Setting(dataset, *dataset.mean_std(), "top1", 1)
     rng = random.Random(flags.seed)
     genotypes = sorted((space.sample(rng) for _ in range(flags.candidates)), key=lambda g: -cost(g, task).macs)
-    share = flags.pictures / len(dataset.train)
-    recipe = replace(load_recipe("proxy", epochs=1), share=share, least_pictures=0)
+    share = flags.images / len(dataset.train)
+    recipe = replace(load_recipe("proxy", epochs=1), share=share, least_images=0)
     jobs = [Job(str(i), "", genotype.text, recipe, flags.seed) for i, genotype in enumerate(genotypes)]
     print(
         f"torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; "
-        f"{len(jobs)} candidates of `tiny`, {flags.pictures} pictures of 28x28, {flags.workers} workers"
+        f"{len(jobs)} candidates of `tiny`, {flags.images} images of 28x28, {flags.workers} workers"
     )
     rounds = [_round(jobs, setting, flags.workers, number) for number in range(1, flags.rounds + 1)]
     _summary(rounds, len(jobs), flags.workers)
@@ -130,7 +130,7 @@ class _Ended:
     cpu: float
 
 
-_prepared: tuple[Setting, list[Pictures]]
+_prepared: tuple[Setting, list[Batches]]
 
 
 def _prepare(setting: Setting, all_ready: Barrier) -> None:

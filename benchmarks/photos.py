@@ -36,7 +36,7 @@ from evaluators.inheritance.inherit import inherit
 from evaluators.inheritance.statistics import calibrated, estimate_statistics
 from evaluators.latency.device.profile_files import load_profile
 from evaluators.latency.predict.predictor import Predictor
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.finetune import Beginnings, ready_blocks
 from evaluators.training.loop import Training, seeded_network
 from evaluators.training.probe import begin_head, probe
@@ -82,10 +82,10 @@ class Photos:
         self.space: SearchSpace = replace(load_space("mobile").with_anchors([self.donor.name]), padding=self.donor.padding)
         self.beginnings = Beginnings(self.donor)
 
-    def images(self, part: str, genotype: Genotype) -> Pictures:
+    def images(self, part: str, genotype: Genotype) -> Batches:
         assert genotype.input
         how = self.data.preprocessing(genotype.input, self.donor.mean, self.donor.std)
-        return Pictures.of(getattr(self.data, part), how, CPU)
+        return Batches.of(getattr(self.data, part), how, CPU)
 
     def tuned(self, network: Any, genotype: Genotype, epochs: int, generator: torch.Generator, ready: int) -> list[float]:
         """Validation accuracy after each epoch of fine-tuning, the first `ready` blocks being fit to be kept."""
@@ -221,7 +221,7 @@ def _search(data: str, budget_ms: float, seed: int, folder: Path, extra: Sequenc
         "minutes": round((time.monotonic() - start) / 60, 1),
         "found": {k: entries["found"][k] for k in keys} if entries["found"] else None,
         "anchors": [{k: a[k] for k in keys} for a in entries["anchors"]],
-        "ladder": found["ladder"],
+        "rank_correlations": found["rank_correlations"],
     }
 
 

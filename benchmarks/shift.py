@@ -102,7 +102,7 @@ def four(x: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
 
 
 def sampled(x: Tensor, rows: Tensor, cols: Tensor) -> Tensor:
-    """grid_sample, the pictures as channels of one picture a channel."""
+    """grid_sample, the images as channels of one image a channel."""
     c, h, w = x.shape[1:]
     y = ((2 * (torch.arange(h) + rows.view(-1, 1)) + 1) / h - 1).unsqueeze(2).expand(c, h, w)
     z = ((2 * (torch.arange(w) + cols.view(-1, 1)) + 1) / w - 1).unsqueeze(1).expand(c, h, w)
@@ -265,7 +265,7 @@ def train_ms(module: nn.Module, shape: tuple[int, ...]) -> float:
 
 
 def macs(module: nn.Module, shape: tuple[int, ...]) -> int:
-    """MACs of the convolutions of a block for one picture."""
+    """MACs of the convolutions of a block for one image."""
     counts: list[int] = []
     for m in module.modules():
         if isinstance(m, nn.Conv2d):
@@ -310,7 +310,7 @@ def main() -> None:
         "fe": lambda: Fe(64, 64, 1),
         "fe, scattered": lambda: scatter(Fe(64, 64, 1)),
     }
-    print(f"forward + backward of blocks on {shape}, channels last: ms for one million MACs a picture, and as a ratio")
+    print(f"forward + backward of blocks on {shape}, channels last: ms for one million MACs an image, and as a ratio")
     per_mac = {name: train_ms(make(), shape) / macs(make(), shape) * 1e6 for name, make in blocks.items()}
     for name, cost in per_mac.items():
         print(f"  {name:22} {cost:.2f}  {cost / per_mac['inverted_residual']:.2f}")

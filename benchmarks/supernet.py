@@ -22,7 +22,7 @@ from evaluators.cost import cost
 from evaluators.data import Split, load
 from evaluators.supernet.paths import SAMPLINGS
 from evaluators.supernet.supernet import Supernet
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.loop import epochs, seeded_network
 from evaluators.training.recipe import Recipe, load_recipe
 from search_spaces.genotype import Genotype
@@ -53,23 +53,23 @@ class Bench:
         self.space = replace(load_space(arguments.space), inputs=((3, arguments.size, arguments.size),))
         data = load("fashion-mnist-small", inputs=self.space.inputs)
         how = data.preprocessing(data.inputs[0], *data.mean_std())
-        self.train, whole = (Pictures.of(split, how, CPU) for split in (data.train, data.validation))
+        self.train, whole = (Batches.of(split, how, CPU) for split in (data.train, data.validation))
         chosen = whole.share(arguments.validation / len(whole)).numpy()
-        self.validation = Pictures.of(Split(data.validation.images[chosen], data.validation.labels[chosen]), how, CPU)
+        self.validation = Batches.of(Split(data.validation.images[chosen], data.validation.labels[chosen]), how, CPU)
         self.task = self.space.task(len(data.classes))
         rng = random.Random("networks to rank")
         self.genotypes = [self.space.sample(rng) for _ in range(arguments.networks)]
 
     def run(self) -> None:
         final = load_recipe("final", self.asked.truth_epochs)
-        final = replace(final, share=self.asked.truth_share, least_pictures=0)
+        final = replace(final, share=self.asked.truth_share, least_images=0)
         truth = [self.trained("truth", g, final, 0) for g in self.genotypes]
         shown = self.asked.truth_epochs * len(self.train.share(final.share))
         seconds = sum(found["seconds"] for found in truth)
         print(f"truth: {seconds:.0f} s, {_percent([found['accuracy'] for found in truth])}")
         supernet = self.supernet()
-        pictures = round(supernet["training_seconds"] / seconds * shown)
-        shorter, short = (self.short_trainings(count) for count in (pictures // 4, pictures))
+        images = round(supernet["training_seconds"] / seconds * shown)
+        shorter, short = (self.short_trainings(count) for count in (images // 4, images))
         costs = [cost(g, self.task) for g in self.genotypes]
         compare(
             [found["accuracy"] for found in truth],
@@ -82,16 +82,16 @@ class Bench:
             },
         )
 
-    def short_trainings(self, pictures: int) -> list[float]:
-        """Accuracies of all networks, each trained by the recipe for candidates on so many pictures."""
-        recipe = replace(load_recipe("proxy", 1), share=min(1.0, pictures / len(self.train)), least_pictures=pictures)
-        found = [self.trained(f"short {pictures}", g, recipe, 1) for g in self.genotypes]
+    def short_trainings(self, images: int) -> list[float]:
+        """Accuracies of all networks, each trained by the recipe for candidates on so many images."""
+        recipe = replace(load_recipe("proxy", 1), share=min(1.0, images / len(self.train)), least_images=images)
+        found = [self.trained(f"short {images}", g, recipe, 1) for g in self.genotypes]
         accuracies = [one["accuracy"] for one in found]
-        print(f"short trainings on {pictures} pictures: {sum(one['seconds'] for one in found):.0f} s, {_percent(accuracies)}")
+        print(f"short trainings on {images} images: {sum(one['seconds'] for one in found):.0f} s, {_percent(accuracies)}")
         return accuracies
 
     def trained(self, what: str, genotype: Genotype, recipe: Recipe, seed: int) -> Any:
-        """Accuracy on the validation part, and the cost, of one training of one network by itself."""
+        """Accuracy on the validation set, and the cost, of one training of one network by itself."""
 
         def make() -> dict[str, float]:
             start = time.process_time()
@@ -162,9 +162,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--space", default="tiny")
-    parser.add_argument("--size", type=int, default=16, help="of the pictures, pixels")
+    parser.add_argument("--size", type=int, default=16, help="of the images, pixels")
     parser.add_argument("--networks", type=int, default=20)
-    parser.add_argument("--validation", type=int, default=1500, help="pictures that accuracies are of")
+    parser.add_argument("--validation", type=int, default=1500, help="images that accuracies are of")
     parser.add_argument("--epochs", type=int, default=6, help="of the supernet")
     parser.add_argument("--sampling", choices=SAMPLINGS, default="fair")
     parser.add_argument("--truth-epochs", type=int, default=1)

@@ -171,7 +171,7 @@ class Cells:
             self._genotypes[edges], self._texts[genotype.text] = genotype, self._rows[edges]
 
     def _paths(self, edges: Sequence[str]) -> list[list[BlockSpec]]:
-        """What pictures pass on each way through the cell that no `none` interrupts."""
+        """What images pass on each way through the cell that no `none` interrupts."""
         ways = [[edges[i] for i in way] for way in self._WAYS]
         return [[self._EDGES[op] for op in way if op != "skip_connect"] for way in ways if "none" not in way]
 

@@ -4,7 +4,7 @@ usage: python benchmarks/training.py speed|accuracy|precision [--networks A,B,dr
 
 Networks are anchors of the space `tiny`, or drawn from it at random as a search draws them: drawn:0, drawn:1 and so on.
 
-The plain loop is what torchvision's documentation shows: a Dataset that gives PIL pictures, transforms one picture at a time
+The plain loop is what torchvision's documentation shows: a Dataset that gives PIL images, transforms one image at a time
 (random crop, flip, to tensor, normalise), a DataLoader without further processes, the network in torch's default memory
 format, the same SGD, learning rates and label smoothing. `plain, tensors` is the same on tensors by transforms.v2. Each runs in
 a process of its own (ours keeps its heap, a plain one does not) with the same threads, in turns, round by round; a ratio is of
@@ -34,7 +34,7 @@ from torchvision.transforms import v2
 from evaluators.data import Split, load
 from evaluators.heap import keep_heap
 from evaluators.training import loop
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.groups import optimizer_of
 from evaluators.training.kernels.fast import fast
 from evaluators.training.precision import lowered
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--networks", default="", help="Separated by commas.  [default: all anchors]")
     parser.add_argument("--data", default="fashion-mnist-small")
     parser.add_argument("--size", type=int, default=32)
-    parser.add_argument("--pictures", type=int, default=1280, help="In a round; of `accuracy`, to train on.")
+    parser.add_argument("--images", type=int, default=1280, help="In a round; of `accuracy`, to train on.")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=2)
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 class _Plain(Dataset[tuple[Any, int]]):
-    """Pictures one at a time, as torchvision's own data sets give them."""
+    """Batches one at a time, as torchvision's own data sets give them."""
 
     def __init__(self, split: Split, transform: Callable[[Any], Tensor], pil: bool) -> None:
         self._pixels = split.images.transpose(0, 2, 3, 1).copy() if pil else torch.from_numpy(split.images.copy())
@@ -89,12 +89,12 @@ class _Plain(Dataset[tuple[Any, int]]):
         return len(self._labels)
 
     def __getitem__(self, i: int) -> tuple[Tensor, int]:
-        picture = Image.fromarray(self._pixels[i]) if self._pil else self._pixels[i]
-        return self._transform(picture), self._labels[i]
+        image = Image.fromarray(self._pixels[i]) if self._pil else self._pixels[i]
+        return self._transform(image), self._labels[i]
 
 
 def _transform(recipe: Recipe, size: int, mean_std: MeanStd, pil: bool, train: bool) -> Callable[[Any], Tensor]:
-    """Crop and flip as the recipe says; outside of the picture is the mean, as in our own loop."""
+    """Crop and flip as the recipe says; outside of the image is the mean, as in our own loop."""
     mean, std = mean_std
     fill = [round(255 * m) for m in mean]
     random = [v2.RandomCrop(size, round(recipe.crop_padding * size), fill=fill), v2.RandomHorizontalFlip()]
@@ -136,8 +136,8 @@ def _ours(
     network, generator = loop.seeded_network(genotype, task, seed, _CPU)
     return loop.Training(
         network,
-        _pictures(train, task, mean_std),
-        _pictures(validation, task, mean_std),
+        _images(train, task, mean_std),
+        _images(validation, task, mean_std),
         recipe,
         generator,
     )
@@ -147,19 +147,19 @@ def _ours(
 
 
 def _speed(name: str, genotype: Genotype, task: Task, dataset: Any, flags: argparse.Namespace) -> None:
-    """Pictures a second of whole loops; and of the parts: pictures alone, the network alone in both formats."""
+    """Batches a second of whole loops; and of the parts: images alone, the network alone in both formats."""
     ours, plain, tensors = (_Process(make, name, flags) for make in (_our_ways, _plain_ways, _tensor_ways))
     ways = {
         "ours": ours.ask("loop"),
         "plain": plain.ask("loop"),
         "plain, tensors": tensors.ask("loop"),
-        "pictures, ours": ours.ask("pictures"),
-        "pictures, plain": plain.ask("pictures"),
+        "images, ours": ours.ask("images"),
+        "images, plain": plain.ask("images"),
         "steps, channels_last": ours.ask("steps"),
         "steps, default format": plain.ask("steps"),
     }
-    print(f"\n{name}: {flags.rounds} rounds of {flags.pictures} pictures, batches of {load_recipe('final').batch_size}")
-    _compare(_rounds(ways, flags.rounds), flags.pictures, "ours", "steps, channels_last")
+    print(f"\n{name}: {flags.rounds} rounds of {flags.images} images, batches of {load_recipe('final').batch_size}")
+    _compare(_rounds(ways, flags.rounds), flags.images, "ours", "steps, channels_last")
     for process in (ours, plain, tensors):
         process.end()
 
@@ -199,11 +199,11 @@ def _serve(pipe: Any, make: Callable[[str, argparse.Namespace], Ways], name: str
 def _our_ways(name: str, flags: argparse.Namespace) -> Ways:
     genotype, task, dataset, recipe, some = _setting(name, flags)
     training = _ours(genotype, task, some, _part(dataset.validation, 2), recipe, dataset.mean_std(), 0)
-    pictures = lambda: training._train.epoch(torch.arange(len(some)), recipe, torch.Generator())  # noqa: E731
+    images = lambda: training._train.epoch(torch.arange(len(some)), recipe, torch.Generator())  # noqa: E731
     return {
         "loop": training.epoch,
-        "pictures": lambda: sum(1 for _ in pictures()),
-        "steps": lambda: _steps(training.network, task, flags.pictures, recipe, torch.channels_last, _mixed),
+        "images": lambda: sum(1 for _ in images()),
+        "steps": lambda: _steps(training.network, task, flags.images, recipe, torch.channels_last, _mixed),
     }
 
 
@@ -212,8 +212,8 @@ def _plain_ways(name: str, flags: argparse.Namespace, pil: bool = True) -> Ways:
     training = _PlainTraining(genotype, task, some, recipe, dataset.mean_std(), 0, pil)
     return {
         "loop": training.epoch,
-        "pictures": lambda: sum(1 for _ in training._loader),
-        "steps": lambda: _steps(training.network, task, flags.pictures, recipe, torch.contiguous_format),
+        "images": lambda: sum(1 for _ in training._loader),
+        "steps": lambda: _steps(training.network, task, flags.images, recipe, torch.contiguous_format),
     }
 
 
@@ -223,21 +223,21 @@ def _tensor_ways(name: str, flags: argparse.Namespace) -> Ways:
 
 def _setting(name: str, flags: argparse.Namespace) -> tuple[Genotype, Task, Any, Recipe, Split]:
     dataset = _loaded(flags)
-    recipe = replace(load_recipe("final"), epochs=flags.rounds + 1, least_pictures=0)
+    recipe = replace(load_recipe("final"), epochs=flags.rounds + 1, least_images=0)
     task = Task((3, flags.size, flags.size), len(dataset.classes))
-    return _genotype(name), task, dataset, recipe, _part(dataset.train, flags.pictures)
+    return _genotype(name), task, dataset, recipe, _part(dataset.train, flags.images)
 
 
 def _loaded(flags: argparse.Namespace) -> Any:
     """The data set with its training images as an array uint8 [N, 3, size, size]: the plain loop knows no other."""
     dataset = load(flags.data, inputs=[(3, flags.size, flags.size)])
-    whole = _pictures(dataset.train, Task((3, flags.size, flags.size), 1), ((0.0,) * 3, (1.0,) * 3))
+    whole = _images(dataset.train, Task((3, flags.size, flags.size), 1), ((0.0,) * 3, (1.0,) * 3))
     pixels = torch.cat([images for images, _ in whole.in_order(250)]).mul_(255).round_().to(torch.uint8)
     return replace(dataset, train=Split(pixels.numpy(), dataset.train.labels))
 
 
-def _pictures(split: Split, task: Task, mean_std: MeanStd) -> Pictures:
-    return Pictures(split.images, split.labels, *mean_std, _CPU, size=task.input[1:])
+def _images(split: Split, task: Task, mean_std: MeanStd) -> Batches:
+    return Batches(split.images, split.labels, *mean_std, _CPU, size=task.input[1:])
 
 
 def _genotype(name: str) -> Genotype:
@@ -258,25 +258,25 @@ def _precision(name: str, genotype: Genotype, task: Task, dataset: Any, flags: a
     compiled = torch.compile(networks["compiled"])
 
     def steps(network: Any, precision: Precision = nullcontext) -> Callable[[], Timed]:
-        return lambda: _timed(lambda: _steps(network, task, flags.pictures, recipe, torch.channels_last, precision))
+        return lambda: _timed(lambda: _steps(network, task, flags.images, recipe, torch.channels_last, precision))
 
     started = time.perf_counter()
     _steps(compiled, task, recipe.batch_size, recipe, torch.channels_last)
-    print(f"\n{name}: {flags.rounds} rounds of {flags.pictures} pictures; compiling {time.perf_counter() - started:.0f} s")
+    print(f"\n{name}: {flags.rounds} rounds of {flags.images} images; compiling {time.perf_counter() - started:.0f} s")
     ways = {
         "float32": steps(networks["float32"]),
         "mixed, ours": steps(networks["mixed"], _mixed),
         "bfloat16 by autocast": steps(networks["autocast"], lambda: torch.autocast("cpu", torch.bfloat16)),
         "compiled": steps(compiled),
     }
-    _compare(_rounds(ways, flags.rounds), flags.pictures, "float32", "float32")
+    _compare(_rounds(ways, flags.rounds), flags.images, "float32", "float32")
 
 
 def _accuracy(name: str, genotype: Genotype, task: Task, dataset: Any, flags: argparse.Namespace) -> None:
-    """Our loop, the same in float32, and the plain one, on the same pictures with the same seeds; accuracy on the test part."""
-    recipe = replace(load_recipe("final", epochs=flags.epochs), least_pictures=0)
-    mean_std, train = dataset.mean_std(), _part(dataset.train, flags.pictures)
-    test = _pictures(dataset.test, task, mean_std)
+    """Our loop, the same in float32, and the plain one, on the same images with the same seeds; accuracy on the test set."""
+    recipe = replace(load_recipe("final", epochs=flags.epochs), least_images=0)
+    mean_std, train = dataset.mean_std(), _part(dataset.train, flags.images)
+    test = _images(dataset.test, task, mean_std)
     validation, rows = _part(dataset.validation, 2), []
     for seed in range(flags.seeds):
         ways: list[Callable[[], loop.Training | _PlainTraining]] = [
@@ -286,7 +286,7 @@ def _accuracy(name: str, genotype: Genotype, task: Task, dataset: Any, flags: ar
         ]
         rows.append([_trained(way(), flags.epochs, test) for way in ways])
     table = 100 * np.array(rows)
-    print(f"\n{name}: {flags.epochs} epochs of {len(train):,} pictures, {flags.seeds} seeds, test accuracy %")
+    print(f"\n{name}: {flags.epochs} epochs of {len(train):,} images, {flags.seeds} seeds, test accuracy %")
     for column, way in enumerate(("ours", "ours, float32", "plain")):
         values = table[:, column]
         print(f"{way:<16}{values.mean():7.2f}  deviation {values.std(ddof=1):.2f}   {' '.join(f'{v:.2f}' for v in values)}")
@@ -296,7 +296,7 @@ def _accuracy(name: str, genotype: Genotype, task: Task, dataset: Any, flags: ar
         print(f"ours - {way}: {difference.mean():+.2f}, standard error of the paired differences {error:.2f}", flush=True)
 
 
-def _trained(training: "loop.Training | _PlainTraining", epochs: int, test: Pictures) -> float:
+def _trained(training: "loop.Training | _PlainTraining", epochs: int, test: Batches) -> float:
     for _ in range(epochs):
         training.epoch()
     return loop.accuracy(training.network, test)
@@ -309,7 +309,7 @@ def _mixed() -> AbstractContextManager[object]:
 def _steps(
     network: Any,
     task: Task,
-    pictures: int,
+    count: int,
     recipe: Recipe,
     layout: torch.memory_format,
     precision: Precision = nullcontext,
@@ -318,7 +318,7 @@ def _steps(
     network.train()
     images = torch.randn(recipe.batch_size, *task.input).contiguous(memory_format=layout)
     labels = torch.randint(0, task.classes, (recipe.batch_size,))
-    for _ in range(pictures // recipe.batch_size):
+    for _ in range(count // recipe.batch_size):
         with precision():
             loss = F.cross_entropy(network(images).float(), labels)
         network.zero_grad(set_to_none=True)
@@ -343,14 +343,14 @@ def _rounds(ways: dict[str, Callable[[], Timed]], count: int) -> dict[str, list[
     return found
 
 
-def _compare(found: dict[str, list[Timed]], pictures: int, whole: str, part: str) -> None:
+def _compare(found: dict[str, list[Timed]], images: int, whole: str, part: str) -> None:
     """Medians, and how many times as fast the first way is as each of the others of its kind."""
-    print(f"{'':<24}{'pictures/s':>11}{'spread':>8}{'us each, CPU':>14}   times as fast (wall; CPU)")
+    print(f"{'':<24}{'images/s':>11}{'spread':>8}{'us each, CPU':>14}   times as fast (wall; CPU)")
     for name, times in found.items():
-        rates = [pictures / wall for wall, _ in times]
+        rates = [images / wall for wall, _ in times]
         low, high = np.quantile(rates, [0.25, 0.75])
-        each = statistics.median(cpu for _, cpu in times) / pictures * 1e6
-        base = {"steps": part, "pictures": "pictures, ours"}.get(name.split(",")[0], whole)
+        each = statistics.median(cpu for _, cpu in times) / images * 1e6
+        base = {"steps": part, "images": "images, ours"}.get(name.split(",")[0], whole)
         ratio = "" if name == base else "   ".join(_ratio(times, found[base], column) for column in (0, 1))
         spread = (high - low) / statistics.median(rates)
         print(f"{name:<24}{statistics.median(rates):>11.0f}{spread:>8.1%}{each:>14.0f}   {ratio}", flush=True)

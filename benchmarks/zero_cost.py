@@ -3,7 +3,7 @@
 usage: python benchmarks/zero_cost.py TABLE.npz DATA [--networks N] [--batch B] [--seed S]
 
 TABLE.npz has arch [N] (text), test_acc [N, 3] (percent), params [N] and flops [N] (MACs). DATA is a data set as `nas search
---data` takes it, with pictures like CIFAR-10's: `cifar10`, `imagefolder:PATH`.
+--data` takes it, with images like CIFAR-10's: `cifar10`, `imagefolder:PATH`.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from scipy.stats import spearmanr
 from evaluators import zero_cost
 from evaluators.cost import cost
 from evaluators.data import Split, load
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from search_spaces.genotype import Genotype
 
 RESAMPLES = 2000
@@ -52,12 +52,12 @@ def check_counts(networks: Sequence[Genotype], params: Sequence[int], macs: Sequ
 
 
 def batch(spec: str, count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Normalised training pictures [count, 3, 32, 32], and their labels."""
+    """Normalised training images [count, 3, 32, 32], and their labels."""
     data = load(spec, inputs=[TASK.input])
     chosen = np.random.default_rng(seed).choice(len(data.train), count, replace=False)
     split = Split(data.train.images[chosen], data.train.labels[chosen])
-    pictures = Pictures.of(split, data.preprocessing(TASK.input, *data.mean_std()), torch.device("cpu"))
-    return next(pictures.in_order(count))
+    batches = Batches.of(split, data.preprocessing(TASK.input, *data.mean_std()), torch.device("cpu"))
+    return next(batches.in_order(count))
 
 
 def scored(
@@ -94,7 +94,7 @@ def print_report(
     alike = np.abs(np.log(macs / np.median(macs))) < 0.2
     print("# Zero-cost scores on NAS-Bench-Macro\n")
     print(f"{len(mean)} networks of NAS-Bench-Macro (arXiv:2103.11922), drawn at random; seed {arguments.seed}; ", end="")
-    print(f"one batch of {arguments.batch} pictures of {arguments.data.partition(':')[0]} at 32x32.")
+    print(f"one batch of {arguments.batch} images of {arguments.data.partition(':')[0]} at 32x32.")
     print(f"torch {torch.__version__}, {platform.machine()}, one thread. Params and MACs of all {len(mean)} are the table's.\n")
     print("Spearman's rho with the mean test accuracy of three trainings on CIFAR-10, and its 95 % interval")
     print(f"(bootstrap, {RESAMPLES} resamples): of all; of the better half; of the {alike.sum()} whose MACs are within a")

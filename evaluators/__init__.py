@@ -1,4 +1,4 @@
-"""How good is a network: its cost, its latency on a device, its accuracy after training on pictures."""
+"""How good is a network: its cost, its latency on a device, its accuracy after training on images."""
 
 import os
 

@@ -43,8 +43,8 @@ class Cost:
 
     params: trainable parameters, the affine pair of batch norm included.
     macs: multiply-accumulates of convolutions (Cout Hout Wout Cin/groups k k) and linear layers (in out), biases and all else
-        zero, for one picture.
-    activations: elements that convolutions and linear layers write (arXiv:2003.13678, section 3.3), for one picture.
+        zero, for one image.
+    activations: elements that convolutions and linear layers write (arXiv:2003.13678, section 3.3), for one image.
     peak_mib: largest sum of float32 feature maps alive at once, batch 1, operations in the order of the code, batch norm and
         elementwise operations in place where nothing else reads their input; weights and workspaces not counted.
     """
@@ -81,7 +81,7 @@ def cost(genotype: Genotype, task: Task) -> Cost:
 
 
 def block_costs(genotype: Genotype, task: Task) -> list[BlockCost]:
-    """The cost of every block in its place; a picture that a later block reads counts as memory until then."""
+    """The cost of every block in its place; an image that a later block reads counts as memory until then."""
     found = _all_traced(genotype, task)
     last_reader = _last_reader(found)
     in_shapes = [task.input, *(traced.out_shape for traced in found)]
@@ -117,7 +117,7 @@ class _Traced:
         return Cost(self.params, self.macs, self.activations, self.peak_mib(task, index, last_reader))
 
     def peak_mib(self, task: Task, index: int, last_reader: int) -> float:
-        """The peak of the block at place `index`, when the block at `last_reader` is the last that reads the picture."""
+        """The peak of the block at place `index`, when the block at `last_reader` is the last that reads the image."""
         peak = self.peak
         if index < last_reader:
             peak = self.peak_kept if index == 0 else self.peak + math.prod(task.input) * (not self.reads_image)

@@ -1,4 +1,4 @@
-"""Networks that skip blocks picture by picture: how many gated blocks they have, their expected MACs."""
+"""Networks that skip blocks image by image: how many gated blocks they have, their expected MACs."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ def gated_blocks(genotype: Genotype) -> int:
 
 
 def expected_macs(genotype: Genotype, task: Task, rates: float | Sequence[float]) -> float:
-    """MACs when gated block i, in the order of the text, runs on a share `rates[i]` of the pictures that reach it.
+    """MACs when gated block i, in the order of the text, runs on a share `rates[i]` of the images that reach it.
 
     One number is the rate of all. Gates and shortcuts always run, so that rate 1 gives the worst case, `cost(...).macs`.
     """

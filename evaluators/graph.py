@@ -3,7 +3,7 @@
 A node is one aten operation; its attributes are
 
     op         aten's name without overload and trailing underscore: "convolution", "hardswish", "slice"
-    inputs     shapes of the tensors it reads that depend on the picture, in order
+    inputs     shapes of the tensors it reads that depend on the image, in order
     shape      shape of what it writes (of its first output)
     weights    elements of the constant tensors it reads (parameters, buffers)
     view       whether it moves no data (its output shares its input's storage)
@@ -13,7 +13,7 @@ A node is one aten operation; its attributes are
     kernel, stride, padding, dilation, groups, ceil_mode   of convolutions and poolings
 
 Nodes are numbered in the order of execution, edges follow tensors (through views and in-place writes too). The
-picture-like sources are nodes with op "input" and, for a block that reads it, "image". Everything computed from
+image-like sources are nodes with op "input" and, for a block that reads it, "image". Everything computed from
 constants alone is left out, as is everything the output does not need. The graph's own attributes: in_shape,
 out_shape, params, output (a node).
 """
@@ -82,7 +82,7 @@ def _ops(graph: "nx.DiGraph[int]") -> list[tuple[int, str]]:
 
 @lru_cache(maxsize=4096)
 def block_graph(spec: BlockSpec, in_shape: Image, image: Image, classes: int) -> "nx.DiGraph[int]":
-    """The graph of one block for input [1, *in_shape] in a network whose picture is [1, *image]. Do not modify it.
+    """The graph of one block for input [1, *in_shape] in a network whose image is [1, *image]. Do not modify it.
 
     Raises InputError that quotes the block when its knobs do not go together.
     """
@@ -92,12 +92,12 @@ def block_graph(spec: BlockSpec, in_shape: Image, image: Image, classes: int) ->
 
 
 def trace(module: nn.Module, in_shape: Shape, image: Shape) -> "nx.DiGraph[int]":
-    """The graph of a block's module, whose parameters are on the meta device, for one picture."""
+    """The graph of a block's module, whose parameters are on the meta device, for one image."""
     x = torch.empty(1, *in_shape, device="meta")
-    picture = torch.empty(1, *image, device="meta")
-    recorder = _Recorder(x, picture)
+    source = torch.empty(1, *image, device="meta")
+    recorder = _Recorder(x, source)
     with torch.no_grad(), recorder:
-        y = run_block(module, x, picture)
+        y = run_block(module, x, source)
     graph = recorder.graph
     output = recorder.writer(y)
     assert output is not None, "the block's output does not depend on its input"

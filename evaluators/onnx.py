@@ -56,7 +56,7 @@ def trace(network: nn.Module, task: Task) -> torch.jit.ScriptModule:
 
 
 def onnx_difference(network: nn.Module, path: Path, task: Task, seed: int = 0) -> float:
-    """Largest difference of the logits between torch and ONNX Runtime on one picture, relative to the largest logit."""
+    """Largest difference of the logits between torch and ONNX Runtime on one image, relative to the largest logit."""
     import onnxruntime
 
     image = example_input(task, seed=seed)

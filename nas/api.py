@@ -227,7 +227,7 @@ def cost(genotype: Genotype | str, classes: int = 1000) -> "Cost":
 
 
 def predict(genotype: Genotype | str, device: str = "local", space: str = "mobile", classes: int = 1000) -> Latency:
-    """Predicted latency on a device that was measured for a space, at its usual speed, and its upper bound (95 %).
+    """Predicted latency on a device that was measured for a space, under its typical load, and its upper bound (95 %).
 
     Raises InputError when the device was not measured for the space, or its profile does not cover the network.
     """

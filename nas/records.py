@@ -7,13 +7,13 @@ JSON a field is left out while it has its default, and a class's own fields come
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, AliasChoices, Field
 
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.schema import among_others
 
-FORMAT = 7
+FORMAT = 8
 """Version of what a run folder holds: run.yaml, and these records."""
 
 
@@ -137,11 +137,11 @@ class Probe(Note):
 
 @dataclass(frozen=True, kw_only=True)
 class Tested(Note):
-    """`test:ID` or `test:ID/K`: scores on the test part, of so many pictures; `accuracy` is that of the run's metric."""
+    """`test:ID` or `test:ID/K`: scores on the test set, of so many images; `accuracy` is that of the run's metric."""
 
     KIND = "test"
     accuracy: Share
-    pictures: Some
+    images: Annotated[Some, Field(validation_alias=AliasChoices("images", "pictures"))]  # as they were called until format 7
     top1: Share
     balanced_accuracy: Share
     macro_f1: Share
@@ -195,7 +195,7 @@ class Foreseen(Record):
 class Checked(Timed, Foreseen, Note):
     """`checked:ID`: a network that the search timed untrained (nas.budget.estimator.Estimator.checked).
 
-    timed_ms: the upper bound of its time at the usual speed. score: time over own bound, if it has one.
+    timed_ms: the upper bound of its time under typical load. score: time over own bound, if it has one.
     """
 
     KIND = "checked"
@@ -225,7 +225,7 @@ class Measured(Times, Note):
 
 @among_others
 @dataclass(frozen=True, kw_only=True)
-class ReachedAnchor:
+class SurveyedAnchor:
     """An anchor's prediction, None where the profile does not cover an operation; `fits`: its bound is in the budget."""
 
     name: str
@@ -235,15 +235,15 @@ class ReachedAnchor:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reach(Note):
-    """`reach:space`: predicted milliseconds of `samples` genotypes drawn from a space.
+class Survey(Note):
+    """`survey:space`: predicted milliseconds of `samples` genotypes drawn from a space.
 
     `share` of them have their upper bound within `allowed_ms`, which is what the budget allows it; `share_error` is its
     binomial standard error, taken at (k + 1) / (n + 2) so that it is not 0 when none or all of them have. `refused` more
     have an operation that the device profile does not cover.
     """
 
-    KIND = "reach"
+    KIND = "survey"
     budget_ms: Ms
     allowed_ms: Ms
     samples: Count
@@ -254,7 +254,7 @@ class Reach(Note):
     slowest_ms: Ms
     share: Share
     share_error: FromZero
-    anchors: tuple[ReachedAnchor, ...]
+    anchors: tuple[SurveyedAnchor, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,5 +289,7 @@ class Finished(At, Note):
     KIND = "finished"
 
 
-_ALL = (Final, Again, Teacher, Probe, Tested, Timing, Checked, Measured, Reach, Further, Ended, Session, Finished)
+_ALL = (Final, Again, Teacher, Probe, Tested, Timing, Checked, Measured, Survey, Further, Ended, Session, Finished)
 KINDS: dict[str, type[Note]] = {kind.KIND: kind for kind in _ALL}
+FORMERLY = {"survey": "reach"}
+"""What kinds were called in format 7 and before, where that was something else."""

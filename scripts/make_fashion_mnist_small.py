@@ -2,7 +2,7 @@
 
 usage: python scripts/make_fashion_mnist_small.py FOLDER [--out FILE]
 
-The first 1,200 pictures of each class of the training set are for training, the next 300 for validation, and the first
+The first 1,200 images of each class of the training set are for training, the next 300 for validation, and the first
 500 of each class of the test set for testing, all in the order of the original files. The file is an ordinary .npz, but
 packed with LZMA, which takes 14 % less room here than deflate.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluators.data.dataset import Pictures
+from evaluators.data.dataset import Images
 from evaluators.data.sets.fashion_mnist import read_folder
 from evaluators.data.sets.fashion_mnist_small import FILE
 
@@ -47,8 +47,8 @@ def write(arrays: dict[str, np.ndarray], out: Path) -> str:
     return hashlib.sha256(out.read_bytes()).hexdigest()
 
 
-def _of_each_class(pictures: Pictures, start: int, stop: int) -> np.ndarray:
-    by_class = [np.flatnonzero(pictures.labels == label)[start:stop] for label in range(10)]
+def _of_each_class(images: Images, start: int, stop: int) -> np.ndarray:
+    by_class = [np.flatnonzero(images.labels == label)[start:stop] for label in range(10)]
     assert all(len(indexes) == stop - start for indexes in by_class), "these are not the original files"
     return np.sort(np.concatenate(by_class))
 

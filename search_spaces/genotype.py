@@ -140,7 +140,7 @@ class Genotype:
         return Task(self.input, classes)
 
     def at_stride(self, overall: int) -> "Genotype":
-        """The genotype with its first strides removed until it shrinks pictures by at most `overall`."""
+        """The genotype with its first strides removed until it shrinks images by at most `overall`."""
         blocks = list(self.blocks)
         for i, spec in enumerate(blocks):
             if math.prod(b.stride for b in blocks) <= overall:

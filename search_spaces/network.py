@@ -113,7 +113,7 @@ def initialise(network: nn.Module) -> None:
 
 
 def example_input(task: Task, batch: int = 1, seed: int = 0) -> Tensor:
-    """Standard normal pictures [batch, C, H, W], the same for the same seed."""
+    """Standard normal images [batch, C, H, W], the same for the same seed."""
     return torch.randn(batch, *task.input, generator=torch.Generator().manual_seed(seed))
 
 

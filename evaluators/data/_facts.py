@@ -34,7 +34,7 @@ class Facts:
 
 
 def facts(found: Found) -> Facts:
-    """What the heads of the files say, and of 16-bit grey images of the training part their highest value."""
+    """What the heads of the files say, and of 16-bit grey images of the training set their highest value."""
     parts = (found.train, found.validation, found.test)
     if isinstance(found.train.items, np.ndarray):
         own = [[part.items.shape[2], part.items.shape[1]] for part in parts if isinstance(part.items, np.ndarray)]

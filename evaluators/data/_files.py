@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluators.data._render import empty, in_threads, mean_std, picture, render
+from evaluators.data._render import empty, in_threads, mean_std, read_image, render
 from evaluators.data._unreadable import UnreadableImage
 from evaluators.data.preprocess import Fitting, Moments
 
@@ -52,7 +52,7 @@ class Files:
         unreadable: dict[str, str] = {}
         for place, index in zip(out, indexes, strict=True):
             try:
-                place[:] = picture(self._path(index), self.fitting, coarse=self.training)
+                place[:] = read_image(self._path(index), self.fitting, coarse=self.training)
             except UnreadableImage as error:
                 unreadable |= error.reasons
         if unreadable:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from evaluators.data.dataset import Found, Pictures
+from evaluators.data.dataset import Found, Images
 
 
 def fingerprint(found: Found) -> dict[str, Any]:
@@ -27,12 +27,12 @@ def fingerprint(found: Found) -> dict[str, Any]:
     return {"classes": len(found.classes), **counts, "sha256": digest.hexdigest()}
 
 
-def _arrays(part: Pictures) -> list[bytes | memoryview]:
+def _arrays(part: Images) -> list[bytes | memoryview]:
     pixels = np.ascontiguousarray(part.items)
     return [f"{pixels.shape}{pixels.dtype}".encode(), pixels.reshape(-1).data]
 
 
-def _files(part: Pictures, folder: str) -> list[bytes]:
+def _files(part: Images, folder: str) -> list[bytes]:
     """Of each file its name, in Unicode's composed form as class names are, and its size in bytes."""
     names = [unicodedata.normalize("NFC", os.path.relpath(file, folder)) for file in part.items]
     sizes = [os.path.getsize(file) for file in part.items]

@@ -9,7 +9,7 @@ from evaluators.data._files import Files
 from evaluators.data._memory import check_memory, fits_memory, gib
 from evaluators.data._render import as_they_are, mean_std, render
 from evaluators.data._unreadable import UnreadableImage
-from evaluators.data.dataset import Found, Pictures, Progress, Split
+from evaluators.data.dataset import Found, Images, Progress, Split
 from evaluators.data.preprocess import Fitting, Moments
 
 Splits = tuple[Split, Split, Split]  # training, validation, test
@@ -38,17 +38,17 @@ def _within(pixels: np.ndarray, largest: Fitting) -> bool:
     return pixels.shape[1] <= height and pixels.shape[2] <= width
 
 
-def _kept(part: Pictures, largest: Fitting) -> Split:
+def _kept(part: Images, largest: Fitting) -> Split:
     return Split(as_they_are(cast("np.ndarray", part.items), largest.input[0]), part.labels)
 
 
-def _held_bytes(parts: Sequence[Pictures], fittings: Sequence[Fitting], largest: Fitting) -> int:
+def _held_bytes(parts: Sequence[Images], fittings: Sequence[Fitting], largest: Fitting) -> int:
     """Memory that the images take when they are held, bytes."""
     train, *others = (len(part.labels) for part in parts)
     return train * int(np.prod(largest.input)) + sum(others) * sum(int(np.prod(fitting.input)) for fitting in fittings)
 
 
-def _held(parts: Sequence[Pictures], fittings: Sequence[Fitting], largest: Fitting, progress: Progress) -> list[Split]:
+def _held(parts: Sequence[Images], fittings: Sequence[Fitting], largest: Fitting, progress: Progress) -> list[Split]:
     done, total = 0, sum(len(part.labels) for part in parts)
     splits: list[Split] = []
     unreadable: dict[str, str] = {}
@@ -65,7 +65,7 @@ def _held(parts: Sequence[Pictures], fittings: Sequence[Fitting], largest: Fitti
     return splits
 
 
-def _streamed(found: Found, parts: Sequence[Pictures], largest: Fitting, needed: int, progress: Progress) -> Ready:
+def _streamed(found: Found, parts: Sequence[Images], largest: Fitting, needed: int, progress: Progress) -> Ready:
     """Every file is decoded once, as in an epoch of training: what cannot be read is known before one begins."""
     files = [Files.of(cast("list", part.items), largest, part is found.train) for part in parts]  # type: ignore[type-arg]
     done, total = 0, sum(map(len, files))

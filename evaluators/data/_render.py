@@ -86,7 +86,7 @@ def in_threads(work: Callable[[Any], T], items: Iterable[Any]) -> Iterator[T]:
         pool.shutdown(cancel_futures=True)
 
 
-def picture(file: Path, fitting: Fitting, coarse: bool) -> np.ndarray:
+def read_image(file: Path, fitting: Fitting, coarse: bool) -> np.ndarray:
     """The image in a file as `render` gives it, uint8 [C, H, W]; raises UnreadableImage that names it."""
     return fitting.pixels(_opened(file, [fitting], coarse)).transpose(2, 0, 1)
 

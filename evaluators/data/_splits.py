@@ -1,4 +1,4 @@
-"""Splits pictures into parts: by class, and always the same way."""
+"""Splits images into parts: by class, and always the same way."""
 
 import numpy as np
 
@@ -10,8 +10,8 @@ SEED = 20_240_229  # fixed: the split belongs to the data, so it must not follow
 def stratified(labels: np.ndarray, classes: tuple[str, ...], shares: list[float]) -> list[np.ndarray]:
     """Indexes of the parts, each int64 and ascending: one part for each of `shares` after the rest, which comes first.
 
-    Every part holds its share of each class, rounded, and at least one picture of it. Raises InputError that names a
-    class with fewer pictures than parts. `labels` is int64 [N]; label i means `classes[i]`.
+    Every part holds its share of each class, rounded, and at least one image of it. Raises InputError that names a
+    class with fewer images than parts. `labels` is int64 [N]; label i means `classes[i]`.
     """
     shuffle = np.random.RandomState(SEED)  # the generator whose stream NumPy promises not to change
     parts: list[list[np.ndarray]] = [[] for _ in range(len(shares) + 1)]
@@ -25,7 +25,7 @@ def stratified(labels: np.ndarray, classes: tuple[str, ...], shares: list[float]
 def _cut(indexes: np.ndarray, name: str, shares: list[float]) -> list[np.ndarray]:
     if len(indexes) <= len(shares):
         raise InputError(
-            f'class "{name}" has {len(indexes)} picture{"s" * (len(indexes) != 1)} to split; it needs at least '
+            f'class "{name}" has {len(indexes)} image{"s" * (len(indexes) != 1)} to split; it needs at least '
             f"{len(shares) + 1}, one for each part"
         )
     sizes = [max(1, round(share * len(indexes))) for share in shares]

@@ -75,7 +75,7 @@ class Dataset:
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
+class Images:
     """Images as they were found: an array uint8 [N, H, W] or [N, H, W, 3], or files; labels int64 [N]."""
 
     items: np.ndarray | list[Path]
@@ -87,9 +87,9 @@ class Found:
     """What a data set's reader returns: the splits as they were found; `left_out` counts by kind the files that are none's."""
 
     classes: tuple[str, ...]
-    train: Pictures
-    validation: Pictures
-    test: Pictures
+    train: Images
+    validation: Images
+    test: Images
     source: str
     left_out: Mapping[str, int] = field(default_factory=dict)
 

@@ -18,7 +18,7 @@ from evaluators.heap import keep_heap
 from evaluators.supernet.paths import Sampling, paths
 from evaluators.supernet.shared import initial, members, part, uses
 from evaluators.training.augment import mixup
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.kernels.fast import fast
 from evaluators.training.loop import Epoch, accuracy, check_finite, rate
 from evaluators.training.precision import lowered
@@ -30,7 +30,7 @@ from search_spaces.network import Network, build, build_block, with_inputs
 from search_spaces.space import SearchSpace
 from search_spaces.task import Task
 
-_RECALIBRATION = 1000  # pictures that a candidate's batch norms see before it is scored
+_RECALIBRATION = 1000  # images that a candidate's batch norms see before it is scored
 _PROBES = 2  # genotypes whose mean accuracy stands for the supernet's after an epoch
 
 
@@ -48,7 +48,7 @@ class Supernet:
         self.weights = {key: tensor.to(self._device) for key, tensor in tensors.items()}
         self._momentum = {key: torch.zeros_like(tensor) for key, tensor in self.weights.items()}
 
-    def train(self, train: Pictures, validation: Pictures, recipe: Recipe, sampling: Sampling = "fair") -> Iterator[Epoch]:
+    def train(self, train: Batches, validation: Batches, recipe: Recipe, sampling: Sampling = "fair") -> Iterator[Epoch]:
         """Trains until `recipe.epochs` are done, yielding after each; an epoch's accuracy is the mean of two fixed genotypes.
 
         Batch norms use the statistics of their batch. Raises TrainingFailed when the loss is not finite, InputError for
@@ -65,8 +65,8 @@ class Supernet:
             reached = mean(self.score(genotype, train, validation, recipe) for genotype in probes)
             yield Epoch(self.trained, loss, reached, perf_counter() - start)
 
-    def score(self, genotype: Genotype, train: Pictures, validation: Pictures, recipe: Recipe) -> float:
-        """Top-1 accuracy (0..1) on the validation part of the genotype with the shared weights, which stay as they are.
+    def score(self, genotype: Genotype, train: Batches, validation: Batches, recipe: Recipe) -> float:
+        """Top-1 accuracy (0..1) on the validation set of the genotype with the shared weights, which stay as they are.
 
         It sees the images at its own input. Its batch norms are calibrated anew on training images, always the same ones.
         Raises InputError for a genotype that is not of the space.
@@ -114,13 +114,13 @@ class Supernet:
         weights = {f"weights.{key}": tensor for key, tensor in self.weights.items()}
         return weights | {f"momentum.{key}": tensor for key, tensor in self._momentum.items()}
 
-    def _epoch(self, number: int, train: Pictures, recipe: Recipe, sampling: Sampling) -> float:
+    def _epoch(self, number: int, train: Batches, recipe: Recipe, sampling: Sampling) -> float:
         """Trains for the epoch of this number; the mean loss."""
         torch.manual_seed(_seed_of("dropout", self._seed, number))
         generator = torch.Generator().manual_seed(_seed_of("pictures", self._seed, number))
         genotypes = paths(self.space, sampling, random.Random(_seed_of("paths", self._seed, number)))
         among = train.share(recipe.share)
-        batches = math.ceil(max(len(among), recipe.least_pictures) / recipe.batch_size)
+        batches = math.ceil(max(len(among), recipe.least_images) / recipe.batch_size)
         total, done = torch.zeros((), device=self._device), 0
         for batch in train.epoch(among, recipe, generator):
             share = rate((number - 1) * batches + done, recipe.epochs * batches, recipe.warmup)
@@ -166,15 +166,15 @@ class Supernet:
 
 
 @torch.no_grad()
-def recalibrate(network: nn.Module, pictures: Pictures, recipe: Recipe) -> None:
-    """Gives batch norms the mean statistics of about a thousand of the pictures, augmented as in training, always the same."""
+def recalibrate(network: nn.Module, split: Batches, recipe: Recipe) -> None:
+    """Gives batch norms the mean statistics of about a thousand of the split, augmented as in training, always the same."""
     network.eval()
     for norm in (module for module in network.modules() if isinstance(module, nn.BatchNorm2d)):
         norm.reset_running_stats()
         norm.momentum = None  # which makes them means over all batches
         norm.train()
-    among = pictures.share(min(1.0, _RECALIBRATION / len(pictures)))
-    for images, _ in pictures.epoch(among, replace(recipe, least_pictures=0), torch.Generator().manual_seed(0)):
+    among = split.share(min(1.0, _RECALIBRATION / len(split)))
+    for images, _ in split.epoch(among, replace(recipe, least_images=0), torch.Generator().manual_seed(0)):
         network(images)
     network.eval()
 

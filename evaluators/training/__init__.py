@@ -1,1 +1,1 @@
-"""Training a network on pictures held in memory: the recipe and the loop."""
+"""Training a network on images held in memory: the recipe and the loop."""

@@ -20,7 +20,7 @@ from evaluators.training.recipe import Recipe
 from search_spaces.task import Input
 
 
-class Pictures:
+class Batches:
     """A split at a network's input; images held share memory with its arrays, those in files are read whenever shown.
 
     `size` is the input's (height, width), by default that of the images; its channels are as many as `mean` and `std` have,
@@ -50,24 +50,24 @@ class Pictures:
         self._mean, self._std = (self._for_each_pixel(values) for values in (mean, std))
 
     @classmethod
-    def of(cls, split: Split, how: Preprocessing, device: torch.device) -> "Pictures":
+    def of(cls, split: Split, how: Preprocessing, device: torch.device) -> "Batches":
         """The split as `how` describes the network's input."""
         ways = {"size": how.input[1:], "fit": how.fit, "interpolation": how.interpolation, "depth": how.depth}
         return cls(split.images, split.labels, how.mean, how.std, device, **ways)  # type: ignore[arg-type]
 
-    def at(self, input: Input) -> "Pictures":
+    def at(self, input: Input) -> "Batches":
         """The same images on the same memory, as a network with another input sees them."""
         how = self.preprocessing
         if input == how.input:
             return self
         labels, how = self.labels.cpu().numpy(), replace(how, input=input)
-        return Pictures.of(Split(self._held, labels), how, self.labels.device)
+        return Batches.of(Split(self._held, labels), how, self.labels.device)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def share(self, share: float) -> Tensor:
-        """Indices [M] of a share of the pictures of each class, at least one, always the same ones."""
+        """Indices [M] of a share of the images of each class, at least one, always the same ones."""
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))
         labels = self.labels.cpu()[order]
         parts = [order[labels == label] for label in labels.unique()]
@@ -76,10 +76,10 @@ class Pictures:
     def epoch(self, among: Tensor, recipe: Recipe, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """Augmented (images [B, C, H, W] float32, labels [B]) of the images with the indices `among`, in random order.
 
-        Fewer than the recipe's `least_pictures` are shown again, in another order, up to that number. A last single image
+        Fewer than the recipe's `least_images` are shown again, in another order, up to that number. A last single image
         is left out. Mixup is not done here: it is of images and labels.
         """
-        batches = _order(among, recipe.least_pictures, generator).split(recipe.batch_size)
+        batches = _order(among, recipe.least_images, generator).split(recipe.batch_size)
         for images, labels in self._read([b for b in batches if len(b) > 1]):  # batch norm cannot train on one image
             images = self._augmented(self._shown(images, recipe, generator), recipe, generator)
             yield images.contiguous(memory_format=torch.channels_last), labels

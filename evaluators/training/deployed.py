@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from evaluators.latency.timing.bench import open_session
 from evaluators.onnx import INPUT, OUTPUT, export_onnx
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.metrics import Scores, confusion, scores
 from search_spaces.task import Task
 
 _READ = 64  # images brought to the input at once
 
 
-def deployed_scores(network: nn.Module, task: Task, pictures: Pictures, threads: int, among: Tensor | None = None) -> Scores:
+def deployed_scores(network: nn.Module, task: Task, split: Batches, threads: int, among: Tensor | None = None) -> Scores:
     """Scores of what `export_onnx` writes of a network, by ONNX Runtime in float32; over a split, or its images `among`.
 
     Where networks are judged on CPUs this is faster than torch, too: 8.9 ms an image for EfficientNet-Lite0 at 224x224, which
@@ -32,10 +32,10 @@ def deployed_scores(network: nn.Module, task: Task, pictures: Pictures, threads:
         return int(session.run([OUTPUT], {INPUT: image[None].contiguous().numpy()})[0].argmax())
 
     def answers() -> Iterator[int]:
-        for images, _ in pictures.in_order(_READ, among):
+        for images, _ in split.in_order(_READ, among):
             yield from pool.map(answer, images.cpu())
 
     with ThreadPoolExecutor(threads) as pool:
         predicted = torch.tensor(list(answers()))
-    labels = pictures.labels.cpu()
+    labels = split.labels.cpu()
     return scores(confusion(labels if among is None else labels[among], predicted, task.classes))

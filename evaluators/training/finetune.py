@@ -11,7 +11,7 @@ from evaluators.inheritance.donor import Donor
 from evaluators.inheritance.imitation import imitate
 from evaluators.inheritance.inherit import Inherited, inherit
 from evaluators.inheritance.statistics import calibrated
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.probe import begin_head, probe
 from evaluators.training.recipe import Metric
 from search_spaces.network import Network
@@ -51,7 +51,7 @@ class Beginnings:
         self._donor, self._metric = donor, metric
         self._input: Input | None = None
 
-    def begin(self, network: Network, train: Pictures, seed: int) -> Start:
+    def begin(self, network: Network, train: Batches, seed: int) -> Start:
         """Fills a newly built network, in place; `train` are the images as it will see them.
 
         It inherits from the donor with the statistics of these images (inheritance.statistics.calibrated), its blocks imitate
@@ -66,7 +66,7 @@ class Beginnings:
         ready = ready_blocks(inherited, imitated)
         return Start(inherited.share, getattr(found.scores, self._metric), perf_counter() - start, ready)
 
-    def _see(self, train: Pictures) -> None:
+    def _see(self, train: Batches) -> None:
         """The donor on images of this input, unless that is the last one that it saw."""
         if self._input == train.preprocessing.input:
             return

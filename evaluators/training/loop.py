@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from evaluators.heap import keep_heap
 from evaluators.training.augment import Parts, mixup
 from evaluators.training.average import averaged
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.deployed import deployed_scores
 from evaluators.training.distill import distilled
 from evaluators.training.groups import optimizer_of
@@ -61,8 +61,8 @@ class Training:
     def __init__(
         self,
         network: nn.Module,
-        train: Pictures,
-        validation: Pictures,
+        train: Batches,
+        validation: Batches,
         recipe: Recipe,
         generator: torch.Generator,
         *,
@@ -79,7 +79,7 @@ class Training:
         self._among = shown(train, recipe)
         self._count = kept_count(network, recipe.kept_stride, ready) if isinstance(network, Network) else 0
         self._kept: Kept | None = None
-        steps = recipe.epochs * math.ceil(max(len(self._among(1)), recipe.least_pictures) / recipe.batch_size)
+        steps = recipe.epochs * math.ceil(max(len(self._among(1)), recipe.least_images) / recipe.batch_size)
         self._optimizer = optimizer_of(network, recipe)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, lambda step: rate(step, steps, recipe.warmup))
         self._averaged = averaged(network, recipe.ema) if recipe.ema else None
@@ -187,8 +187,8 @@ def _parts(maps: Tensor) -> list[slice]:
 
 def epochs(
     network: nn.Module,
-    train: Pictures,
-    validation: Pictures,
+    train: Batches,
+    validation: Batches,
     recipe: Recipe,
     generator: torch.Generator,
     *,
@@ -202,9 +202,9 @@ def epochs(
         yield training.epoch()
 
 
-def accuracy(network: nn.Module, pictures: Pictures) -> float:
+def accuracy(network: nn.Module, images: Batches) -> float:
     """Top-1 accuracy, 0..1."""
-    return evaluate(network, pictures).top1
+    return evaluate(network, images).top1
 
 
 def seeded_network(genotype: Genotype, task: Task, seed: int, device: torch.device) -> tuple[Network, torch.Generator]:
@@ -234,13 +234,13 @@ def rate(step: int, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - up) / max(1, steps - up)))
 
 
-def shown(train: Pictures, recipe: Recipe) -> Callable[[int], Tensor]:
-    """The indices of the images that the epoch of a number, from 1, is about: of the recipe's share, `most_pictures` at most.
+def shown(train: Batches, recipe: Recipe) -> Callable[[int], Tensor]:
+    """The indices of the images that the epoch of a number, from 1, is about: of the recipe's share, `most_images` at most.
 
     Where there are more, each epoch goes on where the last one ended, in an order in which every stretch has as many images
     of each class as the class has a share of all.
     """
-    among, most = train.share(recipe.share), recipe.most_pictures
+    among, most = train.share(recipe.share), recipe.most_images
     if not 0 < most < len(among):
         return lambda number: among
     labels = train.labels.cpu()[among]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.lean import at_once, folded
 
 
@@ -36,12 +36,12 @@ def scores(counts: Tensor) -> Scores:
     return Scores(float(right.sum() / counts.sum()), float(recall.mean()), float(f1.mean()))
 
 
-def evaluate(network: nn.Module, pictures: Pictures, *, among: Tensor | None = None, batch_size: int | None = None) -> Scores:
+def evaluate(network: nn.Module, split: Batches, *, among: Tensor | None = None, batch_size: int | None = None) -> Scores:
     """Scores of a network as it is in eval mode, in one pass over a split, or over the images with the indices `among`."""
-    network, device = folded(network), pictures.labels.device
+    network, device = folded(network), split.labels.device
     labels, predicted = [], []
     with torch.no_grad():
-        for images, of in pictures.in_order(batch_size or at_once(pictures.preprocessing.input, device), among):
+        for images, of in split.in_order(batch_size or at_once(split.preprocessing.input, device), among):
             logits = network(images)
             labels.append(of)
             predicted.append(logits.argmax(1))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
 from torch import Tensor, nn
 
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.lean import at_once, folded
 from evaluators.training.metrics import Scores, confusion, scores
 from search_spaces.network import classifier
@@ -56,7 +56,7 @@ class Probe:
 
 
 def probe(
-    network: nn.Module, train: Pictures, validation: Pictures | None = None, most: int = 2000, batch_size: int | None = None
+    network: nn.Module, train: Batches, validation: Batches | None = None, most: int = 2000, batch_size: int | None = None
 ) -> Probe:
     """Fits a linear classifier to a network's features of at most about `most` training images, of each class its share.
 
@@ -91,18 +91,18 @@ def begin_head(network: nn.Module, begun: Probe) -> None:
 
 
 def features(
-    network: nn.Module, pictures: Pictures, among: Tensor, batch_size: int | None = None
+    network: nn.Module, split: Batches, among: Tensor, batch_size: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """(features [N, F], labels [N], pixels) of the images with the indices `among`, in one pass in eval mode.
 
     `pixels` [B, F, H, W] is what a classifier of pixels was given for the last batch.
     """
-    network, device = folded(network), pictures.labels.device
+    network, device = folded(network), split.labels.device
     given: list[Tensor] = []
     classifier(network).register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
     found, labels = [], []
     with torch.no_grad():
-        for images, of in pictures.in_order(batch_size or at_once(pictures.preprocessing.input, device), among):
+        for images, of in split.in_order(batch_size or at_once(split.preprocessing.input, device), among):
             network(images)
             last = given.pop()
             found.append(last.mean((2, 3)) if last.dim() == 4 else last)

@@ -20,8 +20,8 @@ _UpTo1 = Annotated[float, Field(gt=0, le=1)]
 class Recipe:
     """How to step and what to show. The learning rate is linear over the first `warmup` share of steps, then cosine to zero.
 
-    `share` is the share of the training images, of each class, that is trained on. An epoch shows at least `least_pictures`
-    of them, a smaller set again and again, and at most `most_pictures`, of a larger set others in each epoch (0: all). Epochs
+    `share` is the share of the training images, of each class, that is trained on. An epoch shows at least `least_images`
+    of them, a smaller set again and again, and at most `most_images`, of a larger set others in each epoch (0: all). Epochs
     are judged by at most `most_validated` validation images (0: all), the last one of several by all.
     `optimizer` is sgd, with Nesterov `momentum` and `learning_rate` for a batch of 128 images, which scales linearly with
     `batch_size`; or adamw (arXiv:1711.05101), with `momentum` as its first beta and `learning_rate` as it is written, for
@@ -38,8 +38,8 @@ class Recipe:
 
     epochs: Annotated[int, Field(ge=1, le=10**6)]
     share: _UpTo1
-    least_pictures: Whole
-    most_pictures: Whole
+    least_images: Whole
+    most_images: Whole
     most_validated: Whole
     batch_size: Annotated[int, Field(ge=2, le=2**16)]
     optimizer: Literal["sgd", "adamw"]
@@ -63,8 +63,8 @@ class Recipe:
     mixed_precision: bool
 
     def __post_init__(self) -> None:
-        if 0 < self.most_pictures < self.least_pictures:
-            raise InputError(f"most_pictures must be 0 (all) or at least least_pictures, {self.least_pictures}")
+        if 0 < self.most_images < self.least_images:
+            raise InputError(f"most_images must be 0 (all) or at least least_images, {self.least_images}")
         if self.crop_scale and self.crop_padding:
             raise InputError("crop_scale and crop_padding are two kinds of random crop; one of them must be 0")
 

@@ -1,4 +1,4 @@
-"""Zero-cost scores: how good untrained networks look on one batch of pictures; one file a score, found by the folder.
+"""Zero-cost scores: how good untrained networks look on one batch of images; one file a score, found by the folder.
 
 A module here has a function `score(network, images, labels, generator) -> float`, higher is better; it leaves the network
 as it was. Files that start with an underscore are helpers. Nothing heavy is imported until networks are scored.

@@ -1,4 +1,4 @@
-"""naswot: how differently an untrained network's units switch on and off for different pictures."""
+"""naswot: how differently an untrained network's units switch on and off for different images."""
 
 import math
 from typing import Any
@@ -17,9 +17,9 @@ _ACTIVATIONS = frozenset(
 
 
 def score(network: Network, images: Tensor, labels: Tensor, generator: torch.Generator) -> float:
-    """log det K, where K[i, j] counts the units that are both on or both off for pictures i and j; arXiv:2006.04647.
+    """log det K, where K[i, j] counts the units that are both on or both off for images i and j; arXiv:2006.04647.
 
-    -inf if K is singular, as it is for equal pictures. A unit is an element that an activation function is given, on where
+    -inf if K is singular, as it is for equal images. A unit is an element that an activation function is given, on where
     it is positive: the paper's rule for ReLU, and the same threshold for all others, those of gates included. Batch norm
     uses the batch's statistics, dropout is off. Labels are not used, nothing is random.
     """
@@ -32,9 +32,9 @@ def score(network: Network, images: Tensor, labels: Tensor, generator: torch.Gen
 class _Codes(TorchDispatchMode):
     """Adds up the kernel [B, B] of whatever activation functions see while this is entered."""
 
-    def __init__(self, pictures: int) -> None:
+    def __init__(self, images: int) -> None:
         super().__init__()
-        self.kernel = torch.zeros(pictures, pictures, dtype=torch.float64)
+        self.kernel = torch.zeros(images, images, dtype=torch.float64)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func.overloadpacket.__name__.removesuffix("_") in _ACTIVATIONS:

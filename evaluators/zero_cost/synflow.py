@@ -27,7 +27,7 @@ _PASSED = (
 
 
 def score(network: Network, images: Tensor, labels: Tensor, generator: torch.Generator) -> float:
-    """log of the sum over weights of |w dR/dw|, R the network's summed output for a picture of ones; arXiv:2006.05467.
+    """log of the sum over weights of |w dR/dw|, R the network's summed output for an image of ones; arXiv:2006.05467.
 
     All weights are taken positive, activations and squeeze-and-excitation pass their input on, batch norm is in eval mode
     with its initial statistics. In float64, whose range of 10^308 is enough for some 200 layers. Of the images only the

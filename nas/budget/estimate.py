@@ -12,7 +12,7 @@ from evaluators.latency.predict.predictor import MOST_EXTRAPOLATED
 class Estimate:
     """Predicted latency and its upper bound in milliseconds, trainable parameters, multiply-accumulates.
 
-    All latencies are of the promised percentile at the machine's usual speed (nas.budget.latency_budget).
+    All latencies are of the promised percentile under the machine's typical load (nas.budget.latency_budget).
     `extrapolated` is the share of the latency beyond the device profile. Where the profile lacks an operation altogether it
     is 1, and both latencies are infinite. `likely_ms` is what the prediction comes to by what was timed of others (by itself
     the prediction), `timed_ms` what was measured of the network, which then counts in the bound's place.

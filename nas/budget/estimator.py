@@ -18,10 +18,10 @@ _STEPS = 100  # a correction is kept to a hundredth, so that a search seldom has
 
 
 class Estimator:
-    """Estimates of genotypes, each at its own input; `above_quiet` leads to the percentile at the usual speed."""
+    """Estimates of genotypes, each at its own input; `above_quiet` leads to the percentile under typical load."""
 
-    def __init__(self, predictor: Predictor, task: Task, promise: LatencyBudget, above_quiet: float) -> None:
-        self._predictor, self._task, self._promise, self._above_quiet = predictor, task, promise, above_quiet
+    def __init__(self, predictor: Predictor, task: Task, budget: LatencyBudget, above_quiet: float) -> None:
+        self._predictor, self._task, self._budget, self._above_quiet = predictor, task, budget, above_quiet
         self._off = self._late = self.growth = 1.0
         self._timed: dict[str, float] = {}
 
@@ -40,17 +40,17 @@ class Estimator:
         return Estimate(predicted_ms, bound_ms, params, macs, prediction.extrapolated, predicted_ms * self._off, timed_ms)
 
     def own_bound_ms(self, genotype: Genotype) -> float:
-        """The bound of the promised percentile at the usual speed, before any correction."""
+        """The bound of the promised percentile under typical load, before any correction."""
         return self._predictor.predict(genotype, self._task).bound_ms * self._above_quiet
 
     def checked(self, genotype: Genotype, estimate: Estimate, found: Measurement) -> Checked:
         """The record of a network that was timed untrained; of its time only `robust_ms` counts, that as of a quiet machine.
 
-        timed_ms: the upper bound of its time at the usual speed, by the error of measuring. score: time over own bound. Of a
+        timed_ms: the upper bound of its time under typical load, by the error of measuring. score: time over own bound. Of a
         network that the device profile does not cover the record says nothing of prediction and bound.
         """
         usual_ms = found.robust_ms * self._above_quiet
-        record = Checked(**asdict(found), timed_ms=usual_ms * (1 + self._promise.quantile * found.spread))
+        record = Checked(**asdict(found), timed_ms=usual_ms * (1 + self._budget.quantile * found.spread))
         if not estimate.covered:
             return record
         score = usual_ms / self.own_bound_ms(genotype)
@@ -59,12 +59,12 @@ class Estimator:
     def learn(self, checked: Mapping[str, Checked], over: Mapping[str, Measured]) -> bool:
         """Takes in what was timed, and what was over the budget in the end; whether estimates are others than before.
 
-        Both are records by genotype id. The bound is corrected by promise.growth, and so are times, by what those that were
+        Both are records by genotype id. The bound is corrected by `growth`, and so are times, by what those that were
         over took in the end over what let them pass: their time, or else their bound. What a network will likely take is its
         prediction times the median of time over prediction.
         """
         before = self.growth, self._off, self._late
-        confidence, timed = self._promise.confidence, {i: r.timed_ms for i, r in checked.items()}
+        confidence, timed = self._budget.confidence, {i: r.timed_ms for i, r in checked.items()}
         scores = [r.score for r in checked.values()] + [r.score for r in over.values()]
         self.growth = growth([score for score in scores if score is not None], confidence)
         self._late = growth([_over_what_let_pass(r, timed.get(i)) for i, r in over.items()], confidence)

@@ -1,4 +1,4 @@
-"""The latency budget as a promise: what counts as held, when to measure again, how checked candidates correct the bound."""
+"""The latency budget: what counts as within it, when to measure again, how checked candidates correct the bound."""
 
 import math
 import statistics
@@ -37,7 +37,7 @@ class LatencyBudget:
 
     @property
     def allowed_ms(self) -> float:
-        """What a session, or a candidate's upper bound, may come to at the usual speed."""
+        """What a session, or a candidate's upper bound, may come to under typical load."""
         return (1 - SPARE) * self.budget_ms if self.measured else self.budget_ms
 
     @property
@@ -46,7 +46,7 @@ class LatencyBudget:
         return statistics.NormalDist().inv_cdf(self.confidence)
 
     def above_quiet(self, networks: Iterable[Any]) -> float:
-        """How far the promised percentile at the usual speed lies above a quiet machine's median, by a profile's networks."""
+        """How far the promised percentile under typical load lies above a quiet machine's median, by a profile's networks."""
         ratios = [n.p90_ms / n.p50_ms for n in networks] if self.percentile == 90 else []
         return slowdown(self.usual) * max(1.0, statistics.median(ratios or [1.0]))
 
@@ -87,7 +87,7 @@ class LatencyBudget:
         Milliseconds are those of the worst session that counts; busy sessions over the budget do not count when quieter
         ones held it. spread is within a session (standard error of robust_ms, relative), between the range of the
         promised percentile over sessions, relative to the least; contention is the largest; as_usual_ms is the upper median
-        of what sessions come to at the usual speed; holds_ms is the least budget that they hold, None where they are too few.
+        of what sessions come to under typical load; holds_ms is the least budget that they hold, None where they are too few.
         """
         holds_ms = self.holds_ms(sessions, wanted)
         held = holds_ms is not None and holds_ms <= self.budget_ms
@@ -117,7 +117,7 @@ class LatencyBudget:
         """The figures of an untrained network from one session, and whether it would hold the budget.
 
         Retraining takes minutes, in which other work may pass, so a busy machine's session is judged by robust_ms, the time as
-        of a quiet one, brought to the usual speed by `above_quiet`.
+        of a quiet one, brought to typical load by `above_quiet`.
         """
         ms = self._usual_ms(session)
         if session.contention > BUSY:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from nas.records import Reach, ReachedAnchor
+from nas.records import Survey, SurveyedAnchor
 from search_spaces.anchor import Anchor, base_name
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
@@ -22,7 +22,7 @@ _PATIENCE_S = 10.0
 @dataclass(frozen=True)
 class Predicted:
     """A genotype's predicted latency in milliseconds and its upper bound, of what the budget is promised for: that percentile,
-    at the machine's usual speed; and whether the profile covers enough of it.
+    under the machine's typical load; and whether the profile covers enough of it.
     """
 
     ms: float
@@ -36,12 +36,12 @@ class Predicted:
 Predict = Callable[[Sequence[Genotype]], Sequence[Predicted | None]]
 
 
-def lines(reach: Reach) -> list[str]:
+def lines(found: Survey) -> list[str]:
     """For the terminal."""
-    fit = {base_name(a.name): a.name for a in reach.anchors if a.fits}  # by size
-    bounds = {a.name: a.bound_ms for a in reach.anchors if not a.fits and base_name(a.name) not in fit}
-    slow = [f"{name} ({ms:.2f} ms)" for name, ms in bounds.items() if ms is not None and ms > reach.allowed_ms]
-    beyond = [name for name, ms in bounds.items() if ms is not None and ms <= reach.allowed_ms]
+    fit = {base_name(a.name): a.name for a in found.anchors if a.fits}  # by size
+    bounds = {a.name: a.bound_ms for a in found.anchors if not a.fits and base_name(a.name) not in fit}
+    slow = [f"{name} ({ms:.2f} ms)" for name, ms in bounds.items() if ms is not None and ms > found.allowed_ms]
+    beyond = [name for name, ms in bounds.items() if ms is not None and ms <= found.allowed_ms]
     blank = [name for name, ms in bounds.items() if ms is None]
     known = [
         ("within it, with the largest input", list(fit.values())),
@@ -50,11 +50,11 @@ def lines(reach: Reach) -> list[str]:
         ("not covered by the device profile", blank),
     ]
     return [
-        f"{reach.samples:,} random networks of the space: fastest {reach.fastest_ms:.2f}, median {reach.median_ms:.2f}, "
-        f"slowest {reach.slowest_ms:.2f} ms predicted",
-        f"{reach.share:.1%} (± {reach.share_error:.1%}) of them are within {reach.budget_ms:g} ms by their upper bound"
-        + (f"; {reach.refused} more have an operation that the device profile does not cover" if reach.refused else ""),
-        "Anchors " + "; ".join(f"{word}: {', '.join(names)}" for word, names in known if names) if reach.anchors else "",
+        f"{found.samples:,} random networks of the space: fastest {found.fastest_ms:.2f}, median {found.median_ms:.2f}, "
+        f"slowest {found.slowest_ms:.2f} ms predicted",
+        f"{found.share:.1%} (± {found.share_error:.1%}) of them are within {found.budget_ms:g} ms by their upper bound"
+        + (f"; {found.refused} more have an operation that the device profile does not cover" if found.refused else ""),
+        "Anchors " + "; ".join(f"{word}: {', '.join(names)}" for word, names in known if names) if found.anchors else "",
     ]
 
 
@@ -67,7 +67,7 @@ def survey(
     samples: int = SAMPLES,
     seconds: float = _PATIENCE_S,
     spare: float = 0.0,
-) -> Reach:
+) -> Survey:
     """What a budget means in a space: `samples` genotypes, fewer (at least 50) when they take more than `seconds`.
 
     A network holds the budget when its upper bound leaves the share `spare` of it.
@@ -89,21 +89,23 @@ def survey(
         )
     allowed_ms = (1 - spare) * budget_ms
     places = [_anchor(a, predict, allowed_ms) for a in anchors]
-    reach = _reach([p for p, _ in found], len(drawn) - len(found), budget_ms, allowed_ms, places)
-    if reach.share == 0:
-        _descend_or_refuse(space, predict, reach, min(found, key=lambda f: f[0].bound_ms)[1])
-    return reach
+    summary = _summary([p for p, _ in found], len(drawn) - len(found), budget_ms, allowed_ms, places)
+    if summary.share == 0:
+        _descend_or_refuse(space, predict, summary, min(found, key=lambda f: f[0].bound_ms)[1])
+    return summary
 
 
 def _random_genes(space: SearchSpace, rng: random.Random) -> dict[str, Value]:
     return {name: rng.choice(values) for name, values in space.genes.items()}
 
 
-def _reach(found: list[Predicted], refused: int, budget_ms: float, allowed_ms: float, anchors: list[ReachedAnchor]) -> Reach:
+def _summary(
+    found: list[Predicted], refused: int, budget_ms: float, allowed_ms: float, anchors: list[SurveyedAnchor]
+) -> Survey:
     n, within = len(found), sum(p.fits(allowed_ms) for p in found)
     smoothed = (within + 1) / (n + 2)
     fastest = min(found, key=lambda p: p.ms)
-    return Reach(
+    return Survey(
         budget_ms=budget_ms,
         allowed_ms=allowed_ms,
         samples=n,
@@ -118,24 +120,24 @@ def _reach(found: list[Predicted], refused: int, budget_ms: float, allowed_ms: f
     )
 
 
-def _anchor(known: Anchor, predict: Predict, allowed_ms: float) -> ReachedAnchor:
+def _anchor(known: Anchor, predict: Predict, allowed_ms: float) -> SurveyedAnchor:
     [found] = predict([known.genotype])
     if found is None:
-        return ReachedAnchor(name=known.name, predicted_ms=None, bound_ms=None, fits=False)
-    return ReachedAnchor(name=known.name, predicted_ms=found.ms, bound_ms=found.bound_ms, fits=found.fits(allowed_ms))
+        return SurveyedAnchor(name=known.name, predicted_ms=None, bound_ms=None, fits=False)
+    return SurveyedAnchor(name=known.name, predicted_ms=found.ms, bound_ms=found.bound_ms, fits=found.fits(allowed_ms))
 
 
-def _descend_or_refuse(space: SearchSpace, predict: Predict, reach: Reach, genes: dict[str, Value]) -> None:
+def _descend_or_refuse(space: SearchSpace, predict: Predict, found: Survey, genes: dict[str, Value]) -> None:
     """Raises InputError when even the fastest network that can be found is over the budget."""
-    [fastest] = predict([space.decode(_descend(space, genes, predict, reach.allowed_ms))])
+    [fastest] = predict([space.decode(_descend(space, genes, predict, found.allowed_ms))])
     assert fastest is not None, "the fastest sample was predicted"
-    if not fastest.fits(reach.allowed_ms):
-        fit = [a.name for a in reach.anchors if a.fits]
+    if not fastest.fits(found.allowed_ms):
+        fit = [a.name for a in found.anchors if a.fits]
         raise InputError(
-            f"no network of the space {space.name} can be trusted to hold {reach.budget_ms:g} ms on this device: "
+            f"no network of the space {space.name} can be trusted to hold {found.budget_ms:g} ms on this device: "
             f"the fastest is predicted at {fastest.ms:.2f} ms (upper bound {fastest.bound_ms:.2f} ms), "
-            f"the median at {reach.median_ms:.2f} ms, the slowest at {max(reach.slowest_ms, fastest.ms):.2f} ms "
-            f"(of {reach.samples:,}); anchors within it: {', '.join(fit) or 'none'}"
+            f"the median at {found.median_ms:.2f} ms, the slowest at {max(found.slowest_ms, fastest.ms):.2f} ms "
+            f"(of {found.samples:,}); anchors within it: {', '.join(fit) or 'none'}"
         )
 
 

@@ -12,7 +12,7 @@ from search_spaces.task import Input
 if TYPE_CHECKING:
     import torch
 
-    from evaluators.training.batches import Pictures
+    from evaluators.training.batches import Batches
 
 Part = Literal["train", "validation", "test"]
 
@@ -50,11 +50,11 @@ class Setting:
     threads: int
     donor: Donor | None = None
 
-    def images(self, part: Part, input: Input, device: "torch.device") -> "Pictures":
+    def images(self, part: Part, input: Input, device: "torch.device") -> "Batches":
         """A part of the data set as a network with this input sees it."""
-        from evaluators.training.batches import Pictures
+        from evaluators.training.batches import Batches
 
-        return Pictures.of(getattr(self.dataset, part), self.dataset.preprocessing(input, self.mean, self.std), device)
+        return Batches.of(getattr(self.dataset, part), self.dataset.preprocessing(input, self.mean, self.std), device)
 
 
 @dataclass(frozen=True)

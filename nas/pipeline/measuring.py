@@ -100,8 +100,8 @@ def _keep(state: "State", records: Mapping[Genotype, Measured]) -> dict[str, Mea
         found[genotype.id] = scored = replace(record, score=score)
         state.study.note(scored, genotype.id)
         corrected = not record.retrained and usual_ms < state.budget.figure_ms(record)
-        usual = f", {usual_ms:.2f} ms at the machine's usual speed" if corrected else ""
-        over = "" if record.held else f"  over the budget, of which {SPARE:.0%} must be left at the usual speed"
+        usual = f", {usual_ms:.2f} ms under the machine's typical load" if corrected else ""
+        over = "" if record.held else f"  over the budget, of which {SPARE:.0%} must be left under typical load"
         figures = f"measured {record.p50_ms:6.2f} ms, p90 {record.p90_ms:6.2f} ms"
         state.view.step(f"{state.name(genotype):<24} {figures}{usual}{over}")
     busy = max((m.contention for m in found.values()), default=0.0)

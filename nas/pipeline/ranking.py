@@ -72,21 +72,19 @@ def over_seeds(finals: Mapping[str, Final], again: Mapping[str, Again]) -> dict[
 
 
 def best_found(
-    finals: Mapping[str, OverSeeds], measured: Mapping[str, Measured], promise: "LatencyBudget", origin: str = "search"
+    finals: Mapping[str, OverSeeds], measured: Mapping[str, Measured], budget: "LatencyBudget", origin: str = "search"
 ) -> str | None:
     """The id of the retrained network with the best mean validation accuracy among those that hold the budget.
 
     Those that were retrained with more seeds come first: they were the best with fewer.
     """
-    held = [i for i, final in finals.items() if final.origin.startswith(origin) and promise.kept(final, measured.get(i))]
+    held = [i for i, final in finals.items() if final.origin.startswith(origin) and budget.kept(final, measured.get(i))]
     return max(held, key=lambda i: (len(finals[i].by_seed), finals[i].accuracy), default=None)
 
 
-def contenders(
-    finals: Mapping[str, Final], measured: Mapping[str, Measured], promise: "LatencyBudget", count: int
-) -> list[str]:
+def contenders(finals: Mapping[str, Final], measured: Mapping[str, Measured], budget: "LatencyBudget", count: int) -> list[str]:
     """Ids of retrained networks that may still win: the best `count` within the budget, and the best of each origin."""
-    held = [i for i, final in finals.items() if promise.kept(final, measured.get(i))]
+    held = [i for i, final in finals.items() if budget.kept(final, measured.get(i))]
     ranked = sorted(held, key=lambda i: -(finals[i].accuracy or 0.0))
     firsts = [next((i for i in ranked if finals[i].origin.startswith(kind)), None) for kind in ("search", "anchor", "random")]
     return list(dict.fromkeys([*ranked[:count], *(i for i in firsts if i)]))

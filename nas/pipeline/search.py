@@ -3,17 +3,17 @@
 from nas.pipeline.stages import stages
 from nas.pipeline.stages.restore import lost
 from nas.pipeline.state import State
-from nas.records import Finished, Reach
+from nas.records import Finished, Survey
 from nas.run.notes import now
 
 
 class Search:
-    """One session of a run: started, or resumed. What the space can `reach` is kept for the result."""
+    """One session of a run: started, or resumed. What a survey of the space found is kept for the result."""
 
-    def __init__(self, state: State, reach: Reach | None = None) -> None:
+    def __init__(self, state: State, found: Survey | None = None) -> None:
         self.state = state
-        if reach and not state.study.records(Reach):
-            state.study.note(reach, "space")
+        if found and not state.study.records(Survey):
+            state.study.note(found, "space")
 
     def run(self) -> None:
         """All that is not in the journal yet, and what lost its weights; raises InputError for what a person can mend."""

@@ -87,7 +87,7 @@ class State:
             self.study.note(record, genotype.id)
             over = "  over the budget" if record.timed_ms > self.budget.allowed_ms else ""
             self.view.say(
-                f"      {self.name(genotype):<24} timed: {record.timed_ms:.2f} ms at most at the usual speed; "
+                f"      {self.name(genotype):<24} timed: {record.timed_ms:.2f} ms at most under typical load; "
                 f"{_predicted(estimate)}{over}"
             )
         before = self.estimator.growth

@@ -32,7 +32,7 @@ def anchors(device: str, names: Sequence[str]) -> None:
     console.print(table)
     if predictor:
         slower = predictor.usual_slowdown - 1
-        console.print(f"Latency is predicted at the machine's usual speed, {slower:.0%} slower than at its quietest.")
+        console.print(f"Latency is predicted under the machine's typical load, {slower:.0%} slower than at its quietest.")
     else:
         where = "this machine" if device == LOCAL else device
         console.print(

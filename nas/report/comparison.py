@@ -53,7 +53,9 @@ def compare(
     for line in lines:
         console.print(line, highlight=False)
     inputs = sorted({"x".join(map(str, s.task.input)) for s in sides})
-    console.print(f"Input {' and '.join(inputs)}; latency of batch 1, predicted at the machine's usual speed.", highlight=False)
+    console.print(
+        f"Input {' and '.join(inputs)}; latency of batch 1, predicted under the machine's typical load.", highlight=False
+    )
 
 
 def _side(name: str, device: str, space_name: str, classes: int | None, size: str | None) -> _Side:

@@ -20,7 +20,7 @@ from search_spaces.errors import InputError
 class Known:
     """A trained network of a run: its latency, measured or else the predicted upper bound, and validation accuracy 0..1.
 
-    holds_ms: the least budget that it holds, by the rule of the run's own promise.
+    holds_ms: the least budget that it holds, by the rule of the run's latency budget.
     """
 
     name: str
@@ -53,7 +53,7 @@ def best(path: Path, budget_ms: float | None) -> None:
 
 def retrained(run: Run, memory: Memory) -> list[Known]:
     """Networks that were retrained and, where the device is here, measured; accuracies are means over seeds."""
-    promise, measured = run.config.latency_budget, memory.records(Measured)
+    budget, measured = run.config.latency_budget, memory.records(Measured)
     found = []
     for i, final in over_seeds(memory.records(Final), memory.records(Again)).items():
         record = measured.get(i)
@@ -61,8 +61,8 @@ def retrained(run: Run, memory: Memory) -> list[Known]:
             continue
         if record and record.retrained:
             holds_ms = math.inf if record.holds_ms is None else record.holds_ms
-            times = promise.figure_ms(record), holds_ms, True
-        elif final.bound_ms is not None and not promise.measured:
+            times = budget.figure_ms(record), holds_ms, True
+        elif final.bound_ms is not None and not budget.measured:
             times = final.bound_ms, final.bound_ms, False
         else:
             continue

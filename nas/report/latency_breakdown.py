@@ -26,7 +26,7 @@ _SECONDS = 3.0  # of timing, for each network
 
 @dataclass(frozen=True)
 class Predicted:
-    """A network's predicted milliseconds at the machine's usual speed: in all, its upper bound, by block, by kernel class.
+    """A network's predicted milliseconds under the machine's typical load: in all, its upper bound, by block, by kernel class.
 
     quiet_ms: in all, on the machine at its quietest.
     """
@@ -42,7 +42,7 @@ class Predicted:
 class Profiled:
     """What the runtime's own profiler says, scaled to sum to the measured total: a profiler slows down what it times.
 
-    The total is that at the machine's usual speed, as predictions are.
+    The total is that under the machine's typical load, as predictions are.
     Empty where the runtime has none; `block_ms` also where its kernels are not those that the lowering expects.
     """
 

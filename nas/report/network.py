@@ -102,7 +102,7 @@ def _predicted_parts(genotype: Genotype, task: Task, device: str, space: SearchS
         found = predicted(predictor, genotype, task)
     except InputError as error:
         return None, f"No predicted latency: {error}"
-    usual = f"Predicted {found.ms:.2f} ms, upper bound {found.bound_ms:.2f} ms, at the machine's usual speed"
+    usual = f"Predicted {found.ms:.2f} ms, upper bound {found.bound_ms:.2f} ms, under the machine's typical load"
     return found, f"{usual} ({found.quiet_ms:.2f} ms at its quietest)."
 
 

@@ -1,4 +1,4 @@
-"""How well each stage of a search ranks networks, as the next one finds them: rank correlations on the networks that have both."""
+"""How well each stage of a search ranks networks, as the next one finds them, on the networks that have both."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nas.budget.latency_budget import BUSY
+from nas.executors import evaluators
 from nas.pareto import front
 from nas.pipeline.ranking import OverSeeds, best_found, over_seeds, ranking
 from nas.records import (
@@ -18,8 +19,8 @@ from nas.records import (
     Measured,
     Note,
     Probe,
-    Reach,
     Session,
+    Survey,
     Tested,
 )
 from nas.report.rank_correlation import rank_correlations
@@ -39,16 +40,16 @@ _MEASURED = (
 
 def result(run: Run) -> dict[str, Any]:
     """Everything that is known of a run so far. Latencies are in milliseconds, accuracies 0..1, macs and params counts."""
-    memory = read_journal(run.journal)
+    memory, rated = read_journal(run.journal), run.config.evaluator
     ended = memory.records(Ended).get("search")
     return {
-        "format": 2,
+        "format": 3,
         "run": run.name,
         "finished": bool(memory.records(Finished)),
         **_asked(run),
         **_networks(run, memory),
-        "rank_correlations": rank_correlations(memory, "" if evaluators.load(evaluator).TRAINS else evaluator),
-        "reach": _note(memory, Reach, "space"),
+        "rank_correlations": rank_correlations(memory, "" if evaluators.load(rated).TRAINS else rated),
+        "survey": _note(memory, Survey, "space"),
         "bound": _bound(memory.records(Checked), memory.trials),
         "further_search": _note(memory, Further, "search"),
         "counts": counts(memory.trials),
@@ -84,15 +85,15 @@ def _asked(run: Run) -> dict[str, Any]:
 
 def _networks(run: Run, memory: Memory) -> dict[str, Any]:
     """The retrained networks: the winner, the best of the search, anchors, finalists; and what they were measured by."""
-    measured, promise = memory.records(Measured), run.config.latency_budget
+    measured, budget = memory.records(Measured), run.config.latency_budget
     finals = over_seeds(memory.records(Final), memory.records(Again))
     facts = _Facts(memory.trials, finals, measured, memory.records(Tested))
-    best, own, random = (best_found(finals, measured, promise, origin) for origin in ("", "search", "random"))
+    best, own, random = (best_found(finals, measured, budget, origin) for origin in ("", "search", "random"))
     found = facts.network(own) if own else None
     anchors = [facts.network(i) for i, final in finals.items() if final.anchor]
     for entry in anchors:
         known = measured.get(entry["id"])
-        entry["fits"] = (known is not None and known.held) if promise.measured else promise.bounded(entry["bound_ms"])
+        entry["fits"] = (known is not None and known.held) if budget.measured else budget.bounded(entry["bound_ms"])
     over = {i: m for i, m in measured.items() if not m.held and facts.proposed(i)}
     figures = ("p50_ms", "p90_ms", "contention", "sessions")
     return {
@@ -124,7 +125,7 @@ def points(run: Run) -> list[dict[str, Any]]:
 
 
 def verdict(found: dict[str, Any] | None, anchors: list[dict[str, Any]], budget_ms: float, unmeasured: str = "") -> str:
-    """Whether the search beat the hand-designed networks, by accuracy on the test part; `unmeasured`: why nothing was
+    """Whether the search beat the hand-designed networks, by accuracy on the test set; `unmeasured`: why nothing was
     measured, and then the predicted upper bound is all that is said of the budget.
     """
     if unmeasured:
@@ -150,16 +151,16 @@ def _compared(found: dict[str, Any], rivals: list[dict[str, Any]], within: str) 
     which = f"the best hand-designed network {within} ({rival['anchor']}, {rival['test_accuracy']:.2%})"
     sure = "" if abs(lead) > 2 * error else "; that is within chance"
     if lead > 0:
-        return f"The search beat {which} by {lead:.2f} ± {error:.2f} points on the test part{sure}."
+        return f"The search beat {which} by {lead:.2f} ± {error:.2f} points on the test set{sure}."
     apart = f"{-lead:.2f} ± {error:.2f} points behind" if lead else f"as accurate (± {error:.2f} points)"
-    return f"The search did NOT beat {which}: {found['test_accuracy']:.2%}, {apart} on the test part{sure if lead else ''}."
+    return f"The search did NOT beat {which}: {found['test_accuracy']:.2%}, {apart} on the test set{sure if lead else ''}."
 
 
-def test_error(accuracies: Sequence[float], pictures: int) -> float:
-    """Standard error of a mean test accuracy: of the pictures drawn, and of the seeds where there are several."""
+def test_error(accuracies: Sequence[float], images: int) -> float:
+    """Standard error of a mean test accuracy: of the images drawn, and of the seeds where there are several."""
     mean = statistics.fmean(accuracies)
     seeds = statistics.stdev(accuracies) / math.sqrt(len(accuracies)) if len(accuracies) > 1 else 0.0
-    return math.hypot(math.sqrt(mean * (1 - mean) / pictures), seeds)
+    return math.hypot(math.sqrt(mean * (1 - mean) / images), seeds)
 
 
 def _baseline(run: Run, facts: "_Facts", found: str | None) -> dict[str, Any] | None:
@@ -246,7 +247,7 @@ class _Facts:
         return {
             "test_accuracy": statistics.fmean(accuracies) if found else None,
             "test_by_seed": accuracies,
-            "test_error": test_error(accuracies, found[0].pictures) if found else None,
+            "test_error": test_error(accuracies, found[0].images) if found else None,
         }
 
 

@@ -31,7 +31,7 @@ def show(console: Console, found: dict[str, Any]) -> None:
         f"not trained, {n['trained']} trained ({n['stopped_early']} stopped early), {n['failed']} failed; "
         f"{n['anchors_trained']} anchors as first trials."
     )
-    for line in [*_probed(found), *_ladder(found["ladder"]), *_baseline(found)]:
+    for line in [*_probed(found), *_rank_correlations(found["rank_correlations"]), *_baseline(found)]:
         console.print(line, highlight=False)
     console.print(found["verdict"], style="bold")
 
@@ -75,7 +75,7 @@ def _taught(found: dict[str, Any]) -> str:
     return f", taught by {found['distilled_from']}" if found["distilled_from"] else ""
 
 
-def _ladder(steps: list[dict[str, Any]]) -> list[str]:
+def _rank_correlations(steps: list[dict[str, Any]]) -> list[str]:
     """How well each rung ranked what the next one found; a rung that does not rank must be seen."""
     known = [s for s in steps if s["spearman"] is not None]
     if not known:
@@ -83,7 +83,7 @@ def _ladder(steps: list[dict[str, Any]]) -> list[str]:
     parts = (
         f"{s['lower']} -> {s['upper']} {s['spearman']:+.2f} ({s['low']:+.2f} to {s['high']:+.2f}, n={s['n']})" for s in known
     )
-    return ["Rank correlation of each rung with the next (95 % interval): " + "; ".join(parts) + "."]
+    return ["Rank correlation of each stage with the next (95 % interval): " + "; ".join(parts) + "."]
 
 
 def _baseline(found: dict[str, Any]) -> list[str]:
@@ -110,11 +110,11 @@ def _latency(found: dict[str, Any]) -> list[str]:
     where = "at each network's input, batch 1"
     bound = f"predicted upper bound at confidence {found['confidence']:g}"
     if not found["measured"]:
-        return [f"Latency: predicted {where}, at the device's usual speed, NOT measured; fits: {bound} within the budget."]
+        return [f"Latency: predicted {where}, under the device's typical load, NOT measured; fits: {bound} within the budget."]
     usual = "" if found["usual"] is None else f" ({found['usual']:.0%} slower than at its quietest)"
     lines = [
         f"Latency: measured on the device {where}, in fresh processes; fits: p{found['percentile']} within the budget, "
-        f"{SPARE:.0%} of it to spare, at the machine's usual speed{usual}, in at least {SESSIONS} of them, and in most. "
+        f"{SPARE:.0%} of it to spare, under the machine's typical load{usual}, in at least {SESSIONS} of them, and in most. "
         f"predicted: p{found['percentile']} at that speed, bound: its {bound}. spread: within a session / between sessions."
     ]
     if found["busy"]:

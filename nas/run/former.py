@@ -1,22 +1,48 @@
-"""run.yaml of the format before, as the present one has it."""
+"""run.yaml and train.yaml of the formats before, as the present ones have them."""
 
 from collections.abc import Mapping, Set
 from typing import Any
 
 from nas.records import FORMAT
 
-FORMER = 6  # one mapping of all settings; accuracy and a `cost` were the objectives
+SEPARATE = 7  # recipes said "pictures" for images
+FORMER = 6  # and one mapping had all settings; accuracy and a `cost` were the objectives
+FORMER_TRAINING = 5  # the same of train.yaml
+_OF_RECIPES = {"least_pictures": "least_images", "most_pictures": "most_images"}
 _RENAMED = {"budget_ms": "latency_budget_ms", "seconds": "time_s"}
 
 
 def of_former(data: Mapping[str, Any], of_config: Set[str], of_resolved: Set[str]) -> Mapping[str, Any]:
-    """The same data where they are of the present format, or of one that is not known; by the fields that each part has now."""
+    """The same data where they are of the present format, or of one that is not known."""
+    data = _separate(data, of_config, of_resolved) if data.get("format") == FORMER else data
+    known = data.get("resolved")
+    if data.get("format") != SEPARATE or not isinstance(known, dict):
+        return data
+    recipes = {name: _recipe(known[name]) for name in ("recipe", "final_recipe") if name in known}
+    return {**data, "format": FORMAT, "resolved": known | recipes}
+
+
+def _recipe(recipe: Any) -> Any:
+    """A recipe as the formats before had it, or whatever stands in its place."""
+    return {_OF_RECIPES.get(key, key): value for key, value in recipe.items()} if isinstance(recipe, dict) else recipe
+
+
+def of_former_training(data: Mapping[str, Any], present: int) -> Mapping[str, Any]:
+    """train.yaml likewise."""
+    plan = data.get("plan")
+    if data.get("format") != FORMER_TRAINING or not isinstance(plan, dict):
+        return data
+    return {**data, "format": present, "plan": {**plan, "recipe": _recipe(plan.get("recipe"))}}
+
+
+def _separate(data: Mapping[str, Any], of_config: Set[str], of_resolved: Set[str]) -> Mapping[str, Any]:
+    """What is asked for apart from what that stood for."""
     known = data.get("config")
-    if data.get("format") != FORMER or not isinstance(known, dict):
+    if not isinstance(known, dict):
         return data
     renamed = {_RENAMED.get(key, key): value for key, value in known.items()}
     cost = renamed.pop("cost", None)
     asked = of_config - (of_resolved - {"space"})
     config = {key: value for key, value in renamed.items() if key in asked or key not in of_resolved}
     config |= {"objectives": ["accuracy", *([cost] if cost else [])]}
-    return {**data, "format": FORMAT, "config": config, "resolved": {k: v for k, v in renamed.items() if k in of_resolved}}
+    return {**data, "format": SEPARATE, "config": config, "resolved": {k: v for k, v in renamed.items() if k in of_resolved}}

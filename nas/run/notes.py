@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from nas.records import KINDS, Asked, Note, Record, Share
+from nas.records import FORMERLY, KINDS, Asked, Note, Record, Share
 from search_spaces.errors import InputError
 from search_spaces.schema import checked
 
@@ -33,8 +33,9 @@ class Notes:
 
     def of(self, kind: type[N], facts: Mapping[str, object]) -> dict[str, N]:
         """Those of a kind among all `facts` that are kept, by ID, in the order in which they were first kept."""
-        start = f"{kind.KIND}:"
-        return {key.removeprefix(start): self._note(kind, key, fact) for key, fact in facts.items() if key.startswith(start)}
+        names = {kind.KIND, FORMERLY.get(kind.KIND)}
+        found = {key: fact for key, fact in facts.items() if key.partition(":")[0] in names}
+        return {key.partition(":")[2]: self._note(kind, key, fact) for key, fact in found.items()}
 
     def _note(self, kind: type[N], key: str, fact: object) -> N:
         known, note = self._read.get(key, (None, None))

@@ -17,7 +17,7 @@ from nas.budget.survey import Predicted, lines, survey
 from nas.executors import evaluators
 from nas.executors.address import check_address
 from nas.progress import Progress
-from nas.records import Reach
+from nas.records import Survey
 from nas.run.config import Resolved, SearchConfig
 from nas.run.donor import donor_for, inheriting
 from nas.run.folder import Run, check_free, create, open_run
@@ -137,7 +137,7 @@ def _profile_for_search(config: SearchConfig, space: SearchSpace) -> Path | None
         raise
 
 
-def _work(progress: Progress, run: Run, dataset: "Dataset", found: Reach | None = None) -> None:
+def _work(progress: Progress, run: Run, dataset: "Dataset", found: Survey | None = None) -> None:
     from evaluators.inheritance.donor import load_donor
     from nas.export.files import export
     from nas.pipeline.search import Search
@@ -179,29 +179,29 @@ def _executor(run: Run) -> Any:
     return make
 
 
-def _survey(progress: Progress, space: SearchSpace, classes: int, profile: Path, promise: LatencyBudget) -> Reach:
+def _survey(progress: Progress, space: SearchSpace, classes: int, profile: Path, budget: LatencyBudget) -> Survey:
     """What the budget means in this space on this device for so many classes, printed; InputError when nothing can hold it."""
     from evaluators.latency.device.profile_files import load_profile
 
-    predictor = predictor_of(profile, space, promise.confidence, anywhere=not promise.measured)
+    predictor = predictor_of(profile, space, budget.confidence, anywhere=not budget.measured)
     task = space.task(classes)
     calibration = load_profile(str(profile), anywhere=True).calibration(space)
-    promise = replace(promise, usual=calibration.contention)
-    wider = promise.above_quiet(calibration.networks)
+    budget = replace(budget, usual=calibration.contention)
+    wider = budget.above_quiet(calibration.networks)
 
     def predict(genotypes: Sequence[Genotype]) -> list[Predicted | None]:
         return [p and Predicted(p.ms * wider, p.bound_ms * wider, p.reliable) for p in predictor.covered(genotypes, task)]
 
-    spare = SPARE if promise.measured else 0.0
-    reach = survey(space, predict, promise.budget_ms, space.reference_networks(), spare=spare)
-    for line in filter(None, lines(reach)):
+    spare = SPARE if budget.measured else 0.0
+    found = survey(space, predict, budget.budget_ms, space.reference_networks(), spare=spare)
+    for line in filter(None, lines(found)):
         progress.say(line)
     margin = f"{spare:.0%} margin" if spare else "no margin, as nothing is measured"
     progress.say(
-        f"A network passes if it takes at most {promise.allowed_ms:.4g} ms under typical load ({margin}; the machine is then "
-        f"{promise.usual:.0%} slower than at its quietest)."
+        f"A network passes if it takes at most {budget.allowed_ms:.4g} ms under typical load ({margin}; the machine is then "
+        f"{budget.usual:.0%} slower than at its quietest)."
     )
-    return reach
+    return found
 
 
 def default_run_folder(space: str, budget_ms: float) -> Path:

@@ -124,7 +124,7 @@ def _work(progress: Progress, folder: Path, plan: Plan, dataset: "Dataset") -> N
         if teacher:
             fitting.fit(teacher, f"train the teacher {plan.distill}", None)
         fitting.fit(folder, "train", teacher)
-        finish(folder, plan, dataset, fitting.pictures(dataset.test))
+        finish(folder, plan, dataset, fitting.images(dataset.test))
     except KeyboardInterrupt:
         progress.say(f"Stopped. The finished epochs are kept: nas resume {folder}")
         raise

@@ -106,7 +106,7 @@ def _built(spec: BlockSpec, c_in: int) -> nn.Module | None:
 
 
 def _check_run(module: nn.Module, spec: BlockSpec, x: Tensor, image: Tensor) -> None:
-    """A step of training and evaluation of one picture; `image` is the network's input."""
+    """A step of training and evaluation of one image; `image` is the network's input."""
     where = f'block "{spec.line}" on {list(x.shape)}'
     with said(where):
         y = run_block(module.train(), x.requires_grad_(), image)

@@ -9,7 +9,7 @@ from evaluators.data._facts import in_several_parts
 from evaluators.data._files import Files
 from evaluators.data._registry import reader, summaries
 from evaluators.data._render import Rendered
-from evaluators.data.dataset import Dataset, Found, Pictures
+from evaluators.data.dataset import Dataset, Found, Images
 from nas.testing.said import said
 from search_spaces.resources import expanded
 
@@ -20,7 +20,7 @@ def check_dataset(spec: str) -> None:
     """Checks a data set, NAME or NAME:PATH as `--data` takes it; raises AssertionError that says what is wrong.
 
     It has a summary of one line and two classes or more, with different names. Each part has images, an array uint8 [N, H, W]
-    or [N, H, W, 3] or files that exist, and as many labels, int64 [N], of its classes; every class is in the training part, no
+    or [N, H, W, 3] or files that exist, and as many labels, int64 [N], of its classes; every class is in the training set, no
     image in two parts. It is made ready for networks, and read twice it is the same. Nothing is downloaded.
     Raises InputError when there is no such data set, and whatever its reader refuses.
     """
@@ -41,13 +41,13 @@ def _check_found(spec: str, found: Found) -> None:
         _check_images(part, f"data set {spec}, {word} part")
         _check_labels(part, f"data set {spec}, {word} part", classes)
     missing = [name for label, name in enumerate(classes) if label not in found.train.labels]
-    assert not missing, f"data set {spec}: its training part has no image of {', '.join(missing)}"
+    assert not missing, f"data set {spec}: its training set has no image of {', '.join(missing)}"
     twice = in_several_parts(found)
     example = next((image for group in twice for _, image in group if isinstance(image, Path)), "")
     assert not twice, f"data set {spec}: {len(twice)} images are in two parts{f', such as {example}' if example else ''}"
 
 
-def _check_images(part: Pictures, where: str) -> None:
+def _check_images(part: Images, where: str) -> None:
     if isinstance(part.items, np.ndarray):
         shape = part.items.shape
         pixels = part.items.dtype == np.uint8 and (len(shape) == 3 or (len(shape) == 4 and shape[3] == 3))
@@ -58,7 +58,7 @@ def _check_images(part: Pictures, where: str) -> None:
     assert len(part.items) == len(part.labels) > 0, f"{where} has {len(part.items)} images and {len(part.labels)} labels"
 
 
-def _check_labels(part: Pictures, where: str, classes: Sequence[str]) -> None:
+def _check_labels(part: Images, where: str, classes: Sequence[str]) -> None:
     labels = part.labels
     assert labels.dtype == np.int64 and labels.ndim == 1, (
         f"{where}: labels must be int64 [N], not {labels.dtype} {labels.shape}"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from evaluators.latency.runtime import Clock, Graph, load_runtime
-from evaluators.latency.timing.bench import picture
+from evaluators.latency.timing.bench import example
 from nas.testing.networks import trained
 from nas.testing.said import said
 from search_spaces.genotype import Genotype
@@ -44,6 +44,6 @@ def check_runtime(runtime: str) -> None:
         assert isinstance(found, float) and found > 0, f"runtime {runtime}: a run must return its seconds, not {found!r}"
         return
     with torch.no_grad():
-        expected = network(torch.from_numpy(picture((1, *TASK.input)))).numpy()[0]
+        expected = network(torch.from_numpy(example((1, *TASK.input)))).numpy()[0]
     off = float(np.abs(np.asarray(found).reshape(-1) - expected).max() / np.abs(expected).max())
     assert off < TOLERANCE, f"runtime {runtime}: its logits are off torch's by {off:.2g} of the largest"

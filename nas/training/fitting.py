@@ -18,7 +18,7 @@ from search_spaces.genotype import Genotype, read_genotype
 
 if TYPE_CHECKING:
     from evaluators.data import Dataset, Split
-    from evaluators.training.batches import Pictures
+    from evaluators.training.batches import Batches
     from search_spaces.network import Network
 
 
@@ -29,12 +29,12 @@ class Fitting:
         from evaluators.training.loop import training_device
 
         self._folder, self._plan, self._view, self._device = folder, plan, view, training_device()
-        self._train, self._validation = self.pictures(dataset.train), self.pictures(dataset.validation)
+        self._train, self._validation = self.images(dataset.train), self.images(dataset.validation)
 
-    def pictures(self, split: "Split") -> "Pictures":
-        from evaluators.training.batches import Pictures
+    def images(self, split: "Split") -> "Batches":
+        from evaluators.training.batches import Batches
 
-        return Pictures.of(split, self._plan.preprocessing, self._device)
+        return Batches.of(split, self._plan.preprocessing, self._device)
 
     def _begun(self, network: "Network", folder: Path) -> int:
         """Brings the new network of a folder to the beginning of its training: with weights that are there, or a donor's.
@@ -86,7 +86,7 @@ class Fitting:
         remove_checkpoints(folder)
 
 
-def finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Pictures") -> None:
+def finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Batches") -> None:
     """Tests once, exports, and writes the result, which says that the training is over."""
     from evaluators.processors import processors
     from evaluators.training.deployed import deployed_scores
@@ -104,7 +104,7 @@ def finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Pictures") -> No
     )
     export_trained(trained, folder / "export")
     images = {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")}
-    found = {"test_scores": scores, "pictures": images, "epochs": curve, "teacher_epochs": read_curve(folder / TEACHER)}
+    found = {"test_scores": scores, "images": images, "epochs": curve, "teacher_epochs": read_curve(folder / TEACHER)}
     write_json(folder / RESULT, _result(plan, genotype, found))
 
 

@@ -20,12 +20,13 @@ from pydantic import AfterValidator, Field
 
 from evaluators.data.preprocess import Fit, Interpolation, Preprocessing
 from evaluators.training.recipe import Metric, Recipe
+from nas.run.former import of_former_training
 from search_spaces import resources
 from search_spaces.errors import InputError, quoted
 from search_spaces.schema import Means, Seed, Stds, checked, strict
 from search_spaces.task import Task, parse_input
 
-FORMAT = 5
+FORMAT = 6
 PLAN, CURVE, RESULT = "train.yaml", "curve.json", "result.json"
 BEGIN = "begin.safetensors"
 
@@ -93,7 +94,7 @@ def open_plan(folder: Path) -> Plan:
 def read_plan(folder: Path) -> tuple[Plan, dict[str, str]]:
     """The plan, and the versions that the training began with."""
     file = folder / PLAN
-    data = resources.parse_yaml(file.read_text(encoding="utf-8", errors="replace"), str(file))
+    data = of_former_training(resources.parse_yaml(file.read_text(encoding="utf-8", errors="replace"), str(file)), FORMAT)
     if data.get("format") != FORMAT:
         raise InputError(f"{file}: format {quoted(data.get('format'))}, but this version reads format {FORMAT}")
     found = checked(PlanFile, data, f"{file}: damaged")

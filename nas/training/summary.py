@@ -32,10 +32,11 @@ def show(console: Console, folder: Path) -> None:
     """What a training that is over came to."""
     found = json.loads((folder / RESULT).read_text())
     taught = f", taught by {found['distilled_from']}" if found["distilled_from"] else ""
+    images = found.get("images") or found["pictures"]  # as they were called until format 5
     console.print(f"{found['network']}: test {found['test_accuracy']:.2%}", style="bold", highlight=False)
     console.print(
         f"Validation {found['validation_accuracy']:.2%} after {len(found['epochs'])} epochs, one seed{taught}; trained in "
-        f"{found['training_seconds'] / 60:.1f} min; test part of {found['pictures']['test']:,} pictures used once.",
+        f"{found['training_seconds'] / 60:.1f} min; test set of {images['test']:,} images used once.",
         highlight=False,
     )
     console.print(

@@ -22,11 +22,11 @@ class Eesp(nn.Module):
 
     Branch i sees 3 + 2i pixels, or 3 where that exceeds `receptive_field`; `fusion` is the running sum. At stride 2 to
     a larger width the average-pooled input is concatenated in front and only the new channels are computed. The
-    identity is added where shapes allow. `reinforce` adds a projection of the average-pooled picture (RGB or grey).
+    identity is added where shapes allow. `reinforce` adds a projection of the average-pooled image (RGB or grey).
     The pointwise convolutions have `branches` groups, or as many as divide the widths; an output width that is no
     multiple of `branches` is reached by the last one. `authors_unused` adds what the authors' strided unit owns and
     never runs, and their printed params count: a second activation and, without `reinforce`, the projection of the
-    picture. arXiv:1811.11431, sacmehta/ESPNetv2 imagenet/Model.py.
+    image. arXiv:1811.11431, sacmehta/ESPNetv2 imagenet/Model.py.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ def _reinforcement(c_out: int, act: Act) -> nn.Sequential:
 
 
 def _shrunk(image: Tensor, width: int) -> Tensor:
-    """The picture in three channels, average-pooled by two until it is at most `width` pixels wide."""
+    """The image in three channels, average-pooled by two until it is at most `width` pixels wide."""
     if image.shape[1] == 1:
         image = image.expand(-1, _PICTURE, -1, -1)
     while image.shape[-1] > width:

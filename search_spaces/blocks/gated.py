@@ -1,4 +1,4 @@
-"""gated: residual blocks in a row, each but the first skipped or run for each picture as its gate decides (SkipNet)."""
+"""gated: residual blocks in a row, each but the first skipped or run for each image as its gate decides (SkipNet)."""
 
 from collections.abc import Sequence
 from typing import Literal, cast
@@ -20,13 +20,13 @@ State = tuple[Tensor, Tensor] | None
 
 @block("gated")
 class Gated(nn.Module):
-    """Residual blocks of which all but the first are skipped or run, picture by picture, as gates decide.
+    """Residual blocks of which all but the first are skipped or run, image by image, as gates decide.
 
     The one branch holds `add` blocks of two branches, body and shortcut. Each but the first gives s + g (act(body(x) + s)
     - s), where s is its shortcut's output and g = 1 if its gate's probability for x is 1/2 or more, else 0; in training
     the gradient of g is the probability's. `gate`: `ff1` (max pool, two 3x3 convolutions, the second at stride 2), `ff2`
     (one at stride 2), `rnn` (global pool, projection, an LSTM that all gates share and that starts anew with each
-    picture). `authors_unused` adds what the authors' code owns and never uses: a gate behind the last block.
+    image). `authors_unused` adds what the authors' code owns and never uses: a gate behind the last block.
     arXiv:1711.09485, ucbdrive/skipnet cifar/models.py.
     """
 
@@ -62,7 +62,7 @@ class Gated(nn.Module):
         return x, torch.cat(decisions, 1)
 
     def _gated(self, residual: Add, x: Tensor, g: Tensor, image: Tensor | None) -> Tensor:
-        """The output of a block for the decisions g [N, 1]; in eval mode a block that no picture needs is not computed."""
+        """The output of a block for the decisions g [N, 1]; in eval mode a block that no image needs is not computed."""
         body, shortcut = residual.branches
         s: Tensor = shortcut(x, image)
         if not self.training and _at_hand(x) and not g.any():

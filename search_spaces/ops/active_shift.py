@@ -21,7 +21,7 @@ class ActiveShift(LearntShift):
 
     Channels whose offsets have the same whole part, a cell, move together; what is left is a 2x2 depthwise convolution with
     the weights of the interpolation, 4 multiply-adds an element. That is the form for training and for ONNX. One
-    grid_sample with the pictures as channels serves torch's eval mode, and ONNX for small maps of many cells.
+    grid_sample with the images as channels serves torch's eval mode, and ONNX for small maps of many cells.
     """
 
     def __init__(self, channels: int, stride: int = 1) -> None:

@@ -41,7 +41,7 @@ def test_peak_holds_at_least_input_and_output() -> None:
         assert block.cost.peak_mib * 2**20 / 4 >= least
 
 
-def test_a_picture_that_is_read_later_stays_in_memory() -> None:
+def test_a_image_that_is_read_later_stays_in_memory() -> None:
     plain = Genotype.parse("conv 16/2\ninverted_residual 16/1\neesp 32/2\nhead")
     reads = Genotype.parse("conv 16/2\ninverted_residual 16/1\neesp 32/2 reinforce=yes\nhead")
     before, after = (block_costs(g, TASK)[1].cost.peak_mib for g in (plain, reads))

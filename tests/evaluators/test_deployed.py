@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.deployed import deployed_scores
 from evaluators.training.metrics import evaluate
 from search_spaces.genotype import Genotype
@@ -23,9 +23,9 @@ def test_the_file_is_as_right_as_the_network(trunk):
     network = build(Genotype.parse(f"conv 16/2\n{trunk}\nhead"), TASK)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 255, (130, 3, 40, 48)).astype(np.uint8)
-    pictures = Pictures(images, rng.integers(0, 4, 130), (0.4,) * 3, (0.25,) * 3, torch.device("cpu"), size=(32, 32))
+    split = Batches(images, rng.integers(0, 4, 130), (0.4,) * 3, (0.25,) * 3, torch.device("cpu"), size=(32, 32))
     part = torch.arange(0, 130, 3)
     for among in (None, part):
         for threads in (1, 2):
-            assert deployed_scores(network, TASK, pictures, threads, among) == evaluate(network, pictures, among=among)
-    assert evaluate(network, pictures) != evaluate(network, pictures, among=part)
+            assert deployed_scores(network, TASK, split, threads, among) == evaluate(network, split, among=among)
+    assert evaluate(network, split) != evaluate(network, split, among=part)

@@ -49,7 +49,7 @@ def test_network_graph_joins_the_blocks() -> None:
     assert {block for _, block in graph.nodes(data="block")} == set(range(-1, len(known.genotype.blocks)))
 
 
-def test_a_block_that_reads_the_picture_hangs_on_it() -> None:
+def test_a_block_that_reads_the_image_hangs_on_it() -> None:
     graph = network_graph(Genotype.parse("conv 16/2\neesp 32/2 reinforce=yes\nhead"), TASK)
     assert len(set(graph.successors(0))) == 2
 

@@ -19,7 +19,7 @@ from torch.func import functional_call
 from evaluators.supernet.paths import SAMPLINGS, paths
 from evaluators.supernet.shared import initial, members, part, slots, uses
 from evaluators.supernet.supernet import Supernet, recalibrate
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.groups import optimizer_of
 from evaluators.training.loop import TrainingFailed, accuracy
 from evaluators.training.recipe import load_recipe
@@ -32,7 +32,7 @@ from search_spaces.space_file import load_space, space_names
 from search_spaces.task import Task
 
 TASK = Task((3, 12, 12), 3)
-RECIPE = replace(load_recipe("proxy"), epochs=3, share=1.0, least_pictures=0, batch_size=16)
+RECIPE = replace(load_recipe("proxy"), epochs=3, share=1.0, least_images=0, batch_size=16)
 SPACE = """
 summary: a small one, with every kind of block that spaces have
 input: [3, 12, 12]
@@ -61,13 +61,13 @@ def space(tmp_path_factory):
     return load_space(str(path))
 
 
-def pictures(n: int = 96, size: int = 12) -> Pictures:
-    """Noisy pictures whose class is the brightest channel."""
+def noisy(n: int = 96, size: int = 12) -> Batches:
+    """Noisy images whose class is the brightest channel."""
     rng = np.random.default_rng(0)
     labels = np.arange(n, dtype=np.int64) % 3
     images = rng.integers(0, 100, (n, 3, size, size)).astype(np.uint8)
     images[np.arange(n), labels] += 120
-    return Pictures(images, labels, (0.4,) * 3, (0.25,) * 3, torch.device("cpu"))
+    return Batches(images, labels, (0.4,) * 3, (0.25,) * 3, torch.device("cpu"))
 
 
 def meta_blocks(genotype: Genotype, task: Task) -> list[nn.Module]:
@@ -239,17 +239,17 @@ def test_sandwich_takes_a_largest_and_a_smallest_genotype_in_turn(space):
 
 def test_it_learns_and_scores_better_than_chance(space):
     supernet = Supernet(space, TASK, seed=0)
-    curve = list(supernet.train(pictures(), pictures(), replace(RECIPE, epochs=12, learning_rate=0.8)))
+    curve = list(supernet.train(noisy(), noisy(), replace(RECIPE, epochs=12, learning_rate=0.8)))
     assert [epoch.number for epoch in curve] == list(range(1, 13))
     assert curve[-1].loss < curve[0].loss and curve[-1].accuracy > 0.6
 
 
 def test_scoring_is_repeatable_and_leaves_the_shared_weights_alone(space):
     supernet = Supernet(space, TASK, seed=0)
-    list(supernet.train(pictures(), pictures(), replace(RECIPE, epochs=1)))
+    list(supernet.train(noisy(), noisy(), replace(RECIPE, epochs=1)))
     before = {key: tensor.clone() for key, tensor in supernet._tensors().items()}
     genotype = largest(space, "fe")
-    scores = [supernet.score(genotype, pictures(), pictures(), RECIPE) for _ in range(2)]
+    scores = [supernet.score(genotype, noisy(), noisy(), RECIPE) for _ in range(2)]
     assert scores[0] == scores[1]
     assert all(torch.equal(tensor, before[key]) for key, tensor in supernet._tensors().items())
 
@@ -258,10 +258,10 @@ def test_recalibrated_norms_have_the_mean_of_the_batches_statistics(space):
     supernet = Supernet(space, TASK, seed=0)
     genotype = space.sample(random.Random(0))
     network, recipe = supernet.network(genotype), replace(RECIPE, crop_padding=0.0, flip=False, batch_size=24)
-    recalibrate(network, pictures(), recipe)
+    recalibrate(network, noisy(), recipe)
     assert not any(module.training for module in network.modules())
     stem, norm = network.blocks[0].layers[0], network.blocks[0].layers[1]
-    shown = pictures().epoch(pictures().share(1.0), recipe, torch.Generator().manual_seed(0))
+    shown = noisy().epoch(noisy().share(1.0), recipe, torch.Generator().manual_seed(0))
     outputs = [stem(images).detach() for images, _ in shown]
     assert len(outputs) == 4
     torch.testing.assert_close(norm.running_mean, torch.stack([y.mean((0, 2, 3)) for y in outputs]).mean(0))
@@ -271,16 +271,16 @@ def test_recalibrated_norms_have_the_mean_of_the_batches_statistics(space):
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_interrupted_and_resumed_is_the_same_as_uninterrupted(space, sampling, tmp_path):
     whole = Supernet(space, TASK, seed=3)
-    curve = list(whole.train(pictures(), pictures(), RECIPE, sampling))
+    curve = list(whole.train(noisy(), noisy(), RECIPE, sampling))
     first = Supernet(space, TASK, seed=3)
-    next(first.train(pictures(), pictures(), RECIPE, sampling))
+    next(first.train(noisy(), noisy(), RECIPE, sampling))
     first.save(tmp_path / "supernet.safetensors")
     second = Supernet(space, TASK, seed=3)
     second.load(tmp_path / "supernet.safetensors")
-    rest = list(second.train(pictures(), pictures(), RECIPE, sampling))
+    rest = list(second.train(noisy(), noisy(), RECIPE, sampling))
     assert [(e.number, e.loss, e.accuracy) for e in rest] == [(e.number, e.loss, e.accuracy) for e in curve[1:]]
     assert all(torch.equal(tensor, second._tensors()[key]) for key, tensor in whole._tensors().items())
-    assert list(second.train(pictures(), pictures(), RECIPE, sampling)) == []
+    assert list(second.train(noisy(), noisy(), RECIPE, sampling)) == []
 
 
 def test_another_seed_trains_another_supernet(space):
@@ -302,19 +302,19 @@ def test_a_file_that_is_no_supernet_of_this_space_is_refused_in_one_message(spac
 def test_a_genotype_outside_the_space_cannot_be_scored(space):
     supernet = Supernet(space, TASK, seed=0)
     with pytest.raises(InputError, match=r"stem\.width"):
-        supernet.score(Genotype.parse("input 3x12x12\nconv 64/1\nhead"), pictures(), pictures(), RECIPE)
+        supernet.score(Genotype.parse("input 3x12x12\nconv 64/1\nhead"), noisy(), noisy(), RECIPE)
 
 
 def test_a_loss_that_is_not_finite_is_a_failure_with_its_place(space):
     supernet = Supernet(space, TASK, seed=0)
     with pytest.raises(TrainingFailed, match=r"the loss was (nan|inf) in epoch \d"):
-        list(supernet.train(pictures(), pictures(), replace(RECIPE, learning_rate=1e30)))
+        list(supernet.train(noisy(), noisy(), replace(RECIPE, learning_rate=1e30)))
 
 
 def test_a_recipe_with_another_optimizer_is_refused(space):
     supernet = Supernet(space, TASK, seed=0)
     with pytest.raises(InputError, match="trained by sgd, not by adamw"):
-        next(supernet.train(pictures(), pictures(), replace(RECIPE, optimizer="adamw")))
+        next(supernet.train(noisy(), noisy(), replace(RECIPE, optimizer="adamw")))
 
 
 @pytest.fixture(scope="module")
@@ -328,8 +328,8 @@ def test_a_step_is_taken_and_a_score_given_at_the_genotypes_own_input(two_inputs
     supernet = Supernet(two_inputs, TASK, seed=0)
     genotype = two_inputs.decode(lambda _, values: min(values) if not isinstance(values[0], str) else values[0])
     assert genotype.input == (3, 8, 8) and len(genotype.blocks) == 2
-    reached = supernet.score(genotype, pictures(), pictures(), RECIPE)
-    network, small = supernet.network(genotype), pictures().at((3, 8, 8))
+    reached = supernet.score(genotype, noisy(), noisy(), RECIPE)
+    network, small = supernet.network(genotype), noisy().at((3, 8, 8))
     recalibrate(network, small, RECIPE)
     assert reached == accuracy(network, small)
     recipe, images, labels = replace(RECIPE, mixup=0.0), batch(), torch.arange(8) % 3
@@ -343,7 +343,7 @@ def test_a_step_is_taken_and_a_score_given_at_the_genotypes_own_input(two_inputs
 
 def test_a_supernet_over_two_inputs_learns_at_both(two_inputs):
     supernet = Supernet(two_inputs, TASK, seed=0)
-    list(supernet.train(pictures(), pictures(), replace(RECIPE, epochs=12, learning_rate=0.8)))
+    list(supernet.train(noisy(), noisy(), replace(RECIPE, epochs=12, learning_rate=0.8)))
     for size in (8, 12):
         found = [g for g in (two_inputs.sample(random.Random(i)) for i in range(12)) if g.input == (3, size, size)]
-        assert np.mean([supernet.score(g, pictures(), pictures(), RECIPE) for g in found]) > 0.5
+        assert np.mean([supernet.score(g, noisy(), noisy(), RECIPE) for g in found]) > 0.5

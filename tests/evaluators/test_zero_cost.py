@@ -115,7 +115,7 @@ def test_synflow_is_linear_in_a_layer_whatever_follows(body):
 
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=20)
-def test_synflow_does_not_see_signs_of_weights_or_pictures(seed):
+def test_synflow_does_not_see_signs_of_weights_or_images(seed):
     network = made("conv 8/2\ninverted_residual 8/1 se=0.25 act=hard_swish\nshuffle 16/2\nhead")
     before = score("synflow", network)
     generator = torch.Generator().manual_seed(seed)
@@ -150,7 +150,7 @@ def test_naswot_counts_units_of_all_layers_and_gates():
     assert score("naswot", network, images) == pytest.approx(expected, abs=1e-6)
 
 
-def test_naswot_of_equal_pictures_is_lowest():
+def test_naswot_of_equal_images_is_lowest():
     network, (images, _) = made("conv 8/2\ninverted_residual 8/1 act=relu\nhead"), batch()
     twice = images[[0, 0, 1, 2, 3, 4]]
     nearly = twice + 0.01 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
@@ -160,7 +160,7 @@ def test_naswot_of_equal_pictures_is_lowest():
 
 @given(order=st.permutations(range(6)), scale=st.floats(0.1, 10))
 @settings(max_examples=20)
-def test_naswot_knows_neither_the_order_of_pictures_nor_the_scale_of_weights(order, scale):
+def test_naswot_knows_neither_the_order_of_images_nor_the_scale_of_weights(order, scale):
     network, (images, _) = made("conv 8/2\nconv 8/1 act=hard_swish\nhead"), batch()
     expected = score("naswot", network, images)
     for name in ("blocks.0", "blocks.1"):
@@ -184,7 +184,7 @@ def test_zen_is_the_change_times_what_batch_norms_divided_by():
     assert score("zen", network, images) == pytest.approx(expected, abs=1e-3)
 
 
-def test_zen_depends_on_neither_pictures_nor_labels_nor_weights():
+def test_zen_depends_on_neither_images_nor_labels_nor_weights():
     first, other = (made("conv 8/2\ninverted_residual 8/1\nhead", seed=seed) for seed in (0, 1))
     images, labels = batch()
     assert score("zen", first) == score("zen", other, 100 * images + 5, labels.flip(0)) != score("zen", first, seed=1)

@@ -1,4 +1,4 @@
-"""Text of every kind of block at each of its strides, as it may stand in a network of small maps, and pictures for it."""
+"""Text of every kind of block at each of its strides, as it may stand in a network of small maps, and images for it."""
 
 import torch
 
@@ -12,6 +12,6 @@ def every_block() -> dict[str, str]:
     return {name: text for kind in bodies for name, text in block_texts(kind).items()}
 
 
-def picture(*shape: int) -> torch.Tensor:
+def noise(*shape: int) -> torch.Tensor:
     """Noise of a shape [N, C, H, W] in channels_last, that a gradient is wanted of."""
     return torch.randn(shape).contiguous(memory_format=torch.channels_last).requires_grad_()

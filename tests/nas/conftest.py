@@ -1,4 +1,4 @@
-"""A small space, pictures that can be told apart, and a device profile measured for the space; made once a session."""
+"""A small space, images that can be told apart, and a device profile measured for the space; made once a session."""
 
 import json
 import os
@@ -15,8 +15,8 @@ from PIL import Image
 SPACE = (Path(__file__).parents[1] / "data" / "small.yaml").read_text()
 
 
-def write_pictures(folder: Path, per_class: int = 60, size: int = 16) -> Path:
-    """Three classes of noisy pictures: bright left, bright top, bright middle."""
+def write_images(folder: Path, per_class: int = 60, size: int = 16) -> Path:
+    """Three classes of noisy images: bright left, bright top, bright middle."""
     rng = np.random.default_rng(0)
     for name, region in (("left", np.s_[:, : size // 2]), ("top", np.s_[: size // 2]), ("middle", np.s_[4:-4, 4:-4])):
         (folder / name).mkdir(parents=True)
@@ -65,12 +65,12 @@ def small_space():
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory):
-    """A folder with small.yaml, pictures/ and the environment in which this machine is measured for the space."""
+    """A folder with small.yaml, images/ and the environment in which this machine is measured for the space."""
     folder = tmp_path_factory.mktemp("workshop")
     (folder / "small.yaml").write_text(SPACE)
-    write_pictures(folder / "pictures")
+    write_images(folder / "images")
     final = yaml.safe_load((files("evaluators.training.recipes") / "final.yaml").read_text())
-    (folder / "quick.yaml").write_text(yaml.safe_dump({**final, "least_pictures": 600, "batch_size": 16}))
+    (folder / "quick.yaml").write_text(yaml.safe_dump({**final, "least_images": 600, "batch_size": 16}))
     os.environ["XDG_DATA_HOME"] = str(folder / "data")
     from evaluators.latency.device.measure_profile import measure_profile
     from search_spaces.space_file import load_space
@@ -100,7 +100,7 @@ def donor_folder(workshop):
 
     genotype, folder = workshop / "donor.txt", workshop / "donor"
     genotype.write_text("input 3x24x24\nconv 16/1\ninverted_residual 24/2 expand=4\ninverted_residual 24/1 expand=2\nhead\n")
-    data, recipe = f"imagefolder:{workshop / 'pictures'}", str(workshop / "quick.yaml")
+    data, recipe = f"imagefolder:{workshop / 'images'}", str(workshop / "quick.yaml")
     start(TrainConfig(network=str(genotype), data=data, recipe=recipe, epochs=2, from_scratch=True), folder, Silent())
     return folder
 
@@ -116,7 +116,7 @@ def small_search(workshop):
     """The arguments of a search that takes seconds, from scratch."""
     return [
         *("search", "--from-scratch"),
-        *("--space", workshop / "small.yaml", "--data", f"imagefolder:{workshop / 'pictures'}"),
+        *("--space", workshop / "small.yaml", "--data", f"imagefolder:{workshop / 'images'}"),
         *("--recipe", workshop / "quick.yaml", "--final-recipe", workshop / "quick.yaml"),
         *("--latency-budget", "50ms", "--trials", 4, "--epochs", 2, "--final-epochs", 2, "--finalists", 2),
     ]
@@ -135,7 +135,7 @@ def made_run(workshop, small_space, tmp_path):
         asked = {
             "latency_budget_ms": 50.0,
             "space": "small",
-            "data": f"imagefolder:{workshop / 'pictures'}",
+            "data": f"imagefolder:{workshop / 'images'}",
             "rivals": 3,
             "trials": 2,
             "finalists": 1,

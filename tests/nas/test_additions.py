@@ -153,7 +153,7 @@ def test_an_evaluator_is_one_file(made_run, dataset, add):
     trials, found = read_journal(run.journal).trials, result(run)
     rated = [t for t in trials if t.outcome == "trained"]
     assert len(rated) == 3 and all(t.accuracies == (probe_of(t.genotype.text),) for t in rated)
-    assert found["finished"] and "by_name" in {step["upper"] for step in found["ladder"]}
+    assert found["finished"] and "by_name" in {step["upper"] for step in found["rank_correlations"]}
     best = max(rated, key=lambda t: t.accuracies).genotype
     assert best.id in {entry["id"] for entry in found["finalists"]} and found["anchors"]
 

@@ -19,7 +19,7 @@ def run(workshop, tmp_path_factory):
     config = nas.SearchConfig(
         latency_budget_ms=50.0,
         space=str(workshop / "small.yaml"),
-        data=f"imagefolder:{workshop / 'pictures'}",
+        data=f"imagefolder:{workshop / 'images'}",
         from_scratch=True,
         trials=3,
         finalists=1,
@@ -90,7 +90,7 @@ def test_progress_is_shown_to_who_is_passed_in(workshop, tmp_path, monkeypatch, 
 
     config = nas.TrainConfig(
         network=str(workshop / "plain.txt"),
-        data=f"imagefolder:{workshop / 'pictures'}",
+        data=f"imagefolder:{workshop / 'images'}",
         recipe=str(workshop / "quick.yaml"),
         from_scratch=True,
         epochs=1,

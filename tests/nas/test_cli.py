@@ -37,7 +37,7 @@ def refused(nas_here):
 def _search(workshop, *more: object) -> list[object]:
     return [
         *("search", "--from-scratch"),
-        *("--space", workshop / "small.yaml", "--data", f"imagefolder:{workshop / 'pictures'}", "--latency-budget", "50ms"),
+        *("--space", workshop / "small.yaml", "--data", f"imagefolder:{workshop / 'images'}", "--latency-budget", "50ms"),
         *more,
     ]
 
@@ -130,8 +130,8 @@ def test_an_address_where_something_else_listens(refused, workshop, tmp_path):
     assert "no head of a Ray cluster" in message and not (tmp_path / "run").exists()
 
 
-def test_an_unreadable_picture_and_an_empty_class_are_named(refused, workshop, tmp_path):
-    shutil.copytree(workshop / "pictures", tmp_path / "mine")
+def test_an_unreadable_image_and_an_empty_class_are_named(refused, workshop, tmp_path):
+    shutil.copytree(workshop / "images", tmp_path / "mine")
     (tmp_path / "mine" / "top" / "3.png").write_bytes(b"\x89PNG\r\n but cut off")
     assert "3.png" in refused(*_search(workshop), "--data", "imagefolder:mine")
     shutil.rmtree(tmp_path / "mine" / "top")

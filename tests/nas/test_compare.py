@@ -53,8 +53,8 @@ def test_show_tells_the_milliseconds_by_kernel_class_and_draws_bars(nas_here, sm
 def test_show_writes_a_plot(nas_here, small, tmp_path, measure):
     code, out, err = nas_here("show", "second.txt", *small, *measure, "--plot", "bars.png")
     assert code == 0, err
-    with Image.open(tmp_path / "bars.png") as picture:
-        assert picture.size[0] > 500
+    with Image.open(tmp_path / "bars.png") as image:
+        assert image.size[0] > 500
     assert ("profiled ms" in out and "Measured p50" in out) == bool(measure)
     assert nas_here("show", "second.txt", *small, "--plot", "bars.svg")[0] == 0
     assert "inverted_residual" in (tmp_path / "bars.svg").read_text()

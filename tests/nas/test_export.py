@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from evaluators.data import Preprocessing, load
 from evaluators.data.sets.imagefolder import read
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.weights import load_network, save_weights
 from nas.export.files import Trained, export_trained
 from search_spaces.errors import InputError
@@ -45,7 +45,7 @@ def test_original_images_give_the_logits_of_the_network(tested, tmp_path, fit, c
         torch.manual_seed(number)
         network = build(genotype, genotype.task(3)).train()
         how = data.preprocessing(input, (0.5, 0.45, 0.4), (0.25, 0.2, 0.3))
-        shown = torch.cat([images for images, _ in Pictures.of(data.test, how, torch.device("cpu")).in_order(8)])
+        shown = torch.cat([images for images, _ in Batches.of(data.test, how, torch.device("cpu")).in_order(8)])
         with torch.no_grad():
             network(shown)  # so that batch norms have statistics
         save_file(network.state_dict(), tmp_path / "weights.safetensors")

@@ -22,7 +22,7 @@ def asked(workshop):
     recipe = workshop / "quick.yaml"
     return [
         *("search", "--from-scratch", "--no-measure", "--space", workshop / "small.yaml", "--workers", 1),
-        *("--data", f"imagefolder:{workshop / 'pictures'}", "--recipe", recipe, "--final-recipe", recipe),
+        *("--data", f"imagefolder:{workshop / 'images'}", "--recipe", recipe, "--final-recipe", recipe),
         *("--latency-budget", "50ms", "--trials", 3, "--epochs", 2, "--final-epochs", 2, "--finalists", 1, "--rivals", 1),
     ]
 

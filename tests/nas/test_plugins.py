@@ -32,14 +32,14 @@ DATA = '''"""Grey noise, brighter for the second class."""
 
 import numpy as np
 
-from evaluators.data.dataset import Found, Pictures
+from evaluators.data.dataset import Found, Images
 
 
 def read(path, download):
     """Two classes of noise; takes no path"""
     rng, labels = np.random.default_rng(0), np.arange(60) % 2
     images = (rng.integers(0, 120, (60, 8, 8)) + 120 * labels[:, None, None]).astype(np.uint8)
-    parts = [Pictures(images[i::3], labels[i::3]) for i in range(3)]
+    parts = [Images(images[i::3], labels[i::3]) for i in range(3)]
     return Found(("dark", "bright"), *parts, "noise that is made up")
 '''
 SAMPLER = """import optuna

@@ -120,7 +120,7 @@ def start(cluster, workshop, small_search, tmp_path):
     It is not told that the cluster asks for a token, as it would not be on the head's own machine.
     """
     recipe = yaml.safe_load((workshop / "quick.yaml").read_text())
-    (tmp_path / "longer.yaml").write_text(yaml.safe_dump({**recipe, "least_pictures": 3000}))
+    (tmp_path / "longer.yaml").write_text(yaml.safe_dump({**recipe, "least_images": 3000}))
 
     searches = []
 

@@ -28,7 +28,7 @@ split = Split(rng.integers(0, 255, (64, 3, 8, 8)).astype(np.uint8), rng.integers
 dataset = Dataset("made", ((3, 8, 8),), ("a", "b"), split, split, split, "made for a test")
 task = Task((3, 8, 8), 2)
 setting = Setting(dataset, *dataset.mean_std(), "top1", 1)
-recipe = replace(load_recipe("final", epochs=3), least_pictures=128)
+recipe = replace(load_recipe("final", epochs=3), least_images=128)
 
 
 class Source:
@@ -117,7 +117,7 @@ import signal
 import threading
 import time
 import torch
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.distill import load_teacher
 from evaluators.training.loop import epochs, seeded_network
 from evaluators.weights import packed, save_weights
@@ -179,9 +179,9 @@ save_weights(seeded_network(wide, task, 7, torch.device("cpu"))[0], teacher / "w
 (teacher / "genotype.txt").write_text(wide.text)
 
 network, generator = seeded_network(Genotype.parse("input 3x8x8\\nconv 8/1\\nhead\\n"), task, 0, torch.device("cpu"))
-pictures = Pictures(split.images, split.labels, *dataset.mean_std(), torch.device("cpu"))
+images = Batches(split.images, split.labels, *dataset.mean_std(), torch.device("cpu"))
 taught_by = load_teacher(teacher, task, torch.device("cpu"), (setting.mean, setting.std))
-expected = [(e.loss, e.accuracy) for e in epochs(network, pictures, pictures, recipe, generator, teacher=taught_by)]
+expected = [(e.loss, e.accuracy) for e in epochs(network, images, images, recipe, generator, teacher=taught_by)]
 
 executor = RayTuneExecutor(setting, 1)
 once = job("once", "once", keep=Path("once.safetensors"), teacher=teacher)

@@ -25,7 +25,7 @@ def refused(nas_here, tmp_path, workshop):
 @pytest.fixture(params=["search", "train"])
 def command(request, workshop, tmp_path):
     """The beginning of a command that may inherit."""
-    data = ["--data", f"imagefolder:{workshop / 'pictures'}"]
+    data = ["--data", f"imagefolder:{workshop / 'images'}"]
     if request.param == "train":
         (tmp_path / "net.txt").write_text("input 3x16x16\nconv 8/1\nhead\n")
         return ["train", "net.txt", *data, "--to", "out"]
@@ -132,5 +132,5 @@ def test_an_input_that_a_space_cannot_have(refused, small_space, workshop, tmp_p
 )
 def test_an_input_that_a_genotype_cannot_have(refused, workshop, tmp_path, line, message):
     (tmp_path / "net.txt").write_text(f"{line}\nconv 8/1\nhead\n")
-    data = f"imagefolder:{workshop / 'pictures'}"
+    data = f"imagefolder:{workshop / 'images'}"
     assert message in refused("train", "net.txt", "--from-scratch", "--data", data, "--to", "out")

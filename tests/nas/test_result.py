@@ -16,14 +16,14 @@ RIVALS = [_entry(0.88, "mobilenet_v2@96"), _entry(0.90, "efficientnet_lite@96"),
     ("accuracy", "said"),
     [
         (0.93, "beat the best hand-designed network within the budget (efficientnet_lite@96, 90.00%) by 3.00 ± 0.71 points"),
-        (0.905, "by 0.50 ± 0.71 points on the test part; that is within chance."),
+        (0.905, "by 0.50 ± 0.71 points on the test set; that is within chance."),
         (
             0.90,
             "did NOT beat the best hand-designed network within the budget (efficientnet_lite@96, 90.00%): 90.00%, as accurate",
         ),
-        (0.90, "as accurate (± 0.71 points) on the test part."),
-        (0.895, "89.50%, 0.50 ± 0.71 points behind on the test part; that is within chance."),
-        (0.87, "87.00%, 3.00 ± 0.71 points behind on the test part."),
+        (0.90, "as accurate (± 0.71 points) on the test set."),
+        (0.895, "89.50%, 0.50 ± 0.71 points behind on the test set; that is within chance."),
+        (0.87, "87.00%, 3.00 ± 0.71 points behind on the test set."),
     ],
 )
 def test_the_lead_is_told_with_its_error_and_whether_it_may_be_chance(accuracy, said):

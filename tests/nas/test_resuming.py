@@ -17,10 +17,10 @@ from search_spaces.errors import InputError
 
 
 @pytest.fixture
-def pictures(workshop, tmp_path):
+def images(workshop, tmp_path):
     """A copy of the workshop's images, which may be changed."""
-    shutil.copytree(workshop / "pictures", tmp_path / "pictures")
-    return tmp_path / "pictures"
+    shutil.copytree(workshop / "images", tmp_path / "images")
+    return tmp_path / "images"
 
 
 def _another(file):
@@ -46,28 +46,28 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("kind", CHANGES)
-def test_a_search_does_not_go_on_with_other_data(made_run, nas_here, pictures, kind):
-    data = f"imagefolder:{pictures}"
+def test_a_search_does_not_go_on_with_other_data(made_run, nas_here, images, kind):
+    data = f"imagefolder:{images}"
     known = load(data, inputs=[(3, 16, 16)])
     run = made_run(data=data, classes=list(known.classes), fingerprint=known.fingerprint)
     change, said = CHANGES[kind]
-    change(pictures)
+    change(images)
     before = run.journal.read_bytes()
     code, _, err = nas_here("resume", run.path)
     assert code == 2 and said in err and f"is not the data set that {run.path} began with" in err and err.count("\n") == 1
     assert run.journal.read_bytes() == before
 
 
-def test_a_training_does_not_go_on_with_other_data(workshop, nas_here, pictures, tmp_path, monkeypatch):
+def test_a_training_does_not_go_on_with_other_data(workshop, nas_here, images, tmp_path, monkeypatch):
     (tmp_path / "net.txt").write_text("input 3x16x16\nconv 8/1 act=relu\nhead\n")
     with monkeypatch.context() as stopped:
         stopped.setattr(Training, "epoch", _interrupt)
-        asked = ["train", "net.txt", "--from-scratch", "--data", f"imagefolder:{pictures}", "--to", "out"]
+        asked = ["train", "net.txt", "--from-scratch", "--data", f"imagefolder:{images}", "--to", "out"]
         assert nas_here(*asked, "--recipe", workshop / "quick.yaml", "--epochs", 1)[0] == 130
-    (pictures / "top" / "3.png").unlink()
+    (images / "top" / "3.png").unlink()
     code, _, err = nas_here("resume", "out")
     assert code == 2 and "is not the data set that out began with" in err and not (tmp_path / "out" / "export").exists()
-    shutil.copy(workshop / "pictures" / "top" / "3.png", pictures / "top" / "3.png")
+    shutil.copy(workshop / "images" / "top" / "3.png", images / "top" / "3.png")
     code, out, _ = nas_here("resume", "out")
     assert code == 0 and "Ready to deploy" in out and "versions" not in out
     trained = (tmp_path / "out" / "weights.safetensors").read_bytes()

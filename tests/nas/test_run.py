@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from evaluators.training.recipe import load_recipe
 from nas.run.config import Resolved, SearchConfig
 from nas.run.folder import create, open_run
-from nas.run.former import FORMER
+from nas.run.former import FORMER, FORMER_TRAINING, SEPARATE
 from nas.training.plan import FORMAT as TRAIN_FORMAT
 from nas.training.plan import PLAN, Plan, open_plan
 from search_spaces.errors import InputError
@@ -45,17 +45,38 @@ PLANNED = Plan(
 OTHERS = [None, True, -1, 0, 10**30, 1.5, float("nan"), float("inf"), "abc", [], ["a"], {}, {"a": 1}, [[[]]]]
 
 
+def _of_former(recipe):
+    return {key.replace("_images", "_pictures"): value for key, value in recipe.items()}
+
+
+def _facts(run):
+    return {"created": run.created, "machine": run.machine, "versions": run.versions}
+
+
 def test_a_run_of_the_format_before_is_read(run):
+    resolved = plain(RESOLVED)
+    resolved |= {name: _of_former(resolved[name]) for name in ("recipe", "final_recipe")}
+    assert "least_pictures" in resolved["recipe"]
+    facts = {"format": SEPARATE, **_facts(run), "config": plain(CONFIG), "resolved": resolved}
+    (run.path / "run.yaml").write_text(yaml.safe_dump(facts))
+    assert open_run(run.path) == run
+
+
+def test_a_run_of_the_format_before_that_is_read(run):
     facts = plain(CONFIG) | plain(RESOLVED)
     for key in ("weights", "from_scratch", "epochs", "final_epochs", "download"):
         del facts[key]
     facts |= {"budget_ms": facts.pop("latency_budget_ms"), "seconds": facts.pop("time_s"), "cost": facts.pop("objectives")[1]}
-    (run.path / "run.yaml").write_text(
-        yaml.safe_dump(
-            {"format": FORMER, "created": run.created, "machine": run.machine, "versions": run.versions, "config": facts}
-        )
-    )
+    facts |= {name: _of_former(facts[name]) for name in ("recipe", "final_recipe")}
+    (run.path / "run.yaml").write_text(yaml.safe_dump({"format": FORMER, **_facts(run), "config": facts}))
     assert open_run(run.path) == run
+
+
+def test_a_training_of_the_format_before_is_read(tmp_path):
+    plan = plain(PLANNED)
+    facts = {"format": FORMER_TRAINING, "machine": "m", "versions": {}, "plan": {**plan, "recipe": _of_former(plan["recipe"])}}
+    (tmp_path / PLAN).write_text(yaml.safe_dump(facts))
+    assert open_plan(tmp_path) == PLANNED
 
 
 KINDS = {"config": SearchConfig, "resolved": Resolved}

@@ -179,8 +179,8 @@ def test_random_search_of_as_many_trainings_stands_beside_the_search(run, search
     assert "random search, to compare" in lines
 
 
-def test_the_ladder_stands_in_the_result(run, searched):
-    steps = searched(lambda _: 5.0)[0]["ladder"]
+def test_rank_correlations_are_in_the_result(run, searched):
+    steps = searched(lambda _: 5.0)[0]["rank_correlations"]
     assert [s["lower"] for s in steps] == ["MACs", "1 epoch of the search", "2 epochs of the search"]
     assert steps[0]["n"] == 7 and -1 <= steps[0]["low"] <= steps[0]["spearman"] <= steps[0]["high"] <= 1
 

@@ -138,7 +138,7 @@ def _facts(run):
 
 
 def test_with_a_supernet_candidates_are_scored_and_finalists_and_hand_designed_networks_inherit(make, donor):
-    recipe = replace(load_recipe("proxy", 1), least_pictures=32, batch_size=8)
+    recipe = replace(load_recipe("proxy", 1), least_images=32, batch_size=8)
     run = make(evaluator="supernet", supernet_epochs=1, recipe=recipe, anchors=ANCHORS[:1], rivals=1)
     found, memory = _searched(run, donor)
     scored = [t for t in memory.trials if t.outcome == "trained"]

@@ -1,4 +1,4 @@
-"""Jobs on streamed pictures: Ray's workers come to the same as from memory, and a bad picture ends the run by its name."""
+"""Jobs on streamed images: Ray's workers come to the same as from memory, and a bad image ends the run by its name."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ from search_spaces.errors import InputError
 
 class Source:
     def __init__(self):
-        recipe = replace(load_recipe("final", epochs=3), least_pictures=100, batch_size=16)
+        recipe = replace(load_recipe("final", epochs=3), least_images=100, batch_size=16)
         self.jobs, self.heard = [Job("one", "", "input 3x16x16\\nconv 8/1\\nhead\\n", recipe, 0)], []
 
     def next(self):
@@ -47,7 +47,7 @@ def heard(executor):
 
 
 for label, name in enumerate(("dark", "grey", "bright")):
-    folder = Path("pictures", name)
+    folder = Path("images", name)
     folder.mkdir(parents=True)
     for i in range(20):
         pixels = np.random.default_rng(i).integers(0, 100, (16, 16, 3)) + 70 * label
@@ -55,13 +55,13 @@ for label, name in enumerate(("dark", "grey", "bright")):
 
 heards = []
 for stream in (False, True):
-    dataset = load("imagefolder:pictures", inputs=[(3, 16, 16)], stream=stream)
+    dataset = load("imagefolder:images", inputs=[(3, 16, 16)], stream=stream)
     executor = RayTuneExecutor(Setting(dataset, (0.5,) * 3, (0.25,) * 3, "top1", 1), 1)
     heards.append(heard(executor))
     if not stream:
         executor.close()
 assert len(heards[0]) == 4 and heards[0] == heards[1], heards
-for file in Path("pictures").glob("*/*.png"):
+for file in Path("images").glob("*/*.png"):
     file.write_bytes(file.read_bytes()[:200])
 try:
     heard(executor)

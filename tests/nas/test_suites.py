@@ -43,14 +43,14 @@ DATA = """\"\"\"Grey noise.\"\"\"
 
 import numpy as np
 
-from evaluators.data.dataset import Found, Pictures
+from evaluators.data.dataset import Found, Images
 
 
 def read(path, download):
     \"\"\"Two classes of noise; takes no path\"\"\"
     rng, labels = np.random.default_rng(0), np.arange(60) % 2
     images = rng.integers(0, 240, (60, 8, 8)).astype(np.uint8)
-    parts = [Pictures(images[i::3], labels[i::3]) for i in range(3)]
+    parts = [Images(images[i::3], labels[i::3]) for i in range(3)]
     return Found(("dark", "bright"), *parts, "noise that is made up")
 """
 SAMPLER = """\"\"\"Random.\"\"\"
@@ -147,9 +147,9 @@ def test_a_faulty_block(added: Added, old: str, new: str, words: str) -> None:
     [
         ("images[i::3]", "images[i % 2 :: 3]", "20 images are in two parts"),
         ("labels[i::3]", "labels[i::3] + 1", "labels must be 0 to 1, not 1 to 2"),
-        ("labels[i::3]", "labels[i::3] * (i > 0)", "its training part has no image of bright"),
+        ("labels[i::3]", "labels[i::3] * (i > 0)", "its training set has no image of bright"),
         ("labels[i::3]", "labels[i::3].astype(np.int32)", "labels must be int64 [N], not int32"),
-        ("labels[i::3]", "labels[:3]", "training part has 20 images and 3 labels"),
+        ("labels[i::3]", "labels[:3]", "training set has 20 images and 3 labels"),
         ("astype(np.uint8)", "astype(float)", "images must be uint8 [N, H, W] or [N, H, W, 3], not float64 [20, 8, 8]"),
         ("default_rng(0)", "default_rng()", "other images, labels or names when it is read again"),
         ('("dark", "bright")', '("dark", "dark")', "its classes must be two or more"),

@@ -46,7 +46,7 @@ def space(small_space, tmp_path):
 
 @pytest.fixture
 def recipe():
-    return replace(RECIPE, least_pictures=64, batch_size=16)
+    return replace(RECIPE, least_images=64, batch_size=16)
 
 
 class Jobs:
@@ -134,7 +134,7 @@ def test_a_search_takes_scores_for_trainings_and_retrains_the_best_and_the_ancho
         assert trial.accuracies == (score,) and trial.anchor is None
     assert found["counts"]["trained"] == 4 and found["counts"]["anchors_trained"] == 0
     assert found["finished"] and len(found["finalists"]) >= 2 and found["anchors"][0]["validation_accuracy"] is not None
-    assert "supernet" in {step["upper"] for step in found["ladder"]}
+    assert "supernet" in {step["upper"] for step in found["rank_correlations"]}
     assert view.lines.index("train the supernet") < view.lines.index("search")
 
 

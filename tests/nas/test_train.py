@@ -30,7 +30,7 @@ def asked(workshop, tmp_path):
             "net.txt",
             "--from-scratch",
             "--data",
-            f"imagefolder:{workshop / 'pictures'}",
+            f"imagefolder:{workshop / 'images'}",
         ),
         *("--recipe", workshop / "quick.yaml", "--epochs", 3),
     ]
@@ -73,10 +73,10 @@ def test_the_result_and_the_files(train, workshop, tmp_path):
 
 
 def _accuracy(export, workshop):
-    """Of the exported file on the test part, by ONNX Runtime and the preprocessing that model.json states."""
+    """Of the exported file on the test set, by ONNX Runtime and the preprocessing that model.json states."""
     card = json.loads((export / "model.json").read_text())
     mean, std = (np.array(card["preprocessing"][k]).reshape(1, 3, 1, 1) for k in ("mean", "std"))
-    test = load(f"imagefolder:{workshop / 'pictures'}", inputs=[(3, 16, 16)]).test
+    test = load(f"imagefolder:{workshop / 'images'}", inputs=[(3, 16, 16)]).test
     session = onnxruntime.InferenceSession(str(export / "model.onnx"))
     images = ((test.images.arrays[16, 16] / 255 - mean) / std).astype(np.float32)
     answers = [session.run(["logits"], {"image": image[None]})[0].argmax() for image in images]

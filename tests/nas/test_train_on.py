@@ -10,7 +10,7 @@ from made_up_search import Executor, Predictor, Timer, View
 from safetensors.numpy import load_file
 
 from evaluators.data import load
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.loop import Training
 from evaluators.training.metrics import evaluate
 from evaluators.weights import load_network
@@ -38,7 +38,7 @@ def train(nas_here, workshop, tmp_path):
 
 @pytest.fixture
 def images(workshop):
-    return ["--data", f"imagefolder:{workshop / 'pictures'}"]
+    return ["--data", f"imagefolder:{workshop / 'images'}"]
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_it_goes_on_from_the_weights_and_the_accuracy_that_a_run_left(train, don
     genotype = Genotype.parse(best["genotype"])
     network = load_network(genotype, genotype.task(3), run.weights(best["id"]))
     validation = load(run.config.data, inputs=[(3, 16, 16)]).validation
-    shown = Pictures.of(validation, run.preprocessing((3, 16, 16)), torch.device("cpu"))
+    shown = Batches.of(validation, run.preprocessing((3, 16, 16)), torch.device("cpu"))
     assert beginning == [evaluate(network, shown)]
     assert not (tmp_path / "out" / "donor").exists()
 

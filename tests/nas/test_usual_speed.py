@@ -1,4 +1,4 @@
-"""Whatever is predicted for a person is of the machine at its usual speed: `nas show`, `nas compare`, `nas anchors`."""
+"""Whatever is predicted for a person is of the machine under its typical load: `nas show`, `nas compare`, `nas anchors`."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def numbers(text):
 
 def test_show(told):
     quiet, busy = (told(lambda device: network.show(NETWORK, device, "mobile", None), c) for c in (0.0, 0.4))
-    say = r"Predicted ([0-9.]+) ms, upper bound ([0-9.]+) ms, at the machine's usual speed \(([0-9.]+) ms at its quietest\)"
+    say = r"Predicted ([0-9.]+) ms, upper bound ([0-9.]+) ms, under the machine's typical load \(([0-9.]+) ms at its quietest\)"
     [before], [after] = (re.findall(say, out) for out in (quiet, busy))
     ms, bound_ms, quiet_ms = map(float, after)
     assert float(before[0]) == float(before[2]) == quiet_ms < ms < bound_ms
@@ -61,7 +61,7 @@ def test_compare(told):
         before, after = (numbers(next(line for line in out.splitlines() if row in line)) for out in (quiet, busy))
         assert after[:2] == pytest.approx([SLOWER * ms for ms in before[:2]], rel=0.01), row
         assert after[2] == pytest.approx(before[2], abs=0.01), "the ratio of both is what it was"
-    assert "predicted at the machine's usual speed" in busy
+    assert "predicted under the machine's typical load" in busy
 
 
 def test_anchors(told):

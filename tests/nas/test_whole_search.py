@@ -16,7 +16,7 @@ from killed import alone, kill_with_workers, nas, started, wait_for
 from PIL import Image
 
 from evaluators.data import load
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.loop import epochs, seeded_network
 from nas.records import Checked, Final
 from nas.run.folder import open_run
@@ -32,7 +32,7 @@ def finished(workshop, tmp_path_factory):
     """A finished run, and what the command printed."""
     folder = tmp_path_factory.mktemp("finished")
     arguments = [
-        *("search", "--from-scratch", "--space", workshop / "small.yaml", "--data", f"imagefolder:{workshop / 'pictures'}"),
+        *("search", "--from-scratch", "--space", workshop / "small.yaml", "--data", f"imagefolder:{workshop / 'images'}"),
         *("--latency-budget", "50ms", "--trials", 4, "--epochs", 2, "--final-epochs", 2, "--finalists", 2),
         *("--recipe", workshop / "quick.yaml", "--final-recipe", workshop / "quick.yaml"),
         *("--run", "run", "--workers", 2),  # a relative path, as in `runs/...`
@@ -87,7 +87,7 @@ def test_exported_files_work_without_this_project(finished, workshop):
     right = []
     for label, name in enumerate(card["classes"]):
         for i in range(40):
-            pixels = np.asarray(Image.open(workshop / "pictures" / name / f"{i}.png"), np.float32) / 255
+            pixels = np.asarray(Image.open(workshop / "images" / name / f"{i}.png"), np.float32) / 255
             image = (pixels - card["preprocessing"]["mean"]) / card["preprocessing"]["std"]
             logits = session.run(["logits"], {"image": image.transpose(2, 0, 1)[None].astype(np.float32)})[0]
             right.append(logits.argmax() == label)
@@ -99,7 +99,7 @@ def test_every_trial_of_several_workers_can_be_trained_again_from_its_recorded_s
     config = run.config
     dataset, cpu = load(config.data, inputs=run.space().inputs), torch.device("cpu")
     train, validation = (
-        Pictures.of(split, dataset.preprocessing(dataset.inputs[0], *dataset.mean_std()), cpu)
+        Batches.of(split, dataset.preprocessing(dataset.inputs[0], *dataset.mean_std()), cpu)
         for split in (dataset.train, dataset.validation)
     )
     task = run.space().task(len(dataset.classes))
@@ -119,8 +119,8 @@ def test_derived_files(finished):
     run, _ = finished
     rows = list(csv.DictReader((run / "front.csv").open()))
     assert len(rows) >= 4 and any(row["on_front"] == "True" for row in rows)
-    with Image.open(run / "pareto.png") as picture:
-        assert picture.size[0] > 500
+    with Image.open(run / "pareto.png") as image:
+        assert image.size[0] > 500
     assert (run / "pareto.svg").read_text().lstrip().startswith("<?xml")
     assert "mobilenet_v3:small" in (run / "pareto.svg").read_text()
 

@@ -41,7 +41,7 @@ def test_dilations_of_espnet_v2(branches: int, receptive_field: int, rates: list
     assert dilations(branches, receptive_field) == rates
 
 
-def test_strided_eesp_is_pooled_input_beside_fused_pyramid_plus_pooled_picture() -> None:
+def test_strided_eesp_is_pooled_input_beside_fused_pyramid_plus_pooled_image() -> None:
     module: Any = build_block(BlockSpec.make("eesp", 24, 2, {"reinforce": True}), 8, CLASSES).eval()
     x, image = pair(8, 15)
     pyramid = module.pyramid
@@ -49,8 +49,8 @@ def test_strided_eesp_is_pooled_input_beside_fused_pyramid_plus_pooled_picture()
     a, b, c, d = (branch(pyramid.reduce(x)) for branch in pyramid.branches)
     new = pyramid.merge(pyramid.norm(torch.cat([a, a + b, a + b + c, a + b + c + d], 1)))
     pooled = torch.cat([avg_pool2d(x, 3, 2, 1), new], 1)
-    picture = module.reinforcement(avg_pool2d(avg_pool2d(image, 3, 2, 1), 3, 2, 1))
-    torch.testing.assert_close(run_block(module, x, image), module.act(pooled + picture))
+    image = module.reinforcement(avg_pool2d(avg_pool2d(image, 3, 2, 1), 3, 2, 1))
+    torch.testing.assert_close(run_block(module, x, image), module.act(pooled + image))
 
 
 def test_unused_modules_change_no_output() -> None:
@@ -63,7 +63,7 @@ def test_unused_modules_change_no_output() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_reinforcement_reads_colour_and_grey_pictures(channels: int) -> None:
+def test_reinforcement_reads_colour_and_grey_images(channels: int) -> None:
     module = build_block(BlockSpec.make("eesp", 24, 2, {"reinforce": True}), 8, CLASSES)
     image = torch.randn(2, channels, 57, 57, requires_grad=True)
     run_block(module, torch.randn(2, 8, 15, 15), image).sum().backward()  # type: ignore[no-untyped-call]

@@ -66,7 +66,7 @@ def stripped(network: Genotype) -> Genotype:
 
 
 def varied(gate: str, seed: int = 0) -> tuple[Network, Any]:
-    """A network in eval mode, and its gated block, whose decisions differ from gate to gate and from picture to picture."""
+    """A network in eval mode, and its gated block, whose decisions differ from gate to gate and from image to image."""
     torch.manual_seed(seed)
     network = build(genotype(gate), TASK).eval()
     gated: Any = network.blocks[1]
@@ -80,7 +80,7 @@ def varied(gate: str, seed: int = 0) -> tuple[Network, Any]:
     return network, gated
 
 
-def pictures(count: int) -> Tensor:
+def images(count: int) -> Tensor:
     torch.manual_seed(1)
     return torch.randn(count, *TASK.input) * torch.linspace(0.2, 3, count)[:, None, None, None]
 
@@ -97,7 +97,7 @@ def feed_forward_probability(gate: str, layers: Any, x: Tensor) -> float:
 
 
 class Recurrent:
-    """RNNGate with torch's LSTM; remembers what it read since the picture began."""
+    """RNNGate with torch's LSTM; remembers what it read since the image began."""
 
     def __init__(self, gates: Any) -> None:
         self.gates = gates
@@ -145,7 +145,7 @@ def count_calls(gated: Any) -> list[int]:
 @torch.no_grad()
 def test_decisions_and_mixing_are_those_of_a_plain_loop(gate: str) -> None:
     network, gated = varied(gate)
-    x = network.blocks[0](pictures(16))
+    x = network.blocks[0](images(16))
     y, decisions = gated.run(x)
     assert 0 < decisions.mean() < 1 and decisions.std(0).max() > 0
     for i in range(len(x)):
@@ -156,12 +156,12 @@ def test_decisions_and_mixing_are_those_of_a_plain_loop(gate: str) -> None:
 
 @every_gate
 @torch.no_grad()
-def test_a_batch_gives_what_its_pictures_give_alone(gate: str) -> None:
+def test_a_batch_gives_what_its_images_give_alone(gate: str) -> None:
     network, gated = varied(gate)
-    batch = network(pictures(16))
+    batch = network(images(16))
     decisions = gated.decisions
-    for picture, logits, decided in zip(pictures(16), batch, decisions, strict=True):
-        torch.testing.assert_close(network(picture[None])[0], logits, rtol=1e-4, atol=1e-4)
+    for image, logits, decided in zip(images(16), batch, decisions, strict=True):
+        torch.testing.assert_close(network(image[None])[0], logits, rtol=1e-4, atol=1e-4)
         assert torch.equal(gated.decisions[0], decided)
 
 
@@ -171,8 +171,8 @@ def test_skipped_bodies_do_not_run(gate: str) -> None:
     network, gated = varied(gate)
     calls = count_calls(gated)
     total = torch.zeros(GATES)
-    for picture in pictures(16):
-        network(picture[None])
+    for image in images(16):
+        network(image[None])
         total += gated.decisions[0]
     assert calls == total.tolist() and 0 < sum(calls) < 16 * GATES
 
@@ -181,14 +181,14 @@ def test_skipped_bodies_do_not_run(gate: str) -> None:
 def test_every_body_runs_in_training(gate: str) -> None:
     network, gated = varied(gate)
     calls = count_calls(gated)
-    network.train()(pictures(4))
+    network.train()(images(4))
     assert calls == [1] * GATES
 
 
 @every_gate
 def test_gradient_reaches_every_gate_in_training(gate: str) -> None:
     network, gated = varied(gate)
-    network.train()(pictures(8)).square().sum().backward()
+    network.train()(images(8)).square().sum().backward()
     for name, parameter in gated.gates.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), name
         assert parameter.grad.abs().sum() > 0, name
@@ -252,7 +252,7 @@ def test_runs_and_learns_at_any_shape(gate: str, c_in: int, size: int) -> None:
         assert module.eval()(x[:1]).isfinite().all()
 
 
-def test_a_body_may_read_the_picture() -> None:
+def test_a_body_may_read_the_image() -> None:
     text = "gated\n  | add x2\n      | eesp 8/2 reinforce=yes\n      | conv 8/2\nhead"
     gated = build(Genotype.parse(text), TASK).blocks[0]
     assert run_block(gated, torch.randn(2, 3, 16, 16), torch.randn(2, 3, 16, 16)).shape == (2, 8, 4, 4)
@@ -280,7 +280,7 @@ def test_the_unused_gate_changes_no_output(gate: str) -> None:
     full = build(with_unused, TASK).eval()
     missing = full.load_state_dict(network.state_dict(), strict=False).missing_keys
     assert missing and all(f".{GATES}." in key for key in missing)
-    assert torch.equal(full(pictures(2)), network(pictures(2)))
+    assert torch.equal(full(images(2)), network(images(2)))
     assert cost(with_unused, TASK).macs == cost(genotype(gate), TASK).macs
 
 
@@ -368,6 +368,6 @@ def test_a_network_without_gates_always_runs() -> None:
 def test_decisions_are_left_behind_but_no_part_of_the_state() -> None:
     network, gated = varied("rnn")
     assert isinstance(gated, Gated) and gated.decisions is None
-    network(pictures(3))
+    network(images(3))
     assert gated.decisions is not None and gated.decisions.shape == (3, GATES)
     assert not any("decisions" in key for key in copy.deepcopy(network).state_dict())

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluators.data._registry import default_folder
-from evaluators.data.dataset import Found, Pictures
+from evaluators.data.dataset import Found, Images
 from search_spaces.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ FOLDER = "cifar-10-batches-py"
 
 
 def read(path: Path | None, download: bool) -> Found:
-    """CIFAR-10: 60,000 colour 32 x 32 pictures of 10 kinds of animals and vehicles; cifar10[:FOLDER]"""
+    """CIFAR-10: 60,000 colour 32 x 32 images of 10 kinds of animals and vehicles; cifar10[:FOLDER]"""
     import numpy as np
 
     from evaluators.data._splits import stratified
@@ -30,9 +30,9 @@ def read(path: Path | None, download: bool) -> Found:
     first, last = stratified(labels, classes, [0.1])
     return Found(
         classes,
-        Pictures(train.data[first], labels[first]),
-        Pictures(train.data[last], labels[last]),
-        Pictures(test.data, np.array(test.targets, np.int64)),
+        Images(train.data[first], labels[first]),
+        Images(train.data[last], labels[last]),
+        Images(test.data, np.array(test.targets, np.int64)),
         f"CIFAR-10 (Krizhevsky, 2009) from {root / FOLDER}: its test set, and its training set with 10 % of each class "
         "split off for validation",
     )

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from evaluators.data._registry import default_folder
-from evaluators.data.dataset import Found, Pictures
+from evaluators.data.dataset import Found, Images
 from search_spaces.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in (
 
 
 def read(path: Path | None, download: bool) -> Found:
-    """Fashion-MNIST in full: 70,000 grey 28 x 28 pictures of 10 kinds of clothing; fashion-mnist[:FOLDER]"""
+    """Fashion-MNIST in full: 70,000 grey 28 x 28 images of 10 kinds of clothing; fashion-mnist[:FOLDER]"""
     import numpy as np
 
     from evaluators.data._splits import stratified
@@ -34,15 +34,15 @@ def read(path: Path | None, download: bool) -> Found:
     first, last = stratified(train.labels, CLASSES, [0.1])
     return Found(
         CLASSES,
-        Pictures(images[first], train.labels[first]),
-        Pictures(images[last], train.labels[last]),
+        Images(images[first], train.labels[first]),
+        Images(images[last], train.labels[last]),
         test,
         f"Fashion-MNIST (Zalando, MIT licence) from {folder}: its test set, and its training set with 10 % of each "
         "class split off for validation",
     )
 
 
-def read_folder(folder: Path) -> tuple[Pictures, Pictures]:
+def read_folder(folder: Path) -> tuple[Images, Images]:
     """The original training and test set from IDX files, gzipped or plain, in `folder` or FashionMNIST/raw under it.
 
     Raises InputError if one of the four files is missing or damaged.
@@ -90,7 +90,7 @@ def _unpack(source: Path, target: Path) -> None:
         raise InputError(f"{source} is damaged ({error}); delete it and fetch it again") from error
 
 
-def _read(root: str, folder: Path, train: bool) -> Pictures:
+def _read(root: str, folder: Path, train: bool) -> Images:
     from torchvision.datasets import FashionMNIST
 
     name = "train" if train else "t10k"
@@ -102,11 +102,11 @@ def _read(root: str, folder: Path, train: bool) -> Pictures:
         files = f"{name}-images-idx3-ubyte or {name}-labels-idx1-ubyte"
         reason = f" ({error})" if str(error) else ""
         raise InputError(f"{files} in {folder} is damaged{reason}; delete them and fetch them again") from error
-    return Pictures(images, labels)
+    return Images(images, labels)
 
 
 def _check(images: np.ndarray, labels: np.ndarray) -> None:
     if images.shape != (len(labels), 28, 28):
-        raise ValueError(f"pictures of shape {images.shape}, {len(labels)} labels")
+        raise ValueError(f"images of shape {images.shape}, {len(labels)} labels")
     if set(labels.tolist()) != set(range(len(CLASSES))):
         raise ValueError("the labels are not 0 to 9")

@@ -7,7 +7,7 @@ import io
 from importlib.resources import files
 from pathlib import Path
 
-from evaluators.data.dataset import Found, Pictures
+from evaluators.data.dataset import Found, Images
 from evaluators.data.sets.fashion_mnist import CLASSES
 from search_spaces.errors import InputError
 
@@ -16,7 +16,7 @@ SHA256 = "011a67adbb76c3830e567c577af9064f75e1cf91a393af3715a0eb18e52a0fb1"
 
 
 def read(path: Path | None, download: bool) -> Found:
-    """A balanced subset of Fashion-MNIST that ships with this package: 12,000 + 3,000 + 5,000 pictures, 28 x 28"""
+    """A balanced subset of Fashion-MNIST that ships with this package: 12,000 + 3,000 + 5,000 images, 28 x 28"""
     if path is not None:
         raise InputError(
             f"fashion-mnist-small ships with the package and takes no path; the full data are fashion-mnist:{path}"
@@ -29,7 +29,7 @@ def read(path: Path | None, download: bool) -> Found:
     return Found(CLASSES, parts["train"], parts["validation"], parts["test"], source)
 
 
-def _parts() -> dict[str, Pictures]:
+def _parts() -> dict[str, Images]:
     import numpy as np
 
     stored = files("evaluators.data") / "embedded" / FILE
@@ -38,4 +38,4 @@ def _parts() -> dict[str, Pictures]:
         raise InputError(f"{stored} is {'damaged' if data else 'missing'}; install this package again")
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         parts = ("train", "validation", "test")
-        return {part: Pictures(arrays[f"{part}_images"], arrays[f"{part}_labels"].astype(np.int64)) for part in parts}
+        return {part: Images(arrays[f"{part}_images"], arrays[f"{part}_labels"].astype(np.int64)) for part in parts}

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluators.data._unreadable import shown
-from evaluators.data.dataset import Found, Pictures
+from evaluators.data.dataset import Found, Images
 from search_spaces.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
 
 VALIDATION, TEST = 0.15, 0.15
-Listed = tuple[list[str], Pictures]
+Listed = tuple[list[str], Images]
 
 
 def read(path: Path | None, download: bool) -> Found:
@@ -32,10 +32,10 @@ def read(path: Path | None, download: bool) -> Found:
     classes = tuple(parts["train"][0])
     for part, (names, _) in parts.items():
         _check_same(path, part, classes, names)
-    pictures = {part: listed for part, (_, listed) in parts.items()}
-    added = _split_off(pictures, classes)
+    images = {part: listed for part, (_, listed) in parts.items()}
+    added = _split_off(images, classes)
     source = f"photos in {shown(path)}{added}"
-    return Found(classes, pictures["train"], pictures["validation"], pictures["test"], source, dict(left_out))
+    return Found(classes, images["train"], images["validation"], images["test"], source, dict(left_out))
 
 
 def _list(folder: Path, left_out: Counter[str]) -> Listed:
@@ -54,7 +54,7 @@ def _list(folder: Path, left_out: Counter[str]) -> Listed:
         files += found
         labels += [label] * len(found)
         left_out.update(others)
-    return list(classes), Pictures(files, np.array(labels, np.int64))
+    return list(classes), Images(files, np.array(labels, np.int64))
 
 
 def _class_folders(folder: Path, left_out: Counter[str]) -> dict[str, list[Path]]:
@@ -97,21 +97,21 @@ def _check_same(path: Path, part: str, classes: tuple[str, ...], names: list[str
         raise InputError(f"the classes of train and {part} in {shown(path)} differ: {'; '.join(wrong)}")
 
 
-def _split_off(pictures: dict[str, Pictures], classes: tuple[str, ...]) -> str:
-    """Adds to `pictures` the parts it lacks, taken from its training part; returns the words for the report."""
+def _split_off(images: dict[str, Images], classes: tuple[str, ...]) -> str:
+    """Adds to `images` the parts it lacks, taken from its training set; returns the words for the report."""
     from evaluators.data._splits import stratified
 
-    shares = {part: share for part, share in {"validation": VALIDATION, "test": TEST}.items() if part not in pictures}
+    shares = {part: share for part, share in {"validation": VALIDATION, "test": TEST}.items() if part not in images}
     if not shares:
         return ""
-    train = pictures["train"]
+    train = images["train"]
     rest, *taken = stratified(train.labels, classes, list(shares.values()))
     for part, indexes in zip(shares, taken, strict=True):
-        pictures[part] = _take(train, indexes)
-    pictures["train"] = _take(train, rest)
+        images[part] = _take(train, indexes)
+    images["train"] = _take(train, rest)
     words = " and ".join(f"{100 * share:.0f} % for {part}" for part, share in shares.items())
     return f"; its training images split class by class, {words}"
 
 
-def _take(pictures: Pictures, indexes: np.ndarray) -> Pictures:
-    return Pictures([pictures.items[i] for i in indexes], pictures.labels[indexes])
+def _take(images: Images, indexes: np.ndarray) -> Images:
+    return Images([images.items[i] for i in indexes], images.labels[indexes])

@@ -60,7 +60,7 @@ class Prediction:
 class Predictor:
     """Fitted on construction to a profile's calibration for one space; predicts the machine at its quietest.
 
-    At its usual speed, that in the median over the calibration's networks, all takes `usual_slowdown` times as long.
+    Under its typical load, that in the median over the calibration's networks, all takes `usual_slowdown` times as long.
     Raises InputError when its verify networks are too few for a bound at `confidence`.
     """
 

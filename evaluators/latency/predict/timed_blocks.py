@@ -15,7 +15,7 @@ from search_spaces.errors import InputError
 from search_spaces.genotype import BlockSpec, Genotype
 from search_spaces.task import Input, Task
 
-_FIRST_LAYOUT: Layout = "plain"  # of the picture
+_FIRST_LAYOUT: Layout = "plain"  # of the image
 
 
 class UncoveredError(InputError):

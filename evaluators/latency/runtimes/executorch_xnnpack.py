@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluators.latency.runtime import Clock, Graph, installed_version
-from evaluators.latency.timing.bench import picture
+from evaluators.latency.timing.bench import example
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,7 +39,7 @@ def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
 
 
 def load(path: Path, threads: int = 1) -> Callable[[], object]:
-    """A function that runs the network once on a fixed picture; with one thread, in the calling one.
+    """A function that runs the network once on a fixed image; with one thread, in the calling one.
 
     The number of threads is the process's: what was loaded before runs with it too.
     """
@@ -51,5 +51,5 @@ def load(path: Path, threads: int = 1) -> Callable[[], object]:
     if portable_lib._threadpool_get_thread_count() != threads:
         portable_lib._unsafe_reset_threadpool(threads)
     method = Runtime.get().load_program(str(path)).load_method("forward")
-    image = torch.from_numpy(picture(method.metadata.input_tensor_meta(0).sizes()))
+    image = torch.from_numpy(example(method.metadata.input_tensor_meta(0).sizes()))
     return lambda: method.execute([image])[0]

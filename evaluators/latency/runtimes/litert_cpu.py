@@ -41,7 +41,7 @@ def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
 
 
 def load(path: Path, threads: int = 1) -> Callable[[], object]:
-    """A function that runs the network once on a fixed picture; with one thread, in the calling one."""
+    """A function that runs the network once on a fixed image; with one thread, in the calling one."""
     version()
     from evaluators.latency.timing.bench import load as loaded
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluators.latency.runtime import Clock, Graph, installed_version
-from evaluators.latency.timing.bench import picture
+from evaluators.latency.timing.bench import example
 from search_spaces.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
 
 
 def load(path: Path, threads: int = 1) -> Callable[[], object]:
-    """A function that runs the network once on a fixed picture; with one thread, in the calling one."""
+    """A function that runs the network once on a fixed image; with one thread, in the calling one."""
     version()
     import ncnn
     import numpy as np
@@ -62,7 +62,7 @@ def load(path: Path, threads: int = 1) -> Callable[[], object]:
     network.opt.use_bf16_storage = False
     network.load_param_mem("\n".join(graph) + "\n")
     network.load_model(str(path.with_suffix(".bin")))
-    image = picture(tuple(map(int, size.removeprefix(_SIZE).split())))
+    image = example(tuple(map(int, size.removeprefix(_SIZE).split())))
 
     def run() -> object:
         with network.create_extractor() as extractor:

@@ -6,7 +6,7 @@ from pathlib import Path
 from evaluators.latency.runtime import Clock, Graph, installed_version
 from evaluators.latency.runtimes.onnxruntime_cpu import DTYPE, SUFFIX, prepare
 from evaluators.latency.runtimes.torch_cuda import processor, require_cuda
-from evaluators.latency.timing.bench import picture
+from evaluators.latency.timing.bench import example
 from search_spaces.errors import InputError
 
 __all__ = ["CLOCK", "DTYPE", "GRAPH", "SUFFIX", "load", "prepare", "processor", "version"]
@@ -28,7 +28,7 @@ def version() -> str:
 
 
 def load(path: Path, threads: int = 1) -> Callable[[], float]:
-    """A function that runs the network once on a fixed picture and returns the GPU's seconds between two events.
+    """A function that runs the network once on a fixed image and returns the GPU's seconds between two events.
 
     `threads` are the host's, which only starts kernels. A session that would silently run on the CPU is refused.
     """
@@ -45,7 +45,7 @@ def load(path: Path, threads: int = 1) -> Callable[[], float]:
         raise InputError("ONNX Runtime could not start its CUDA provider: its CUDA or cuDNN is of another version")
     source, target = session.get_inputs()[0], session.get_outputs()[0]
     binding = session.io_binding()
-    binding.bind_ortvalue_input(source.name, onnxruntime.OrtValue.ortvalue_from_numpy(picture(source.shape), "cuda", 0))
+    binding.bind_ortvalue_input(source.name, onnxruntime.OrtValue.ortvalue_from_numpy(example(source.shape), "cuda", 0))
     binding.bind_output(target.name, "cuda")
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from evaluators.latency.runtime import Clock, Graph, installed_version
 from evaluators.latency.runtimes.onnxruntime_cpu import DTYPE, SUFFIX, prepare
-from evaluators.latency.timing.bench import picture
+from evaluators.latency.timing.bench import example
 
 __all__ = ["CLOCK", "DTYPE", "GRAPH", "SUFFIX", "load", "prepare", "version"]
 
@@ -19,7 +19,7 @@ def version() -> str:
 
 
 def load(path: Path, threads: int = 1) -> Callable[[], object]:
-    """A function that runs the network once on a fixed picture; with one thread, in the calling one."""
+    """A function that runs the network once on a fixed image; with one thread, in the calling one."""
     version()
     import openvino
 
@@ -31,5 +31,5 @@ def load(path: Path, threads: int = 1) -> Callable[[], object]:
     }
     model = openvino.Core().compile_model(str(path), "CPU", settings)
     request = model.create_infer_request()
-    image = picture(list(model.input(0).shape))
+    image = example(list(model.input(0).shape))
     return lambda: request.infer([image], share_inputs=True)[0]

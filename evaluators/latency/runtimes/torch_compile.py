@@ -28,7 +28,7 @@ def version() -> str:
 
 
 def load(path: Path, threads: int = 1) -> Callable[[], object]:
-    """A function that runs the network once on a fixed picture; compiling takes up to a minute."""
+    """A function that runs the network once on a fixed image; compiling takes up to a minute."""
     import torch
 
     keep_heap()

@@ -38,7 +38,7 @@ def require_cuda(runtime: str) -> None:
 
 
 def load(path: Path, threads: int = 1) -> Callable[[], float]:
-    """A function that runs the network once on a fixed picture and returns the GPU's seconds between two events.
+    """A function that runs the network once on a fixed image and returns the GPU's seconds between two events.
 
     `threads` are the host's, which only starts kernels: it has no influence.
     """

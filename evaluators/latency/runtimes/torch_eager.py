@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from evaluators.heap import keep_heap
 from evaluators.latency.runtime import Clock, Graph, installed_version
-from evaluators.latency.timing.bench import picture
+from evaluators.latency.timing.bench import example
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -42,7 +42,7 @@ def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
 
 
 def load(path: Path, threads: int = 1) -> Callable[[], object]:
-    """A function that runs the network once on a fixed picture; with one thread, in the calling one."""
+    """A function that runs the network once on a fixed image; with one thread, in the calling one."""
     import torch
 
     keep_heap()
@@ -64,7 +64,7 @@ def kernel_times(path: Path, runs: int = 16, threads: int = 1) -> "list[KernelTi
 
 
 def read_network(path: Path) -> "tuple[Network, Tensor]":
-    """The network of a file that `prepare` wrote, in eval mode with sorted shifts, and the picture to run it on."""
+    """The network of a file that `prepare` wrote, in eval mode with sorted shifts, and the image to run it on."""
     import torch
     from safetensors import safe_open
 
@@ -81,7 +81,7 @@ def read_network(path: Path) -> "tuple[Network, Tensor]":
         network = build(Genotype.parse(about["genotype"]), task)
     network.load_state_dict(weights)
     fold_permutations(network.eval())
-    return network, torch.from_numpy(picture((1, *task.input)))
+    return network, torch.from_numpy(example((1, *task.input)))
 
 
 def with_threads(run: Callable[[], object], threads: int) -> Callable[[], object]:

@@ -171,7 +171,7 @@ def pinned() -> Iterator[None]:
 
 
 def load(path: Path, threads: int) -> Run:
-    """A function that runs the network once on a fixed picture."""
+    """A function that runs the network once on a fixed image."""
     return _load_litert(path, threads) if path.suffix == ".tflite" else _once(open_session(path, threads))
 
 
@@ -181,7 +181,7 @@ def _load_litert(path: Path, threads: int) -> Run:
     interpreter = Interpreter(str(path), num_threads=threads)
     interpreter.allocate_tensors()
     source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]["index"]
-    image = picture(source["shape"])
+    image = example(source["shape"])
 
     def run() -> object:
         interpreter.set_tensor(source["index"], image)
@@ -207,12 +207,12 @@ def open_session(path: Path, threads: int, profile: Path | None = None) -> Any:
 
 def _once(session: Any) -> Run:
     source = session.get_inputs()[0]
-    image = picture(source.shape)
+    image = example(source.shape)
     return lambda: session.run(None, {source.name: image})[0]
 
 
-def picture(shape: Sequence[int]) -> Any:
-    """The picture that every runtime runs on: standard normal, float32, the same for the same shape."""
+def example(shape: Sequence[int]) -> Any:
+    """The image that every runtime runs on: standard normal, float32, the same for the same shape."""
     import numpy as np
 
     return np.random.default_rng(0).standard_normal(tuple(shape), np.float32)

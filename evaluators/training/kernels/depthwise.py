@@ -30,7 +30,7 @@ class Geometry(NamedTuple):
 
 class FastDepthwiseConv2d(DepthwiseConv2d):
     """While training, taps that lie outside the map at every position are left out: on the small maps that short trainings
-    on small pictures have, a dilated or large kernel is mostly such taps. The result is the same.
+    on small images have, a dilated or large kernel is mostly such taps. The result is the same.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -49,4 +49,4 @@ def _test(state: "State", key: str, genotype: Genotype) -> None:
     task = state.task.of(genotype)
     images = state.setting.images("test", task.input, torch.device("cpu"))
     scores = asdict(deployed_scores(load_network(genotype, task, state.weights(key)), task, images, processors()))
-    state.study.note(Tested(accuracy=scores[state.config.metric], pictures=len(images), **scores), key)
+    state.study.note(Tested(accuracy=scores[state.config.metric], images=len(images), **scores), key)

@@ -14,7 +14,7 @@ from torchvision.datasets import CIFAR10
 
 @pytest.fixture
 def idx_folder(tmp_path: Path) -> Path:
-    """Fashion-MNIST's four files with 200 + 50 random pictures: the training ones gzipped, the test ones plain."""
+    """Fashion-MNIST's four files with 200 + 50 random images: the training ones gzipped, the test ones plain."""
     folder = tmp_path / "idx"
     folder.mkdir()
     for part, count in (("train", 200), ("t10k", 50)):
@@ -31,7 +31,7 @@ def idx_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def cifar_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """CIFAR-10's seven files with 40 random pictures each; torchvision is told their MD5 sums."""
+    """CIFAR-10's seven files with 40 random images each; torchvision is told their MD5 sums."""
     folder = tmp_path / "cifar" / "cifar-10-batches-py"
     folder.mkdir(parents=True)
     names = [f"data_batch_{i}" for i in range(1, 6)]
@@ -57,7 +57,7 @@ def photos(tmp_path: Path) -> Path:
         (folder / name).mkdir(parents=True)
         for i in range(count):
             mode = ("RGB", "L", "RGBA", "P", "CMYK")[i % 5]
-            picture(mode, (40 + i, 60 - i), seed=100 * label + i).save(
+            image(mode, (40 + i, 60 - i), seed=100 * label + i).save(
                 folder / name / f"{i}.{'jpg' if mode == 'CMYK' else 'png'}"
             )
     return folder
@@ -78,13 +78,13 @@ def sample_spec(request: pytest.FixtureRequest) -> Callable[[str], str]:
     return spec
 
 
-def picture(mode: str, size: tuple[int, int], seed: int) -> Image.Image:
-    """A picture of random colours, `size` (width, height)."""
+def image(mode: str, size: tuple[int, int], seed: int) -> Image.Image:
+    """An image of random colours, `size` (width, height)."""
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
     return Image.fromarray(pixels).convert(mode)
 
 
 def _random(count: int, shape: tuple[int, ...], seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random pictures uint8 [count, *shape], and labels 0 to 9 in turn."""
+    """Random images uint8 [count, *shape], and labels 0 to 9 in turn."""
     pixels = np.random.default_rng(seed).integers(0, 256, (count, *shape), np.uint8)
     return pixels, np.arange(count, dtype=np.uint8) % 10

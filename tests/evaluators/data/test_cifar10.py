@@ -13,7 +13,7 @@ from search_spaces.errors import InputError
 INPUTS = [(3, 32, 32)]
 
 
-def test_pictures_are_those_torchvision_reads(cifar_folder: Path) -> None:
+def test_images_are_those_torchvision_reads(cifar_folder: Path) -> None:
     data, test = load(f"cifar10:{cifar_folder}", inputs=INPUTS), CIFAR10(cifar_folder, train=False)
     assert np.array_equal(data.test.images.transpose(0, 2, 3, 1), test.data)
     assert data.test.labels.tolist() == test.targets

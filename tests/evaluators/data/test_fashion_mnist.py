@@ -27,7 +27,7 @@ def test_the_embedded_subset_is_balanced() -> None:
         assert np.bincount(split.labels).tolist() == [count // 10] * 10
     assert data.train.images.shape == (12_000, 1, 28, 28)
     mean, std = data.mean_std()
-    assert mean[0] == pytest.approx(0.2860, abs=0.003)  # of the whole; 9.4 million pixels of 12,000 pictures
+    assert mean[0] == pytest.approx(0.2860, abs=0.003)  # of the whole; 9.4 million pixels of 12,000 images
     assert std[0] == pytest.approx(0.3530, abs=0.003)
 
 
@@ -40,7 +40,7 @@ def test_a_damaged_package_file_is_told(monkeypatch: pytest.MonkeyPatch) -> None
         load("fashion-mnist-small", inputs=INPUTS)
 
 
-def test_the_licence_ships_beside_the_pictures() -> None:
+def test_the_licence_ships_beside_the_images() -> None:
     licence = Path(fashion_mnist_small.__file__).parents[1] / "embedded" / "LICENSE-fashion-mnist"
     assert "Zalando" in licence.read_text(encoding="utf-8")
 
@@ -65,7 +65,7 @@ def test_classes_are_torchvisions() -> None:
     assert list(fashion_mnist.CLASSES) == FashionMNIST.classes
 
 
-def test_pictures_are_those_torchvision_reads(idx_folder: Path, tmp_path: Path) -> None:
+def test_images_are_those_torchvision_reads(idx_folder: Path, tmp_path: Path) -> None:
     root = _as_torchvision_wants(idx_folder, tmp_path)
     data = load(f"fashion-mnist:{idx_folder}", inputs=INPUTS)
     test = FashionMNIST(root, train=False)

@@ -1,4 +1,4 @@
-"""Photos in folders: layouts, kinds of pictures, and what is wrong with a folder said so that it can be put right."""
+"""Photos in folders: layouts, kinds of images, and what is wrong with a folder said so that it can be put right."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def test_uneven_classes_are_split_class_by_class_in_torchvisions_order(photos: P
     assert counts == [[1, 5, 14], [1, 1, 3], [1, 1, 3]]
 
 
-def test_pictures_are_scaled_and_cropped_as_torchvision_does(tmp_path: Path) -> None:
+def test_images_are_scaled_and_cropped_as_torchvision_does(tmp_path: Path) -> None:
     for part in ("train", "val", "test"):
         for name in ("a", "b"):
             _save(tmp_path / part / name / "1.png", size=(50, 37), seed=len(part + name))
@@ -40,7 +40,7 @@ def test_pictures_are_scaled_and_cropped_as_torchvision_does(tmp_path: Path) -> 
 def test_kinds_of_pixels(tmp_path: Path) -> None:
     half = np.full((16, 16), 128, np.uint8)
     clear = np.dstack([half, half, half, np.zeros_like(half)])
-    pictures = {
+    images = {
         "grey": Image.fromarray(half),
         "grey16": Image.fromarray(half.astype(np.uint16) << 8),
         "bilevel": Image.fromarray(half).convert("1", dither=Image.Dither.NONE),
@@ -48,8 +48,8 @@ def test_kinds_of_pixels(tmp_path: Path) -> None:
         "transparent": Image.fromarray(clear),
     }
     expected = {"bilevel": 255, "transparent": 255}
-    for name, picture in pictures.items():
-        _write(picture, tmp_path, name)
+    for name, image in images.items():
+        _write(image, tmp_path, name)
     data = load(f"imagefolder:{tmp_path}", inputs=INPUTS)
     for image, label in zip(data.train.images, data.train.labels, strict=True):
         assert np.all(image == expected.get(data.classes[label], 128)), data.classes[label]
@@ -58,12 +58,12 @@ def test_kinds_of_pixels(tmp_path: Path) -> None:
 def test_photos_are_turned_upright(tmp_path: Path) -> None:
     pixels = np.zeros((64, 64, 3), np.uint8)
     pixels[:32] = 255  # white above black, stored lying on its side
-    picture = Image.fromarray(pixels)
+    image = Image.fromarray(pixels)
     exif = Image.Exif()
     exif[0x0112] = 6
     for name in ("a", "b"):
         for i in range(3):
-            _save(tmp_path / name / f"{i}.jpg", picture=picture, exif=exif)
+            _save(tmp_path / name / f"{i}.jpg", image=image, exif=exif)
     image = load(f"imagefolder:{tmp_path}", inputs=[(3, 32, 32)]).train.images[0]
     assert image[:, :, :12].max() < 20 and image[:, :, 20:].min() > 235  # black left, white right
 
@@ -72,7 +72,7 @@ def test_a_big_jpeg_decoded_at_a_fraction_stays_close_to_the_whole(tmp_path: Pat
     smooth = Image.effect_noise((20, 15), 80).resize((800, 600), Image.Resampling.BICUBIC).convert("RGB")
     for name in ("a", "b"):
         for i in range(3):
-            _save(tmp_path / name / f"{i}.jpg", picture=smooth)
+            _save(tmp_path / name / f"{i}.jpg", image=smooth)
     image = load(f"imagefolder:{tmp_path}", inputs=[(3, 32, 32)]).train.images[0]
     whole = CenterCrop(32)(Resize(32)(Image.open(tmp_path / "a" / "0.jpg")))
     assert np.abs(image.transpose(1, 2, 0).astype(int) - np.asarray(whole)).mean() < 2  # of 255
@@ -99,8 +99,8 @@ def test_hidden_files_and_other_files_are_left_out(photos: Path) -> None:
     before = load(f"imagefolder:{photos}", inputs=INPUTS)
     (photos / ".cache").mkdir()
     (photos / "__MACOSX").mkdir()
-    (photos / "cat" / "._1.jpg").write_bytes(b"not a picture")
-    (photos / "cat" / "notes.txt").write_text("not a picture")
+    (photos / "cat" / "._1.jpg").write_bytes(b"not an image")
+    (photos / "cat" / "notes.txt").write_text("not an image")
     after = load(f"imagefolder:{photos}", inputs=INPUTS)
     assert after.classes == before.classes and np.array_equal(after.train.images, before.train.images)
 
@@ -124,13 +124,13 @@ def test_an_empty_class_folder_is_named(photos: Path) -> None:
     _refused(photos, r"photos/emu has no images \(\.apng .*; what is there is left out: 1 \.eps$")
 
 
-def test_a_class_with_too_few_pictures_is_named(photos: Path) -> None:
+def test_a_class_with_too_few_images_is_named(photos: Path) -> None:
     (photos / "Dog" / "0.png").unlink()
-    _refused(photos, 'class "Dog" has 2 pictures to split; it needs at least 3')
+    _refused(photos, 'class "Dog" has 2 images to split; it needs at least 3')
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", "half"])
-def test_an_unreadable_picture_is_named(photos: Path, content: bytes | str) -> None:
+@pytest.mark.parametrize("content", [b"", b"no image", "half"])
+def test_an_unreadable_image_is_named(photos: Path, content: bytes | str) -> None:
     file = photos / "cat" / "7.png"
     data = file.read_bytes()
     file.write_bytes(data[: len(data) // 2] if isinstance(content, str) else content)
@@ -158,7 +158,7 @@ def test_formats_that_pillow_reads(extension: str, tmp_path: Path) -> None:
     half = Image.new("RGB", (32, 32), (128, 128, 128))
     for name in ("a", "b"):
         for i in range(3):
-            _save(tmp_path / name / f"{i}{extension}", picture=half)
+            _save(tmp_path / name / f"{i}{extension}", image=half)
     for stream in (False, True):
         data = load(f"imagefolder:{tmp_path}", inputs=INPUTS, stream=stream)
         images = data.train.images.read([0, 1]) if isinstance(data.train.images, Files) else data.train.images
@@ -200,7 +200,7 @@ def test_parts_without_a_training_part_or_twice(tmp_path: Path) -> None:
 def test_pixels_of_32_bits_are_refused(tmp_path: Path) -> None:
     for name in ("a", "b"):
         for i in range(3):
-            _save(tmp_path / name / f"{i}.tif", picture=Image.fromarray(np.zeros((9, 9), np.float32)))
+            _save(tmp_path / name / f"{i}.tif", image=Image.fromarray(np.zeros((9, 9), np.float32)))
     _refused(tmp_path, "32 bits")
 
 
@@ -215,18 +215,18 @@ def _refused(path: Path, words: str) -> None:
             load(f"imagefolder:{path}", inputs=INPUTS, stream=stream)
 
 
-def _write(picture: Image.Image, folder: Path, name: str) -> None:
+def _write(image: Image.Image, folder: Path, name: str) -> None:
     for i in range(3):
-        _save(folder / name / f"{i}.png", picture=picture)
+        _save(folder / name / f"{i}.png", image=image)
 
 
 def _save(
     file: Path,
     size: tuple[int, int] = (16, 16),
     seed: int = 0,
-    picture: Image.Image | None = None,
+    image: Image.Image | None = None,
     exif: Image.Exif | bytes = b"",
 ) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    (picture or Image.fromarray(pixels)).save(file, **({"exif": exif} if exif else {}))
+    (image or Image.fromarray(pixels)).save(file, **({"exif": exif} if exif else {}))

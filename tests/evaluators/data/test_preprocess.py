@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import functional as F
 from evaluators.data import Preprocessing, load
 from evaluators.data._render import LEAST_STD
 from evaluators.data.preprocess import Fit, Interpolation
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 
 CPU = torch.device("cpu")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -71,7 +71,7 @@ def test_networks_are_evaluated_on_what_their_description_makes_of_the_file(
         how = data.preprocessing((channels, *size), MEAN, STD)
         exported = Preprocessing.from_json(json.loads(json.dumps(how.as_json())))
         for validation in (data.validation, data.test):
-            shown = Pictures.of(validation, how, CPU)
+            shown = Batches.of(validation, how, CPU)
             images = torch.cat([images for images, _ in shown.in_order(5)])
             if validation is data.validation:
                 assert np.array_equal(images.numpy(), np.concatenate([exported(file) for file in files]))
@@ -131,7 +131,7 @@ def test_crop_covers_the_input_and_pad_fits_inside_with_the_aspect_kept(
 def test_arrays_are_evaluated_on_what_the_description_makes_of_them(into: tuple[int, int, int], idx_folder: Path) -> None:
     data = load(f"fashion-mnist:{idx_folder}", inputs=[into], fit="pad")
     how = data.preprocessing(into, *data.mean_std())
-    images, _ = next(Pictures.of(data.test, how, CPU).in_order(20))
+    images, _ = next(Batches.of(data.test, how, CPU).in_order(20))
     originals = load(f"fashion-mnist:{idx_folder}", inputs=[(3, 28, 28)]).test.images
     assert isinstance(originals, np.ndarray)
     expected = [how(Image.fromarray(image)) for image in originals[:20, 0]]
@@ -171,7 +171,7 @@ def test_16_bit_grey_images_of_any_range_keep_256_levels(
     exported = Preprocessing.from_json(json.loads(json.dumps(how.as_json())))
     assert data.depth == exported.depth == depth and f"(12) use {depth} bits" in data.source
     for split, part, pixels in ((data.train, "train", ramp), (data.test, "test", np.minimum(ramp * 4.0, 65535))):
-        shown, _ = next(Pictures.of(split, how, CPU).in_order(4))
+        shown, _ = next(Batches.of(split, how, CPU).in_order(4))
         levels = np.minimum(pixels.astype(int) // 2 ** (depth - 8), 255)
         np.testing.assert_allclose(shown[0, 0].numpy(), (levels / 255 - 0.5) / 0.25, atol=1e-6)
         assert np.array_equal(shown[:1].numpy(), exported(tmp_path / part / "a" / f"0.{kind}"))

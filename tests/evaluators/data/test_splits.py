@@ -33,5 +33,5 @@ def test_the_split_does_not_change_between_versions() -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_class_too_small_to_split_is_named(count: int) -> None:
     labels = np.array([0] * 5 + [1] * count)
-    with pytest.raises(InputError, match=rf'class "rare" has {count} pictures? to split; it needs at least 3'):
+    with pytest.raises(InputError, match=rf'class "rare" has {count} images? to split; it needs at least 3'):
         stratified(labels, ("common", "rare"), [0.15, 0.15])

@@ -1,4 +1,4 @@
-"""Streamed folders: the same pictures, batches and training as from memory, whatever the number of worker processes."""
+"""Streamed folders: the same images, batches and training as from memory, whatever the number of worker processes."""
 
 import itertools
 import pickle
@@ -16,7 +16,7 @@ from evaluators.data._files import Files
 from evaluators.data._render import Rendered
 from evaluators.data._stream import stream
 from evaluators.data.dataset import Input
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.loop import epochs, seeded_network
 from evaluators.training.recipe import Recipe, load_recipe
 from search_spaces.errors import InputError
@@ -41,11 +41,11 @@ def files_of(dataset: Dataset) -> Files:
     return dataset.train.images
 
 
-def pictures(split: Split, dataset: Dataset, given: Input = INPUTS[0]) -> Pictures:
-    return Pictures.of(split, dataset.preprocessing(given, *dataset.mean_std()), CPU)
+def batches_of(split: Split, dataset: Dataset, given: Input = INPUTS[0]) -> Batches:
+    return Batches.of(split, dataset.preprocessing(given, *dataset.mean_std()), CPU)
 
 
-def test_streamed_pictures_are_those_in_memory(both: tuple[Dataset, Dataset]) -> None:
+def test_streamed_images_are_those_in_memory(both: tuple[Dataset, Dataset]) -> None:
     held, streamed = both
     for name, wanted in itertools.product(("train", "validation", "test"), INPUTS):
         expected, found = getattr(held, name), getattr(streamed, name)
@@ -58,7 +58,7 @@ def test_streamed_pictures_are_those_in_memory(both: tuple[Dataset, Dataset]) ->
     assert "read from their files" in streamed.source
 
 
-def test_mean_and_std_of_many_pictures_are_of_a_sample(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mean_and_std_of_many_images_are_of_a_sample(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("evaluators.data._files.SAMPLE", 5)
     told: list[tuple[int, int]] = []
     streamed = load(
@@ -77,7 +77,7 @@ def test_photos_are_streamed_when_they_take_more_than_half_of_the_memory(photos:
         assert isinstance(load(f"imagefolder:{photos}", inputs=INPUTS).train.images, Files) == streams
 
 
-def test_processes_are_given_names_not_pictures(both: tuple[Dataset, Dataset]) -> None:
+def test_processes_are_given_names_not_images(both: tuple[Dataset, Dataset]) -> None:
     files = files_of(both[1])
     assert len(pickle.dumps(files)) < files.nbytes + 1000 < 200 * len(files) + 1000
     assert np.array_equal(pickle.loads(pickle.dumps(files)).read([3]), files.read([3]))  # noqa: S301
@@ -107,7 +107,7 @@ def test_batches_come_as_asked_for(workers: int, both: tuple[Dataset, Dataset], 
 
 
 @pytest.mark.parametrize("workers", WORKERS)
-def test_a_truncated_picture_is_named_in_one_line(workers: int, photos: Path) -> None:
+def test_a_truncated_image_is_named_in_one_line(workers: int, photos: Path) -> None:
     files = files_of(load(f"imagefolder:{photos}", inputs=INPUTS, stream=True))
     file = photos / "cat" / "4.jpg"
     order = [torch.arange(len(files))]
@@ -119,15 +119,15 @@ def test_a_truncated_picture_is_named_in_one_line(workers: int, photos: Path) ->
     assert message.startswith(f"cannot read the image {file}: ") and "\n" not in message and "truncated" in message
 
 
-def test_a_bad_picture_met_while_reading_is_wrong_input(both: tuple[Dataset, Dataset], photos: Path) -> None:
-    train = pictures(both[1].train, both[1])
+def test_a_bad_image_met_while_reading_is_wrong_input(both: tuple[Dataset, Dataset], photos: Path) -> None:
+    train = batches_of(both[1].train, both[1])
     for file in photos.glob("*/*.png"):
         file.unlink()
     with pytest.raises(InputError, match=r"cannot read 4 images; replace or remove them:(\n  .*\.png: .*){4}"):
         list(train.in_order(4))
 
 
-PROXY = replace(load_recipe("proxy"), least_pictures=40, batch_size=8)
+PROXY = replace(load_recipe("proxy"), least_images=40, batch_size=8)
 RECIPES = {
     "proxy": PROXY,
     "more altered": replace(PROXY, cutout=0.25, randaugment_ops=2),
@@ -140,7 +140,7 @@ RECIPES = {
 def test_epochs_show_exactly_the_same(recipe: Recipe, given: Input, both: tuple[Dataset, Dataset]) -> None:
     shown = []
     for dataset in both:
-        train = pictures(dataset.train, dataset, given)
+        train = batches_of(dataset.train, dataset, given)
         generator = torch.Generator().manual_seed(7)
         shown.append([*train.epoch(train.share(0.8), recipe, generator), *train.in_order(6)])
     assert len(shown[0]) == len(shown[1])
@@ -152,7 +152,7 @@ def test_epochs_show_exactly_the_same(recipe: Recipe, given: Input, both: tuple[
 def test_training_comes_to_the_same(both: tuple[Dataset, Dataset]) -> None:
     curves = []
     for dataset in both:
-        train, validation = (pictures(split, dataset) for split in (dataset.train, dataset.validation))
+        train, validation = (batches_of(split, dataset) for split in (dataset.train, dataset.validation))
         genotype = Genotype.parse("conv 8/2 act=relu\nshuffle 16/2\nhead dropout=0.5")
         network, generator = seeded_network(genotype, Task((3, SIZE, SIZE), 3), 1, CPU)
         curves.append([(e.loss, e.accuracy) for e in epochs(network, train, validation, PROXY, generator)])

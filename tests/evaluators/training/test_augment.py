@@ -1,4 +1,4 @@
-"""Augmentations against naive ones, picture by picture; and that all of them follow from the generator alone."""
+"""Augmentations against naive ones, image by image; and that all of them follow from the generator alone."""
 
 from itertools import permutations
 
@@ -20,7 +20,7 @@ def noise(n=40, height=8, width=8):
     return torch.randn(n, 3, height, width, generator=seeded(9))
 
 
-def test_crop_and_flip_move_and_mirror_each_picture_on_its_own():
+def test_crop_and_flip_move_and_mirror_each_image_on_its_own():
     original, generator = noise(width=6), seeded(1)
     images = augment.flip(augment.crop(original, 2, generator), generator)
     padded = torch.nn.functional.pad(original, (2, 2, 2, 2))
@@ -81,7 +81,7 @@ def test_colours_stay_in_range():
 
 
 @given(side=st.integers(1, 10), height=st.integers(8, 12), width=st.integers(8, 12), seed=st.integers(0, 1000))
-def test_cutout_leaves_out_one_square_a_picture_whose_centre_is_in_it(side, height, width, seed):
+def test_cutout_leaves_out_one_square_a_image_whose_centre_is_in_it(side, height, width, seed):
     images = augment.cutout(torch.ones(16, 3, height, width), side, seeded(seed))
     for image in images:
         gone = image == 0
@@ -99,7 +99,7 @@ def test_cutout_hits_every_pixel_about_equally_often_inside():
     assert float(inside.min()) > 0.055 and float(inside.max()) < 0.07  # 4 of 64
 
 
-def test_mixup_mixes_pictures_and_shares_of_labels_alike():
+def test_mixup_mixes_images_and_shares_of_labels_alike():
     images, labels = noise(32), torch.arange(32)
     mixed, [(share, own), (rest, others)] = augment.mixup(images, labels, 0.4, seeded(3))
     assert share + rest == pytest.approx(1) and 0 < share < 1 and torch.equal(own, labels)
@@ -116,7 +116,7 @@ def test_mixups_shares_have_the_moments_of_its_distribution(alpha):
     assert shares.std() == pytest.approx(deviation, rel=0.06)
 
 
-def test_randaugment_is_torchvisions_with_operations_of_its_own_for_each_picture():
+def test_randaugment_is_torchvisions_with_operations_of_its_own_for_each_image():
     images = torch.randint(0, 256, (1, 3, 8, 8), generator=seeded(), dtype=torch.uint8).expand(64, -1, -1, -1)
     altered = augment.randaugment(2, 9)(images, seeded(1))
     assert altered.dtype == torch.uint8 and altered.shape == images.shape

@@ -8,11 +8,11 @@ import torch
 from PIL import Image, ImageOps
 
 from evaluators.data._render import Rendered
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.recipe import load_recipe
 
 CPU = torch.device("cpu")
-PLAIN = replace(load_recipe("proxy"), least_pictures=0, crop_padding=0.0, flip=False, batch_size=16)
+PLAIN = replace(load_recipe("proxy"), least_images=0, crop_padding=0.0, flip=False, batch_size=16)
 PARTS = replace(PLAIN, crop_scale=0.3, colour=0.2, flip=True)
 
 
@@ -21,9 +21,9 @@ def held(channels: int = 3, n: int = 20, height: int = 40, width: int = 24) -> n
     return np.random.default_rng(0).integers(0, 256, (n, height, width, channels), np.uint8).transpose(0, 3, 1, 2)
 
 
-def at(size: tuple[int, int], images: np.ndarray, channels: int = 3, fit: str = "crop") -> Pictures:
+def at(size: tuple[int, int], images: np.ndarray, channels: int = 3, fit: str = "crop") -> Batches:
     """The images' pixels in 0..1 at a size."""
-    return Pictures(images, np.arange(len(images)) % 2, (0.0,) * channels, (1.0,) * channels, CPU, size=size, fit=fit)
+    return Batches(images, np.arange(len(images)) % 2, (0.0,) * channels, (1.0,) * channels, CPU, size=size, fit=fit)
 
 
 def by_pil(image: np.ndarray, size: tuple[int, int], channels: int, fit: str) -> np.ndarray:
@@ -37,14 +37,14 @@ def by_pil(image: np.ndarray, size: tuple[int, int], channels: int, fit: str) ->
 @pytest.mark.parametrize("size", [(20, 12), (40, 24), (80, 48)])
 @pytest.mark.parametrize(("channels", "of"), [(3, 3), (3, 1), (1, 1)])
 def test_what_is_held_is_scaled_to_the_input(size, fit, channels, of):
-    images = held(of)
-    pictures = at(size, images, channels, fit)
-    expected = np.stack([by_pil(image, size, channels, fit) for image in images])
-    evaluated = torch.cat([batch for batch, _ in pictures.in_order(7)])
+    raw = held(of)
+    images = at(size, raw, channels, fit)
+    expected = np.stack([by_pil(image, size, channels, fit) for image in raw])
+    evaluated = torch.cat([batch for batch, _ in images.in_order(7)])
     np.testing.assert_allclose(evaluated.numpy(), expected, atol=1e-6)
-    trained, order = _shown(pictures, PLAIN)
+    trained, order = _shown(images, PLAIN)
     assert np.abs(trained.numpy() - expected[order]).max() < 1.01 / 255  # torch weighs in 16 bits, PIL in 32
-    few, labels = pictures.few(6)
+    few, labels = images.few(6)
     assert few.shape == (6, channels, *size) and labels.bincount().tolist() == [3, 3]
 
 
@@ -61,11 +61,11 @@ def test_an_input_of_another_aspect_is_cropped_or_padded():
 @pytest.mark.parametrize(("channels", "of"), [(3, 3), (3, 1), (1, 1)])
 @pytest.mark.parametrize("size", [(20, 12), (48, 48)])
 def test_random_parts_come_at_the_input_and_follow_from_the_generator(size, channels, of, fit):
-    pictures = at(size, held(of), channels, fit)
-    first, _ = _shown(pictures, PARTS)
+    images = at(size, held(of), channels, fit)
+    first, _ = _shown(images, PARTS)
     assert first.shape == (20, channels, *size) and first.isfinite().all()
-    assert torch.equal(first, _shown(pictures, PARTS)[0])
-    assert not torch.equal(first, _shown(pictures, PARTS, seed=1)[0])
+    assert torch.equal(first, _shown(images, PARTS)[0])
+    assert not torch.equal(first, _shown(images, PARTS, seed=1)[0])
     if of == 1:
         assert torch.equal(first[:, 0], first[:, -1])  # what is grey stays grey
 
@@ -79,13 +79,13 @@ def test_augmenting_leaves_what_is_held_as_it_was():
     assert np.array_equal(images, before)
 
 
-def _shown(pictures: Pictures, recipe, seed=0) -> tuple[torch.Tensor, np.ndarray]:
+def _shown(images: Batches, recipe, seed=0) -> tuple[torch.Tensor, np.ndarray]:
     """An epoch's images, and which they are."""
-    batches = list(pictures.epoch(torch.arange(len(pictures)), recipe, torch.Generator().manual_seed(seed)))
+    batches = list(images.epoch(torch.arange(len(images)), recipe, torch.Generator().manual_seed(seed)))
     assert all(images.is_contiguous(memory_format=torch.channels_last) for images, _ in batches)
-    order = torch.randperm(len(pictures), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     labels = torch.cat([labels for _, labels in batches])
-    assert torch.equal(labels, pictures.labels[order])
+    assert torch.equal(labels, images.labels[order])
     return torch.cat([images for images, _ in batches]), order.numpy()
 
 
@@ -93,9 +93,9 @@ def _shown(pictures: Pictures, recipe, seed=0) -> tuple[torch.Tensor, np.ndarray
 def test_the_same_images_are_seen_at_another_input_on_the_same_memory(rendered):
     images = held(height=40, width=40)
     given = Rendered({(40, 40): images, (20, 20): images[:, :, ::2, ::2]}) if rendered else images
-    large = Pictures(given, np.arange(20) % 2, (0.4,) * 3, (0.2,) * 3, CPU, size=(40, 40), fit="pad")
+    large = Batches(given, np.arange(20) % 2, (0.4,) * 3, (0.2,) * 3, CPU, size=(40, 40), fit="pad")
     small = large.at((3, 20, 20))
-    expected = Pictures(given, np.arange(20) % 2, (0.4,) * 3, (0.2,) * 3, CPU, size=(20, 20), fit="pad")
+    expected = Batches(given, np.arange(20) % 2, (0.4,) * 3, (0.2,) * 3, CPU, size=(20, 20), fit="pad")
     assert small.preprocessing == expected.preprocessing and large.at((3, 40, 40)) is large
     for (a, labels), (b, same) in zip(small.in_order(7), expected.in_order(7), strict=True):
         assert torch.equal(a, b) and torch.equal(labels, same)
@@ -104,7 +104,7 @@ def test_the_same_images_are_seen_at_another_input_on_the_same_memory(rendered):
 
 def test_few_images_are_of_all_classes_in_random_order():
     labels = np.arange(60) // 20
-    images = Pictures(np.zeros((60, 3, 8, 8), np.uint8), labels, (0.4,) * 3, (0.25,) * 3, CPU)
+    images = Batches(np.zeros((60, 3, 8, 8), np.uint8), labels, (0.4,) * 3, (0.25,) * 3, CPU)
     _, found = images.few(30)
     assert found.bincount().tolist() == [10, 10, 10] and set(found[:10].tolist()) == {0, 1, 2}
     assert torch.equal(images.few(30)[1], found)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
 from evaluators.training.loop import Training, seeded_network
 from evaluators.training.recipe import load_recipe
@@ -22,17 +22,17 @@ NETWORK = Genotype.parse(
 RECIPES = {
     "plain": {},
     "everything": {"cutout": 0.25, "mixup": 0.2, "randaugment_ops": 1, "randaugment_magnitude": 3, "ema": 0.9},
-    "adamw": {"optimizer": "adamw", "head_rate": 2.0, "layer_decay": 0.7, "learning_rate": 0.01, "most_pictures": 40},
+    "adamw": {"optimizer": "adamw", "head_rate": 2.0, "layer_decay": 0.7, "learning_rate": 0.01, "most_images": 40},
 }
 
 
 def _training(changes, seed=0):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 255, (48, 3, 8, 8)).astype(np.uint8)
-    pictures = Pictures(images, np.arange(48) % 3, (0.4,) * 3, (0.25,) * 3, CPU)
+    images = Batches(images, np.arange(48) % 3, (0.4,) * 3, (0.25,) * 3, CPU)
     network, generator = seeded_network(NETWORK, TASK, seed, CPU)
-    recipe = replace(load_recipe("final"), epochs=4, least_pictures=0, batch_size=16, **changes)
-    return Training(network, pictures, pictures, recipe, generator)
+    recipe = replace(load_recipe("final"), epochs=4, least_images=0, batch_size=16, **changes)
+    return Training(network, images, images, recipe, generator)
 
 
 def _curve(training):

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.distill import LABELS, TEMPERATURE, distilled, load_teacher
 from evaluators.training.loop import epochs, seeded_network
 from evaluators.training.recipe import load_recipe
@@ -52,14 +52,14 @@ def test_a_student_takes_over_what_the_labels_do_not_say():
     images = rng.integers(0, 100, (96, 3, 8, 8)).astype(np.uint8)
     truth = np.arange(96) % 3
     images[np.arange(96), truth] += 120
-    shown = Pictures(images, rng.integers(0, 3, 96), (0.4,) * 3, (0.25,) * 3, CPU)
-    true = Pictures(images, truth, (0.4,) * 3, (0.25,) * 3, CPU)
+    shown = Batches(images, rng.integers(0, 3, 96), (0.4,) * 3, (0.25,) * 3, CPU)
+    true = Batches(images, truth, (0.4,) * 3, (0.25,) * 3, CPU)
 
     class Brightest(nn.Module):
         def forward(self, x):
             return 10 * x.mean((2, 3))
 
-    recipe = replace(load_recipe("final"), epochs=6, least_pictures=0, batch_size=16, learning_rate=0.4)
+    recipe = replace(load_recipe("final"), epochs=6, least_images=0, batch_size=16, learning_rate=0.4)
     network, generator = seeded_network(SMALL, TASK, 0, CPU)
     taught = [e.accuracy for e in epochs(network, shown, true, recipe, generator, teacher=Brightest())]
     network, generator = seeded_network(SMALL, TASK, 0, CPU)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from evaluators.inheritance.donor import Donor
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.finetune import Beginnings
 from evaluators.training.loop import Training, seeded_network
 from evaluators.training.metrics import evaluate
@@ -29,14 +29,14 @@ def _images(classes, n=120, seed=0):
     angle = (np.pi * labels / classes)[:, None, None]
     waves = np.sin(1.5 * (np.cos(angle) * rows + np.sin(angle) * columns) + rng.uniform(0, 6, (n, 1, 1)))
     pixels = 128 + 30 * waves[:, None] + rng.normal(0, 25, (n, 3, 12, 12))
-    return Pictures(pixels.clip(0, 255).astype(np.uint8), labels, (0.5,) * 3, (0.25,) * 3, CPU)
+    return Batches(pixels.clip(0, 255).astype(np.uint8), labels, (0.5,) * 3, (0.25,) * 3, CPU)
 
 
 @pytest.fixture(scope="module")
 def donor():
     """Trained on four directions; statistics of its batch norms are merged into weights, whose norms are wild."""
     network, generator = seeded_network(GENOTYPE, Task((3, 12, 12), 4), 0, CPU)
-    recipe = replace(load_recipe("final"), epochs=10, least_pictures=0, batch_size=16, flip=False, learning_rate=0.4)
+    recipe = replace(load_recipe("final"), epochs=10, least_images=0, batch_size=16, flip=False, learning_rate=0.4)
     training = Training(network, _images(4), _images(4, seed=1), recipe, generator)
     while not training.finished:
         reached = training.epoch().accuracy
@@ -64,7 +64,7 @@ def test_fine_tuning_from_folded_weights_starts_well_and_does_not_diverge(donor,
     begun = evaluate(network, validation).top1
     assert begun == pytest.approx(start.accuracy, abs=0.15)
     generator = torch.Generator().manual_seed(seed)
-    recipe = replace(load_recipe("finetune", epochs=2), least_pictures=0, flip=False)
+    recipe = replace(load_recipe("finetune", epochs=2), least_images=0, flip=False)
     training = Training(network, train, validation, recipe, generator)
     while not training.finished:
         training.epoch()

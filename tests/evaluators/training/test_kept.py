@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.kept import Kept, kept_count
 from evaluators.training.loop import Training, seeded_network
 from evaluators.training.recipe import load_recipe
@@ -23,9 +23,9 @@ NETWORK = Genotype.parse(
 
 def _training(stride, ready, **changes):
     rng = np.random.default_rng(0)
-    images = Pictures(rng.integers(0, 255, (60, 3, 32, 32)).astype(np.uint8), np.arange(60) % 3, (0.4,) * 3, (0.25,) * 3, CPU)
+    images = Batches(rng.integers(0, 255, (60, 3, 32, 32)).astype(np.uint8), np.arange(60) % 3, (0.4,) * 3, (0.25,) * 3, CPU)
     network, generator = seeded_network(NETWORK, TASK, 0, CPU)
-    recipe = replace(load_recipe("finetune"), epochs=2, least_pictures=0, batch_size=16, kept_stride=stride, **changes)
+    recipe = replace(load_recipe("finetune"), epochs=2, least_images=0, batch_size=16, kept_stride=stride, **changes)
     return Training(network, images, images, recipe, generator, ready=ready)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix, f1_score
 from torch import nn
 
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.loop import Training, accuracy, seeded_network
 from evaluators.training.metrics import confusion, evaluate, scores
 from evaluators.training.recipe import Metric, load_recipe
@@ -48,7 +48,7 @@ def _uneven(n=60):
     labels = np.array([0, 0, 0, 0, 0, 0, 1, 1, 1, 2] * (n // 10))
     images = rng.integers(0, 100, (n, 3, 8, 8)).astype(np.uint8)
     images[np.arange(n), np.where(rng.random(n) < 0.8, labels, 0)] += 60
-    return Pictures(images, labels, (0.4,) * 3, (0.25,) * 3, CPU)
+    return Batches(images, labels, (0.4,) * 3, (0.25,) * 3, CPU)
 
 
 def test_evaluate_sees_every_image_once():
@@ -62,7 +62,7 @@ def test_evaluate_sees_every_image_once():
 @pytest.mark.parametrize("metric", get_args(Metric))
 def test_a_training_reports_the_metric_that_it_is_asked_for(metric):
     network, generator = seeded_network(Genotype.parse("conv 8/2\nhead"), Task((3, 8, 8), 3), 0, CPU)
-    recipe = replace(load_recipe("final"), epochs=2, least_pictures=0, batch_size=16)
+    recipe = replace(load_recipe("final"), epochs=2, least_images=0, batch_size=16)
     training = Training(network, _uneven(), _uneven(), recipe, generator, metric=metric)
     epoch = training.epoch()
     assert epoch.accuracy == epoch.scores[metric] == getattr(evaluate(network, _uneven()), metric)

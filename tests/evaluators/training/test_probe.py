@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge, RidgeCV
 from torch import nn
 
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.metrics import evaluate
 from evaluators.training.probe import _PENALTIES, begin_head, features, probe, ridge
 from search_spaces.genotype import Genotype
@@ -70,7 +70,7 @@ def _images(n=90, seed=0):
     labels = np.arange(n) % 3
     images = rng.integers(0, 200, (n, 3, 16, 16)).astype(np.uint8)
     images[np.arange(n), labels] += 20
-    return Pictures(images, labels, (0.4,) * 3, (0.25,) * 3, CPU)
+    return Batches(images, labels, (0.4,) * 3, (0.25,) * 3, CPU)
 
 
 HEADS = [
@@ -112,7 +112,7 @@ def test_a_network_begins_as_its_probe(head):
 def test_the_softmax_of_a_probe_knows_what_it_knows():
     """Where features say nothing, no class is certain; its cross-entropy is hardly above that of guessing."""
     images = _images()
-    noise = Pictures(
+    noise = Batches(
         images.images.numpy(), images.labels.numpy()[np.random.default_rng(0).permutation(90)], (0.4,) * 3, (0.25,) * 3, CPU
     )
     network = _network("head")
@@ -131,9 +131,9 @@ def test_at_most_so_many_images_are_used_of_each_class_its_share():
     uneven.labels[:48] = 0
     seen = []
     network = _network("head")
-    in_order = Pictures.in_order
+    in_order = Batches.in_order
 
-    class Counted(Pictures):
+    class Counted(Batches):
         def in_order(self, batch_size, among=None):
             seen.append(self.labels[among].bincount(minlength=3))
             return in_order(self, batch_size, among)

@@ -17,7 +17,7 @@ from torch import nn
 
 from evaluators.training import loop
 from evaluators.training.average import averaged
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.groups import optimizer_of
 from evaluators.training.loop import TrainingFailed, accuracy, epochs, seeded_network
 from evaluators.training.recipe import RECIPES, load_recipe
@@ -28,17 +28,17 @@ from search_spaces.task import Task
 
 CPU = torch.device("cpu")
 RECIPE = load_recipe("proxy")
-PLAIN = replace(RECIPE, least_pictures=0, crop_padding=0.0, flip=False)
+PLAIN = replace(RECIPE, least_images=0, crop_padding=0.0, flip=False)
 NETWORK = Genotype.parse("conv 8/1\nfe 16/2 units=2 expand=2\ninverted_residual 16/1 expand=2 act=relu\nhead")
 
 
-def pictures(n: int = 96, size: int = 8, classes: int = 3) -> Pictures:
-    """Noisy pictures whose class is the brightest channel."""
+def noisy(n: int = 96, size: int = 8, classes: int = 3) -> Batches:
+    """Noisy images whose class is the brightest channel."""
     rng = np.random.default_rng(0)
     labels = np.arange(n, dtype=np.int64) % classes
     images = rng.integers(0, 100, (n, 3, size, size)).astype(np.uint8)
     images[np.arange(n), labels] += 120
-    return Pictures(images, labels, (0.4,) * 3, (0.25,) * 3, CPU)
+    return Batches(images, labels, (0.4,) * 3, (0.25,) * 3, CPU)
 
 
 @pytest.mark.parametrize("name", RECIPES.names())
@@ -48,7 +48,7 @@ def test_every_recipe_reads(name):
     assert load_recipe(name, epochs=7) == replace(recipe, epochs=7)
 
 
-def test_finalists_are_trained_as_candidates_are_but_on_all_pictures():
+def test_finalists_are_trained_as_candidates_are_but_on_all_images():
     assert load_recipe("final") == replace(load_recipe("proxy"), share=1.0)
     tuned, longer = load_recipe("finetune"), load_recipe("finetune_final")
     assert tuned.epochs < longer.epochs and longer == replace(tuned, epochs=longer.epochs, most_validated=longer.most_validated)
@@ -82,7 +82,7 @@ def test_finalists_are_trained_as_candidates_are_but_on_all_pictures():
         ({"crop_scale": 1.5}, "crop_scale must be at most 1"),
         ({"crop_scale": 0.5}, "crop_scale and crop_padding are two kinds of random crop"),
         ({"colour": -0.1}, "colour must be at least 0"),
-        ({"most_pictures": 100}, "most_pictures must be 0 (all) or at least least_pictures, 6000"),
+        ({"most_images": 100}, "most_images must be 0 (all) or at least least_images, 6000"),
     ],
 )
 def test_a_wrong_recipe_is_refused_in_one_message(tmp_path, change, message):
@@ -99,24 +99,24 @@ def test_a_missing_key_is_named(tmp_path):
         load_recipe(str(tmp_path / "mine.yaml"))
 
 
-def test_pictures_share_memory_with_read_only_arrays():
+def test_images_share_memory_with_read_only_arrays():
     images, labels = np.zeros((4, 3, 8, 8), np.uint8), np.zeros(4, np.int64)
     images.flags.writeable = labels.flags.writeable = False
-    shared = Pictures(images, labels, (0.0,) * 3, (1.0,) * 3, CPU)
+    shared = Batches(images, labels, (0.0,) * 3, (1.0,) * 3, CPU)
     assert shared.images.data_ptr() == images.ctypes.data and shared.labels.data_ptr() == labels.ctypes.data
 
 
 @given(share=st.floats(0.01, 1.0))
 def test_a_share_has_its_part_of_every_class_and_is_always_the_same(share):
-    whole = pictures(90)
+    whole = noisy(90)
     chosen = whole.share(share)
     assert torch.equal(chosen, whole.share(share)) and len(chosen.unique()) == len(chosen)
     counts = whole.labels[chosen].bincount(minlength=3)
     assert counts.tolist() == [max(1, round(share * 30))] * 3
 
 
-def test_an_epoch_shows_every_picture_once_in_channels_last():
-    whole = pictures(50)
+def test_an_epoch_shows_every_image_once_in_channels_last():
+    whole = noisy(50)
     seen = list(whole.epoch(torch.arange(50), replace(PLAIN, batch_size=16), torch.Generator().manual_seed(0)))
     assert [len(labels) for _, labels in seen] == [16, 16, 16, 2]
     assert all(images.is_contiguous(memory_format=torch.channels_last) for images, _ in seen)
@@ -127,11 +127,11 @@ def test_an_epoch_shows_every_picture_once_in_channels_last():
 
 @given(n=st.integers(2, 40), least=st.integers(0, 100))
 def test_a_small_set_is_shown_again_evenly(n, least):
-    whole = pictures(n)
-    recipe = replace(PLAIN, least_pictures=least, batch_size=8)
+    whole = noisy(n)
+    recipe = replace(PLAIN, least_images=least, batch_size=8)
     batches = whole.epoch(torch.arange(n), recipe, torch.Generator().manual_seed(0))
     shown = torch.cat([images for images, _ in batches])
-    assert max(n, least) - len(shown) in (0, 1)  # a last single picture is left out
+    assert max(n, least) - len(shown) in (0, 1)  # a last single image is left out
     times = (shown[:, None] - whole.normalise(whole.images)[None]).abs().amax((2, 3, 4)).argmin(1).bincount(minlength=n)
     assert int(times.max() - times.min()) <= 2
 
@@ -182,8 +182,8 @@ def test_adamw_steps_as_torch_says():
 
 @given(n=st.integers(4, 60), most=st.integers(1, 70), share=st.floats(0.3, 1.0))
 def test_an_epoch_goes_on_where_the_last_ended_with_every_class(n, most, share):
-    whole = pictures(n)
-    recipe = replace(PLAIN, most_pictures=most, share=share)
+    whole = noisy(n)
+    recipe = replace(PLAIN, most_images=most, share=share)
     among, epoch = whole.share(share), loop.shown(whole, recipe)
     if most >= len(among):
         assert torch.equal(epoch(1), epoch(9)) and torch.equal(epoch(1), among)
@@ -201,23 +201,23 @@ def test_an_epoch_goes_on_where_the_last_ended_with_every_class(n, most, share):
 
 def test_a_large_set_takes_as_many_steps_as_the_schedule_has():
     network, generator = seeded_network(NETWORK, Task((3, 8, 8), 3), 0, CPU)
-    recipe = replace(PLAIN, epochs=3, share=1.0, most_pictures=40, batch_size=16)
-    training = loop.Training(network, pictures(90), pictures(), recipe, generator)
+    recipe = replace(PLAIN, epochs=3, share=1.0, most_images=40, batch_size=16)
+    training = loop.Training(network, noisy(90), noisy(), recipe, generator)
     while not training.finished:
         training.epoch()
     assert training._schedule.last_epoch == 9 and training._schedule.get_last_lr() == [0.0, 0.0]
 
 
 def _trained(seed: int, **changes):
-    train = pictures()
+    train = noisy()
     network, generator = seeded_network(NETWORK, Task((3, 8, 8), 3), seed, CPU)
-    recipe = replace(RECIPE, epochs=6, share=1.0, least_pictures=0, batch_size=16, **{"learning_rate": 0.4} | changes)
+    recipe = replace(RECIPE, epochs=6, share=1.0, least_images=0, batch_size=16, **{"learning_rate": 0.4} | changes)
     return network, [(e.number, e.loss, e.accuracy) for e in epochs(network, train, train, recipe, generator)]
 
 
 def test_it_learns():
     network, curve = _trained(0)
-    assert curve[-1][1] < curve[0][1] and accuracy(network, pictures()) > 0.9
+    assert curve[-1][1] < curve[0][1] and accuracy(network, noisy()) > 0.9
     assert [number for number, _, _ in curve] == [1, 2, 3, 4, 5, 6]
 
 
@@ -232,10 +232,10 @@ def test_everything_on_learns_too_and_follows_from_the_seed_alone():
     torch.manual_seed(1)
     network, curve = _trained(5, **EVERYTHING)
     torch.manual_seed(2)
-    assert curve == _trained(5, **EVERYTHING)[1] and accuracy(network, pictures()) > 0.8
+    assert curve == _trained(5, **EVERYTHING)[1] and accuracy(network, noisy()) > 0.8
 
 
-TUNED = {"optimizer": "adamw", "learning_rate": 0.02, "head_rate": 2.0, "layer_decay": 0.7, "most_pictures": 64}
+TUNED = {"optimizer": "adamw", "learning_rate": 0.02, "head_rate": 2.0, "layer_decay": 0.7, "most_images": 64}
 
 
 def test_it_learns_by_adamw_too():
@@ -247,7 +247,7 @@ def test_it_learns_by_adamw_too():
     [
         *({"cutout": 0.25}, {"mixup": 0.2}, {"randaugment_ops": 1}, {"flip": False}),
         *({"crop_scale": 0.3, "crop_padding": 0.0}, {"colour": 0.2}),
-        *({"most_pictures": 64}, {"optimizer": "adamw"}, {"head_rate": 2.0}, {"layer_decay": 0.7}),
+        *({"most_images": 64}, {"optimizer": "adamw"}, {"head_rate": 2.0}, {"layer_decay": 0.7}),
     ],
 )
 def test_each_part_of_a_recipe_has_an_effect(change):
@@ -269,18 +269,18 @@ def test_the_averaged_weights_are_the_ones_that_are_evaluated_and_kept(monkeypat
     [expected], found = by_hand, kept.state_dict()
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.module.state_dict().items())
     assert not torch.equal(found["blocks.0.layers.0.weight"], last.state_dict()["blocks.0.layers.0.weight"])
-    assert curve[-1][2] == accuracy(expected.module, pictures())
+    assert curve[-1][2] == accuracy(expected.module, noisy())
 
 
-def test_a_share_trains_on_as_many_pictures():
+def test_a_share_trains_on_as_many_images():
     seen = []
 
-    class Counted(Pictures):
+    class Counted(Batches):
         def epoch(self, among, recipe, generator):
             seen.append(len(among))
             return super().epoch(among, recipe, generator)
 
-    whole = pictures(90)
+    whole = noisy(90)
     part = Counted(whole.images.numpy(), whole.labels.numpy(), (0.4,) * 3, (0.25,) * 3, CPU)
     network, generator = seeded_network(NETWORK, Task((3, 8, 8), 3), 0, CPU)
     list(epochs(network, part, whole, replace(PLAIN, epochs=1, share=0.5), generator))
@@ -290,18 +290,18 @@ def test_a_share_trains_on_as_many_pictures():
 @pytest.mark.parametrize("rate", [1e30, math.nan])
 def test_a_loss_that_is_not_finite_is_a_failure_with_its_place(rate):
     network, generator = seeded_network(NETWORK, Task((3, 8, 8), 3), 0, CPU)
-    recipe = replace(RECIPE, epochs=3, least_pictures=0, batch_size=16, learning_rate=rate)
+    recipe = replace(RECIPE, epochs=3, least_images=0, batch_size=16, learning_rate=rate)
     with pytest.raises(TrainingFailed, match=r"the loss was (nan|inf) in epoch \d"):
-        list(epochs(network, pictures(), pictures(), recipe, generator))
+        list(epochs(network, noisy(), noisy(), recipe, generator))
 
 
-def test_accuracy_counts_every_picture_in_eval_mode():
+def test_accuracy_counts_every_image_in_eval_mode():
     class Brightest(nn.Module):
         def forward(self, x):
             assert not self.training
             return x.mean((2, 3))
 
-    assert accuracy(Brightest(), pictures(97)) == 1.0
+    assert accuracy(Brightest(), noisy(97)) == 1.0
 
 
 FAULTS = """
@@ -309,7 +309,7 @@ import resource, sys
 import numpy as np
 import torch
 from evaluators.training import loop
-from evaluators.training.batches import Pictures
+from evaluators.training.batches import Batches
 from evaluators.training.recipe import load_recipe
 from search_spaces.genotype import Genotype
 from search_spaces.task import Task
@@ -320,8 +320,8 @@ torch.set_num_threads(1)
 text = "conv 32/1 act=relu6\\ninverted_residual 32/1 expand=3 x2\\ninverted_residual 64/2 expand=6 x2\\nhead"
 network, generator = loop.seeded_network(Genotype.parse(text), Task((3, 32, 32), 10), 0, torch.device("cpu"))
 rng = np.random.default_rng(0)
-pictures = rng.integers(0, 256, (384, 32, 32, 3), np.uint8).transpose(0, 3, 1, 2)
-some = Pictures(pictures, rng.integers(0, 10, 384), (0.5,) * 3, (0.25,) * 3, torch.device("cpu"))
+images = rng.integers(0, 256, (384, 32, 32, 3), np.uint8).transpose(0, 3, 1, 2)
+some = Batches(images, rng.integers(0, 10, 384), (0.5,) * 3, (0.25,) * 3, torch.device("cpu"))
 training = loop.Training(network, some, some, load_recipe("final"), generator)
 faults = []
 for number, (images, labels) in enumerate(some.epoch(torch.arange(384), training.recipe, generator)):

@@ -22,7 +22,7 @@ SIZES = [(1, 1), (2, 3), (7, 5)]
 
 
 def pixel(x: Tensor, h: int, w: int) -> Tensor:
-    """x [N, H, W] at one place for every picture, zero outside."""
+    """x [N, H, W] at one place for every image, zero outside."""
     inside = 0 <= h < x.shape[1] and 0 <= w < x.shape[2]
     return x[:, h, w] if inside else torch.zeros_like(x[:, 0, 0])
 

@@ -9,10 +9,10 @@ def depthwise_weight_gradient(x: Array, dy: Array, geometry: tuple[int, int, int
 
     `geometry` is stride, padding, dilation.
     """
-    pictures, height, width, channels = x.shape
+    images, height, width, channels = x.shape
     stride, padding, dilation = geometry
     kernel = dweight.shape[0]
-    for n in range(pictures):
+    for n in range(images):
         for i in range(dy.shape[1]):
             for j in range(dy.shape[2]):
                 for u in range(kernel):

@@ -76,9 +76,9 @@ def shift(x: Array, runs: NDArray[np.int64], sign: int, out: Array) -> None:
 
     A row of `runs` is (rows, columns, channels).
     """
-    (pictures, height, width, channels), (_, to_height, to_width, _) = x.shape, out.shape
+    (images, height, width, channels), (_, to_height, to_width, _) = x.shape, out.shape
     source, target, zeros = x.reshape(-1), out.reshape(-1), np.zeros(LANES, np.float32)
-    for n in range(pictures):
+    for n in range(images):
         for rows, columns, first, last, start in _blocks(runs, channels):
             for i in range(to_height):
                 row = i + sign * rows
@@ -100,11 +100,11 @@ def shift(x: Array, runs: NDArray[np.int64], sign: int, out: Array) -> None:
 def shift_correlations(x: Array, dy: Array, runs: NDArray[np.int64], sums: NDArray[np.float64]) -> None:
     """Adds to sums [2, 2, C], for pixels (u, v) further than each run's offset, the sum of dy times x there.
 
-    Maps are [N, H, W, C], C >= 16; sums are in float32 over a picture.
+    Maps are [N, H, W, C], C >= 16; sums are in float32 over an image.
     """
-    pictures, height, width, channels = x.shape
+    images, height, width, channels = x.shape
     flat, flat_dy, few = x.reshape(-1), dy.reshape(-1), np.empty(LANES, np.float32)
-    for n in range(pictures):
+    for n in range(images):
         for rows, columns, first, last, start in _blocks(runs, channels):
             for u in range(2):
                 for v in range(2):

@@ -9,7 +9,7 @@ from copy import deepcopy
 import numba
 import pytest
 import torch
-from every_block import every_block, picture
+from every_block import every_block, noise
 from numba.core.caching import CompileResultCacheImpl
 from torch import Tensor, nn
 
@@ -70,13 +70,13 @@ def test_batch_norm_with_its_activation_is_torchs(act, shape, monkeypatch):
     row = fast(norm_act(shape[1], act)).train()
     nn.init.normal_(row[0].weight, 1.0, 2.0)
     nn.init.normal_(row[0].bias, 0.0, 2.0)
-    x = picture(*shape)
+    x = noise(*shape)
     assert_as_torch(row, [x], torch.randn(shape), 1e-4 if shape[0] < 3 else 2e-5)
     assert runs
 
 
 def test_a_large_mean_does_not_swallow_the_variance():
-    x = picture(16, 8, 4, 4)
+    x = noise(16, 8, 4, 4)
     x.data += 300.0
     assert_as_torch(fast(norm_act(8, "relu")).train(), [x], torch.randn(x.shape), 1e-3)
 
@@ -86,7 +86,7 @@ def test_depthwise_gradients_are_torchs(kernel, stride, dilation, monkeypatch):
     runs = used(monkeypatch, "depthwise", "depthwise_weight_gradient")
     module = fast(DepthwiseConv2d(6, kernel, stride, dilation)).train()
     for height, width in itertools.product((2, 3, 4, 7, 8), repeat=2):
-        x = picture(3, 6, height, width)
+        x = noise(3, 6, height, width)
         assert_as_torch(module, [x], torch.randn(module(x).shape))
     assert runs
 
@@ -96,7 +96,7 @@ def test_depthwise_gradients_with_tensorflows_padding_are_torchs(kernel, stride,
     runs = used(monkeypatch, "depthwise", "depthwise_weight_gradient")
     module = fast(PaddedConv2d(6, 6, kernel, stride, groups=6, bias=False, padding="same")).train()
     for height, width in itertools.product((1, 2, 3, 4, 7, 8, 9), repeat=2):
-        x = picture(3, 6, height, width)
+        x = noise(3, 6, height, width)
         assert_as_torch(module, [x], torch.randn(module(x).shape))
     assert len(runs) >= 7  # square maps, at least
 
@@ -112,7 +112,7 @@ class Joined(nn.Module):
 @pytest.mark.parametrize("cut", [False, True])
 def test_interleaving_is_a_shuffle_in_two_groups(cut, monkeypatch):
     runs = used(monkeypatch, "interleave", "deinterleave")
-    both = picture(3, 10, 4, 2)
+    both = noise(3, 10, 4, 2)
     left, right = both.chunk(2, 1)
     right = right if cut else right.contiguous(memory_format=torch.channels_last)
     assert torch.equal(Joined()(left, right), channel_shuffle(both, 2))
@@ -125,7 +125,7 @@ def test_interleaving_is_a_shuffle_in_two_groups(cut, monkeypatch):
 def test_shifts_are_those_of_torch(runs, size):
     rng = random.Random(0)
     offsets = [Run(rng.randint(-8, 8), rng.randint(-3, 3), channels) for channels in runs]
-    x, dy = picture(3, sum(runs), 6, 7).detach(), picture(3, sum(runs), 6, 7).detach()
+    x, dy = noise(3, sum(runs), 6, 7).detach(), noise(3, sum(runs), 6, 7).detach()
     assert shift_applies(x) and shift_applies(dy)
     for sign in (1, -1):
         assert torch.equal(fast_moved(x, offsets, size, sign), moved(x, offsets, size, sign))
@@ -134,8 +134,8 @@ def test_shifts_are_those_of_torch(runs, size):
 
 
 def test_a_shift_of_few_channels_is_torchs():
-    assert shift_applies(picture(2, 16, 3, 3))
-    assert not shift_applies(picture(2, 15, 3, 3))
+    assert shift_applies(noise(2, 16, 3, 3))
+    assert not shift_applies(noise(2, 15, 3, 3))
     assert shifts._LANES == shift.LANES
 
 
@@ -151,7 +151,7 @@ def test_every_block_learns_as_with_torch(text):
         def forward(self, x: Tensor, image: Tensor) -> Tensor:
             return run_block(self.block, x, image)
 
-    alone, x, image = Alone().train(), picture(8, WIDTH, 8, 8), picture(8, 3, 16, 16)
+    alone, x, image = Alone().train(), noise(8, WIDTH, 8, 8), noise(8, 3, 16, 16)
     for module in alone.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
@@ -159,7 +159,7 @@ def test_every_block_learns_as_with_torch(text):
 
 
 def test_torch_computes_where_the_loops_do_not_apply():
-    norm, x = nn.BatchNorm2d(4), picture(2, 4, 3, 3)
+    norm, x = nn.BatchNorm2d(4), noise(2, 4, 3, 3)
     assert batch_norm_applies(norm, x)
     assert not batch_norm_applies(norm, x.double())
     assert not batch_norm_applies(norm, x.contiguous())
@@ -175,11 +175,11 @@ def test_torch_computes_where_the_loops_do_not_apply():
 
 def test_a_map_of_one_number_a_channel_is_refused_as_torch_refuses_it():
     with pytest.raises(ValueError, match="more than 1 value per channel"):
-        fast(norm_act(4, "relu")).train()(picture(1, 4, 1, 1))
+        fast(norm_act(4, "relu")).train()(noise(1, 4, 1, 1))
 
 
 def test_an_input_that_was_overwritten_is_noticed():
-    x = picture(2, 4, 3, 3)
+    x = noise(2, 4, 3, 3)
     before = x * 1
     y = fast(norm_act(4, "relu")).train()(before)
     before += 1

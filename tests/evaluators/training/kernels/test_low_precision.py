@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 import pytest
 import torch
 import torch.nn.functional as F
-from every_block import every_block, picture
+from every_block import every_block, noise
 from torch import Tensor, nn
 
 from evaluators.training.kernels import low_precision
@@ -26,7 +26,7 @@ ULP = 2**-8  # of bfloat16, at most, relative
 @pytest.mark.parametrize(("kernel", "stride", "width"), itertools.product((1, 3, 5), (1, 2), (16, 40)))
 def test_it_is_the_convolution_of_rounded_numbers_rounded(kernel, stride, width):
     layer = nn.Conv2d(24, width, kernel, stride, kernel // 2, bias=False)
-    x = picture(5, 24, 7, 6)
+    x = noise(5, 24, 7, 6)
     with bfloat16_convolutions():
         assert applies(layer, x)
         y = convolution(layer, x)
@@ -43,7 +43,7 @@ def test_it_is_the_convolution_of_rounded_numbers_rounded(kernel, stride, width)
 
 def test_batch_norm_takes_and_gives_what_torch_would_round():
     layers = conv_bn_act(32, 48, act="relu").train()
-    x, dy = picture(16, 32, 4, 4), torch.randn(16, 48, 4, 4)
+    x, dy = noise(16, 32, 4, 4), torch.randn(16, 48, 4, 4)
     with bfloat16_convolutions():
         y = convolution(layers[0], x).detach().requires_grad_()
     ours = batch_norm(y, layers[1], layers[2])
@@ -66,7 +66,7 @@ def test_every_block_is_as_near_as_with_autocast(text, threads, monkeypatch):
     for module in block.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    x, image = picture(8, WIDTH, 8, 8), picture(8, 3, 16, 16)
+    x, image = noise(8, WIDTH, 8, 8), noise(8, 3, 16, 16)
     dy = torch.randn(run_block(block, x, image).shape)
 
     def results(context: AbstractContextManager[object]) -> list[Tensor]:
@@ -91,7 +91,7 @@ def _dense(module: nn.Module) -> bool:
 
 
 def test_where_it_does_not_apply():
-    layer, x = nn.Conv2d(16, 16, 1, bias=False), picture(2, 16, 3, 3)
+    layer, x = nn.Conv2d(16, 16, 1, bias=False), noise(2, 16, 3, 3)
     assert not applies(layer, x)
     with bfloat16_convolutions():
         assert applies(layer, x)

@@ -1,4 +1,4 @@
-"""The budget as a promise, with made-up measurements: the corrected bound, sessions, further search, no measuring."""
+"""The latency budget, with made-up measurements: the corrected bound, sessions, further search, no measuring."""
 
 import json
 import shutil
@@ -128,7 +128,7 @@ def test_what_the_corrected_bound_puts_over_the_budget_is_rejected(searched):
 
 
 def test_the_gate_asks_of_the_bound_what_the_promise_asks_of_a_session(searched):
-    predictor = Assigned(2, 8.0, 8.5)  # at the usual speed 9.3 and 9.8, of 9.7 allowed
+    predictor = Assigned(2, 8.0, 8.5)  # under typical load 9.3 and 9.8, of 9.7 allowed
     meter = Timer(lambda _: 5.0, lambda name: predictor.bounds[name] - 0.1)
     meter.usual = 0.2
     _, _, run = searched(meter, predictor, trials=3)
@@ -241,7 +241,7 @@ def test_a_resumed_search_knows_what_was_timed(search):
 
 
 def test_predictions_are_told_at_the_usual_speed_and_it_is_counted_once(searched):
-    """Networks take what was predicted of them: nothing is corrected, and each figure is that of the usual speed."""
+    """Networks take what was predicted of them: nothing is corrected, and each figure is that of typical load."""
     slower, meter = 1.2**0.8, Timer(lambda _: 5.0, lambda _: 4.0)
     meter.usual = 0.2
     found, lines, run = searched(meter, Predictor(ms=4.0, bound_ms=4.4), trials=4)
@@ -383,7 +383,7 @@ def test_a_machine_that_stays_busy_is_said_and_nothing_is_promised(searched):
     meter = Timer(lambda _: BUSY_OVER)
     found, lines, _ = searched(meter, trials=2)
     assert len(meter.rests) > 1 and set(meter.rests) == {PAUSE_S} and f"waiting {PAUSE_S:.0f} s for a quieter moment" in lines
-    assert "measured  12.00 ms, p90  12.00 ms, 9.00 ms at the machine's usual speed\n" in lines + "\n"
+    assert "measured  12.00 ms, p90  12.00 ms, 9.00 ms under the machine's typical load\n" in lines + "\n"
     assert found["best"] is None and found["busy"] == {"contention": 0.4}
     assert "While this was measured the machine was up to 40% slower" in lines
     left_out = found["over_budget_when_measured"]
@@ -500,7 +500,7 @@ def test_another_machines_profile_is_refused_by_the_name_of_the_flag_and_accepte
     assert "is elsewhere; measure export/model.onnx there" in out and "NOT measured" in out
     assert Path("run/export/model.onnx").is_file()
     found = json.loads(Path("run/result.json").read_text())
-    assert not found["measured"] and found["reach"]["samples"] > 0 and found["reach"]["anchors"]
+    assert not found["measured"] and found["survey"]["samples"] > 0 and found["survey"]["anchors"]
     assert nas_here("resume", "run")[0] == 0
 
 
@@ -537,11 +537,11 @@ def test_the_survey_counts_the_share_and_says_which_anchors_fit(tmp_path, small_
         ms = float(len(genotype.blocks))
         return Predicted(ms, 1.1 * ms)
 
-    reach = survey(space, each(predict), 3.5, space.reference_networks(), samples=400)
-    assert reach.samples == 400 and reach.fastest_ms == 3.0 and reach.slowest_ms == 4.0
-    assert reach.share == pytest.approx(0.5, abs=0.1) and reach.share_error == pytest.approx(0.025, abs=0.001)
-    assert [(a.name, a.fits) for a in reach.anchors] == [("mobilenet_v3:small", False)]
-    assert any("over it by their bound: mobilenet_v3:small" in line for line in lines(reach))
+    found = survey(space, each(predict), 3.5, space.reference_networks(), samples=400)
+    assert found.samples == 400 and found.fastest_ms == 3.0 and found.slowest_ms == 4.0
+    assert found.share == pytest.approx(0.5, abs=0.1) and found.share_error == pytest.approx(0.025, abs=0.001)
+    assert [(a.name, a.fits) for a in found.anchors] == [("mobilenet_v3:small", False)]
+    assert any("over it by their bound: mobilenet_v3:small" in line for line in lines(found))
 
 
 def test_a_budget_that_nothing_meets_is_refused_with_the_figures(tmp_path, small_space):
@@ -558,16 +558,16 @@ def test_operations_that_the_profile_lacks_are_counted_and_an_anchor_with_them_i
             return None
         return Predicted(1.0, 1.1)
 
-    reach = survey(space, each(predict), 2.0, space.reference_networks(), samples=100)
-    assert reach.samples + reach.refused == 100 and reach.refused > 0 and reach.share == 1 and reach.share_error > 0
-    assert "not covered by the device profile: mobilenet_v3:small" in " ".join(lines(reach))
+    found = survey(space, each(predict), 2.0, space.reference_networks(), samples=100)
+    assert found.samples + found.refused == 100 and found.refused > 0 and found.share == 1 and found.share_error > 0
+    assert "not covered by the device profile: mobilenet_v3:small" in " ".join(lines(found))
 
 
 def test_an_anchor_with_kernels_beyond_the_measured_ones_is_told_from_one_that_is_not_covered(tmp_path, small_space):
     space = _space(tmp_path, small_space)
-    reach = survey(space, each(lambda g: Predicted(1.0, 1.1, len(g.blocks) <= 4)), 2.0, space.reference_networks(), samples=100)
-    assert "partly beyond what the device profile measured: mobilenet_v3:small" in " ".join(lines(reach))
-    assert "not covered" not in " ".join(lines(reach))
+    found = survey(space, each(lambda g: Predicted(1.0, 1.1, len(g.blocks) <= 4)), 2.0, space.reference_networks(), samples=100)
+    assert "partly beyond what the device profile measured: mobilenet_v3:small" in " ".join(lines(found))
+    assert "not covered" not in " ".join(lines(found))
 
 
 def _space(folder, text):

@@ -1,6 +1,6 @@
 """Whether exported networks hold their latency budget: whole searches, real predictions and measurements, made-up training.
 
-usage: python benchmarks/promise.py [--space S] [--device D] [--budgets N] [--seeds N] [--trials N] [--percentile 50|90]
+usage: python benchmarks/latency_budget.py [--space S] [--device D] [--budgets N] [--seeds N] [--trials N] [--percentile 50|90]
                                     [--sessions N] [--keep FOLDER]
 
 Budgets are spread over the space's predicted latencies. Accuracy is a fixed formula of params and MACs in place of

@@ -1,4 +1,4 @@
-"""The meter of this machine."""
+"""Timing networks on this machine."""
 
 import onnx
 from made_up_search import measurement

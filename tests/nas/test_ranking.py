@@ -1,4 +1,4 @@
-"""Who stands where: fronts, means over seeds, contenders; and the ladder's rank correlations against SciPy's."""
+"""Ranking: fronts, means over seeds, contenders; and rank correlations against SciPy's."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from nas.budget.latency_budget import LatencyBudget
 from nas.pareto import front
 from nas.pipeline.ranking import along_front, best_found, contenders, over_seeds, ranking, rival_anchors
 from nas.records import Again
-from nas.report.rank_correlation import ladder
+from nas.report.rank_correlation import rank_correlations
 from nas.run.memory import Memory
 from nas.run.notes import as_json
 from nas.run.trials import Proposal
@@ -81,12 +81,12 @@ def test_contenders_hold_the_budget_and_the_best_of_each_origin_is_among_them():
     assert contenders(finals, measured, PROMISE, 2) == ["a", "b", "low", "r"]
 
 
-def test_the_ladder_says_how_each_rung_ranks_the_next():
+def test_each_stage_s_rank_correlation_with_the_next():
     values = [(3, 0.2, 0.4), (5, 0.5, 0.45), (6, 0.1, 0.3), (7, 0.6, 0.9), (8, 0.3, 0.35), (9, 0.55, 0.6), (2, 0.4, 0.5)]
     trials = [_trial(ms, ms, (first, last)) for ms, first, last in values]
     trials.append(_trial(99, 99, (0.05,), "stopped"))
     facts = {f"final:{t.genotype.id}": as_json(retrained(accuracy=t.accuracies[-1] ** 2)) for t in trials[:3]}
-    first, second, third = ladder(Memory(trials, facts))
+    first, second, third = rank_correlations(Memory(trials, facts))
     assert (first["lower"], first["upper"], first["n"]) == ("MACs", "1 epoch of the search", 8)
     by_macs = spearmanr([t.estimate.macs for t in trials], [t.accuracies[0] for t in trials])[0]
     assert first["spearman"] == pytest.approx(by_macs)
@@ -96,15 +96,15 @@ def test_the_ladder_says_how_each_rung_ranks_the_next():
     assert (third["n"], third["spearman"]) == (3, None)  # too few to say anything
 
 
-def test_an_empty_journal_has_no_ladder():
-    assert ladder(Memory([], {})) == []
+def test_an_empty_journal_has_no_rank_correlations():
+    assert rank_correlations(Memory([], {})) == []
 
 
-def test_the_ladder_has_the_probe_between_macs_and_the_first_epoch():
+def test_the_probe_is_between_macs_and_the_first_epoch():
     values = [(3, 0.2, 0.4), (5, 0.5, 0.45), (6, 0.1, 0.3), (7, 0.6, 0.9), (8, 0.3, 0.35), (9, 0.55, 0.6)]
     trials = [replace(_trial(ms, ms, (accuracy,)), probe=probe) for ms, probe, accuracy in values]
     trials.append(replace(_trial(99, 99, (), "screened"), probe=0.05))
-    first, second = ladder(Memory(trials, {}))
+    first, second = rank_correlations(Memory(trials, {}))
     assert (first["lower"], first["upper"], first["n"]) == ("MACs", "linear probe", 6)
     assert (second["lower"], second["upper"], second["n"]) == ("linear probe", "1 epoch of the search", 6)
     assert second["spearman"] == pytest.approx(spearmanr([v[1] for v in values], [v[2] for v in values])[0])
