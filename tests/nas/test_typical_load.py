@@ -72,4 +72,4 @@ def test_anchors(told):
     ]
     known = [name for name, ms in rows[0].items() if numbers(ms)]
     assert known and all(float(rows[1][n]) == pytest.approx(SLOWER * float(rows[0][n]), rel=0.01) for n in known)
-    assert "usual speed, 0% slower than at its quietest" in quiet and "31% slower" in busy
+    assert "typical load, 0% slower than at its quietest" in quiet and "31% slower" in busy
