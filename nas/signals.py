@@ -1,14 +1,16 @@
 """Stopping a command: SIGTERM ends it as Ctrl-C does, from within, so that it can say what is kept."""
 
+import atexit
 import os
 import signal
 import sys
 import threading
 import time
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOPPED = tuple(128 + number for number in _SIGNALS)  # exit codes
 _AGAIN_S = 5.0
 _at_once = threading.Event()
 
@@ -45,9 +47,7 @@ class Stop:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if _at_once.is_set():
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(int(error.code or 0) if isinstance(error, SystemExit) else error is not None)
+            _end(int(error.code or 0) if isinstance(error, SystemExit) else error is not None)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
@@ -55,3 +55,21 @@ class Stop:
             return
         self._last, self.exit_code = now, 128 + number
         raise KeyboardInterrupt
+
+
+def end_stopped(code: int) -> NoReturn:
+    """Ends the process after a signal, with the signal's exit code.
+
+    Python's own end is left out: threads of libraries that were interrupted in their work have crashed it, and a
+    KeyboardInterrupt in a string's code (dataclasses are made so) changes the code.
+    """
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    atexit._run_exitfuncs()
+    _end(code)
+
+
+def _end(code: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -8,7 +8,7 @@ import sys
 import click
 
 from nas.commands.options import Group
-from nas.signals import Stop
+from nas.signals import STOPPED, Stop, end_stopped
 from search_spaces.errors import InputError, os_reason
 from search_spaces.plugins import modules_of
 
@@ -58,13 +58,12 @@ def main() -> None:
 
 
 def entry() -> None:
-    """`main` as a process of its own: once it is over, Ctrl-C ends what Python still has to do without a word.
-
-    Python remembers a KeyboardInterrupt that left a string's code (dataclasses and named tuples are made so), and would end by
-    SIGINT whatever the exit code; running another string has it forget that.
-    """
+    """`main` as a process of its own: once it is over, Ctrl-C ends what Python still has to do without a word."""
     try:
         main()
+    except SystemExit as end:
+        if end.code in STOPPED:
+            end_stopped(end.code)
+        raise
     finally:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        exec("")
