@@ -21,38 +21,13 @@ import numpy as np
 from PIL import Image
 
 SPACE = Path(__file__).resolve().parents[1] / "tests" / "data" / "small.yaml"
-MOBILE = [
-    "--space",
-    "mobile",
-    "--trials",
-    "3",
-    "--rivals",
-    "1",
-    "--epochs",
-    "1",
-    "--final-epochs",
-    "1",
-    "--latency-budget",
-    "3ms",
-]
-SMALL = [
-    "--space",
-    "small.yaml",
-    "--from-scratch",
-    "--trials",
-    "6",
-    "--epochs",
-    "2",
-    "--final-epochs",
-    "2",
-    "--latency-budget",
-    "50ms",
-]
+MOBILE = "--space mobile --trials 3 --rivals 1 --epochs 1 --final-epochs 1 --latency-budget 3ms --finalists 1".split()
+SMALL = "--space small.yaml --from-scratch --trials 6 --final-epochs 2 --latency-budget 50ms".split()
 SEARCHES = {
-    "inherited": [*MOBILE, "--finalists", "1"],
-    "scratch": SMALL,
+    "inherited": MOBILE,
+    "scratch": [*SMALL, "--epochs", "2"],
     "supernet": [*SMALL, "--evaluator", "supernet", "--supernet-epochs", "2"],
-    "objectives": [*SMALL, "--objectives", "accuracy,latency", "--sampler", "nsga2"],
+    "objectives": [*SMALL, "--epochs", "2", "--objectives", "accuracy,latency", "--sampler", "nsga2"],
 }
 
 
