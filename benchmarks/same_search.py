@@ -11,6 +11,7 @@ latency is not measured anew (`--no-measure`). On one machine this is exact; bet
 import argparse
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,8 +22,8 @@ import numpy as np
 from PIL import Image
 
 SPACE = Path(__file__).resolve().parents[1] / "tests" / "data" / "small.yaml"
-MOBILE = "--space mobile --trials 3 --rivals 1 --epochs 1 --final-epochs 1 --latency-budget 3ms --finalists 1".split()
-SMALL = "--space small.yaml --from-scratch --trials 6 --final-epochs 2 --latency-budget 50ms".split()
+MOBILE = shlex.split("--space mobile --trials 3 --rivals 1 --epochs 1 --final-epochs 1 --latency-budget 3ms --finalists 1")
+SMALL = shlex.split("--space small.yaml --from-scratch --trials 6 --final-epochs 2 --latency-budget 50ms")
 SEARCHES = {
     "inherited": MOBILE,
     "scratch": [*SMALL, "--epochs", "2"],
