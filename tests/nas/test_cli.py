@@ -113,7 +113,7 @@ def test_a_budget_below_what_the_space_reaches_names_the_fastest_and_the_median(
         (["--time", "soon"], "is not a number with a unit"),
         (["--fit", "stretch"], "--fit"),
         (["--metric", "accuracy"], "--metric"),
-        (["--weights", "mobilenet_v2=none.pth"], "contradict each other"),
+        (["--weights", "mobilenet_v2=none.pth"], "mutually exclusive"),
         (["--trails", "3"], "--trials"),
     ],
 )
@@ -188,7 +188,7 @@ def test_a_damaged_or_foreign_device_profile(refused, workshop, tmp_path):
         ("run.yaml", "latency_budget_ms", "latency_budgt_ms", "damaged"),
         ("run.yaml", "config:", "config: [", "line"),
         ("run.yaml", "epochs: 2", "epochs: four", "epochs must be a whole number"),
-        ("journal.log", "", "not a record\n", "line 1: damaged: the record is not as it was written"),
+        ("journal.log", "", "not a record\n", "line 1: damaged: the checksum does not match"),
         ("space.yaml", None, None, "space.yaml is missing"),
         ("device.json", None, None, "device.json is missing"),
         ("run.yaml", None, None, "is not a run folder"),

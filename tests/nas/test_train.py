@@ -184,7 +184,7 @@ def refused(nas_here, asked, tmp_path):
         (["--distill", "net.txt"], "net.txt holds no trained network"),
         (["--epochs", "0"], "--epochs"),
         (["--input", "4"], "an input is 8 to 4096 pixels high and wide, not 4x4"),
-        (["--weights", "mobilenet_v2=none.pth"], "contradict each other"),
+        (["--weights", "mobilenet_v2=none.pth"], "mutually exclusive"),
         (["--space", "mobil"], "--space has no effect here: net.txt names its input"),
     ],
 )
@@ -204,7 +204,7 @@ def test_a_wrong_network_and_a_folder_that_is_taken(nas_here, asked, tmp_path):
 
 def test_a_teacher_of_other_classes_is_refused(train, refused, nas_here):
     train("teacher", "--epochs", 1)
-    assert "cannot teach 10 classes" in refused("--distill", "teacher", "--data", "fashion-mnist-small")
+    assert "cannot be the teacher for 10 classes" in refused("--distill", "teacher", "--data", "fashion-mnist-small")
 
 
 def test_a_loss_that_is_not_finite_ends_in_one_message(nas_here, asked, workshop, tmp_path):
