@@ -36,7 +36,10 @@ CHANGES = {
         lambda f: [p.rename(p.with_name(f"x{p.name}")) for p in f.glob("*/*.png")],
         "file names or sizes differ",
     ),
-    "an image in another's place": (lambda f: Image.new("RGB", (16, 16)).save(f / "top" / "3.png"), "file names or sizes differ"),
+    "an image in another's place": (
+        lambda f: Image.new("RGB", (16, 16)).save(f / "top" / "3.png"),
+        "file names or sizes differ",
+    ),
     "more images": (lambda f: [_another(f / "top" / f"new{i}.png") for i in range(10)], "training images before"),
     "fewer images": (lambda f: [(f / "top" / f"{i}.png").unlink() for i in range(10)], "training images before"),
     "a class more": (_new_class, r"3 classes before, 4 now (new [b]ottom)"),
