@@ -91,8 +91,8 @@ def test_a_path_that_the_system_refuses_is_one_message(what, monkeypatch, capsys
             "--supernet-epochs has no effect here: candidates are trained one by one, each for --epochs; "
             "--evaluator supernet shares weights",
         ),
-        (["train", "mobilenet_v2", "--space", "tiny"], "--space has no effect here: mobilenet_v2 names its input"),
-        (["train", "net.txt", "--space", "tiny"], "--space has no effect here: net.txt names its input"),
+        (["train", "mobilenet_v2", "--space", "tiny"], "--space has no effect here: mobilenet_v2 specifies its input"),
+        (["train", "net.txt", "--space", "tiny"], "--space has no effect here: net.txt specifies its input"),
         (["export", "mobilenet_v2", "--weights", "w.pth", "--network", "x"], "--network has no effect here"),
         (["anchors", "--check", "--device", "other"], "--device has no effect here"),
         (["resume", "trained", "--workers", 2], "--workers has no effect here: trained is a training of one network"),

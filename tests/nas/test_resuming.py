@@ -114,11 +114,11 @@ def test_only_the_very_same_data_set_passes(before, now):
 def test_versions_that_change_results_are_named(name):
     assert versions_changed(versions()) is None
     said = versions_changed(versions() | {name: "0.0.1", "ray": "0.0.1"})
-    assert said and f"{name} 0.0.1 then, {versions()[name]} now" in said and "ray" not in said
+    assert said and f"{name} 0.0.1 before, {versions()[name]} now" in said and "ray" not in said
 
 
 def test_a_search_that_goes_on_says_the_versions(made_run, nas_here, monkeypatch):
     run = made_run(data="no-such-data")
     monkeypatch.setattr(resuming, "versions", lambda: versions() | {"torch": "99[/b]"})
     code, out, _ = nas_here("resume", run.path)
-    assert code == 2 and f"torch {versions()['torch']} then, 99[/b] now" in out
+    assert code == 2 and f"torch {versions()['torch']} before, 99[/b] now" in out

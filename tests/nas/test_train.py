@@ -185,7 +185,7 @@ def refused(nas_here, asked, tmp_path):
         (["--epochs", "0"], "--epochs"),
         (["--input", "4"], "an input is 8 to 4096 pixels high and wide, not 4x4"),
         (["--weights", "mobilenet_v2=none.pth"], "mutually exclusive"),
-        (["--space", "mobil"], "--space has no effect here: net.txt names its input"),
+        (["--space", "mobil"], "--space has no effect here: net.txt specifies its input"),
     ],
 )
 def test_wrong_flags(refused, flags, message):
