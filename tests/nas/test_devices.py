@@ -91,7 +91,7 @@ def test_a_profile_of_a_busy_moment_is_said_to_be_one(contention, said):
     measured = replace(profile.calibration(load_space("mobile")), contention=contention)
     view = View()
     say_quality(view, profile, measured, path)
-    assert ("the machine was 40% slower than at its quietest" in "\n".join(view.lines)) == said
+    assert ("The machine was 40% slower than when quiet" in "\n".join(view.lines)) == said
 
 
 def test_a_bundle_holds_what_it_says(bundle):

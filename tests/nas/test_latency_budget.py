@@ -469,8 +469,10 @@ class Unmeasured(Timer):
 def test_without_measuring_the_bound_constrains_and_nothing_is_claimed(searched):
     found, _, _ = searched(Unmeasured(None), measure=False, device="board")
     assert found["best"] and found["best"]["p50_ms"] is None and not found["measured"]
-    assert found["verdict"].startswith("Not measured: device board is elsewhere; measure export/model.onnx there.")
-    assert "measured within" not in found["verdict"] and "when it was measured" not in found["verdict"]
+    assert found["verdict"].startswith(
+        "Latency was not measured: device board is not this machine; measure export/model.onnx there."
+    )
+    assert "measured within" not in found["verdict"] and "when measured" not in found["verdict"]
     assert all(a["fits"] == (a["bound_ms"] <= BUDGET) for a in found["anchors"])
     console = Console(record=True, width=200, file=open("/dev/null", "w"))  # noqa: SIM115
     table.show(console, found)
@@ -499,7 +501,7 @@ def test_another_machines_profile_is_refused_by_the_name_of_the_flag_and_accepte
     assert code == 2 and "another device" in err and "--no-measure" in err and not Path("run").exists()
     code, out, err = nas_here(*small_search, "--device", foreign, "--run", "run", "--no-measure")
     assert code == 0, err
-    assert "is elsewhere; measure export/model.onnx there" in out and "NOT measured" in out
+    assert "is not this machine; measure export/model.onnx there" in out and "NOT measured" in out
     assert Path("run/export/model.onnx").is_file()
     found = json.loads(Path("run/result.json").read_text())
     assert not found["measured"] and found["survey"]["samples"] > 0 and found["survey"]["anchors"]

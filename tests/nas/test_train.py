@@ -115,7 +115,7 @@ def test_a_trained_folder_teaches(train, tmp_path):
     alone, _ = train("alone", "--epochs", 1)
     for number, teacher in enumerate(("teacher", "teacher/export", "teacher/weights.safetensors")):
         taught, printed = train(f"taught{number}", "--epochs", 1, "--distill", teacher)
-        assert taught["distilled_from"] == teacher and f"taught by {teacher}" in printed
+        assert taught["distilled_from"] == teacher and f"distilled from {teacher}" in printed
         assert taught["teacher_epochs"] == []
         assert taught["epochs"][0]["loss"] != alone["epochs"][0]["loss"]
     original = (tmp_path / "teacher" / "weights.safetensors").read_bytes()
