@@ -127,7 +127,7 @@ def test_an_address_where_something_else_listens(refused, workshop, tmp_path):
         Thread(target=server.serve_forever, daemon=True).start()
         message = refused(*_search(workshop, "--run", "run"), "--address", f"127.0.0.1:{server.server_port}")
         server.shutdown()
-    assert "no head of a Ray cluster" in message and not (tmp_path / "run").exists()
+    assert "not a Ray head" in message and not (tmp_path / "run").exists()
 
 
 def test_an_unreadable_image_and_an_empty_class_are_named(refused, workshop, tmp_path):

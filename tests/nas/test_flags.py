@@ -85,7 +85,10 @@ def test_a_path_that_the_system_refuses_is_one_message(what, monkeypatch, capsys
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([*SEARCH, "--evaluator", "supernet", "--epochs", 7], "--epochs has no effect here: a supernet scores candidates"),
+        (
+            [*SEARCH, "--evaluator", "supernet", "--epochs", 7],
+            "--epochs has no effect here: candidates are scored by a supernet",
+        ),
         (
             [*SEARCH, "--supernet-epochs", 7],
             "--supernet-epochs has no effect here: candidates are trained one by one, each for --epochs; "

@@ -267,9 +267,9 @@ def test_what_a_source_hears_and_what_ends_a_session(run_program):
     raised = [line for line in run_program(HEARD).splitlines() if line.startswith("RAISED")]
     full, unwritten, untaught, unstarted = raised
     assert full == "RAISED the disk is full"
-    assert unwritten.startswith("RAISED No such file or directory: nowhere/unwritten.part; what was learnt")
-    assert untaught.startswith("RAISED No such file or directory: nobody/genotype.txt; what was learnt")
-    assert "a worker cannot be started" in unstarted and "No module named 'torch'" in unstarted
+    assert unwritten.startswith("RAISED No such file or directory: nowhere/unwritten.part; all results so far are kept")
+    assert untaught.startswith("RAISED No such file or directory: nobody/genotype.txt; all results so far are kept")
+    assert "workers cannot be started" in unstarted and "No module named 'torch'" in unstarted
 
 
 def test_a_job_whose_worker_is_killed_runs_again_to_the_same_result_and_is_given_up_at_the_third_loss(run_program):
@@ -280,7 +280,7 @@ def test_a_donor_is_put_into_the_object_store_once_and_workers_begin_with_what_i
     run_program(DONATED)
 
 
-LIMIT = "the limit of memory of 2.0 GiB was reached; fewer --workers"
+LIMIT = "the memory limit of 2.0 GiB was reached; use fewer --workers"
 
 
 @pytest.mark.parametrize(("killed", "said"), [(0, "the worker was lost, 3 times"), (2, LIMIT)])
