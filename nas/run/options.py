@@ -76,12 +76,8 @@ def values_text(one: Described) -> str:
         return ", ".join(map(str, one.choices))
     if one.option.unit:
         return {"ms": "a latency, such as 20ms", "s": "a duration, such as 15m"}[one.option.unit]
-    limits = [
-        f"{word} {limit:g}"
-        for word, limit in (("from", one.low), ("above", one.above), ("below", one.below))
-        if limit is not None
-    ]
-    kind = {int: "whole number", float: "number"}.get(one.kind, "text")
+    limits = [f"{word} {limit:g}" for word, limit in ((">=", one.low), (">", one.above), ("<", one.below)) if limit is not None]
+    kind = {int: "integer", float: "number"}.get(one.kind, "text")
     return " ".join([kind, *limits]) + (", repeatable" if one.several and not one.option.commas else "")
 
 

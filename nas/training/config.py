@@ -20,7 +20,9 @@ class TrainConfig:
         str | None,
         Option("Data set: NAME or NAME:PATH; see `nas list datasets`.", unset="the run's, else fashion-mnist-small"),
     ] = None
-    recipe: Annotated[str | None, Option("Recipe: a name or a .yaml file.", unset="finetune_final; from scratch: full")] = None
+    recipe: Annotated[
+        str | None, Option("Training recipe: a name or a .yaml file.", unset="finetune_final; from scratch: full")
+    ] = None
     epochs: Annotated[Number | None, Option("Number of epochs.", unset="the recipe's")] = None
     weights: Annotated[
         str | None,
