@@ -64,9 +64,9 @@ class Surrogate(GeneSampler):
         running = [s for s in seen if s.outcome == "running"]
         with _threads().limit(limits=1, user_api="blas"):
             gain = _Gain(pool, evidence, self._described(evidence.trials), self._described(running), cost=cost, rng=self._rng)
-            return self._climbed(gain, {*known, *(c.text for c in pool)}).genes
+            return self._local_search(gain, {*known, *(c.text for c in pool)}).genes
 
-    def _climbed(self, gain: "_Gain", met: set[str]) -> Candidate:
+    def _local_search(self, gain: "_Gain", met: set[str]) -> Candidate:
         """Improve the pool's best candidate by a few steps of local search.
 
         Estimating a new block takes milliseconds, so mutations are first ranked with their parent's figures, and only the most

@@ -63,9 +63,9 @@ class GaussianProcess:
         """
         precision = _precision(self.log_parameters, self._observed.thinned())
         root = _TAILS * np.linalg.inv(np.linalg.cholesky(precision)).T
-        return [self._by(self.log_parameters + root @ [rng.gauss(0, 1) for _ in root]) for _ in range(count)]
+        return [self._with_parameters(self.log_parameters + root @ [rng.gauss(0, 1) for _ in root]) for _ in range(count)]
 
-    def _by(self, log_parameters: Array) -> "GaussianProcess":
+    def _with_parameters(self, log_parameters: Array) -> "GaussianProcess":
         process = copy(self)
         process._condition(log_parameters)
         return process
@@ -206,7 +206,7 @@ def _distances(first: Views, second: Views, same: bool = False) -> list[Array]:
     """Euclidean distances [n, m] per view; with `same` the diagonal is 0 even if a view is unknown."""
     found = []
     for a, b in zip(first, second, strict=True):
-        (known_a, unknown_a), (known_b, unknown_b) = _known(a), _known(b)
+        (known_a, unknown_a), (known_b, unknown_b) = _split_unknown(a), _split_unknown(b)
         distances = _euclidean(known_a, known_b)
         distances[unknown_a] = _FAR
         distances[:, unknown_b] = _FAR
@@ -216,7 +216,7 @@ def _distances(first: Views, second: Views, same: bool = False) -> list[Array]:
     return found
 
 
-def _known(view: Array) -> tuple[Array, NDArray[np.bool_]]:
+def _split_unknown(view: Array) -> tuple[Array, NDArray[np.bool_]]:
     """The view with unknown rows set to zero, and a mask of these."""
     unknown = np.isnan(view[:, 0])
     return (np.where(unknown[:, None], 0.0, view) if unknown.any() else view), unknown

@@ -125,7 +125,7 @@ class Pool:
         """
         found: list[Candidate] = []
         for start in range(0, _MOST_DRAWS, _BATCH):
-            found += self._feasible(("random",), self._put_together, start, _BATCH)
+            found += self._feasible(("random",), self._composed, start, _BATCH)
             if len(found) >= count:
                 return found[:count]
         return found + self._walked(found, count - len(found))
@@ -195,7 +195,7 @@ class Pool:
 
         return self.decoded(choose)
 
-    def _put_together(self, rng: random.Random, index: int) -> Decoded:
+    def _composed(self, rng: random.Random, index: int) -> Decoded:
         """Draw `index` of the random stream: each stage is taken from the bank at its size by then."""
         chosen: dict[str, Mapping[str, Value]] = {}
 
