@@ -14,7 +14,7 @@ def check_address(address: str) -> None:
         raise InputError(f'"{address}" is not HOST:PORT of a Ray cluster, such as 10.0.0.1:6379')
     try:
         with socket.create_connection((match[1], int(match[2])), timeout=5) as connection:
-            greets = os.environ.get("RAY_USE_TLS") == "1" or _greets(connection)
+            greets = os.environ.get("RAY_USE_TLS") == "1" or _speaks_http2(connection)
         error = None if greets else "the service there is not a Ray head"
     except (OSError, OverflowError, UnicodeError) as problem:
         error = str(problem)
@@ -23,7 +23,7 @@ def check_address(address: str) -> None:
         raise InputError(f"no Ray cluster answers at {address} ({error}); {hint}")
 
 
-def _greets(connection: socket.socket) -> bool:
+def _speaks_http2(connection: socket.socket) -> bool:
     """Whether the server speaks HTTP/2, as gRPC does: its first frame has type SETTINGS (RFC 9113, 3.4)."""
     connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
     return connection.recv(9)[3:4] == b"\x04"

@@ -66,7 +66,7 @@ from nas.executors.sharing import Node  # noqa: E402
 from nas.signals import Lost, end_at_once  # noqa: E402
 from search_spaces.errors import InputError  # noqa: E402
 
-_EVERY_S, _PATIENCE_S, _END_S, _HEARD_S = 0.2, 3.0, 6.0, 10.0
+_EVERY_S, _PATIENCE_S, _END_S, _REACTION_S = 0.2, 3.0, 6.0, 10.0
 
 
 class RaySession:
@@ -111,11 +111,11 @@ class RaySession:
         self._scratch.close()
 
     def _start(self, workers: int | None, address: str | None, store_bytes: int) -> None:
-        _be_quiet()
-        with _handlers_kept(), _imports_from_home(self.folder), _errors_to(self.folder / "start.log"):
+        _silence_logging()
+        with _keep_sigterm_handler(), _imports_from_home(self.folder), _stderr_to(self.folder / "start.log"):
             _join(address) if address else _start_here(workers, store_bytes, self.folder)
         self._tell_guard(b"started\n")
-        self._watch = _Watch(self._end_unheard)
+        self._watch = _Watch(self._exit_now)
 
     def _tell_guard(self, line: bytes) -> None:
         assert self._guard.stdin
@@ -123,7 +123,7 @@ class RaySession:
             self._guard.stdin.write(line)
             self._guard.stdin.flush()
 
-    def _end_unheard(self) -> None:
+    def _exit_now(self) -> None:
         """Exit immediately, because the main thread does not react."""
         print(f"nas: {self.lost}; {self._sentence}", file=sys.stderr, flush=True)
         self._tell_guard(b"end\n")
@@ -166,7 +166,7 @@ def _shut_down() -> bool:
 _QUIET: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False, "configure_logging": True}
 
 
-def _be_quiet() -> None:
+def _silence_logging() -> None:
     for name in ("ray", "ray.tune"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if private := sys.modules.get("ray._private.worker"):
@@ -185,7 +185,7 @@ def _print_first_line(data: dict[str, Any], **__: Any) -> None:
 
 
 @contextlib.contextmanager
-def _handlers_kept() -> Iterator[None]:
+def _keep_sigterm_handler() -> Iterator[None]:
     """Keep the SIGTERM handler: `ray.init` installs two of its own, and the C++ one aborts."""
     private, handler = vars(ray._private.utils), signal.getsignal(signal.SIGTERM)
     setter = private["set_sigterm_handler"]
@@ -198,7 +198,7 @@ def _handlers_kept() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _errors_to(file: Path) -> Iterator[None]:
+def _stderr_to(file: Path) -> Iterator[None]:
     """Redirect stderr of Ray's C++ code to a file during startup; Python's sys.stderr is unaffected."""
     own, log = os.dup(2), os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     before, sys.stderr = sys.stderr, os.fdopen(os.dup(own), "w")
@@ -243,12 +243,12 @@ class _Watch:
     """Interrupts the main thread when the cluster's head or this machine's node is lost.
 
     The head is polled; the node is watched through an open socket. If the main thread does not react, because it waits inside
-    Ray's code, `unheard` is called.
+    Ray's code, `on_no_reaction` is called.
     """
 
-    def __init__(self, unheard: Callable[[], None]) -> None:
+    def __init__(self, on_no_reaction: Callable[[], None]) -> None:
         self.lost: str | None = None
-        self._unheard = unheard
+        self._on_no_reaction = on_no_reaction
         self._closed = threading.Event()
         host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
         self._head = host.strip("[]"), int(port)
@@ -256,7 +256,7 @@ class _Watch:
         self._line = socket.socket(socket.AF_UNIX)
         self._line.connect(node.raylet_socket_name)
         self._before = signal.signal(signal.SIGUSR2, self._interrupt)
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._monitor, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -268,7 +268,7 @@ class _Watch:
     def _interrupt(self, *_: Any) -> None:
         raise Lost(self.lost)
 
-    def _look(self) -> None:
+    def _monitor(self) -> None:
         answered = time.monotonic()
         while not self.lost:
             broken, _, _ = select.select([self._line], [], [], _EVERY_S)
@@ -281,8 +281,8 @@ class _Watch:
             elif time.monotonic() - answered > _PATIENCE_S:
                 self.lost = "Ray's head (gcs_server) is gone"
         _thread.interrupt_main(signal.SIGUSR2)
-        if not self._closed.wait(_HEARD_S):
-            self._unheard()
+        if not self._closed.wait(_REACTION_S):
+            self._on_no_reaction()
 
     def _head_answers(self) -> bool:
         try:

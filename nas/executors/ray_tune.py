@@ -25,14 +25,14 @@ from search_spaces.errors import InputError, os_reason
 RUNS = 3  # attempts at a job whose worker is lost, before it counts as failed
 
 
-class _Unsaved:
+class _NotPickled:
     """Excluded from Tune's pickled state: the journal holds the state of a search."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
-class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
+class _SourceSearcher(_NotPickled, Searcher):  # type: ignore[misc]
     """Adapts a Source to Ray Tune: suggests its next job, and reports epochs and results to it.
 
     A job whose worker is lost is suggested again, up to `RUNS` times in total; its seed makes it the same training, and
@@ -46,7 +46,7 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
         self._jobs: dict[str, Job] = {}
         self._again: list[Job] = []
         self._runs: Counter[str] = Counter()
-        self._heard: dict[str, int] = {}
+        self._last_epoch: dict[str, int] = {}
         self._failures: dict[str, str] = {}
         self._teachers: dict[Path, Any] = {}
         self._exhausted = False
@@ -78,7 +78,7 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
             if folder not in self._teachers:
                 self._teachers[folder] = ray.put({file.name: file.read_bytes() for file in _teacher_files(folder)})
         except OSError as error:
-            self.error = _unfinished(os_reason(error))
+            self.error = _resumable(os_reason(error))
         return self.error is None
 
     def result(self, trial_id: str, result: dict[str, Any], weights: bytes | None = None) -> bool:
@@ -87,11 +87,11 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
         if weights is not None and job.keep:
             self._keep(weights, job.keep)
         if result.get("fatal"):
-            self.error = _unfinished(result["failure"])
+            self.error = _resumable(result["failure"])
         elif "failure" in result:
             self._failures[trial_id] = result["failure"]
-        elif not self.error and self._heard.get(job.id, -1) < result["number"]:
-            self._heard[job.id] = result["number"]
+        elif not self.error and self._last_epoch.get(job.id, -1) < result["number"]:
+            self._last_epoch[job.id] = result["number"]
             number, loss, accuracy, seconds = (result[name] for name in ("number", "loss", "accuracy", "seconds"))
             progress = EpochReport(number, loss, accuracy, seconds, result.get("inherited"))
             return bool(self._call(lambda: self._source.progress(job, progress)))
@@ -101,7 +101,7 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
         """Called before `on_trial_complete` if a trial's worker is lost, with the reason."""
         if isinstance(error, ray.exceptions.RayActorError) and error.actor_init_failed:
             last = str(error).strip().splitlines()[-1]
-            self.error = _unfinished(f"workers cannot be started (this package must be installed on all nodes): {last}")
+            self.error = _resumable(f"workers cannot be started (this package must be installed on all nodes): {last}")
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         job = self._jobs.pop(trial_id, None)
@@ -127,7 +127,7 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
         try:
             write_weights(weights, path)
         except OSError as error:
-            self.error = _unfinished(os_reason(error))
+            self.error = _resumable(os_reason(error))
 
     def _call(self, source_method: Callable[[], Any]) -> Any:
         try:
@@ -148,20 +148,20 @@ def _teacher_files(folder: Path) -> list[Path]:
     return [folder / GENOTYPE, folder / WEIGHTS, *([own] if own.is_file() else [])]
 
 
-class _Stopper(_Unsaved, FIFOScheduler):  # type: ignore[misc]
+class _Stopper(_NotPickled, FIFOScheduler):  # type: ignore[misc]
     """Early stopping, decided by the source after each epoch, so that decisions survive this process.
 
     Raises InputError if no remaining node is large enough for a worker; Tune would wait forever.
     """
 
-    def __init__(self, asker: _Asker, session: RaySession, threads: int) -> None:
+    def __init__(self, asker: _SourceSearcher, session: RaySession, threads: int) -> None:
         super().__init__()
         self._asker, self._session, self._threads = asker, session, threads
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         idle = not any(trial.status == "RUNNING" for trial in tune_controller.get_live_trials())
         if idle and not any(node.cpus >= self._threads for node in self._session.nodes()):
-            raise _unfinished(f"no node with {self._threads} processors is left in the Ray cluster")
+            raise _resumable(f"no node with {self._threads} processors is left in the Ray cluster")
         return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -173,10 +173,10 @@ class _Stopper(_Unsaved, FIFOScheduler):  # type: ignore[misc]
         self._asker.lost(trial.trial_id, cloudpickle.loads(Path(file).read_bytes()) if file else None)
 
 
-class _Reporter(_Unsaved, tune.Callback):  # type: ignore[misc]
+class _Reporter(_NotPickled, tune.Callback):  # type: ignore[misc]
     """Passes on what the scheduler does not receive: a trial's last result, and weights."""
 
-    def __init__(self, asker: _Asker) -> None:
+    def __init__(self, asker: _SourceSearcher) -> None:
         self._asker = asker
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
@@ -206,7 +206,7 @@ class RayTuneExecutor:
             raise
 
     def run(self, source: Source) -> None:
-        asker = _Asker(source)
+        asker = _SourceSearcher(source)
         tuner = tune.Tuner(
             self._trainable,
             tune_config=tune.TuneConfig(
@@ -241,7 +241,7 @@ class RayTuneExecutor:
         self._session.close()
 
 
-def _unfinished(reason: str) -> InputError:
+def _resumable(reason: str) -> InputError:
     return InputError(f"{reason}; all results so far are kept, continue with `nas resume`")
 
 

@@ -30,16 +30,16 @@ def share(nodes: Sequence[Node], workers: int | None = None) -> Share:
     """
     gpus = any(node.gpus for node in nodes)
     able = [node for node in nodes if node.gpus or not gpus]
-    wanted = workers or _room(able, 1, 1)
+    wanted = workers or _capacity(able, 1, 1)
     room = sum(node.cpus for node in able)
     if not 0 < wanted <= room:
         raise InputError(f"the Ray cluster has processors for {room} parallel workers, not for {wanted or 1}")
-    on_a_gpu = min(n for n in range(1, wanted + 1) if _room(able, 1, n) >= wanted)
+    on_a_gpu = min(n for n in range(1, wanted + 1) if _capacity(able, 1, n) >= wanted)
     most = max(node.cpus for node in able)
-    threads = max(n for n in range(1, most + 1) if _room(able, n, on_a_gpu) >= wanted)
+    threads = max(n for n in range(1, most + 1) if _capacity(able, n, on_a_gpu) >= wanted)
     return Share(wanted, threads, 10_000 // on_a_gpu / 10_000 if gpus else 0.0)  # rounded down to Ray's precision
 
 
-def _room(nodes: Sequence[Node], threads: int, on_a_gpu: int) -> int:
+def _capacity(nodes: Sequence[Node], threads: int, on_a_gpu: int) -> int:
     """How many workers fit, given the threads per worker and the number of workers per GPU."""
     return sum(min(node.cpus // threads, node.gpus * on_a_gpu if node.gpus else node.cpus) for node in nodes)

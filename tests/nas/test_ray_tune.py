@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 from evaluators.data import Dataset, Split
 from evaluators.training.recipe import load_recipe
-from nas.executors.ray_tune import RayTuneExecutor, Searcher, _Asker
+from nas.executors.ray_tune import RayTuneExecutor, Searcher, _SourceSearcher
 from nas.executors.job import Job, Setting
 from search_spaces.errors import InputError
 from search_spaces.task import Task
@@ -101,7 +101,7 @@ class Replacing(Source):
             self.jobs.append(job("late"))
 
 
-asker = _Asker(Replacing([job("long"), job("short")]))
+asker = _SourceSearcher(Replacing([job("long"), job("short")]))
 assert [asker.suggest(trial)["job"].id for trial in "12"] == ["long", "short"]
 asker.on_trial_complete("2")
 assert asker.suggest("3") is None  # a job that runs may yet be replaced
@@ -303,7 +303,7 @@ def test_a_worker_that_was_killed_for_its_memory_says_so(monkeypatch, killed, sa
     monkeypatch.setattr(ray_tune, "killed_for_memory", lambda: next(counts))
     monkeypatch.setattr(ray_tune, "memory_limit_bytes", lambda: 2 * 2**30)
     source = One()
-    asker = ray_tune._Asker(source)
+    asker = ray_tune._SourceSearcher(source)
     for attempt in range(3):
         asker.suggest(f"trial {attempt}")
         asker.on_trial_complete(f"trial {attempt}", error=True)
