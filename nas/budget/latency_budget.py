@@ -71,10 +71,10 @@ class LatencyBudget:
         budget even corrected for contention.
         """
         left = wanted + REPEATS - len(sessions)
-        inside = len(self._inside(sessions))
-        if any(self._surely_ms(s) > self.budget_ms for s in sessions) or _enough(inside, len(sessions), wanted):
+        inside = len(self._within(sessions))
+        if any(self._not_exceeded_ms(s) > self.budget_ms for s in sessions) or _is_majority(inside, len(sessions), wanted):
             return False
-        return _enough(inside + left, len(sessions) + left, wanted)
+        return _is_majority(inside + left, len(sessions) + left, wanted)
 
     def pause_s(self, sessions: Sequence[Timed], wanted: int) -> float:
         """Seconds to wait before the next session: 0, except before extra sessions after a busy one."""
@@ -90,7 +90,7 @@ class LatencyBudget:
         """
         holds_ms = self.holds_ms(sessions, wanted)
         held = holds_ms is not None and holds_ms <= self.budget_ms
-        counted = self._inside(sessions) if held else list(sessions)
+        counted = self._within(sessions) if held else list(sessions)
         figures = [self.figure_ms(s) for s in counted]
         worst = counted[figures.index(max(figures))]
         return Measured(
@@ -108,7 +108,7 @@ class LatencyBudget:
             set_aside=len(sessions) - len(counted),
             held=held,
             holds_ms=holds_ms,
-            as_usual_ms=sorted(map(self._usual_ms, sessions))[len(sessions) // 2],
+            as_usual_ms=sorted(map(self._typical_load_ms, sessions))[len(sessions) // 2],
             retrained=True,
         )
 
@@ -118,7 +118,7 @@ class LatencyBudget:
         Other load may have passed by the time the network is retrained, so a session on a busy machine is judged by robust_ms,
         its latency on a quiet machine, scaled to typical load by `above_quiet`.
         """
-        ms = self._usual_ms(session)
+        ms = self._typical_load_ms(session)
         if session.contention > BUSY:
             ms = min(ms, above_quiet * session.robust_ms)
         holds_ms = ms / (1 - SPARE)
@@ -130,26 +130,26 @@ class LatencyBudget:
         enough = max(wanted, len(sessions) // 2 + 1)
         if len(sessions) < enough:
             return None
-        return max(sorted(map(self._least_ms, sessions))[enough - 1], *map(self._surely_ms, sessions))
+        return max(sorted(map(self._smallest_budget_ms, sessions))[enough - 1], *map(self._not_exceeded_ms, sessions))
 
-    def _inside(self, sessions: Sequence[Timed]) -> list[Timed]:
-        return [s for s in sessions if self._least_ms(s) <= self.budget_ms]
+    def _within(self, sessions: Sequence[Timed]) -> list[Timed]:
+        return [s for s in sessions if self._smallest_budget_ms(s) <= self.budget_ms]
 
-    def _least_ms(self, session: Timed) -> float:
+    def _smallest_budget_ms(self, session: Timed) -> float:
         """Smallest budget that a session holds."""
-        return self._usual_ms(session) / (1 - SPARE)
+        return self._typical_load_ms(session) / (1 - SPARE)
 
-    def _usual_ms(self, session: Timed) -> float:
+    def _typical_load_ms(self, session: Timed) -> float:
         """Percentile of a session, scaled up to typical load if the machine was quieter."""
         return max(1.0, slowdown(self.usual) / slowdown(session.contention)) * self.figure_ms(session)
 
-    def _surely_ms(self, session: Timed) -> float:
+    def _not_exceeded_ms(self, session: Timed) -> float:
         """Smallest budget that a session does not clearly exceed."""
-        least = self._least_ms(session)
+        least = self._smallest_budget_ms(session)
         return least if session.contention <= BUSY else min(least, session.robust_ms / CLEARLY)
 
 
-def _enough(inside: int, sessions: int, wanted: int) -> bool:
+def _is_majority(inside: int, sessions: int, wanted: int) -> bool:
     return inside >= wanted and 2 * inside > sessions
 
 

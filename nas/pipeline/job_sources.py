@@ -47,10 +47,10 @@ class Proposals:
         self._expected = self.total - self.done_before
 
     def has_more(self) -> bool:
-        return bool(self._waiting) or self._may_ask()
+        return bool(self._waiting) or self._may_propose()
 
     def next(self) -> Job | None:
-        proposal = self._waiting.pop(0) if self._waiting else self._ask()
+        proposal = self._waiting.pop(0) if self._waiting else self._propose()
         if proposal is None:
             return None
         self._check(proposal)
@@ -71,12 +71,12 @@ class Proposals:
             self._view.say(f"{trial.number:>4}  {trial.genotype.id:<24} {trial.estimate.text}  {probe}")
             return
         reached = f"{trial.accuracy:6.2%} after {epochs_text(len(trial.accuracies))}"
-        self._ended(trial, f"{reached}{probe and ', '}{probe}")
+        self._finish(trial, f"{reached}{probe and ', '}{probe}")
 
     def failed(self, job: Job, reason: str) -> None:
-        self._ended(self._study.fail(int(job.id), reason), f"failed: {reason}")
+        self._finish(self._study.fail(int(job.id), reason), f"failed: {reason}")
 
-    def _ended(self, trial: Proposal, what: str) -> None:
+    def _finish(self, trial: Proposal, what: str) -> None:
         self._expected -= 1
         self._keep_time()
         leaders = ranking(self._study.trials(), anchors=True)
@@ -86,22 +86,22 @@ class Proposals:
             self._view.best(f"best {lead.accuracy:.2%} at {lead.estimate.latency_ms:.1f} ms ({name})")
         self._view.step(f"{trial.number:>4}  {trial.anchor or trial.genotype.id:<24} {trial.estimate.text}  {what}")
 
-    def _ask(self) -> Proposal | None:
-        if not self._may_ask():
+    def _propose(self) -> Proposal | None:
+        if not self._may_propose():
             return None
         proposal = self._study.ask()
         if proposal is None:
-            self._end("no more new networks within the budget were found")
+            self._end_early("no more new networks within the budget were found")
         else:
             self._left -= 1
         return proposal
 
-    def _may_ask(self) -> bool:
+    def _may_propose(self) -> bool:
         if self._left > 0 and self._deadline is not None and time.monotonic() >= self._deadline:
-            self._end("the time limit was reached")
+            self._end_early("the time limit was reached")
         return self._left > 0
 
-    def _end(self, why: str) -> None:
+    def _end_early(self, why: str) -> None:
         """Stop proposing before all trials were proposed."""
         self._study.note(Ended(why=why), self._stage)
         self._view.say(f"The search ends {self._left} candidates early: {why}.")

@@ -58,7 +58,7 @@ def measure_retrained(state: "State", finalists: Iterable[Genotype]) -> None:
     while pending := [g for g in todo if state.budget.undecided(_sessions(state, g.id, "retrained"), SESSIONS)]:
         _await_quiet(state, pending)
         _time(state, pending, "retrained")
-    _keep(state, {g: state.budget.record(_sessions(state, g.id, "retrained"), SESSIONS) for g in todo})
+    _store(state, {g: state.budget.record(_sessions(state, g.id, "retrained"), SESSIONS) for g in todo})
 
 
 def _screen(state: "State", genotypes: Sequence[Genotype]) -> dict[str, Measured]:
@@ -66,7 +66,7 @@ def _screen(state: "State", genotypes: Sequence[Genotype]) -> dict[str, Measured
     if pending := [g for g in genotypes if not _sessions(state, g.id, "untrained")]:
         _time(state, pending, "untrained")
     last = {g: _sessions(state, g.id, "untrained")[-1] for g in genotypes}
-    return _keep(state, {g: state.budget.screening(s, state.above_quiet) for g, s in last.items()})
+    return _store(state, {g: state.budget.screening(s, state.above_quiet) for g, s in last.items()})
 
 
 def _await_quiet(state: "State", genotypes: Sequence[Genotype]) -> None:
@@ -91,7 +91,7 @@ def _sessions(state: "State", genotype_id: str, stage: str) -> list[Timing]:
     return [t for key, t in state.study.records(Timing).items() if key.startswith(f"{genotype_id}/{stage}/")]
 
 
-def _keep(state: "State", records: Mapping[Genotype, Measured]) -> dict[str, Measured]:
+def _store(state: "State", records: Mapping[Genotype, Measured]) -> dict[str, Measured]:
     """Store and print the measurements, and correct the bound; records by id."""
     found = {}
     for genotype, record in records.items():

@@ -44,7 +44,7 @@ def retrain(
     estimates = {key: _estimate(lost[key]) if key in lost else state.estimate(wanted[key].genotype) for key in jobs}
     order = sorted(jobs, key=lambda key: -estimates[key].macs)  # longest first, so that workers finish together
     todo = [replace(jobs[key], teacher=teacher) for key in order]
-    begun = {key: _begun(kind, jobs[key], estimates[key]) for key in order}
+    begun = {key: _initial_note(kind, jobs[key], estimates[key]) for key in order}
     state.train(Retrainings(todo, begun, state.study, state.view, state.keep_time))
 
 
@@ -64,14 +64,14 @@ def _teacher(state: "State") -> Path | None:
         seed = training_seed(state.config.seed, genotype, "teacher")
         job = Job(genotype.id, f"teacher {name}", genotype.text, state.resolved.final_recipe, seed, folder / WEIGHTS)
         state.view.phase("train the teacher", 1)
-        begun = {job.id: _begun(Teacher, job, state.estimate(genotype))}
+        begun = {job.id: _initial_note(Teacher, job, state.estimate(genotype))}
         state.train(Retrainings([job], begun, state.study, state.view, state.keep_time))
         if reason := state.study.records(Teacher)[job.id].reason:
             raise InputError(f"the teacher {name} could not be trained: {reason}")
     return folder
 
 
-def _begun(kind: type[Final], job: Job, estimate: Estimate) -> Final:
+def _initial_note(kind: type[Final], job: Job, estimate: Estimate) -> Final:
     """The note of a retraining before it is run."""
     return kind(origin=job.label, genotype=job.genotype, seed=job.seed, seconds=0.0, **estimate.as_json())
 

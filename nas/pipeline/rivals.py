@@ -32,7 +32,7 @@ def probes(state: "State") -> dict[str, float]:
 
 def trained_beside(state: "State", candidates: Sequence[Anchor]) -> list[Anchor]:
     """Anchors among `candidates` to train for comparison."""
-    return rival_anchors(candidates, probes(state), state.config.rivals, _own(state))
+    return rival_anchors(candidates, probes(state), state.config.rivals, _always_trained(state))
 
 
 def retrained(state: "State") -> list[Anchor]:
@@ -43,7 +43,7 @@ def retrained(state: "State") -> list[Anchor]:
     if not state.evaluator.TRAINS:
         return trained_beside(state, fitting(state))
     trained = [t for t in ranking(state.study.trials(), anchors=True) if t.anchor]
-    own = [t for t in trained if base_name(t.anchor or "") in _own(state)]
+    own = [t for t in trained if base_name(t.anchor or "") in _always_trained(state)]
     best = [t for t in trained if t not in own][: state.config.finalists]
     return [state.anchors[t.genotype.id] for t in [*best, *own] if t.genotype.id in state.anchors]
 
@@ -65,7 +65,7 @@ def smaller(state: "State") -> list[Anchor]:
     return found
 
 
-def _own(state: "State") -> set[str]:
+def _always_trained(state: "State") -> set[str]:
     """Names of anchors that are always trained: the donor, and those requested."""
     return {*state.resolved.anchors, *([state.donor.name] if state.donor else [])}
 

@@ -67,14 +67,14 @@ class Study:
         self._study = open_study(self._storage, name, cost)
         self._live: dict[int, Trial] = {}
         self._notes = Notes()
-        self._half_written = sum("outcome" not in t.user_attrs for t in self._study.get_trials(deepcopy=False))
+        self._incomplete = sum("outcome" not in t.user_attrs for t in self._study.get_trials(deepcopy=False))
         self._ids = [t._trial_id for t in self._study.get_trials(deepcopy=False)]
         trials = self.trials()
         self._known = {t.genotype.text: t.number for t in trials if t.outcome not in PATIENCE}
         refused = list(takewhile(lambda t: t.outcome in PATIENCE, reversed(trials)))
         self._refused = Counter(t.outcome for t in refused)
-        self._in_vain = sum(t.outcome == "rejected" and t.estimate.timed_ms is not None for t in refused)
-        self._end_cut_off()
+        self._timed_and_rejected = sum(t.outcome == "rejected" and t.estimate.timed_ms is not None for t in refused)
+        self._finish_incomplete()
 
     def beside(self, name: str, sampler: str) -> "Study":
         """Another study in the same journal, with the same budget and its own seed."""
@@ -113,10 +113,10 @@ class Study:
         }
         outcome: Outcome = "running" if probe is None else "screened"
         frozen = optuna.trial.create_trial(
-            state=TrialState.RUNNING if probe is None else self._early,
+            state=TrialState.RUNNING if probe is None else self._stopped_state,
             params=genes,
             distributions=distributions,
-            user_attrs=as_json(_asked(f"anchor:{anchor.name}", anchor.genotype, estimate, outcome)),
+            user_attrs=as_json(_attributes(f"anchor:{anchor.name}", anchor.genotype, estimate, outcome)),
             intermediate_values={} if probe is None else {0: probe},
         )
         self._study.add_trial(frozen)
@@ -141,25 +141,25 @@ class Study:
             [estimate] = self._estimate([genotype])
             if genotype.text in self._known:
                 self._reuse_result(trial, genotype, estimate)
-            elif not (estimate := self._settled(genotype, estimate)).fits(self._budget_ms):
-                self._write(trial, _asked("search", genotype, estimate, "rejected", self._reason(estimate)))
-                self._end(trial.number)
-                self._in_vain += estimate.timed_ms is not None
+            elif not (estimate := self._resolved_estimate(genotype, estimate)).fits(self._budget_ms):
+                self._write(trial, _attributes("search", genotype, estimate, "rejected", self._reason(estimate)))
+                self._finish(trial.number)
+                self._timed_and_rejected += estimate.timed_ms is not None
             else:
-                self._write(trial, _asked("search", genotype, estimate, "running"))
+                self._write(trial, _attributes("search", genotype, estimate, "running"))
                 self._known[genotype.text] = trial.number
                 self._live[trial.number] = trial
                 self._refused.clear()
-                self._in_vain = 0
+                self._timed_and_rejected = 0
                 return self._trial(trial.number)
             self._refused[self._trial(trial.number).outcome] += 1
         return None
 
     def in_doubt(self, estimate: Estimate) -> bool:
         """Whether a network with this estimate should be measured."""
-        return self._timed is not None and self._in_vain < TIMED_IN_VAIN and estimate.in_doubt(self._budget_ms)
+        return self._timed is not None and self._timed_and_rejected < TIMED_IN_VAIN and estimate.in_doubt(self._budget_ms)
 
-    def _settled(self, genotype: Genotype, estimate: Estimate) -> Estimate:
+    def _resolved_estimate(self, genotype: Genotype, estimate: Estimate) -> Estimate:
         """The estimate, after a measurement if needed; a network over the budget is removed from the pool."""
         if self._timed is None or not self.in_doubt(estimate):
             return estimate
@@ -175,9 +175,9 @@ class Study:
         return "" if estimate.bound_ms > self._budget_ms else "outside the device profile"
 
     def _next_sampler(self) -> optuna.samplers.BaseSampler | None:
-        seed = seed_from(self._seed, len(self._ids) - self._half_written)  # ignores incompletely written trials
+        seed = seed_from(self._seed, len(self._ids) - self._incomplete)  # ignores incompletely written trials
         refused = self._refused - Counter(
-            rejected=min(self._in_vain, TIMED_IN_VAIN)
+            rejected=min(self._timed_and_rejected, TIMED_IN_VAIN)
         )  # measured ones are not the sampler's fault
         if all(refused[outcome] < most for outcome, most in PATIENCE.items()):
             return Feasible(samplers.make(self._sampler, self._pool, seed), self._pool)
@@ -201,7 +201,7 @@ class Study:
 
     def report(self, number: int, epoch: int, accuracy: float, seconds: float, inherited: float | None = None) -> bool:
         """Store an epoch's validation accuracy (epoch 0: the probe's); True if the trial should stop."""
-        trial, known = self._running(number), self._frozen(number).intermediate_values
+        trial, known = self._running(number), self._frozen_trial(number).intermediate_values
         if epoch not in known:
             if inherited is not None:
                 trial.set_user_attr("inherited", inherited)
@@ -221,10 +221,10 @@ class Study:
         trial = self._trial(number)
         outcome = "trained" if len(trial.accuracies) >= epochs else "stopped" if trial.accuracies else "screened"
         self._running(number).set_user_attr("outcome", outcome)
-        return self._end(number)
+        return self._finish(number)
 
     @property
-    def _early(self) -> TrialState:
+    def _stopped_state(self) -> TrialState:
         """Optuna state of an early-stopped trial; multi-objective samplers do not support pruning."""
         return TrialState.FAIL if self._cost else TrialState.PRUNED
 
@@ -233,7 +233,7 @@ class Study:
         trial = self._running(number)
         trial.set_user_attr("reason", reason)
         trial.set_user_attr("outcome", "failed")
-        return self._end(number)
+        return self._finish(number)
 
     def note(self, record: Note, name: str) -> None:
         """Store a record other than a trial (a measurement, a retraining) under KIND:name."""
@@ -245,17 +245,17 @@ class Study:
 
     def _reuse_result(self, trial: Trial, genotype: Genotype, estimate: Estimate) -> None:
         first = self._trial(self._known[genotype.text])
-        self._write(trial, _asked("search", genotype, estimate, "repeated", f"of trial {first.number}"))
-        self._end(trial.number)
+        self._write(trial, _attributes("search", genotype, estimate, "repeated", f"of trial {first.number}"))
+        self._finish(trial.number)
 
-    def _end(self, number: int) -> Proposal:
+    def _finish(self, number: int) -> Proposal:
         """Tell Optuna a trial's outcome; a repeated trial gets the values of the first, if that was trained."""
         trial = self._trial(number)
         first = self._trial(self._known[trial.genotype.text]) if trial.outcome == "repeated" else trial
         if first.outcome == "trained":
             self._study.tell(number, self._values(first))
         else:
-            self._study.tell(number, state=self._early if trial.outcome in ("stopped", "screened") else TrialState.FAIL)
+            self._study.tell(number, state=self._stopped_state if trial.outcome in ("stopped", "screened") else TrialState.FAIL)
         return self._trial(number)
 
     def _values(self, trial: Proposal) -> list[float]:
@@ -265,27 +265,27 @@ class Study:
         for key, value in as_json(asked).items():
             trial.set_user_attr(key, value)
 
-    def _end_cut_off(self) -> None:
+    def _finish_incomplete(self) -> None:
         """Finish trials that an interrupted run wrote incompletely or did not finish in Optuna."""
         for trial in self._study.get_trials(deepcopy=False):
             if trial.state == TrialState.RUNNING and "outcome" not in trial.user_attrs:
                 self._study.tell(trial.number, state=TrialState.FAIL)
             elif trial.state == TrialState.RUNNING and trial.user_attrs["outcome"] != "running":
-                self._end(trial.number)
+                self._finish(trial.number)
 
     def _running(self, number: int) -> Trial:
         """Optuna's handle of a trial; recreated if an earlier process proposed it."""
         if number not in self._live:
-            self._live[number] = Trial(self._study, self._frozen(number)._trial_id)
+            self._live[number] = Trial(self._study, self._frozen_trial(number)._trial_id)
         return self._live[number]
 
-    def _frozen(self, number: int) -> FrozenTrial:
+    def _frozen_trial(self, number: int) -> FrozenTrial:
         return self._storage.get_trial(self._ids[number])
 
     def _trial(self, number: int) -> Proposal:
-        return read(self._frozen(number))
+        return read(self._frozen_trial(number))
 
 
-def _asked(origin: str, genotype: Genotype, estimate: Estimate, outcome: Outcome, reason: str = "") -> Asked:
+def _attributes(origin: str, genotype: Genotype, estimate: Estimate, outcome: Outcome, reason: str = "") -> Asked:
     """Attributes of a trial; `outcome` comes last, so a trial that has it is complete."""
     return Asked(origin=origin, genotype=genotype.text, **estimate.as_json(), reason=reason, outcome=outcome)

@@ -46,7 +46,7 @@ def result(run: Run) -> dict[str, Any]:
         "format": 3,
         "run": run.name,
         "finished": bool(memory.records(Finished)),
-        **_asked(run),
+        **_options(run),
         **_networks(run, memory),
         "rank_correlations": rank_correlations(memory, "" if evaluators.load(rated).TRAINS else rated),
         "survey": _note(memory, Survey, "space"),
@@ -61,7 +61,7 @@ def result(run: Run) -> dict[str, Any]:
     }
 
 
-def _asked(run: Run) -> dict[str, Any]:
+def _options(run: Run) -> dict[str, Any]:
     """Options of the search."""
     config, known = run.config, run.resolved
     return {
@@ -87,7 +87,7 @@ def _networks(run: Run, memory: Memory) -> dict[str, Any]:
     """Retrained networks: the winner, the best of the search, anchors, finalists; and measurement conditions."""
     measured, budget = memory.records(Measured), run.config.latency_budget
     finals = over_seeds(memory.records(Final), memory.records(Again))
-    facts = _Facts(memory.trials, finals, measured, memory.records(Tested))
+    facts = _Records(memory.trials, finals, measured, memory.records(Tested))
     best, own, random = (best_found(finals, measured, budget, origin) for origin in ("", "search", "random"))
     found = facts.network(own) if own else None
     anchors = [facts.network(i) for i, final in finals.items() if final.anchor]
@@ -164,7 +164,7 @@ def test_error(accuracies: Sequence[float], images: int) -> float:
     return math.hypot(math.sqrt(mean * (1 - mean) / images), seeds)
 
 
-def _baseline(run: Run, facts: "_Facts", found: str | None) -> dict[str, Any] | None:
+def _baseline(run: Run, facts: "_Records", found: str | None) -> dict[str, Any] | None:
     """Result of the random-search baseline; None if it was not requested."""
     if not run.config.baseline:
         return None
@@ -199,7 +199,7 @@ def _busy(measured: Mapping[str, Measured]) -> dict[str, Any] | None:
     return {"contention": largest} if largest > BUSY else None
 
 
-class _Facts:
+class _Records:
     """Looks up a genotype id in the journal's records."""
 
     def __init__(

@@ -21,7 +21,7 @@ def show(console: Console, found: dict[str, Any]) -> None:
     n = found["counts"]
     console.print(
         f"Accuracy ({found['metric']}) on {found['data']}, each network at its own input; same recipe for all, "
-        f"{found['epochs']['final']} epochs{_taught(found)}; mean over seeds, with more seeds for the leaders within the "
+        f"{found['epochs']['final']} epochs{_distilled(found)}; mean over seeds, with more seeds for the leaders within the "
         f"budget. {_inherited(found)}"
     )
     for line in _latency(found):
@@ -71,7 +71,7 @@ def _probed(found: dict[str, Any]) -> list[str]:
     return [f"Other hand-designed networks, best linear probe: {', '.join(others)}."] if others else []
 
 
-def _taught(found: dict[str, Any]) -> str:
+def _distilled(found: dict[str, Any]) -> str:
     return f", distilled from {found['distilled_from']}" if found["distilled_from"] else ""
 
 

@@ -14,7 +14,7 @@ _RENAMED = {"budget_ms": "latency_budget_ms", "seconds": "time_s"}
 
 def of_former(data: Mapping[str, Any], of_config: Set[str], of_resolved: Set[str]) -> Mapping[str, Any]:
     """run.yaml in the current format; unchanged if current or unknown."""
-    data = _separate(data, of_config, of_resolved) if data.get("format") == FORMER else data
+    data = _split_config(data, of_config, of_resolved) if data.get("format") == FORMER else data
     known = data.get("resolved")
     if data.get("format") != SEPARATE or not isinstance(known, dict):
         return data
@@ -35,7 +35,7 @@ def of_former_training(data: Mapping[str, Any], present: int) -> Mapping[str, An
     return {**data, "format": present, "plan": {**plan, "recipe": _recipe(plan.get("recipe"))}}
 
 
-def _separate(data: Mapping[str, Any], of_config: Set[str], of_resolved: Set[str]) -> Mapping[str, Any]:
+def _split_config(data: Mapping[str, Any], of_config: Set[str], of_resolved: Set[str]) -> Mapping[str, Any]:
     """Split the single mapping of format 6 into config and resolved."""
     known = data.get("config")
     if not isinstance(known, dict):

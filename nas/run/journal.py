@@ -25,7 +25,7 @@ from optuna.study import StudyDirection
 from search_spaces.durable import sync
 from search_spaces.errors import InputError
 
-_SEAL = re.compile(rb',"crc32":"([0-9a-f]{8})"\}$')
+_CHECKSUM = re.compile(rb',"crc32":"([0-9a-f]{8})"\}$')
 _PROPOSING = (5, 8)  # Optuna's op codes for a trial's parameter and attribute, both part of an unfinished proposal
 _Read = TypeVar("_Read")
 
@@ -123,10 +123,10 @@ def _read(path: Path, data: bytes) -> tuple[list[dict[str, Any]], int, int]:
     records, crc = [], 0
     *lines, tail = data.split(b"\n")
     for number, line in enumerate(
-        [*lines, tail] if _SEAL.search(tail[:-1]) else lines, 1
+        [*lines, tail] if _CHECKSUM.search(tail[:-1]) else lines, 1
     ):  # complete, only the newline is missing
         try:
-            record, crc = _unsealed(line, crc)
+            record, crc = _verified(line, crc)
         except (ValueError, RecursionError):
             raise InputError(
                 f"{path}, line {number}: damaged: the checksum does not match: the record was changed, or one before it is "
@@ -136,9 +136,9 @@ def _read(path: Path, data: bytes) -> tuple[list[dict[str, Any]], int, int]:
     return records, whole, crc
 
 
-def _unsealed(line: bytes, crc: int) -> tuple[dict[str, Any], int]:
+def _verified(line: bytes, crc: int) -> tuple[dict[str, Any], int]:
     """The record in a line and its checksum, given that of the line before; raises ValueError."""
-    seal = _SEAL.search(line)
+    seal = _CHECKSUM.search(line)
     if not seal:
         raise ValueError("no checksum")
     body = line[: seal.start()] + b"}"

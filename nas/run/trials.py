@@ -59,7 +59,7 @@ class Proposal:
         return self.origin.removeprefix("anchor:") if self.origin.startswith("anchor:") else None
 
 
-class _Ended:
+class _Finished:
     """Finished trials, which are parsed once: the first `count` trials of a study, and later ones by number."""
 
     def __init__(self) -> None:
@@ -68,12 +68,12 @@ class _Ended:
         self.others: dict[int, Proposal] = {}
 
 
-_ended: WeakKeyDictionary[optuna.Study, _Ended] = WeakKeyDictionary()
+_finished: WeakKeyDictionary[optuna.Study, _Finished] = WeakKeyDictionary()
 
 
 def proposals(study: optuna.Study) -> list[Proposal]:
     """All proposals of a study in order, except incompletely written ones."""
-    known, found = _ended.setdefault(study, _Ended()), []
+    known, found = _finished.setdefault(study, _Finished()), []
     for number, trial in enumerate(study.get_trials(deepcopy=False)[known.count :], known.count):
         proposal = known.others.get(number) or (read(trial) if "outcome" in trial.user_attrs else None)
         if trial.state.is_finished() and number == known.count:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from evaluators.latency.device.profile import Calibration, MeasuredNetwork, Profile
     from evaluators.latency.predict.predictor import Predictor
 
-_CHECKED = 6  # networks
+_CHECK_NETWORKS = 6  # networks
 _CHECK_S = 12.0
-_OFF = 0.10
+_TOLERANCE = 0.10
 _COLUMNS = (
     *("space", "inputs", "networks", "age", "clock", "noise", "contention", "held out"),
     *("error (rms)", "within 5 %", "within 10 %", "rank", "bound"),
@@ -76,7 +76,7 @@ def check(name: str, space_name: str | None) -> bool:
     console, profile = make_console(), load_profile(name)
     newest = max(profile.spaces.values(), key=lambda known: known.created)
     calibration = profile.calibration(load_space(space_name)) if space_name else newest
-    chosen = _spread_out(calibration.networks, _CHECKED)
+    chosen = _spread_out(calibration.networks, _CHECK_NETWORKS)
     with ConsoleProgress(console) as progress, measuring(waiting(progress)):
         figures, quiet_ms = _timed_again(profile, calibration, chosen, shares(progress))
     table = Table()
@@ -97,7 +97,7 @@ def verdict(ratios: Sequence[float], spreads: Sequence[float], noise: float, slo
     `ratios` are latencies now over those in the profile. The tolerance is 10 %, or three times the combined noise if that is
     more. `slower` is the same ratio for the reference network on a quiet machine.
     """
-    ratio, limit = statistics.median(ratios), max(_OFF, 3 * math.hypot(noise, statistics.median(spreads)))
+    ratio, limit = statistics.median(ratios), max(_TOLERANCE, 3 * math.hypot(noise, statistics.median(spreads)))
     scatter = statistics.median([abs(r / ratio - 1) for r in ratios]) * 1.4826
     figures = f"latency is {ratio:.3f} times the profile's, median of {len(ratios)} networks (spread {scatter:.1%})"
     if abs(ratio - 1) <= limit:

@@ -37,14 +37,14 @@ def start(asked: TrainConfig, folder: Path | None, progress: Progress) -> Path:
     title, found, _, task = find_network(config.network, config.space, None)
     begin = find_begin(config, found)
     padding = begin.donor.padding if begin.donor else "symmetric"
-    genotype = found.at(_sized(task.input, config.input))
+    genotype = found.at(_resized(task.input, config.input))
     genotype = genotype if padding == "symmetric" else genotype.padded(padding)
     teacher = find_teacher(config.distill, input=genotype.input, padding=padding) if config.distill else None
     recipe = load_recipe(config.recipe or ("full" if begin.random else "finetune_final"), config.epochs)
     folder = folder or _default_folder(config.network)
     _check_free(folder)
     config = _with_data(config)
-    plan, dataset = _planned(progress, config, (title, genotype), begin, recipe)
+    plan, dataset = _make_plan(progress, config, (title, genotype), begin, recipe)
     if teacher:
         teacher.check(plan.task)
     create(folder, plan, genotype, teacher, begin)
@@ -52,7 +52,7 @@ def start(asked: TrainConfig, folder: Path | None, progress: Progress) -> Path:
     return folder
 
 
-def _planned(
+def _make_plan(
     progress: Progress, config: TrainConfig, named: tuple[str, Genotype], begin: Begin, recipe: Recipe
 ) -> tuple[Plan, "Dataset"]:
     """Load the data set and make the plan."""
@@ -82,7 +82,7 @@ def _planned(
     return plan, dataset
 
 
-def _sized(input: Input, size: str | None) -> Input:
+def _resized(input: Input, size: str | None) -> Input:
     """The input, resized to `size` if given, with the same channels."""
     return parse_input(f"{input[0]}x{size if 'x' in size else f'{size}x{size}'}") if size else input
 

@@ -140,7 +140,7 @@ def _is_head(kind: BlockKind) -> bool:
 
 
 def _check_parameters(kind: BlockKind) -> None:
-    for spec, c_in in _plain(kind):
+    for spec, c_in in _default_blocks(kind):
         module = _built(spec, c_in)
         where = f'block "{spec.line}" with {c_in} input channels'
         assert module is not None, f"{where} refuses its default knobs"
@@ -150,7 +150,7 @@ def _check_parameters(kind: BlockKind) -> None:
         assert not unused, f"{where} has unused parameters: {', '.join(unused)}"
 
 
-def _plain(kind: BlockKind) -> Iterator[tuple[BlockSpec, int]]:
+def _default_blocks(kind: BlockKind) -> Iterator[tuple[BlockSpec, int]]:
     """Blocks with default knobs, and their input channels."""
     for stride, (c_in, c_out) in product(kind.strides, _WIDTHS):
         yield BlockSpec.make(kind.name, c_out if kind.has_width else None, stride), c_in

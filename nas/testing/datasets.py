@@ -77,11 +77,11 @@ def _check_ready(spec: str) -> None:
     assert first.fingerprint == second.fingerprint, (
         f"data set {spec} has different images, labels or names when it is read again"
     )
-    same = all(np.array_equal(one, other) for one, other in zip(_held(first), _held(second), strict=True))
+    same = all(np.array_equal(one, other) for one, other in zip(_in_memory(first), _in_memory(second), strict=True))
     assert same, f"data set {spec} has different pixels when it is read again"
 
 
-def _held(data: Dataset) -> list[np.ndarray]:
+def _in_memory(data: Dataset) -> list[np.ndarray]:
     """Pixels held in memory, at the smallest input."""
     how = data.preprocessing(INPUTS[0], (0.5,), (0.5,))
 

@@ -72,7 +72,7 @@ def _check_workers(folder: Path, sampler: str) -> None:
 
 def study(path: Path, sampler: str, seed: int = 0, cost: str | None = None) -> Study:
     """A study of the space `tiny` within a budget, in the journal at `path`; wider networks are slower."""
-    space = _Watched(load_space("tiny"))
+    space = _ValidatingSpace(load_space("tiny"))
     return Study(path, space, estimates, BUDGET_MS, sampler, seed=seed, cost=cost)
 
 
@@ -112,7 +112,7 @@ def _probe(genotype: Genotype) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class _Watched:
+class _ValidatingSpace:
     """A space that reports invalid values of genes."""
 
     space: SearchSpace

@@ -36,7 +36,7 @@ class Fitting:
 
         return Batches.of(split, self._plan.preprocessing, self._device)
 
-    def _begun(self, network: "Network", folder: Path) -> int:
+    def _load_initial_weights(self, network: "Network", folder: Path) -> int:
         """Load the initial weights of a new network; returns how many of its first blocks are already trained."""
         from evaluators.inheritance.donor import load_donor
         from evaluators.training.finetune import Beginnings
@@ -63,7 +63,7 @@ class Fitting:
         plan = self._plan
         network, generator = seeded_network(read_genotype(folder / GENOTYPE), plan.task, plan.seed, self._device)
         taught = load_teacher(teacher, plan.task, self._device, (tuple(plan.mean), tuple(plan.std))) if teacher else None
-        ready = self._begun(network, folder)
+        ready = self._load_initial_weights(network, folder)
         images = self._train, self._validation
         training = Training(network, *images, plan.recipe, generator, teacher=taught, metric=plan.metric, ready=ready)
         load_checkpoint(training, folder)

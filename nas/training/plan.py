@@ -31,7 +31,7 @@ PLAN, CURVE, RESULT = "train.yaml", "curve.json", "result.json"
 BEGIN = "begin.safetensors"
 
 
-def _an_input(input: list[int]) -> list[int]:
+def _check_input(input: list[int]) -> list[int]:
     return list(parse_input("x".join(map(str, input))))
 
 
@@ -47,7 +47,7 @@ class Plan:
     network: str
     data: str
     classes: Annotated[list[str], Field(min_length=1)]
-    input: Annotated[list[int], AfterValidator(_an_input)]
+    input: Annotated[list[int], AfterValidator(_check_input)]
     fit: Fit
     interpolation: Interpolation
     mean: Means
