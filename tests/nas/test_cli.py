@@ -184,7 +184,7 @@ def test_a_damaged_or_foreign_device_profile(refused, workshop, tmp_path):
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("run.yaml", "format: 7", "format: 5", "format 5, but this version reads format 7"),
+        ("run.yaml", "format: 8", "format: 5", "format 5, but this version reads format 8"),
         ("run.yaml", "latency_budget_ms", "latency_budgt_ms", "damaged"),
         ("run.yaml", "config:", "config: [", "line"),
         ("run.yaml", "epochs: 2", "epochs: four", "epochs must be a whole number"),
