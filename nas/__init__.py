@@ -5,7 +5,7 @@
     run = nas.search(nas.SearchConfig(latency_budget_ms=20, data="imagefolder:photos"))
     print(run.best.genotype.text, run.best.latency.p50_ms, run.best.test_accuracy)
 
-What stands in `__all__` is public. It is imported when it is first used, so that the command line starts at once.
+Names in `__all__` are public. They are imported lazily, so that the command line starts quickly.
 """
 
 import importlib

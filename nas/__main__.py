@@ -1,4 +1,4 @@
-"""`python -m nas` is `nas`: it imports nothing from the current directory, unless the packages are there."""
+"""`python -m nas`: same as `nas`; does not import from the current directory unless this package is there."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The library: searches, trainings, networks and predictions for programs; nothing is printed, InputError is raised."""
+"""Python API: search, train, build, measure and predict. Prints nothing; raises InputError for user errors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds of one image: p50 and p90 as measured on the device, None where nothing was measured; as predicted with an
-    upper bound at the run's confidence, None where the device profile does not cover the network.
+    """Latency of one image in milliseconds.
+
+    p50 and p90: measured on the device, None if not measured. Prediction and its upper bound at the run's confidence: None if
+    the device profile does not cover the network.
     """
 
     p50_ms: float | None
@@ -41,7 +43,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A retrained network of a run; `anchor` is the name of a hand-designed one. Accuracies are by the run's metric, 0..1."""
+    """A retrained network of a run; `anchor` is set for hand-designed ones. Accuracies are by the run's metric, 0..1."""
 
     id: str
     anchor: str | None
@@ -58,16 +60,16 @@ class TrainedNetwork:
     preprocessing: Preprocessing
 
     def load(self) -> "Network":
-        """The network with its trained weights, in evaluation mode; input [N, C, H, W], as `preprocessing` makes it.
+        """Load the network with its trained weights, in eval mode; its input is [N, C, H, W], the output of `preprocessing`.
 
-        Raises InputError when its weights are missing.
+        Raises InputError if the weights are missing.
         """
         from evaluators.weights import load_network
 
         return load_network(self.genotype, self.genotype.task(len(self.classes)), self.weights)
 
     def classify(self, image: Path | str) -> dict[str, float]:
-        """The probability of each class for an image file, the likeliest first. Raises InputError when it cannot be read."""
+        """Class probabilities for an image file, highest first. Raises InputError if it cannot be read."""
         import torch
 
         pixels = torch.from_numpy(self.preprocessing(Path(image)))
@@ -78,7 +80,7 @@ class TrainedNetwork:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder and what was found in it; read anew by `open_run`."""
+    """A run and its results, as of when it was opened; call `open_run` again to refresh."""
 
     folder: RunFolder
 
@@ -92,7 +94,7 @@ class Run:
 
     @cached_property
     def result(self) -> dict[str, Any]:
-        """All that result.json says: latencies in milliseconds, accuracies 0..1."""
+        """Contents of result.json: latencies in milliseconds, accuracies 0..1."""
         from nas.report.result import result
 
         return result(self.folder)
@@ -103,21 +105,21 @@ class Run:
 
     @property
     def best(self) -> TrainedNetwork | None:
-        """The most accurate network on validation images that holds the budget; None where none does."""
+        """The network within the budget with the highest validation accuracy; None if there is none."""
         return self._network(self.result["best"]) if self.result["best"] else None
 
     @property
     def finalists(self) -> list[TrainedNetwork]:
-        """Retrained networks that the search proposed, the most accurate first."""
+        """Retrained candidates, most accurate first."""
         return [self._network(entry) for entry in self.result["finalists"]]
 
     @property
     def anchors(self) -> list[TrainedNetwork]:
-        """Retrained hand-designed networks: those within the budget first, the most accurate first."""
+        """Retrained hand-designed networks: those within the budget first, then by accuracy."""
         return [self._network(entry) for entry in self.result["anchors"]]
 
     def to_frame(self) -> "pd.DataFrame":
-        """Every network that was trained in the search, a row each; the columns are those of front.csv."""
+        """All networks trained in the search, one per row, with the columns of front.csv."""
         import pandas as pd
 
         from nas.report.result import points
@@ -125,9 +127,9 @@ class Run:
         return pd.DataFrame(points(self.folder))
 
     def export(self, folder: Path | None = None, network: str | None = None, formats: Sequence[str] = ()) -> list[Path]:
-        """Writes genotype.txt, weights.safetensors, model.onnx and model.json of the best network, or one by id or anchor.
+        """Export the best network, or one by id or anchor: genotype.txt, weights.safetensors, model.onnx and model.json.
 
-        `formats` of `nas list formats` take the place of ONNX. Raises InputError as `nas export` does.
+        `formats` (see `nas list formats`) replace ONNX. Raises InputError like `nas export`.
         """
         from nas.export.files import export
         from nas.sessions.export import chosen
@@ -150,9 +152,9 @@ class Run:
 
 
 def search(config: SearchConfig, run: Path | str | None = None, progress: Progress | None = None) -> Run:
-    """Searches; the folder is `run`, by default runs/SPACE-BUDGET-TIME. `progress` is shown what goes on.
+    """Run a search in folder `run`, by default runs/SPACE-BUDGET-TIME, reporting to `progress`.
 
-    Raises InputError for anything that a person can put right. KeyboardInterrupt leaves a run that `resume` goes on with.
+    Raises InputError for anything the user can fix. After a KeyboardInterrupt, `resume` continues the run.
     """
     from nas.sessions.search import start
 
@@ -160,19 +162,19 @@ def search(config: SearchConfig, run: Path | str | None = None, progress: Progre
 
 
 def resume(run: Path | str, workers: int | None = None, progress: Progress | None = None) -> Run:
-    """Goes on with an interrupted search; nothing that was finished is done again. Raises InputError."""
-    from nas.sessions.search import resume as go_on
+    """Resume an interrupted search; finished work is not repeated. Raises InputError."""
+    from nas.sessions.search import resume as resume_search
 
-    return Run(go_on(Path(run), workers, progress or Silent()))
+    return Run(resume_search(Path(run), workers, progress or Silent()))
 
 
 def open_run(run: Path | str) -> Run:
-    """The run in a folder, finished or not; raises InputError when there is none or it is damaged."""
+    """Open a run, finished or not; raises InputError if there is none or it is damaged."""
     return Run(open_folder(Path(run)))
 
 
 def train(config: TrainConfig, folder: Path | str | None = None, progress: Progress | None = None) -> dict[str, Any]:
-    """Trains one network at full length; what its result.json says. The folder is by default runs/train-NAME-TIME.
+    """Train one network fully, by default in folder runs/train-NAME-TIME; returns the contents of its result.json.
 
     Raises InputError.
     """
@@ -187,32 +189,32 @@ def train(config: TrainConfig, folder: Path | str | None = None, progress: Progr
 
 
 def load_device(name: str = "local") -> "Profile":
-    """The profile of a device by name or file; raises InputError when there is none."""
+    """Load a device profile by name or file; raises InputError if there is none."""
     from evaluators.latency.device.profile_files import load_profile
 
     return load_profile(name, anywhere=True)
 
 
 def measure(config: MeasureConfig, progress: Progress | None = None) -> "Profile":
-    """Measures this machine for a space, in minutes, and keeps its profile, which is returned. Raises InputError."""
+    """Measure this machine for a space (takes minutes), save its profile and return it. Raises InputError."""
     from nas.sessions.device import measure as measured
 
     return load_device(str(measured(config, progress or Silent())))
 
 
 def load_space(name: str) -> SearchSpace:
-    """A search space by name, or from a .yaml file; raises InputError that says what is wrong with it."""
+    """Load a search space by name or from a .yaml file; raises InputError if it is invalid."""
     return space_named(name)
 
 
 def anchor(name: str) -> Genotype:
-    """The genotype of a hand-designed network at its published input; InputError names the nearest when there is none."""
+    """Genotype of a hand-designed network at its published input; raises InputError, with a suggestion, if there is none."""
     known = anchor_named(name)
     return known.genotype.at(known.task.input)
 
 
 def build(genotype: Genotype | str, classes: int = 1000) -> "Network":
-    """The torch network of a genotype or its text, with random weights; input [N, C, H, W], output [N, classes]."""
+    """Build the torch network of a genotype or its text, with random weights; input [N, C, H, W], output [N, classes]."""
     from search_spaces.network import build as build_network
 
     found, task = _with_task(genotype, classes)
@@ -220,16 +222,16 @@ def build(genotype: Genotype | str, classes: int = 1000) -> "Network":
 
 
 def cost(genotype: Genotype | str, classes: int = 1000) -> "Cost":
-    """Trainable parameters, multiply-accumulates of one image, and peak activation memory."""
+    """Trainable parameters, MACs of one image, and peak activation memory."""
     from evaluators.cost import cost as cost_of
 
     return cost_of(*_with_task(genotype, classes))
 
 
 def predict(genotype: Genotype | str, device: str = "local", space: str = "mobile", classes: int = 1000) -> Latency:
-    """Predicted latency on a device that was measured for a space, under its typical load, and its upper bound (95 %).
+    """Predict latency under typical load, and its upper bound (95 %), on a device that was measured for a space.
 
-    Raises InputError when the device was not measured for the space, or its profile does not cover the network.
+    Raises InputError if the device was not measured for the space, or its profile does not cover the network.
     """
     from nas.budget.device import find_predictor
     from nas.report.latency_breakdown import predicted
@@ -237,7 +239,7 @@ def predict(genotype: Genotype | str, device: str = "local", space: str = "mobil
 
     predictor = find_predictor(device, space_named(space))
     if predictor is None:
-        raise InputError(f"this machine was not measured for the space {space}; `nas device measure --space {space}` does it")
+        raise InputError(f"this machine was not measured for the space {space}; run `nas device measure --space {space}`")
     found = predicted(predictor, *_with_task(genotype, classes))
     return Latency(None, None, found.ms, found.bound_ms)
 

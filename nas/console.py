@@ -1,17 +1,17 @@
-"""The console that commands print on, and its bars: text is text, whatever brackets and colons a person's names hold."""
+"""Console and progress bars, with rich's markup and emoji disabled, because names may contain brackets and colons."""
 
 import os
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-_PAGE = 160  # columns of output that goes to a file or a pipe
+_PAGE = 160  # columns of output to a file or pipe
 
 
 def make_console() -> Console:
-    """The terminal; where there is none, a page that is wide enough for tables (COLUMNS sets another width).
+    """Console on the terminal, or, without one, wide enough for tables (COLUMNS overrides the width).
 
-    Nothing that is printed, in tables either, is markup or an emoji's name; what has a style is given it by argument.
+    Markup and emoji codes are printed literally; styles are set by argument.
     """
     console = _console()
     return console if console.is_terminal or "COLUMNS" in os.environ else _console(_PAGE)
@@ -22,11 +22,11 @@ def _console(width: int | None = None) -> Console:
 
 
 def make_bar(console: Console, *columns: ProgressColumn, transient: bool = False) -> Progress:
-    """A progress bar, by default with a description, a share and the time left; silent without a terminal."""
+    """A progress bar, by default with description, percentage and time left; disabled without a terminal."""
     usual = (text_column("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     return Progress(*(columns or usual), console=console, disable=not console.is_terminal, transient=transient)
 
 
 def text_column(pattern: str) -> TextColumn:
-    """A column of a bar that shows text as it is."""
+    """A bar's column of literal text."""
     return TextColumn(pattern, markup=False)

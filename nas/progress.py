@@ -1,4 +1,4 @@
-"""The progress display: one bar with time left, a line for each finished step above it; plain lines without a terminal."""
+"""Progress display: a bar with time left, and a line per finished step above it; plain lines without a terminal."""
 
 import time
 from types import TracebackType
@@ -11,25 +11,25 @@ from nas.console import make_bar, text_column
 
 
 class Progress(Protocol):
-    """Where searches, trainings and measurements show what they do."""
+    """Receives progress of searches, trainings and measurements."""
 
     def phase(self, title: str, total: int, done: int = 0) -> None:
-        """A new phase of `total` steps, `done` of them in an earlier session."""
+        """Start a phase of `total` steps, `done` of them in an earlier session."""
 
     def step(self, line: str = "") -> None:
-        """One step is done."""
+        """Finish a step."""
 
     def share(self, done: float, total: float, what: str) -> None:
-        """So much of what is done before or between phases, such as reading images."""
+        """Report progress of other work, such as reading images."""
 
     def working(self, epochs: float) -> None:
-        """An epoch was trained; so many are expected to be left in this phase."""
+        """Report a trained epoch; `epochs` are expected to be left in this phase."""
 
     def best(self, text: str) -> None:
-        """The best so far."""
+        """Show the best result so far."""
 
     def say(self, line: str) -> None:
-        """Something the person should know."""
+        """Print a line."""
 
 
 class Silent:
@@ -55,7 +55,7 @@ class Silent:
 
 
 class ConsoleProgress:
-    """Shows phases and steps on a console; use it as a context manager."""
+    """Shows progress on a console; a context manager."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -94,7 +94,7 @@ class ConsoleProgress:
 
     def share(self, done: float, total: float, what: str) -> None:
         self._bar.start()
-        if done / total < self._share:  # another piece of work has begun
+        if done / total < self._share:  # other work has started
             self._started = time.monotonic()
         self._share = done / total
         left = (time.monotonic() - self._started) * (1 - self._share) / self._share if self._share else 0.0

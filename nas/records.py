@@ -1,7 +1,7 @@
-"""Records: what a run's journal keeps, one dataclass a kind, with the bounds within which a run can be told from it.
+"""Records of a run's journal: one dataclass per kind, with the valid range of each field.
 
-A trial's record (Asked) is kept as its attributes, any other, a Note, under `kind:ID`; nas.run.notes writes and reads them. In
-JSON a field is left out while it has its default, and a class's own fields come after those of its bases, the last base first.
+A trial's record (Asked) is stored as its attributes, any other record (Note) under `kind:ID`; see nas.run.notes. In JSON,
+fields with their default are omitted; a class's own fields come after those of its bases, last base first.
 """
 
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from search_spaces.genotype import Genotype
 from search_spaces.schema import among_others
 
 FORMAT = 8
-"""Version of what a run folder holds: run.yaml, and these records."""
+"""Format version of run folders: run.yaml and these records."""
 
 
 def _genotype(text: str) -> str:
     if Genotype.parse(text).input is None:
-        raise InputError("it names no input, as a run's networks do")
+        raise InputError("it must specify an input, as all networks of a run do")
     return text
 
 
@@ -36,22 +36,19 @@ Outcome = Literal["rejected", "repeated", "screened", "running", "trained", "sto
 @among_others
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What the journal keeps of a thing."""
+    """Base class of records."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Note(Record):
-    """A record of something other than a trial; `KIND` is the kind in its key."""
+    """A record other than a trial's; `KIND` is the kind in its key."""
 
     KIND: ClassVar[str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimated(Record):
-    """nas.budget.estimate.Estimate: milliseconds, parameters, multiply-accumulates, the share beyond the device profile.
-
-    What cannot be predicted has no predicted_ms and bound_ms, what was not timed no timed_ms.
-    """
+    """Fields of nas.budget.estimate.Estimate; latencies that could not be predicted or were not measured are None."""
 
     predicted_ms: Ms | None
     bound_ms: Ms | None
@@ -64,20 +61,20 @@ class Estimated(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Named(Record):
-    """A network; its `origin` is search, random, anchor:NAME, or what the teacher was called."""
+    """A network; its `origin` is search, random, anchor:NAME, or the teacher's label."""
 
     origin: str
     genotype: str
 
     @property
     def anchor(self) -> str | None:
-        """The anchor's name; None for other networks."""
+        """Name of the anchor; None for other networks."""
         return self.origin.removeprefix("anchor:") if self.origin.startswith("anchor:") else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked(Estimated, Named):
-    """The attributes of a trial (nas.run.trials says what outcomes mean); `seconds` of training, share `inherited`."""
+    """Attributes of a trial (outcomes: see nas.run.trials), with `seconds` of training and the share `inherited`."""
 
     reason: str
     outcome: Outcome
@@ -87,7 +84,7 @@ class Asked(Estimated, Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Begun(Named):
-    """A training: from which `seed`, and how many `seconds` it took."""
+    """A training with its `seed`, and the `seconds` it took."""
 
     genotype: GenotypeText
     seed: Count
@@ -96,9 +93,10 @@ class Begun(Named):
 
 @dataclass(frozen=True, kw_only=True)
 class Final(Estimated, Begun, Note):
-    """`final:ID`: a network that was trained at length. Validation `accuracy` is the last epoch's; without it, for a `reason`.
+    """`final:ID`: a retrained network. Validation `accuracy` is the last epoch's; None if training failed for a `reason`.
 
-    `probe` is the accuracy before training, with the share of weights that are `inherited`; `accuracies` are each epoch's.
+    `probe` is the linear probe's accuracy before training, `inherited` the share of inherited weights, `accuracies` has all
+    epochs.
     """
 
     KIND = "final"
@@ -111,21 +109,21 @@ class Final(Estimated, Begun, Note):
 
 @dataclass(frozen=True, kw_only=True)
 class Again(Final):
-    """`again:ID/K`: likewise, from the seed K of further ones, from 2 on."""
+    """`again:ID/K`: a retraining with another seed, K = 2, 3, ..."""
 
     KIND = "again"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Teacher(Final):
-    """`teacher:ID`: likewise, of the network that teaches the others."""
+    """`teacher:ID`: the training of the teacher."""
 
     KIND = "teacher"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe(Note):
-    """`probe:ID`: the linear probe of a hand-designed network on what it inherits, in `seconds`; or the `reason` for none."""
+    """`probe:ID`: linear probe of a hand-designed network with inherited weights, or the `reason` why it failed."""
 
     KIND = "probe"
     anchor: str | None = None
@@ -137,11 +135,11 @@ class Probe(Note):
 
 @dataclass(frozen=True, kw_only=True)
 class Tested(Note):
-    """`test:ID` or `test:ID/K`: scores on the test set, of so many images; `accuracy` is that of the run's metric."""
+    """`test:ID` or `test:ID/K`: scores on the test set and its number of images; `accuracy` is by the run's metric."""
 
     KIND = "test"
     accuracy: Share
-    images: Annotated[Some, Field(validation_alias=AliasChoices("images", "pictures"))]  # as they were called until format 7
+    images: Annotated[Some, Field(validation_alias=AliasChoices("images", "pictures"))]  # named so until format 7
     top1: Share
     balanced_accuracy: Share
     macro_f1: Share
@@ -149,7 +147,7 @@ class Tested(Note):
 
 @dataclass(frozen=True, kw_only=True)
 class Times(Record):
-    """Milliseconds of one inference over `n` runs, as evaluators.latency.timing.measure.Measurement."""
+    """Latency over `n` runs in milliseconds, as in evaluators.latency.timing.measure.Measurement."""
 
     p50_ms: Ms
     p90_ms: Ms
@@ -162,7 +160,7 @@ class Times(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Timed(Times):
-    """Times of one session."""
+    """Latency in one session."""
 
     contention: Contention
     clock: str
@@ -171,21 +169,21 @@ class Timed(Times):
 
 @dataclass(frozen=True, kw_only=True)
 class At(Record):
-    """When it was, ISO 8601 in UTC."""
+    """A point in time, ISO 8601 in UTC."""
 
     at: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing(Timed, At, Note):
-    """`timing:ID/untrained/K`, `timing:ID/retrained/K`: session K of measuring a network."""
+    """`timing:ID/untrained/K`, `timing:ID/retrained/K`: session K of a network's measurement."""
 
     KIND = "timing"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Foreseen(Record):
-    """What was predicted, in milliseconds; None where the device profile does not cover the network."""
+    """Predicted latency and upper bound in milliseconds; None if the device profile does not cover the network."""
 
     predicted_ms: Ms | None = None
     bound_ms: Ms | None = None
@@ -193,9 +191,9 @@ class Foreseen(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Checked(Timed, Foreseen, Note):
-    """`checked:ID`: a network that the search timed untrained (nas.budget.estimator.Estimator.checked).
+    """`checked:ID`: a network measured untrained during the search (nas.budget.estimator.Estimator.checked).
 
-    timed_ms: the upper bound of its time under typical load. score: time over own bound, if it has one.
+    timed_ms: upper bound of its latency under typical load. score: latency over predicted bound, if any.
     """
 
     KIND = "checked"
@@ -205,9 +203,9 @@ class Checked(Timed, Foreseen, Note):
 
 @dataclass(frozen=True, kw_only=True)
 class Measured(Times, Note):
-    """`measured:ID`: what a network's sessions come to (nas.budget.latency_budget.LatencyBudget.record), its worst one's times.
+    """`measured:ID`: summary of a network's sessions (nas.budget.latency_budget.LatencyBudget.record).
 
-    score: as_usual_ms over own bound, of networks that are no anchors. retrained: whether it was measured as it is exported.
+    score: as_usual_ms over predicted bound, except for anchors. retrained: whether it was measured as exported.
     """
 
     KIND = "measured"
@@ -226,7 +224,7 @@ class Measured(Times, Note):
 @among_others
 @dataclass(frozen=True, kw_only=True)
 class SurveyedAnchor:
-    """An anchor's prediction, None where the profile does not cover an operation; `fits`: its bound is in the budget."""
+    """An anchor's predicted latency, None if the profile does not cover it; `fits`: its upper bound is within the budget."""
 
     name: str
     predicted_ms: Ms | None
@@ -236,11 +234,11 @@ class SurveyedAnchor:
 
 @dataclass(frozen=True, kw_only=True)
 class Survey(Note):
-    """`survey:space`: predicted milliseconds of `samples` genotypes drawn from a space.
+    """`survey:space`: predicted latency of `samples` random genotypes of a space.
 
-    `share` of them have their upper bound within `allowed_ms`, which is what the budget allows it; `share_error` is its
-    binomial standard error, taken at (k + 1) / (n + 2) so that it is not 0 when none or all of them have. `refused` more
-    have an operation that the device profile does not cover.
+    `share` of them have an upper bound within `allowed_ms`, the budget less the margin; `share_error` is its binomial standard
+    error, computed at (k + 1) / (n + 2) so that it is not 0 if none or all fit. `refused` more genotypes have an operation that
+    the device profile does not cover.
     """
 
     KIND = "survey"
@@ -259,7 +257,7 @@ class Survey(Note):
 
 @dataclass(frozen=True, kw_only=True)
 class Further(Note):
-    """`further:search`: so many `trials` more were asked for, with the bound `growth` times as high."""
+    """`further:search`: `trials` were added, with the upper bound scaled by `growth`."""
 
     KIND = "further"
     trials: Some
@@ -268,7 +266,7 @@ class Further(Note):
 
 @dataclass(frozen=True, kw_only=True)
 class Ended(Note):
-    """`ended:search`, `ended:baseline`: why no more was asked for before all trials were."""
+    """`ended:search`, `ended:baseline`: why a search ended before all trials were proposed."""
 
     KIND = "ended"
     why: str
@@ -276,7 +274,7 @@ class Ended(Note):
 
 @dataclass(frozen=True, kw_only=True)
 class Session(Note):
-    """`session:TIME`: how many seconds the session that began then has taken."""
+    """`session:TIME`: duration of the session started at TIME."""
 
     KIND = "session"
     seconds: FromZero
@@ -284,7 +282,7 @@ class Session(Note):
 
 @dataclass(frozen=True, kw_only=True)
 class Finished(At, Note):
-    """`finished:run`: all was done."""
+    """`finished:run`: the run is complete."""
 
     KIND = "finished"
 
@@ -292,4 +290,4 @@ class Finished(At, Note):
 _ALL = (Final, Again, Teacher, Probe, Tested, Timing, Checked, Measured, Survey, Further, Ended, Session, Finished)
 KINDS: dict[str, type[Note]] = {kind.KIND: kind for kind in _ALL}
 FORMERLY = {"survey": "reach"}
-"""What kinds were called in format 7 and before, where that was something else."""
+"""Former names of kinds, until format 7."""

@@ -1,4 +1,4 @@
-"""Seeds that follow from what they are for, not from order, process or worker."""
+"""Seeds derived from their purpose, independent of order, process and worker."""
 
 import hashlib
 
@@ -6,10 +6,10 @@ from search_spaces.genotype import Genotype
 
 
 def seed_from(*parts: object) -> int:
-    """A seed below 2**32 that follows from its parts."""
+    """A seed below 2**32, derived from `parts` by hashing."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4])
 
 
 def training_seed(seed: int, genotype: Genotype, stage: str) -> int:
-    """The seed of one training: it follows from the run's seed, the genotype and the stage."""
+    """Seed of one training, derived from the run's seed, the genotype and the stage."""
     return seed_from(seed, genotype.text, stage)

@@ -1,4 +1,4 @@
-"""Stopping a command: SIGTERM ends it as Ctrl-C does, from within, so that it can say what is kept."""
+"""Signal handling: SIGTERM raises KeyboardInterrupt like Ctrl-C, so that a command can clean up and say how to resume."""
 
 import atexit
 import os
@@ -16,19 +16,19 @@ _at_once = threading.Event()
 
 
 class Lost(KeyboardInterrupt):
-    """What the work cannot do without is gone; the text says what. Like Ctrl-C it may come at any moment."""
+    """An essential process is lost; the message says which. Like Ctrl-C, it may be raised at any point."""
 
 
 def end_at_once() -> None:
-    """Has the command end without the clean-up of libraries, one of which would wait in it for what is gone."""
+    """Make the command exit without libraries' clean-up, which would wait for a lost process."""
     _at_once.set()
 
 
 class Stop:
-    """While it is entered, Ctrl-C and SIGTERM raise KeyboardInterrupt in the main thread; `exit_code` tells which came.
+    """Context in which Ctrl-C and SIGTERM raise KeyboardInterrupt in the main thread; `exit_code` depends on the signal.
 
-    A signal that comes again within seconds, as `timeout` and impatient people send it, leaves the end that is under way in
-    peace. One that was ignored before, as in the background of a shell, stays ignored.
+    Repeated signals within seconds, as sent by `timeout` and impatient users, do not interrupt the clean-up. Signals that were
+    ignored before, as in a shell's background job, stay ignored.
     """
 
     def __init__(self) -> None:

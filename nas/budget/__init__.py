@@ -1,1 +1,1 @@
-"""The latency budget: what counts as within it, what is predicted and timed of a candidate, what a space can found."""
+"""Latency budget: the decision rule, estimates and measurements of candidates, survey of a space."""

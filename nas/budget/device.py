@@ -1,4 +1,4 @@
-"""The device that a budget is for: its profile, and the predictor made of it."""
+"""Find the profile of the target device, and its latency predictor."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from search_spaces.space import SearchSpace
 
 
 def is_elsewhere(device: str) -> bool:
-    """Whether a device's profile can be read, but is not of this machine with its runtime as installed."""
+    """Whether a device's profile is readable but not of this machine with its installed runtime."""
     from evaluators.latency.device.profile_files import load_profile
 
     try:
@@ -23,10 +23,9 @@ def is_elsewhere(device: str) -> bool:
 
 
 def known_profile(device: str, space: SearchSpace, anywhere: bool = False) -> Path | None:
-    """The file of a device's profile; None when it is this machine's and does not cover the space yet.
+    """File of a device's profile; None if it is this machine's and does not cover the space yet.
 
-    Raises InputError when there is no such device, or its profile is damaged or, unless `anywhere`, of another device
-    than this machine.
+    Raises InputError if there is no such device, its profile is damaged, or, unless `anywhere`, it is another machine's.
     """
     from evaluators.latency.device.local_device import local_device
     from evaluators.latency.device.profile import LOCAL
@@ -43,7 +42,7 @@ def known_profile(device: str, space: SearchSpace, anywhere: bool = False) -> Pa
 
 
 def predictor_of(profile: Path | str, space: SearchSpace, confidence: float = 0.95, anywhere: bool = False) -> Any:
-    """The latency predictor of a device profile for a space; `anywhere`: the device need not be this machine."""
+    """Latency predictor of a device profile for a space; `anywhere` allows other devices than this machine."""
     from evaluators.latency.device.profile_files import load_profile
     from evaluators.latency.predict.predictor import Predictor
 
@@ -63,6 +62,6 @@ def _profile_file(device: str) -> Path:
 
 
 def find_predictor(device: str, space: SearchSpace) -> Any:
-    """The predictor of a device, which may be elsewhere, for a space; None when this machine was not measured for it."""
+    """Latency predictor of any device for a space; None if this machine was not measured for it."""
     profile = known_profile(device, space, anywhere=True)
     return predictor_of(profile, space, anywhere=True) if profile else None

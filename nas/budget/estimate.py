@@ -1,4 +1,4 @@
-"""Estimate: what is known of a genotype before it is trained, and whether that lets it through."""
+"""Estimate: latency and size of an untrained genotype, and whether it is within the budget."""
 
 import math
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ from evaluators.latency.predict.predictor import MOST_EXTRAPOLATED
 class Estimate:
     """Predicted latency and its upper bound in milliseconds, trainable parameters, multiply-accumulates.
 
-    All latencies are of the promised percentile under the machine's typical load (nas.budget.latency_budget).
-    `extrapolated` is the share of the latency beyond the device profile. Where the profile lacks an operation altogether it
-    is 1, and both latencies are infinite. `likely_ms` is what the prediction comes to by what was timed of others (by itself
-    the prediction), `timed_ms` what was measured of the network, which then counts in the bound's place.
+    All latencies are for the budget's percentile under typical load (nas.budget.latency_budget).
+    `extrapolated`: share of the latency outside the device profile's range; 1, with infinite latencies, if an operation is
+    not in the profile. `likely_ms`: the prediction, corrected by measurements of other networks. `timed_ms`: the network's
+    measured latency, which replaces the bound.
     """
 
     predicted_ms: float
@@ -27,18 +27,18 @@ class Estimate:
     timed_ms: float | None = None
 
     def fits(self, budget_ms: float) -> bool:
-        """Whether its time, or else its bound, holds the budget; a bound only if the profile covers enough of the network."""
+        """Whether the measured latency, or else the bound, is within the budget; a bound needs sufficient coverage."""
         if self.timed_ms is not None:
             return self.timed_ms <= budget_ms
         return self.bound_ms <= budget_ms and self.covered
 
     def in_doubt(self, budget_ms: float) -> bool:
-        """Whether it likely holds the budget although its bound does not, which timing it would settle."""
+        """Whether a measurement is needed: the likely latency is within the budget, the bound is not."""
         likely_ms = self.predicted_ms if self.likely_ms is None else self.likely_ms
         return self.timed_ms is None and self.covered and likely_ms <= budget_ms < self.bound_ms
 
     def beyond(self, budget_ms: float) -> bool:
-        """Whether the device profile says too little of it, and timing it would settle whether it holds the budget."""
+        """Whether a measurement is needed because the device profile does not cover the network."""
         likely = math.isinf(self.predicted_ms) or self.predicted_ms <= budget_ms
         return likely and self.timed_ms is None and not self.covered
 
@@ -48,19 +48,19 @@ class Estimate:
 
     @property
     def latency_ms(self) -> float:
-        """As predicted, or as it was timed where it cannot be predicted."""
+        """Predicted latency, or the measured one if it cannot be predicted."""
         return self.predicted_ms if math.isfinite(self.predicted_ms) or self.timed_ms is None else self.timed_ms
 
     @property
     def text(self) -> str:
-        return f"{self.latency_ms:6.2f} ms {'predicted' if self.latency_ms == self.predicted_ms else 'timed'}"
+        return f"{self.latency_ms:6.2f} ms {'predicted' if self.latency_ms == self.predicted_ms else 'measured'}"
 
     def figure(self, cost: str) -> float:
-        """The figure that one of nas.pareto.COSTS names."""
+        """The cost named by one of nas.pareto.COSTS."""
         return {"latency": self.latency_ms, "params": float(self.params), "macs": float(self.macs)}[cost]
 
     def as_json(self) -> dict[str, Any]:
-        """Six digits are kept of numbers with a fraction; infinite ones are null."""
+        """As JSON values: floats with six significant digits, infinity as null."""
         return {k: _rounded(v) for k, v in asdict(self).items()}
 
     @classmethod
@@ -71,7 +71,7 @@ class Estimate:
 
 
 def uncovered(params: int, macs: int, timed_ms: float | None = None) -> Estimate:
-    """The estimate of a network with an operation that the device profile lacks."""
+    """Estimate of a network with an operation that is not in the device profile."""
     return Estimate(math.inf, math.inf, params, macs, 1.0, timed_ms=timed_ms)
 
 

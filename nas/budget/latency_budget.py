@@ -1,4 +1,4 @@
-"""The latency budget: what counts as within it, when to measure again, how checked candidates correct the bound."""
+"""LatencyBudget: whether a network is within the budget, when to measure again, how measurements correct the bound."""
 
 import math
 import statistics
@@ -9,24 +9,23 @@ from typing import Any
 from evaluators.latency.timing.measure import slowdown
 from nas.records import Final, Measured, Timed, Times
 
-BUSY = 0.10  # contention above which a session says more about the machine than about the network
-CLEARLY = 1.1  # so far over the budget, corrected for other work, that a quieter moment would not help
-PAUSE_S = 20.0  # before each session that looks for a quieter moment
-REPEATS = 5  # further sessions at most, that look for quieter moments before a network is declared over the budget
-SESSIONS = 2  # that must at least hold the budget before a network is exported
-SPARE = 0.03  # of the budget that a session must leave: as much does a network's time move from process to process
-CHECK_EVERY = 4  # candidates that the bound accepted, of which the first is timed untrained all the same
+BUSY = 0.10  # contention above which the machine counts as busy
+CLEARLY = 1.1  # factor over the budget, corrected for contention, above which measuring again is pointless
+PAUSE_S = 20.0  # wait before measuring again on a busy machine
+REPEATS = 5  # maximum number of extra sessions before a network is declared over budget
+SESSIONS = 2  # sessions that must be within the budget before a network is exported
+SPARE = 0.03  # margin: share of the budget left free, for latency differences between processes
+CHECK_EVERY = 4  # of this many accepted candidates, one is measured untrained to check its bound
 
 
 @dataclass(frozen=True)
 class LatencyBudget:
-    """`percentile` (50 or 90) of the measured wall-clock times is within `budget_ms`; the bound holds at `confidence`.
+    """Measured latency at `percentile` (50 or 90) must be within `budget_ms`; upper bounds have this `confidence`.
 
-    A session of measuring holds the budget when it leaves SPARE of it, so that the next process, whose memory lies elsewhere,
-    holds it too (benchmarks/latency.md has the scatter between processes). In a session that met the machine quieter than it
-    `usual`ly is (contention, in the median over the profile's networks), times count as if it had been as busy as that.
-    Candidates are asked the same of their predicted upper bound; where nothing is `measured`, because the device is elsewhere,
-    the bound must do, with nothing to spare.
+    A session is within the budget if it leaves the margin SPARE, because latency differs between processes
+    (benchmarks/latency.md). `usual` is the typical load: the median contention over the profile's networks. Sessions on a
+    quieter machine are scaled up to typical load. Candidates' predicted upper bounds must leave the same margin. If nothing
+    is `measured`, because the device is remote, the bound alone decides, without a margin.
     """
 
     budget_ms: float
@@ -37,61 +36,61 @@ class LatencyBudget:
 
     @property
     def allowed_ms(self) -> float:
-        """What a session, or a candidate's upper bound, may come to under typical load."""
+        """Latency limit for a session or a candidate's upper bound, under typical load."""
         return (1 - SPARE) * self.budget_ms if self.measured else self.budget_ms
 
     @property
     def quantile(self) -> float:
-        """Standard errors above a time that its upper bound lies at the promised confidence."""
+        """Number of standard errors from a measured latency to its upper bound, at `confidence`."""
         return statistics.NormalDist().inv_cdf(self.confidence)
 
     def above_quiet(self, networks: Iterable[Any]) -> float:
-        """How far the promised percentile under typical load lies above a quiet machine's median, by a profile's networks."""
+        """Factor from the median on a quiet machine to the percentile under typical load, from a profile's networks."""
         ratios = [n.p90_ms / n.p50_ms for n in networks] if self.percentile == 90 else []
         return slowdown(self.usual) * max(1.0, statistics.median(ratios or [1.0]))
 
     def figure_ms(self, times: Times) -> float:
-        """The percentile that is promised."""
+        """The budget's percentile."""
         return times.p90_ms if self.percentile == 90 else times.p50_ms
 
     def kept(self, final: Final, record: Measured | None) -> bool:
-        """Whether a retrained network may win: it was trained, and held the budget afterwards."""
+        """Whether a retrained network is eligible to win: training succeeded and it is within the budget."""
         if final.accuracy is None:
             return False
         return record is not None and record.retrained and record.held if self.measured else self.bounded(final.bound_ms)
 
     def bounded(self, bound_ms: float | None) -> bool:
-        """Whether a predicted upper bound is within the budget; never so for what cannot be predicted."""
+        """Whether a predicted upper bound is within the budget; False if there is none."""
         return bound_ms is not None and bound_ms <= self.allowed_ms
 
     def undecided(self, sessions: Sequence[Timed], wanted: int) -> bool:
-        """Whether a further session is needed: not once the budget was held, nor once it is surely over.
+        """Whether another session is needed.
 
-        It was held when at least `wanted` sessions held it, and more of them than did not: of a busy machine's sessions the
-        luckiest say nothing of the next. It is over once REPEATS further ones could not show otherwise; surely over with one
-        session over the budget on a quiet machine, or clearly over even when corrected for the other work.
+        The network is within the budget once at least `wanted` sessions, and a majority, are. It is over budget once REPEATS
+        extra sessions could not change that, or after one session that is over budget on a quiet machine, or clearly over
+        budget even corrected for contention.
         """
         left = wanted + REPEATS - len(sessions)
-        inside = len(self._inside(sessions))
-        if any(self._surely_ms(s) > self.budget_ms for s in sessions) or _enough(inside, len(sessions), wanted):
+        inside = len(self._within(sessions))
+        if any(self._not_exceeded_ms(s) > self.budget_ms for s in sessions) or _is_majority(inside, len(sessions), wanted):
             return False
-        return _enough(inside + left, len(sessions) + left, wanted)
+        return _is_majority(inside + left, len(sessions) + left, wanted)
 
     def pause_s(self, sessions: Sequence[Timed], wanted: int) -> float:
-        """Seconds to wait before a session beyond the wanted ones: none unless the last one met a busy machine."""
+        """Seconds to wait before the next session: 0, except before extra sessions after a busy one."""
         return PAUSE_S if len(sessions) >= wanted and sessions[-1].contention > BUSY else 0.0
 
     def record(self, sessions: Sequence[Timed], wanted: int) -> Measured:
-        """The figures of a network from its sessions, and whether it held the budget in `wanted` of them, and in most.
+        """Summarise a network's sessions; `held` if at least `wanted` sessions, and a majority, are within the budget.
 
-        Milliseconds are those of the worst session that counts; busy sessions over the budget do not count when quieter
-        ones held it. spread is within a session (standard error of robust_ms, relative), between the range of the
-        promised percentile over sessions, relative to the least; contention is the largest; as_usual_ms is the upper median
-        of what sessions come to under typical load; holds_ms is the least budget that they hold, None where they are too few.
+        Latencies are from the worst counted session; if the budget is held, sessions over it are not counted. spread: within
+        a session (relative standard error of robust_ms). between: range of the percentile over sessions, relative to the
+        smallest. contention: the largest. as_usual_ms: upper median over sessions, scaled to typical load. holds_ms: smallest
+        budget that the sessions hold, None if there are too few.
         """
         holds_ms = self.holds_ms(sessions, wanted)
         held = holds_ms is not None and holds_ms <= self.budget_ms
-        counted = self._inside(sessions) if held else list(sessions)
+        counted = self._within(sessions) if held else list(sessions)
         figures = [self.figure_ms(s) for s in counted]
         worst = counted[figures.index(max(figures))]
         return Measured(
@@ -109,17 +108,17 @@ class LatencyBudget:
             set_aside=len(sessions) - len(counted),
             held=held,
             holds_ms=holds_ms,
-            as_usual_ms=sorted(map(self._usual_ms, sessions))[len(sessions) // 2],
+            as_usual_ms=sorted(map(self._typical_load_ms, sessions))[len(sessions) // 2],
             retrained=True,
         )
 
     def screening(self, session: Timed, above_quiet: float) -> Measured:
-        """The figures of an untrained network from one session, and whether it would hold the budget.
+        """Summarise the one session of an untrained network; `held` if it would be within the budget.
 
-        Retraining takes minutes, in which other work may pass, so a busy machine's session is judged by robust_ms, the time as
-        of a quiet one, brought to typical load by `above_quiet`.
+        Other load may have passed by the time the network is retrained, so a session on a busy machine is judged by robust_ms,
+        its latency on a quiet machine, scaled to typical load by `above_quiet`.
         """
-        ms = self._usual_ms(session)
+        ms = self._typical_load_ms(session)
         if session.contention > BUSY:
             ms = min(ms, above_quiet * session.robust_ms)
         holds_ms = ms / (1 - SPARE)
@@ -127,44 +126,44 @@ class LatencyBudget:
         return replace(found, held=holds_ms <= self.budget_ms, holds_ms=holds_ms, as_usual_ms=ms, retrained=False)
 
     def holds_ms(self, sessions: Sequence[Timed], wanted: int) -> float | None:
-        """The least budget that a network's sessions hold, `wanted` of them and most; None where they are too few for any."""
+        """Smallest budget held by `wanted` sessions and a majority; None if there are too few sessions."""
         enough = max(wanted, len(sessions) // 2 + 1)
         if len(sessions) < enough:
             return None
-        return max(sorted(map(self._least_ms, sessions))[enough - 1], *map(self._surely_ms, sessions))
+        return max(sorted(map(self._smallest_budget_ms, sessions))[enough - 1], *map(self._not_exceeded_ms, sessions))
 
-    def _inside(self, sessions: Sequence[Timed]) -> list[Timed]:
-        return [s for s in sessions if self._least_ms(s) <= self.budget_ms]
+    def _within(self, sessions: Sequence[Timed]) -> list[Timed]:
+        return [s for s in sessions if self._smallest_budget_ms(s) <= self.budget_ms]
 
-    def _least_ms(self, session: Timed) -> float:
-        """The least budget that a session holds."""
-        return self._usual_ms(session) / (1 - SPARE)
+    def _smallest_budget_ms(self, session: Timed) -> float:
+        """Smallest budget that a session holds."""
+        return self._typical_load_ms(session) / (1 - SPARE)
 
-    def _usual_ms(self, session: Timed) -> float:
-        """The figure of a session, as if the machine had been as busy as it usually is where it was quieter."""
+    def _typical_load_ms(self, session: Timed) -> float:
+        """Percentile of a session, scaled up to typical load if the machine was quieter."""
         return max(1.0, slowdown(self.usual) / slowdown(session.contention)) * self.figure_ms(session)
 
-    def _surely_ms(self, session: Timed) -> float:
-        """The least budget that a session does not show to be surely exceeded."""
-        least = self._least_ms(session)
+    def _not_exceeded_ms(self, session: Timed) -> float:
+        """Smallest budget that a session does not clearly exceed."""
+        least = self._smallest_budget_ms(session)
         return least if session.contention <= BUSY else min(least, session.robust_ms / CLEARLY)
 
 
-def _enough(inside: int, sessions: int, wanted: int) -> bool:
+def _is_majority(inside: int, sessions: int, wanted: int) -> bool:
     return inside >= wanted and 2 * inside > sessions
 
 
 def growth(scores: Iterable[float], confidence: float) -> float:
-    """The factor, at least 1, by which the predictor's upper bound is widened after candidates were measured.
+    """Factor >= 1 that widens the predictor's upper bound, given scores of measured candidates.
 
-    A score is measured / bound of a network that the search had accepted. The predictor's own bound is conformal over
-    networks drawn at random; a search hunts for under-predictions, so the networks that it accepts are scored anew:
-    once any of them is above its bound, the ceil((n + 1) confidence)-th smallest score, which the next exchangeable one
-    exceeds with probability at most 1 - confidence, multiplies the bound. While n is too small for that rank the largest
-    score does, which the next one exceeds with probability 1 / (n + 1). This is adaptive conformal inference (Gibbs and
-    Candes, arXiv:2106.00170) in its simplest form: recalibrated after each check rather than by steps of the level.
+    A score is measured latency over bound, of a network that the search accepted. The predictor's bound is conformal over
+    random networks, but a search selects under-predicted ones, so it is recalibrated on accepted candidates: the factor is the
+    ceil((n + 1) confidence)-th smallest score, which the next exchangeable one exceeds with probability at most
+    1 - confidence. If n is too small for that rank, it is the largest score, which the next one exceeds with probability
+    1 / (n + 1). This is adaptive conformal inference (Gibbs and Candes, arXiv:2106.00170) in its simplest form: recalibrated
+    after each measurement instead of by steps of the level.
 
-    As long as every score is at most 1 the factor is exactly 1: the noise of measuring does not change what is asked.
+    While all scores are at most 1, the factor is exactly 1, so measurement noise does not affect the search.
     """
     ordered = sorted(scores)
     if not ordered:

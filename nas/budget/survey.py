@@ -1,4 +1,4 @@
-"""How fast the networks of a space can be, and which share holds a budget: known in seconds, before anything is trained."""
+"""Survey of a space: predicted latency range, and the share of networks within a budget, in seconds."""
 
 import math
 import random
@@ -21,8 +21,9 @@ _PATIENCE_S = 10.0
 
 @dataclass(frozen=True)
 class Predicted:
-    """A genotype's predicted latency in milliseconds and its upper bound, of what the budget is promised for: that percentile,
-    under the machine's typical load; and whether the profile covers enough of it.
+    """Predicted latency (ms) and its upper bound, for the budget's percentile under typical load.
+
+    `reliable`: the device profile covers enough of the network.
     """
 
     ms: float
@@ -37,22 +38,22 @@ Predict = Callable[[Sequence[Genotype]], Sequence[Predicted | None]]
 
 
 def lines(found: Survey) -> list[str]:
-    """For the terminal."""
+    """The survey as printed lines."""
     fit = {base_name(a.name): a.name for a in found.anchors if a.fits}  # by size
     bounds = {a.name: a.bound_ms for a in found.anchors if not a.fits and base_name(a.name) not in fit}
     slow = [f"{name} ({ms:.2f} ms)" for name, ms in bounds.items() if ms is not None and ms > found.allowed_ms]
     beyond = [name for name, ms in bounds.items() if ms is not None and ms <= found.allowed_ms]
     blank = [name for name, ms in bounds.items() if ms is None]
     known = [
-        ("within it, with the largest input", list(fit.values())),
-        ("over it by their bound", slow),
-        ("partly beyond what the device profile measured", beyond),
+        ("within budget (largest input)", list(fit.values())),
+        ("upper bound over budget", slow),
+        ("partly outside the device profile", beyond),
         ("not covered by the device profile", blank),
     ]
     return [
         f"{found.samples:,} random networks of the space: fastest {found.fastest_ms:.2f}, median {found.median_ms:.2f}, "
         f"slowest {found.slowest_ms:.2f} ms predicted",
-        f"{found.share:.1%} (± {found.share_error:.1%}) of them are within {found.budget_ms:g} ms by their upper bound"
+        f"{found.share:.1%} (± {found.share_error:.1%}) of them have an upper bound within {found.budget_ms:g} ms"
         + (f"; {found.refused} more have an operation that the device profile does not cover" if found.refused else ""),
         "Anchors " + "; ".join(f"{word}: {', '.join(names)}" for word, names in known if names) if found.anchors else "",
     ]
@@ -68,11 +69,11 @@ def survey(
     seconds: float = _PATIENCE_S,
     spare: float = 0.0,
 ) -> Survey:
-    """What a budget means in a space: `samples` genotypes, fewer (at least 50) when they take more than `seconds`.
+    """Predict `samples` random genotypes, fewer (at least 50) if that takes more than `seconds`.
 
-    A network holds the budget when its upper bound leaves the share `spare` of it.
-    `predict` takes many genotypes at once, and gives None for one that the profile does not cover. Raises InputError with
-    these figures when nothing can hold the budget: neither a sample nor what steepest descent from the fastest one comes to.
+    A network fits if its upper bound leaves the margin `spare` of the budget. `predict` is batched and returns None for
+    genotypes that the profile does not cover. Raises InputError, with these figures, if no sample fits and neither does the
+    network found by coordinate descent from the fastest one.
     """
     rng, start = random.Random(0), time.monotonic()
     tables: list[dict[str, Value]] = []
@@ -85,7 +86,7 @@ def survey(
     if not found:
         raise InputError(
             f"none of {len(drawn)} random networks of the space {space.name} can be predicted: each has an operation that the "
-            f"device profile does not cover; `nas device measure --space {space.name}` measures them"
+            f"device profile does not cover; measure them with `nas device measure --space {space.name}`"
         )
     allowed_ms = (1 - spare) * budget_ms
     places = [_anchor(a, predict, allowed_ms) for a in anchors]
@@ -128,21 +129,21 @@ def _anchor(known: Anchor, predict: Predict, allowed_ms: float) -> SurveyedAncho
 
 
 def _descend_or_refuse(space: SearchSpace, predict: Predict, found: Survey, genes: dict[str, Value]) -> None:
-    """Raises InputError when even the fastest network that can be found is over the budget."""
+    """Raise InputError if even the fastest network found is over the budget."""
     [fastest] = predict([space.decode(_descend(space, genes, predict, found.allowed_ms))])
     assert fastest is not None, "the fastest sample was predicted"
     if not fastest.fits(found.allowed_ms):
         fit = [a.name for a in found.anchors if a.fits]
         raise InputError(
-            f"no network of the space {space.name} can be trusted to hold {found.budget_ms:g} ms on this device: "
+            f"no network of the space {space.name} is within {found.budget_ms:g} ms on this device: "
             f"the fastest is predicted at {fastest.ms:.2f} ms (upper bound {fastest.bound_ms:.2f} ms), "
             f"the median at {found.median_ms:.2f} ms, the slowest at {max(found.slowest_ms, fastest.ms):.2f} ms "
-            f"(of {found.samples:,}); anchors within it: {', '.join(fit) or 'none'}"
+            f"(of {found.samples:,}); anchors within budget: {', '.join(fit) or 'none'}"
         )
 
 
 def _descend(space: SearchSpace, genes: dict[str, Value], predict: Predict, allowed_ms: float) -> dict[str, Value]:
-    """Takes the fastest value of one active gene after another until no change helps, or the budget is held."""
+    """Coordinate descent: set one active gene after another to its fastest value, until nothing improves or it fits."""
 
     def bound_ms(table: dict[str, Value]) -> float:
         [found] = predict([space.decode(table)])
@@ -160,7 +161,7 @@ def _descend(space: SearchSpace, genes: dict[str, Value], predict: Predict, allo
 
 
 def _active(space: SearchSpace, genes: dict[str, Value]) -> list[str]:
-    """Names of the genes that decoding reads."""
+    """Names of the genes that decoding uses."""
     read: list[str] = []
 
     def choose(name: str, _: object) -> Value:

@@ -1,4 +1,4 @@
-"""Timer: times networks for a search, on this machine with the runtime of the run's device profile."""
+"""Timer: measures latency during a search, on this machine with the runtime of the run's device profile."""
 
 import tempfile
 import time
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
     from search_spaces.network import Network
 
 _CHECK_S = 1.0
-_SESSION_S = 2.5  # for each network
+_SESSION_S = 2.5  # per network
 
 
 class Timer(Protocol):
-    """Measures networks, each at the input that its genotype names, else at the task's."""
+    """Measures networks, each at its genotype's input, else the task's."""
 
     @property
     def usual(self) -> float:
-        """Contention that the machine usually has."""
+        """Typical load, as contention."""
 
     def check(self, genotype: Genotype, task: Task) -> Measurement:
-        """Of an untrained network, at once, in this process, while trainings may go on around it."""
+        """Measure an untrained network in this process; trainings may be running."""
 
     def session(self, networks: "Mapping[str, Network]", task: Task, seed: int) -> dict[str, Measurement]:
-        """By name, in a fresh process, in turns; the networks are prepared anew for each session."""
+        """Measure networks interleaved in a fresh process, exported again; measurements by name."""
 
     def rest(self, seconds: float) -> None:
-        """Waits, so that what keeps the machine busy may pass."""
+        """Wait for other load to pass."""
 
 
 @dataclass(frozen=True)
 class LocalTimer:
-    """This machine, timed as its profile was; `times` keeps what untrained networks took."""
+    """Measures on this machine, like its profile; `times` caches measurements of untrained networks."""
 
     bench: Bench
     times: Times
@@ -70,7 +70,7 @@ class LocalTimer:
 
     @contextmanager
     def _prepared(self, networks: "list[Network]", task: Task) -> Iterator[list[Path]]:
-        """Files of the networks, as the runtime reads them."""
+        """Temporary files of the networks in the runtime's format."""
         code = load_runtime(self.bench.runtime)
         with tempfile.TemporaryDirectory() as folder:
             paths = [Path(folder) / f"{i}{code.SUFFIX}" for i in range(len(networks))]

@@ -9,11 +9,9 @@ from nas.commands.options import LATENCY, PATH, Command
 
 @click.command("best", cls=Command)
 @click.argument("run", type=PATH)
-@click.option(
-    "--latency-budget", "budget_ms", type=LATENCY, help="Another budget than the run's: 12ms.  [default: show the front]"
-)
+@click.option("--latency-budget", "budget_ms", type=LATENCY, help="Latency budget: 12ms.  [default: show the Pareto front]")
 def command(run: Path, budget_ms: float | None) -> None:
-    """What a run answers for another latency budget, without another search."""
+    """Show a run's best network for another latency budget, without a new search."""
     from nas.report import front
 
     front.best(run, budget_ms)

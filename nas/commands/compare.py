@@ -9,17 +9,19 @@ from nas.commands.options import AT_LEAST_1, SIZE, Command, refuse_unused
 @click.argument("first")
 @click.argument("second")
 @click.option("--device", default="local", show_default=True, help="Device profile for predicted latency.")
-@click.option("--space", "space_name", default="mobile", show_default=True, help="The space whose calibration predicts them.")
+@click.option(
+    "--space", "space_name", default="mobile", show_default=True, help="Space whose calibration is used to predict latency."
+)
 @click.option("--classes", type=AT_LEAST_1, help="Number of classes.  [default: the anchor's or run's, else 1000]")
 @SIZE
-@click.option("--measure", is_flag=True, help="Time both on this machine, untrained, in turns in one session.")
+@click.option("--measure", is_flag=True, help="Measure both on this machine, untrained, interleaved in one session.")
 def command(
     *, first: str, second: str, device: str, space_name: str, classes: int | None, size: str | None, measure: bool
 ) -> None:
-    """Two networks side by side: genotype files, anchors, also as ANCHOR@SIZE, or runs."""
+    """Compare two networks: genotype files, anchors (ANCHOR or ANCHOR@SIZE), or runs."""
     from nas.report import comparison
     from nas.run.find import find_run
 
     own = [what for what in (first, second) if find_run(what)[0]]
-    refuse_unused(space_name=(len(own) == 2, "both have spaces of their own"))
+    refuse_unused(space_name=(len(own) == 2, "both runs have their own space"))
     comparison.compare((first, second), device, space_name, classes=classes, measure=measure, size=size)

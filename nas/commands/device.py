@@ -12,7 +12,7 @@ from nas.sessions.measure import MeasureConfig
 
 @click.group("device", cls=Group)
 def command() -> None:
-    """Devices that latency is measured on."""
+    """Measure devices and manage their profiles."""
 
 
 EFFORT = click.option(
@@ -20,14 +20,14 @@ EFFORT = click.option(
     type=click.Choice(["quick", "normal", "full"]),
     default="normal",
     show_default=True,
-    help="How many networks, and how long each is timed.",
+    help="Number of networks, and time spent on each.",
 )
 
 
 @command.command("measure")
 @options_of(MeasureConfig)
 def measure(**options: Any) -> None:
-    """Measure this machine (a couple of minutes) and keep its profile."""
+    """Measure this machine (a few minutes) and save its profile."""
     from nas.sessions import device
 
     with showing() as progress:
@@ -36,7 +36,7 @@ def measure(**options: Any) -> None:
 
 @command.command("list")
 def list_() -> None:
-    """The device profiles there are."""
+    """List device profiles."""
     from nas.sessions import device
 
     device.listed()
@@ -44,9 +44,9 @@ def list_() -> None:
 
 @command.command("show")
 @click.argument("name", default="local")
-@click.option("--plot", type=PATH, help="Write predicted against measured: FILE.png or FILE.svg.")
+@click.option("--plot", type=PATH, help="Plot predicted against measured latency: FILE.png or FILE.svg.")
 def show(name: str, plot: Path | None) -> None:
-    """A profile: device, runtime, what it was calibrated for, its error on networks it was not fitted to."""
+    """Show a profile: device, runtime, calibrated spaces, prediction error on held-out networks."""
     from nas.sessions import device
 
     device.show(name, plot)
@@ -54,9 +54,9 @@ def show(name: str, plot: Path | None) -> None:
 
 @command.command("check")
 @click.argument("name", default="local")
-@click.option("--space", "space_name", help="The space whose networks are timed again.  [default: the one measured last]")
+@click.option("--space", "space_name", help="Space whose networks are measured again.  [default: the one measured last]")
 def check(name: str, space_name: str | None) -> None:
-    """Time a few of a profile's networks again: exit code 1 when it does not hold any more."""
+    """Measure a few of a profile's networks again; exit code 1 if the profile is out of date."""
     from nas.sessions import device
 
     if not device.check(name, space_name):
@@ -64,13 +64,13 @@ def check(name: str, space_name: str | None) -> None:
 
 
 @command.command("bundle")
-@click.option("--space", "space_name", default="mobile", show_default=True, help="The space to calibrate for.")
-@click.option("--to", "folder", type=PATH, help="Where to write.  [default: SPACE-bundle]")
+@click.option("--space", "space_name", default="mobile", show_default=True, help="Space to calibrate for.")
+@click.option("--to", "folder", type=PATH, help="Output folder.  [default: SPACE-bundle]")
 @click.option("--runtime", default="", help="onnxruntime_cpu or litert_cpu (TFLite files).  [default: onnxruntime_cpu]")
-@click.option("--seed", type=SEED, default=0, show_default=True, help="The choice of networks follows from it.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed for the choice of networks.")
 @EFFORT
 def bundle(space_name: str, folder: Path | None, runtime: str, seed: int, effort: str) -> None:
-    """Write networks and a script to time them on another machine, without torch and this project."""
+    """Write networks and a script to measure them on another machine, without torch or this project."""
     from nas.sessions import device
 
     device.bundle(space_name, folder, effort, seed, runtime)
@@ -78,10 +78,10 @@ def bundle(space_name: str, folder: Path | None, runtime: str, seed: int, effort
 
 @command.command("import")
 @click.argument("results", type=PATH)
-@click.option("--bundle", "folder", type=PATH, required=True, help="The bundle that was timed.")
-@click.option("--device", "name", default="local", help="The profile's name.  [default: made of the device's identity]")
+@click.option("--bundle", "folder", type=PATH, required=True, help="The bundle that was measured.")
+@click.option("--device", "name", default="local", help="Name of the profile.  [default: derived from the device]")
 def import_(results: Path, folder: Path, name: str) -> None:
-    """Make a profile of what a bundle's script has written."""
+    """Create a profile from the results of a bundle's script."""
     from nas.sessions import device
 
     device.import_(results, folder, name)

@@ -22,7 +22,7 @@ KINDS = [
 @click.command("list", cls=Command)
 @click.argument("what", type=click.Choice(KINDS))
 def command(what: str) -> None:
-    """What there is of a kind; donors are trained networks to inherit from."""
+    """List what is available of a kind; donors are trained networks to inherit weights from."""
     from nas.report import listing
 
     listing.show(what)

@@ -14,7 +14,7 @@ from search_spaces.plugins import modules_of
 
 
 class _Commands(Group):
-    """The commands of this folder, `command` of a file each; a file is imported when its command is asked for."""
+    """The commands of this folder, one `command` per file; each is imported on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         stems = [module.rpartition(".")[2] for module in modules_of("nas.commands")]
@@ -30,15 +30,15 @@ class _Commands(Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="compact-nas", prog_name="nas")
 def cli() -> None:
-    """Finds the most accurate compact network within a latency budget, as measured on your device."""
+    """Find the most accurate compact network within a latency budget, measured on your device."""
 
 
 def main() -> None:
-    """Entry point: an error for people, or of the system, is one message and exit code 2; Ctrl-C is 130, SIGTERM 143."""
+    """Entry point. User and OS errors: one message, exit code 2; Ctrl-C: 130; SIGTERM: 143."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # names that are no UTF-8
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # file names that are not UTF-8
     if platform.system() == "Windows":
-        click.echo("nas: it runs on Linux and macOS; on Windows use its subsystem for Linux (WSL)", err=True)
+        click.echo("nas: supports Linux and macOS; on Windows, use the Windows Subsystem for Linux (WSL)", err=True)
         sys.exit(2)
     with Stop() as stop:
         try:
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def entry() -> None:
-    """`main` as a process of its own: once it is over, Ctrl-C ends what Python still has to do without a word."""
+    """Run `main` as a process; afterwards Ctrl-C silently ends the interpreter's shutdown."""
     try:
         main()
     except SystemExit as end:

@@ -1,4 +1,4 @@
-"""Types of options, and options that several commands share."""
+"""Option types, and options shared by several commands."""
 
 import re
 from collections.abc import Callable
@@ -16,12 +16,12 @@ from search_spaces.resources import expanded
 
 F = TypeVar("F", bound=Callable[..., Any])
 _UNITS = {"us": 0.001, "µs": 0.001, "ms": 1.0, "s": 1000.0}
-_DAYS = 11 * 24 * 3600  # the longest that is understood, in seconds
+_DAYS = 11 * 24 * 3600  # longest duration accepted, in seconds
 _TIMES = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
 class _Quantity(click.ParamType):  # type: ignore[type-arg]
-    """A number with a unit, such as 20ms; converted to the unit whose factor is 1."""
+    """A number with a unit, such as 20ms, converted to the unit with factor 1."""
 
     def __init__(self, name: str, units: dict[str, float], example: str) -> None:
         self.name, self._units, self._example = name, units, example
@@ -35,16 +35,16 @@ class _Quantity(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{quoted(value)} is not a number with a unit ({units}), such as {self._example}", param, ctx)
         number = float(match[1]) * self._units[match[2]]
         if not 0 < number / self._units["s"] <= _DAYS:
-            self.fail(f"{value} must be above 0 and less than eleven days", param, ctx)
+            self.fail(f"{value} must be above 0 and at most eleven days", param, ctx)
         return number
 
 
 class _Path(click.Path):
-    """A path; `~` and `~name` are home folders."""
+    """A path; expands `~` and `~name`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         if value == "":
-            self.fail("it is empty", param, ctx)
+            self.fail("must not be empty", param, ctx)
         try:
             return expanded(str(value))
         except InputError as error:
@@ -52,7 +52,7 @@ class _Path(click.Path):
 
 
 class Finite(click.FloatRange):
-    """A number in a range, which nan is not."""
+    """A number in a range, excluding nan."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         number = super().convert(value, param, ctx)
@@ -66,16 +66,16 @@ DURATION = _Quantity("duration", _TIMES, "15m")
 AT_LEAST_1 = click.IntRange(min=1, max=10**6)
 SEED = click.IntRange(min=0, max=2**32 - 1)
 PATH = _Path(path_type=Path)
-SIZE = click.option("--input", "size", help="Input: a side, or HEIGHTxWIDTH.  [default: the network's own]")
+SIZE = click.option("--input", "size", help="Input size: SIDE, or HEIGHTxWIDTH.  [default: the network's own]")
 
 
 def showing() -> ConsoleProgress:
-    """What shows on the terminal how far a command is, for a `with`."""
+    """Progress display on the terminal, a context manager."""
     return ConsoleProgress(make_console())
 
 
 def refuse_unused(**unused: tuple[bool, str]) -> None:
-    """Raises click.UsageError for a flag that was given though it has no effect: (whether it has none, why and what has)."""
+    """Raise click.UsageError for a flag that was given but has no effect; values are (has no effect, why)."""
     context = click.get_current_context()
     for parameter in context.command.params:
         useless, why = unused.get(parameter.name or "", (False, ""))
@@ -84,7 +84,7 @@ def refuse_unused(**unused: tuple[bool, str]) -> None:
 
 
 class _Commas(click.ParamType):  # type: ignore[type-arg]
-    """Words with commas between them."""
+    """Comma-separated words."""
 
     name = "words"
 
@@ -100,7 +100,7 @@ class _Number(click.Choice):  # type: ignore[type-arg]
 
 
 def options_of(configuration: type) -> Callable[[F], F]:
-    """Decorator of a command: an option for each of a configuration's fields that are described, by its field's name."""
+    """Decorator that adds an option to a command for each configuration field with an Option."""
 
     def add(command: F) -> F:
         for one in reversed(described(configuration)):
@@ -143,7 +143,7 @@ def _whole(limit: float | None) -> int | None:
 
 
 class Command(click.Command):
-    """A command none of whose arguments and flags may be given as nothing."""
+    """A command that rejects empty arguments and flags."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         rest = super().parse_args(ctx, args)
@@ -151,12 +151,12 @@ class Command(click.Command):
             name, value = parameter.name or "", ctx.params.get(parameter.name or "")
             given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
             if given and (value == "" or (isinstance(value, tuple) and "" in value)):
-                raise click.BadParameter("it is empty", ctx, parameter)
+                raise click.BadParameter("must not be empty", ctx, parameter)
         return rest
 
 
 class Group(click.Group):
-    """Commands of this kind."""
+    """A group whose commands are of class Command."""
 
     command_class = Command
     group_class = type

@@ -10,9 +10,9 @@ from nas.console import make_console
 
 @click.command("resume", cls=Command)
 @click.argument("run", type=PATH)
-@click.option("--workers", type=AT_LEAST_1, help="Trainings at once.  [default: as before]")
+@click.option("--workers", type=AT_LEAST_1, help="Parallel trainings.  [default: as before]")
 def command(run: Path, workers: int | None) -> None:
-    """Go on with an interrupted search or training; nothing that was finished is done again."""
+    """Resume an interrupted search or training; finished work is not repeated."""
     from nas.report import ending
     from nas.sessions import search, train
     from nas.training import summary

@@ -10,7 +10,7 @@ from nas.commands.options import PATH, Command
 @click.command("status", cls=Command)
 @click.argument("run", type=PATH)
 def command(run: Path) -> None:
-    """How far a run or a training is, and the best so far."""
+    """Show the progress of a run or training, and the best network so far."""
     from nas.report import status
     from nas.training import summary
     from nas.training.plan import is_training

@@ -15,15 +15,15 @@ from nas.training.config import TrainConfig
 @options_of(TrainConfig)
 @click.option("--to", "folder", type=PATH, help="Folder of the training.  [default: runs/train-NAME-TIME]")
 def command(network: str, folder: Path | None, **options: Any) -> None:
-    """Train an anchor, a genotype file's network or a run's best at full length, for deployment.
+    """Fully train an anchor, the network of a genotype file or a run's best network, for deployment.
 
-    It goes on from the weights that a run left for the network; else it inherits from the donor, as in a search.
+    Training continues from the network's weights in the run, if any; otherwise it inherits from the donor, as in a search.
     """
     from nas.run.find import leaves_input_open
     from nas.sessions import train
     from nas.training import summary
 
-    refuse_unused(space=(not leaves_input_open(network), f"{network} names its input; --input asks for another"))
+    refuse_unused(space=(not leaves_input_open(network), f"{network} specifies its input; use --input to change it"))
     with showing() as progress:
         trained = train.start(TrainConfig(network=network, **options), folder, progress)
     summary.show(make_console(), trained)

@@ -1,1 +1,1 @@
-"""Where candidates are trained."""
+"""Executors: run training and evaluation jobs."""

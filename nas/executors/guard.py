@@ -1,10 +1,10 @@
-"""Ends what a process has started when that one is gone, and says for it how to go on.
+"""Kills the children of a process once it is gone, and prints how to resume.
 
-usage: python guard.py PID SENTENCE OTHER ..., its standard input a pipe
+usage: python guard.py PID SENTENCE OTHER ..., with a pipe as standard input
 
-PID has started this process, and holds the other end of the pipe. Until it sends a line, all that it starts is noted, but for
-the OTHER processes, which were there before; a last line "end" is a regular end. The pipe's end without that line means that it
-was killed, or ended by a library; then the sentence is printed.
+PID is the parent of this process and holds the other end of the pipe. Until it sends a line, all processes that it starts are
+recorded, except OTHER, which existed before. A last line "end" marks a regular exit. If the pipe closes without it, the parent
+was killed, or exited by a library, and SENTENCE is printed.
 """
 
 import contextlib
@@ -19,15 +19,15 @@ _EVERY_S = 0.2
 def main() -> None:
     pid, sentence = int(sys.argv[1]), sys.argv[2]
     others = {psutil.Process().pid, *map(int, sys.argv[3:])}
-    family, said = _noted(pid, others)
-    said += sys.stdin.buffer.read()
-    _end(family)
-    if not said.endswith(b"end\n") and sentence:
+    children, received = _recorded(pid, others)
+    received += sys.stdin.buffer.read()
+    _kill(children)
+    if not received.endswith(b"end\n") and sentence:
         print(sentence, file=sys.stderr)
 
 
-def _noted(pid: int, others: set[int]) -> tuple[set[psutil.Process], bytes]:
-    """All that a process starts until it sends its first line, or is gone, without `others`; and that line."""
+def _recorded(pid: int, others: set[int]) -> tuple[set[psutil.Process], bytes]:
+    """Processes that `pid` starts until it sends its first line or is gone, except `others`; and that line."""
     found, ready = set[psutil.Process](), False
     while not ready and psutil.pid_exists(pid):
         ready = bool(select.select([sys.stdin], [], [], _EVERY_S)[0])
@@ -36,10 +36,10 @@ def _noted(pid: int, others: set[int]) -> tuple[set[psutil.Process], bytes]:
     return found, sys.stdin.buffer.readline() if ready else b""
 
 
-def _end(family: set[psutil.Process]) -> None:
-    """With all that these have started since; not another one that has the number of one by now."""
-    started = [child for known in family for child in _children(known)]
-    for process in [*family, *started]:
+def _kill(processes: set[psutil.Process]) -> None:
+    """Kill processes and their children; psutil makes sure that a reused PID is not killed."""
+    started = [child for process in processes for child in _children(process)]
+    for process in [*processes, *started]:
         try:
             process.kill()
         except psutil.NoSuchProcess:

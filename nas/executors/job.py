@@ -1,4 +1,4 @@
-"""Job and Source: what a search wants trained, and what it wants to hear of it; executors carry jobs out."""
+"""Job, Source and Executor: the interface between a search and what runs its trainings."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +19,10 @@ Part = Literal["train", "validation", "test"]
 
 @dataclass(frozen=True)
 class Job:
-    """A network to train: its genotype's text, which names its input, by which recipe, from which seed.
+    """A network to train: genotype text, with its input, recipe and seed.
 
-    With `probe_only` it inherits and is probed, and not trained. `teacher` is the folder of a network that teaches it; weights
-    go to `keep`, if anywhere. Both are absolute paths on the machine of the search, and not meant for workers.
+    With `probe_only` it inherits weights and is probed, but not trained. `teacher` is the teacher's folder, `keep` the file
+    for the trained weights, if any; both are absolute paths on the search's machine, not for use by workers.
     """
 
     id: str
@@ -37,10 +37,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all jobs of a run share.
+    """Settings shared by all jobs of a run.
 
-    Networks inherit from `donor`, if there is one. `mean` and `std` normalise each channel of pixels in 0..1. Accuracies are
-    by `metric`. `threads` are those of a worker on this machine.
+    Networks inherit from `donor`, if any. `mean` and `std` normalise each channel of pixels in 0..1. Accuracies are by
+    `metric`. `threads` is the number of threads per worker on this machine.
     """
 
     dataset: Dataset
@@ -51,7 +51,7 @@ class Setting:
     donor: Donor | None = None
 
     def images(self, part: Part, input: Input, device: "torch.device") -> "Batches":
-        """A part of the data set as a network with this input sees it."""
+        """A part of the data set, preprocessed for a network with this input."""
         from evaluators.training.batches import Batches
 
         return Batches.of(getattr(self.dataset, part), self.dataset.preprocessing(input, self.mean, self.std), device)
@@ -59,10 +59,9 @@ class Setting:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """After an epoch: its number from 1, mean loss, validation accuracy (0..1), seconds.
+    """Report after an epoch: number (from 1), mean loss, validation accuracy (0..1), seconds.
 
-    Epoch 0 is what a network is before its first: `inherited` is the share of its weights that it has from the donor,
-    `accuracy` that of the linear probe on its features.
+    Epoch 0 is before training: `inherited` is the share of weights taken from the donor, `accuracy` the linear probe's.
     """
 
     epoch: int
@@ -73,24 +72,24 @@ class EpochReport:
 
 
 class Source(Protocol):
-    """Gives out jobs, one for each free worker, and is told how they go."""
+    """Provides jobs to workers and receives their results."""
 
     def next(self) -> Job | None:
-        """The next job, or None when there is no more."""
+        """The next job, or None if there are no more."""
 
     def progress(self, job: Job, progress: EpochReport) -> bool:
         """Called after each epoch; True stops the job early."""
 
     def done(self, job: Job) -> None:
-        """The job ran to its end or was stopped early."""
+        """Called when a job finished or was stopped early."""
 
     def failed(self, job: Job, reason: str) -> None:
-        """The job ended with an error."""
+        """Called when a job failed."""
 
 
 class Executor(Protocol):
     def run(self, source: Source) -> None:
-        """Carries out the source's jobs until it has no more. KeyboardInterrupt passes through after a clean stop."""
+        """Run the source's jobs until there are no more. KeyboardInterrupt is re-raised after a clean stop."""
 
     def close(self) -> None:
-        """Gives workers and memory back."""
+        """Release workers and memory."""

@@ -1,4 +1,4 @@
-"""Ray itself: started on this machine or joined, watched, and ended with all that it has started."""
+"""RaySession: starts or joins Ray, monitors it, and shuts it down with all its processes."""
 
 import _thread
 import atexit
@@ -32,12 +32,12 @@ for _name, _value in {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-}.items():  # Ray reads these while it is imported
+}.items():  # Ray reads these on import
     os.environ.setdefault(_name, _value)
 
 
-def _have_home() -> None:
-    """Ray asks for the home folder while it is imported, and gets a temporary one where a user has none."""
+def _ensure_home() -> None:
+    """Ray needs a home folder on import; provide a temporary one for users without."""
     try:
         Path.home()
     except RuntimeError:
@@ -51,9 +51,9 @@ def _has_token() -> bool:
     return os.access(os.path.expanduser("~/.ray/auth_token"), os.R_OK)
 
 
-_have_home()
+_ensure_home()
 if _has_token():
-    # as `ray start --head` has it where there is a token; a head that asks for none does not mind
+    # like `ray start --head` with a token; a head without authentication ignores it
     os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 import psutil  # noqa: E402
@@ -66,16 +66,15 @@ from nas.executors.sharing import Node  # noqa: E402
 from nas.signals import Lost, end_at_once  # noqa: E402
 from search_spaces.errors import InputError  # noqa: E402
 
-_EVERY_S, _PATIENCE_S, _END_S, _HEARD_S = 0.2, 3.0, 6.0, 10.0
+_EVERY_S, _PATIENCE_S, _END_S, _REACTION_S = 0.2, 3.0, 6.0, 10.0
 
 
 class RaySession:
-    """Ray with `workers` processors of this machine, or a cluster at `address` that this process joins; `folder` is its own.
+    """Local Ray with `workers` processors, or the cluster at `address`; `folder` is the session's scratch folder.
 
-    When a process is lost that Ray cannot do without, the main thread is interrupted by `Lost`: Ray itself would wait for it,
-    and then end this process. Where the main thread does not hear it, this process ends with exit code 2, and with
-    `sentence`, which says how to go on; it is said, too, when Ray's own code ends this process. Raises Lost when Ray cannot be
-    started, InputError when no cluster answers.
+    If an essential Ray process dies, the main thread is interrupted by `Lost`; Ray itself would wait for it and then end this
+    process. If the main thread does not react, this process exits with code 2 and prints `sentence`, which says how to resume;
+    so it does if Ray's code ends this process. Raises Lost if Ray cannot be started, InputError if no cluster answers.
     """
 
     def __init__(self, workers: int | None, address: str | None, store_bytes: int, sentence: str = "") -> None:
@@ -94,16 +93,16 @@ class RaySession:
 
     @property
     def lost(self) -> str | None:
-        """What of Ray is lost, if anything."""
+        """Which Ray process is lost, if any."""
         return self._watch.lost if self._watch else None
 
     def nodes(self) -> list[Node]:
-        """The machines that are alive."""
+        """Nodes that are alive."""
         resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         return [Node(int(found.get("CPU", 0)), int(found.get("GPU", 0))) for found in resources]
 
     def close(self) -> None:
-        """Ends what was started here; nothing of it is left running."""
+        """Shut down everything that was started here."""
         if self._watch:
             self._watch.close()
         if self.lost or not _shut_down():
@@ -112,20 +111,20 @@ class RaySession:
         self._scratch.close()
 
     def _start(self, workers: int | None, address: str | None, store_bytes: int) -> None:
-        _be_quiet()
-        with _handlers_kept(), _imports_from_home(self.folder), _errors_to(self.folder / "start.log"):
+        _silence_logging()
+        with _keep_sigterm_handler(), _imports_from_home(self.folder), _stderr_to(self.folder / "start.log"):
             _join(address) if address else _start_here(workers, store_bytes, self.folder)
         self._tell_guard(b"started\n")
-        self._watch = _Watch(self._end_unheard)
+        self._watch = _Watch(self._exit_now)
 
     def _tell_guard(self, line: bytes) -> None:
         assert self._guard.stdin
-        with contextlib.suppress(BrokenPipeError):  # a guard that somebody has killed
+        with contextlib.suppress(BrokenPipeError):  # the guard may have been killed
             self._guard.stdin.write(line)
             self._guard.stdin.flush()
 
-    def _end_unheard(self) -> None:
-        """Ends this process, whose main thread hears nothing, where it stands."""
+    def _exit_now(self) -> None:
+        """Exit immediately, because the main thread does not react."""
         print(f"nas: {self.lost}; {self._sentence}", file=sys.stderr, flush=True)
         self._tell_guard(b"end\n")
         os._exit(2)
@@ -133,7 +132,7 @@ class RaySession:
 
 def _start_here(workers: int | None, store_bytes: int, folder: Path) -> None:
     if not _has_token():
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # else Ray writes one into the home folder, for all to read
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # else Ray writes a world-readable one to the home folder
     try:
         ray.init(
             "local",
@@ -143,7 +142,7 @@ def _start_here(workers: int | None, store_bytes: int, folder: Path) -> None:
             _temp_dir=str(folder),
             **_QUIET,
         )
-    except Exception as error:  # noqa: BLE001 (it raises whatever its parts raise)
+    except Exception as error:  # noqa: BLE001 (it may raise anything)
         reason = str(error).strip().splitlines()[0]
         raise Lost(f"Ray cannot be started here: {reason}") from None
 
@@ -152,12 +151,12 @@ def _join(address: str) -> None:
     try:
         ray.init(address=address, **_QUIET)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
-        hint = "if it asks for a token, RAY_AUTH_TOKEN must be the one of its head (`ray get-auth-token` prints it there)"
+        hint = "if it requires a token, set RAY_AUTH_TOKEN to its head's (printed by `ray get-auth-token` there)"
         raise InputError(f"no Ray cluster answers at {address}: {str(error).strip().splitlines()[0]}; {hint}") from None
 
 
 def _shut_down() -> bool:
-    """Whether Ray came to an end in time: it waits for a head that is gone, such as by a signal to all of a group."""
+    """Shut down Ray; False if it hangs, as it does if the head is gone."""
     ending = threading.Thread(target=ray.shutdown, daemon=True)
     ending.start()
     ending.join(_END_S)
@@ -167,7 +166,7 @@ def _shut_down() -> bool:
 _QUIET: dict[str, Any] = {"logging_level": logging.CRITICAL, "log_to_driver": False, "configure_logging": True}
 
 
-def _be_quiet() -> None:
+def _silence_logging() -> None:
     for name in ("ray", "ray.tune"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if private := sys.modules.get("ray._private.worker"):
@@ -175,19 +174,19 @@ def _be_quiet() -> None:
 
 
 def _print_first_line(data: dict[str, Any], **__: Any) -> None:
-    """What Ray tells of its cluster, such as the loss of a node, without the pages of its state that go with it.
+    """Print only the first line of Ray's messages, such as the loss of a node, not the pages of state after it.
 
-    It takes the place of a function of Ray, which has no setting for this; in a version of Ray without it, all is printed.
+    Replaces a private function of Ray, which has no setting for this; in a version without it, everything is printed.
     """
     for message in data["lines"]:
         first, *_ = message.strip().split("\n")
-        if not first.startswith("Raylet is terminated."):  # _Watch tells of it where it matters
+        if not first.startswith("Raylet is terminated."):  # reported by _Watch if it matters
             print(f"Ray: {textwrap.shorten(first, 200)}", file=sys.stderr)
 
 
 @contextlib.contextmanager
-def _handlers_kept() -> Iterator[None]:
-    """SIGTERM stays with who handles it: `ray.init` puts two handlers of its own there, and that of its C++ aborts."""
+def _keep_sigterm_handler() -> Iterator[None]:
+    """Keep the SIGTERM handler: `ray.init` installs two of its own, and the C++ one aborts."""
     private, handler = vars(ray._private.utils), signal.getsignal(signal.SIGTERM)
     setter = private["set_sigterm_handler"]
     private["set_sigterm_handler"] = lambda _: None
@@ -199,8 +198,8 @@ def _handlers_kept() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _errors_to(file: Path) -> Iterator[None]:
-    """Ray's C++ part writes what it meets while it starts to a file; this process's Python goes on with its own stream."""
+def _stderr_to(file: Path) -> Iterator[None]:
+    """Redirect stderr of Ray's C++ code to a file during startup; Python's sys.stderr is unaffected."""
     own, log = os.dup(2), os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     before, sys.stderr = sys.stderr, os.fdopen(os.dup(own), "w")
     os.dup2(log, 2)
@@ -216,9 +215,10 @@ def _errors_to(file: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _imports_from_home(empty: Path) -> Iterator[None]:
-    """Workers import what this process does: Ray has them look into the current directory first, so this is the packages' own.
+    """Make workers import the same packages as this process.
 
-    Where these are installed, among all others, it is an empty one.
+    Ray workers import from the current directory first, so change to the packages' folder, or, if they are installed, to an
+    empty one.
     """
     installed = HOME in map(os.path.realpath, [*site.getsitepackages(), site.getusersitepackages()])
     before, path = os.environ.get("PYTHONPATH"), os.pathsep.join(import_path())
@@ -233,21 +233,22 @@ def _imports_from_home(empty: Path) -> Iterator[None]:
 
 
 def _start_guard(sentence: str) -> "subprocess.Popen[bytes]":
-    """What ends Ray's processes should this one be killed: its agents would go on for a minute."""
+    """Start the process that kills Ray's processes if this one is killed; its agents would run for another minute."""
     others = [str(child.pid) for child in psutil.Process().children(recursive=True)]
     command = [sys.executable, "-P", guard.__file__, str(os.getpid()), sentence, *others]
     return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
 
 class _Watch:
-    """Interrupts the main thread when the head of the cluster or this machine's node is lost; the first is asked, the
-    second holds a line that breaks with it. A main thread that waits within Ray's own code does not hear it; then `unheard` is
-    called.
+    """Interrupts the main thread when the cluster's head or this machine's node is lost.
+
+    The head is polled; the node is watched through an open socket. If the main thread does not react, because it waits inside
+    Ray's code, `on_no_reaction` is called.
     """
 
-    def __init__(self, unheard: Callable[[], None]) -> None:
+    def __init__(self, on_no_reaction: Callable[[], None]) -> None:
         self.lost: str | None = None
-        self._unheard = unheard
+        self._on_no_reaction = on_no_reaction
         self._closed = threading.Event()
         host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
         self._head = host.strip("[]"), int(port)
@@ -255,7 +256,7 @@ class _Watch:
         self._line = socket.socket(socket.AF_UNIX)
         self._line.connect(node.raylet_socket_name)
         self._before = signal.signal(signal.SIGUSR2, self._interrupt)
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._monitor, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -267,21 +268,21 @@ class _Watch:
     def _interrupt(self, *_: Any) -> None:
         raise Lost(self.lost)
 
-    def _look(self) -> None:
+    def _monitor(self) -> None:
         answered = time.monotonic()
         while not self.lost:
             broken, _, _ = select.select([self._line], [], [], _EVERY_S)
             if self._closed.is_set():
                 return
-            if broken:  # heard at once: Ray's own code would soon end this process
+            if broken:  # react at once: Ray's code would soon end this process
                 self.lost = "Ray's process on this machine (raylet) is gone"
             elif self._head_answers():
                 answered = time.monotonic()
             elif time.monotonic() - answered > _PATIENCE_S:
                 self.lost = "Ray's head (gcs_server) is gone"
         _thread.interrupt_main(signal.SIGUSR2)
-        if not self._closed.wait(_HEARD_S):
-            self._unheard()
+        if not self._closed.wait(_REACTION_S):
+            self._on_no_reaction()
 
     def _head_answers(self) -> bool:
         try:

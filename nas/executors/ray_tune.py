@@ -1,4 +1,4 @@
-"""Jobs on Ray Tune, on this machine or an existing cluster."""
+"""RayTuneExecutor: runs jobs with Ray Tune, on this machine or an existing cluster."""
 
 import warnings
 from collections import Counter
@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nas.executors.ray_session import RaySession  # before Ray: it says in what environment that is imported
+from nas.executors.ray_session import RaySession  # before Ray, for it sets Ray's environment
 
 import ray  # isort: skip
 from ray import cloudpickle, tune  # isort: skip
@@ -22,22 +22,22 @@ from nas.executors.sharing import share
 from nas.signals import Lost
 from search_spaces.errors import InputError, os_reason
 
-RUNS = 3  # of a job whose worker is lost, before it counts as failed
+RUNS = 3  # attempts at a job whose worker is lost, before it counts as failed
 
 
-class _Unsaved:
-    """Left out of the copies that Tune pickles of its parts: the journal holds a search's state."""
+class _NotPickled:
+    """Excluded from Tune's pickled state: the journal holds the state of a search."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
-class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
-    """Ray Tune's side of a Source: suggests its next job, and tells it of epochs and ends.
+class _SourceSearcher(_NotPickled, Searcher):  # type: ignore[misc]
+    """Adapts a Source to Ray Tune: suggests its next job, and reports epochs and results to it.
 
-    A job whose worker is lost is suggested again, up to `RUNS` times in all; its seed makes it the same training, and
-    epochs that were heard are not told twice. (Tune's own retries give up a job that was handed to a worker which had been
-    lost while idle.) What the source raises ends the session: it is kept in `error`, and nothing more is suggested.
+    A job whose worker is lost is suggested again, up to `RUNS` times in total; its seed makes it the same training, and
+    epochs are not reported twice. (Tune's own retries drop a job handed to a worker that was lost while idle.) An InputError
+    raised by the source ends the session: it is stored in `error`, and no more jobs are suggested.
     """
 
     def __init__(self, source: Source) -> None:
@@ -46,7 +46,7 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
         self._jobs: dict[str, Job] = {}
         self._again: list[Job] = []
         self._runs: Counter[str] = Counter()
-        self._heard: dict[str, int] = {}
+        self._last_epoch: dict[str, int] = {}
         self._failures: dict[str, str] = {}
         self._teachers: dict[Path, Any] = {}
         self._exhausted = False
@@ -55,7 +55,7 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> Any:
         job = None if self.error else self._next()
-        if job is None:  # what runs now may yet have to run again
+        if job is None:  # running jobs may have to be repeated
             return None if self._jobs and not self.error else Searcher.FINISHED
         self._jobs[trial_id] = job
         self._runs[job.id] += 1
@@ -66,42 +66,42 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
             return self._again.pop(0)
         if self._exhausted:
             return None
-        job = self._told(self._source.next)
-        self._exhausted = job is None and not self._jobs  # one that runs may yet be replaced by another
+        job = self._call(self._source.next)
+        self._exhausted = job is None and not self._jobs  # a running job may yet be replaced
         if job and job.teacher and not self._share_teacher(job.teacher):
             return None
         return job  # type: ignore[no-any-return]
 
     def _share_teacher(self, folder: Path) -> bool:
-        """Puts its files into Ray's object store, once; False when they cannot be read."""
+        """Put the teacher's files into Ray's object store, once; False if they cannot be read."""
         try:
             if folder not in self._teachers:
                 self._teachers[folder] = ray.put({file.name: file.read_bytes() for file in _teacher_files(folder)})
         except OSError as error:
-            self.error = _unfinished(os_reason(error))
+            self.error = _resumable(os_reason(error))
         return self.error is None
 
     def result(self, trial_id: str, result: dict[str, Any], weights: bytes | None = None) -> bool:
-        """Passes an epoch on, once, after its weights are kept if there are any; True when the job is to be stopped."""
+        """Save the weights, if any, and report an epoch, once; True if the job should stop."""
         job = self._jobs[trial_id]
         if weights is not None and job.keep:
             self._keep(weights, job.keep)
         if result.get("fatal"):
-            self.error = _unfinished(result["failure"])
+            self.error = _resumable(result["failure"])
         elif "failure" in result:
             self._failures[trial_id] = result["failure"]
-        elif not self.error and self._heard.get(job.id, -1) < result["number"]:
-            self._heard[job.id] = result["number"]
+        elif not self.error and self._last_epoch.get(job.id, -1) < result["number"]:
+            self._last_epoch[job.id] = result["number"]
             number, loss, accuracy, seconds = (result[name] for name in ("number", "loss", "accuracy", "seconds"))
             progress = EpochReport(number, loss, accuracy, seconds, result.get("inherited"))
-            return bool(self._told(lambda: self._source.progress(job, progress)))
+            return bool(self._call(lambda: self._source.progress(job, progress)))
         return self.error is not None
 
     def lost(self, trial_id: str, error: Exception | None) -> None:
-        """Told before `on_trial_complete` that a trial's worker is gone, and why."""
+        """Called before `on_trial_complete` if a trial's worker is lost, with the reason."""
         if isinstance(error, ray.exceptions.RayActorError) and error.actor_init_failed:
             last = str(error).strip().splitlines()[-1]
-            self.error = _unfinished(f"a worker cannot be started, this package must be installed on all nodes: {last}")
+            self.error = _resumable(f"workers cannot be started (this package must be installed on all nodes): {last}")
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         job = self._jobs.pop(trial_id, None)
@@ -111,33 +111,33 @@ class _Asker(_Unsaved, Searcher):  # type: ignore[misc]
             self._again.append(job)
         elif error or trial_id in self._failures:
             reason = self._failures.pop(trial_id, f"the worker was lost, {RUNS} times{self._why_lost()}")
-            self._told(lambda: self._source.failed(job, reason))
+            self._call(lambda: self._source.failed(job, reason))
         else:
-            self._told(lambda: self._source.done(job))
+            self._call(lambda: self._source.done(job))
 
     def _why_lost(self) -> str:
-        """Known where the system ended workers on this machine for their memory."""
+        """The reason, if workers on this machine were killed for using too much memory."""
         if killed_for_memory() == self._killed:
             return ""
         limit = memory_limit_bytes()
-        said = f"of {limit / 2**30:.1f} GiB " if limit < 2**60 else ""
-        return f": the limit of memory {said}was reached; fewer --workers, or smaller inputs, need less"
+        size = f"of {limit / 2**30:.1f} GiB " if limit < 2**60 else ""
+        return f": the memory limit {size}was reached; use fewer --workers or smaller inputs"
 
     def _keep(self, weights: bytes, path: Path) -> None:
         try:
             write_weights(weights, path)
         except OSError as error:
-            self.error = _unfinished(os_reason(error))
+            self.error = _resumable(os_reason(error))
 
-    def _told(self, tell: Callable[[], Any]) -> Any:
+    def _call(self, source_method: Callable[[], Any]) -> Any:
         try:
-            return tell()
+            return source_method()
         except InputError as error:
             self.error = error
             return None
 
     def save(self, checkpoint_path: str) -> None:
-        """The journal holds the state of a search; Ray's copy of it is not kept."""
+        """No-op: the journal holds the state of a search."""
 
     def restore(self, checkpoint_path: str) -> None:
         raise AssertionError("a search is resumed from its journal")
@@ -148,24 +148,24 @@ def _teacher_files(folder: Path) -> list[Path]:
     return [folder / GENOTYPE, folder / WEIGHTS, *([own] if own.is_file() else [])]
 
 
-class _Stopper(_Unsaved, FIFOScheduler):  # type: ignore[misc]
-    """Early stopping: after each epoch the source decides, so that its decisions outlive this process.
+class _Stopper(_NotPickled, FIFOScheduler):  # type: ignore[misc]
+    """Early stopping, decided by the source after each epoch, so that decisions survive this process.
 
-    Raises InputError when the nodes that are left are too small for a worker: Tune would wait for others for ever.
+    Raises InputError if no remaining node is large enough for a worker; Tune would wait forever.
     """
 
-    def __init__(self, asker: _Asker, session: RaySession, threads: int) -> None:
+    def __init__(self, asker: _SourceSearcher, session: RaySession, threads: int) -> None:
         super().__init__()
         self._asker, self._session, self._threads = asker, session, threads
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         idle = not any(trial.status == "RUNNING" for trial in tune_controller.get_live_trials())
         if idle and not any(node.cpus >= self._threads for node in self._session.nodes()):
-            raise _unfinished(f"no node with {self._threads} processors is left in the Ray cluster")
+            raise _resumable(f"no node with {self._threads} processors is left in the Ray cluster")
         return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        # Tune skips the scheduler for the result that ends a trial by itself; _Reporter sees that one.
+        # Tune skips the scheduler for a trial's last result; _Reporter receives that one.
         return str(TrialScheduler.STOP if self._asker.result(trial.trial_id, result) else TrialScheduler.CONTINUE)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
@@ -173,24 +173,24 @@ class _Stopper(_Unsaved, FIFOScheduler):  # type: ignore[misc]
         self._asker.lost(trial.trial_id, cloudpickle.loads(Path(file).read_bytes()) if file else None)
 
 
-class _Reporter(_Unsaved, tune.Callback):  # type: ignore[misc]
-    """Passes on what the scheduler does not see: the result that ends a trial by itself, and weights."""
+class _Reporter(_NotPickled, tune.Callback):  # type: ignore[misc]
+    """Passes on what the scheduler does not receive: a trial's last result, and weights."""
 
-    def __init__(self, asker: _Asker) -> None:
+    def __init__(self, asker: _SourceSearcher) -> None:
         self._asker = asker
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
-        weights = result.pop("weights", None)  # Tune keeps the rest of it
+        weights = result.pop("weights", None)  # Tune keeps the rest of the result
         if result.get("done"):
             self._asker.result(trial.trial_id, result, weights)
 
 
 class RayTuneExecutor:
-    """Trains with `workers` processes at once; `address` joins an existing Ray cluster instead of starting one here.
+    """Trains with `workers` parallel processes; `address` joins an existing Ray cluster instead of starting Ray here.
 
-    Without `workers` it is one a processor of the cluster, or one a GPU. The setting's threads are those of a worker on
-    this machine; on a cluster its processors are shared out (`nas.executors.sharing`). `sentence` says how to go on should
-    Ray end this process. Raises InputError when no cluster answers, or when it has fewer processors than `workers`.
+    By default there is one worker per processor of the cluster, or per GPU. The setting's threads apply to this machine; on a
+    cluster, processors are divided among workers (`nas.executors.sharing`). `sentence` says how to resume and is printed if
+    Ray ends this process. Raises InputError if no cluster answers, or if it has fewer processors than `workers`.
     """
 
     def __init__(self, setting: Setting, workers: int | None, address: str | None = None, sentence: str = "") -> None:
@@ -206,7 +206,7 @@ class RayTuneExecutor:
             raise
 
     def run(self, source: Source) -> None:
-        asker = _Asker(source)
+        asker = _SourceSearcher(source)
         tuner = tune.Tuner(
             self._trainable,
             tune_config=tune.TuneConfig(
@@ -233,7 +233,7 @@ class RayTuneExecutor:
         try:
             tuner.fit()
         except (KeyboardInterrupt, ray.exceptions.RayError):
-            if self._session.lost:  # Ray makes a plain interruption of it
+            if self._session.lost:  # Ray turns it into a plain KeyboardInterrupt
                 raise Lost(self._session.lost) from None
             raise
 
@@ -241,12 +241,12 @@ class RayTuneExecutor:
         self._session.close()
 
 
-def _unfinished(reason: str) -> InputError:
-    return InputError(f"{reason}; what was learnt until now is kept, `nas resume` goes on")
+def _resumable(reason: str) -> InputError:
+    return InputError(f"{reason}; all results so far are kept, continue with `nas resume`")
 
 
 def _size(setting: Setting) -> int:
-    """Bytes for the object store: images and donor, and room for Tune's own messages."""
+    """Size of the object store in bytes: images, donor, and room for Tune's messages."""
     splits = (setting.dataset.train, setting.dataset.validation, setting.dataset.test)
     donor = sum(tensor.nbytes for tensor in setting.donor.tensors.values()) if setting.donor else 0
     return 2 * sum(split.images.nbytes for split in splits) + 2 * donor + 256 * 2**20

@@ -1,11 +1,11 @@
-"""The worker of Ray Tune: a process that trains one job after another."""
+"""Worker: the Ray Tune trainable, a process that runs one job after another."""
 
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nas.executors import ray_session  # noqa: F401  # before Ray: it says in what environment that is imported
+from nas.executors import ray_session  # noqa: F401  # before Ray, for it sets Ray's environment
 
 import ray  # isort: skip
 from ray import tune  # isort: skip
@@ -22,10 +22,10 @@ from search_spaces.task import Task
 
 
 class Worker(tune.Trainable):  # type: ignore[misc]
-    """Trains one job after another in one process; images are read from Ray's object store and never copied.
+    """Runs one job after another in one process; images are read from Ray's object store without copying.
 
-    It may be on another machine than the search: the donor comes with the images, a teacher through Ray's object store, weights
-    go back with the last result, and no path is read or written but those of images that are streamed.
+    It may run on another machine than the search: donor and images are part of the setting, the teacher comes through Ray's
+    object store, weights are returned with the last result, and only streamed images are read from paths.
     """
 
     def setup(self, config: dict[str, Any], setting: Setting | None = None) -> None:
@@ -51,17 +51,17 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             epoch = next(self._epochs)
             last = self._job.probe_only or epoch["number"] == self._job.recipe.epochs
             weights = packed(self._network) if last and self._job.keep else None
-        except (OSError, UnreadableImage) as error:  # no fault of the candidate
+        except (OSError, UnreadableImage) as error:  # not the candidate's fault
             reason = os_reason(error) if isinstance(error, OSError) else str(error)
             return {"failure": reason, "fatal": True, "done": True}
         except TrainingFailed as error:
             return {"failure": str(error), "done": True}
-        except Exception as error:  # noqa: BLE001 (whatever is wrong with a candidate fails that candidate, with its reason)
+        except Exception as error:  # noqa: BLE001 (any error fails this candidate only)
             return {"failure": f"{type(error).__name__}: {error}", "done": True}
         return {**epoch, "weights": weights, "done": last}
 
     def _start(self) -> Iterator[dict[str, Any]]:
-        """What is told of the job: as epoch 0 what it inherits, where there is a donor, then each epoch."""
+        """Results of the job: epoch 0 (inheritance and probe) if there is a donor, then each epoch."""
         job, setting, genotype = self._job, self._setting, Genotype.parse(self._job.genotype)
         task = genotype.task(len(setting.dataset.classes))
         train, validation = (setting.images(part, task.input, self._device) for part in ("train", "validation"))
@@ -77,7 +77,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             yield {name: vars(epoch)[name] for name in ("number", "loss", "accuracy", "seconds")}
 
     def _teacher(self, name: Path, task: Task) -> Any:
-        """Fetched and loaded once a worker."""
+        """Fetch and load the teacher, once per worker."""
         setting = self._setting
         if name not in self._teachers:
             with tempfile.TemporaryDirectory(prefix="nas-teacher-") as folder:

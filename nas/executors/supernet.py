@@ -1,4 +1,4 @@
-"""Jobs scored by a supernet, in this process: it is trained once, then a candidate takes seconds."""
+"""SupernetExecutor: scores candidates with a supernet in this process; it is trained once, then a candidate takes seconds."""
 
 import math
 from pathlib import Path
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
 
 class SupernetExecutor:
-    """Answers each job with one epoch whose accuracy is the supernet's; a genotype that is not of the space fails.
+    """Reports a single epoch per job, with the supernet's accuracy; genotypes outside the space fail.
 
-    Making one trains the supernet by `recipe`; it is kept in the file `kept` after each epoch, and what is there is not
-    trained again.
+    The constructor trains the supernet with `recipe`, saves it to the file `kept` after each epoch, and resumes from there.
     """
 
     def __init__(
@@ -36,7 +35,7 @@ class SupernetExecutor:
         self._train_supernet()
 
     def run(self, source: Source) -> None:
-        """Scores jobs until there are no more."""
+        """Score jobs until there are no more."""
         while job := source.next():
             start, genotype = perf_counter(), Genotype.parse(job.genotype)
             try:
@@ -49,10 +48,10 @@ class SupernetExecutor:
             source.done(job)
 
     def close(self) -> None:
-        """Nothing outlives this object."""
+        """No-op: there is nothing to release."""
 
     def _train_supernet(self) -> None:
-        """What is still to be trained; each epoch is on disk before the next one starts."""
+        """Train the remaining epochs, saving after each."""
         total, trained = self._recipe.epochs, self._supernet.trained
         if trained == total:
             return
@@ -61,9 +60,11 @@ class SupernetExecutor:
             for epoch in self._supernet.train(self._train, self._validation, self._recipe):
                 self._supernet.save(self._kept)
                 self._view.working(total - epoch.number)
-                self._view.step(f"supernet, epoch {epoch.number:>3}: loss {epoch.loss:.3f}, candidates at {epoch.accuracy:.2%}")
+                self._view.step(
+                    f"supernet, epoch {epoch.number:>3}: loss {epoch.loss:.3f}, candidates' accuracy {epoch.accuracy:.2%}"
+                )
         except TrainingFailed as error:
-            raise InputError(f"the supernet cannot be trained by this recipe, try a lower learning rate: {error}") from None
+            raise InputError(f"the supernet cannot be trained with this recipe, try a lower learning rate: {error}") from None
         except OSError as error:
             reason = f"{error.strerror or error}: {self._kept}"
-            raise InputError(f"{reason}; what was learnt until now is kept, `nas resume` goes on") from None
+            raise InputError(f"{reason}; all results so far are kept, continue with `nas resume`") from None

@@ -1,1 +1,1 @@
-"""Deployment files of a trained network."""
+"""Export of trained networks for deployment."""

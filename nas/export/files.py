@@ -1,4 +1,4 @@
-"""Deployment files of a network: genotype text, safetensors, the formats asked for, and a card for the program that runs it."""
+"""Exports a network: genotype text, safetensors, the chosen formats, and model.json for the program that runs it."""
 
 import json
 import shutil
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from search_spaces.network import Network
     from search_spaces.weights import Loaded
 
-_PART, _NEW, _OLD = ".export-", "new", "old"  # a folder of an export at work, in which it keeps files until all are replaced
+_PART, _NEW, _OLD = ".export-", "new", "old"  # temporary folder of an export, for new and old files until all are replaced
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A network with its weights (safetensors), what it was trained on, and what is known of it.
+    """A trained network: genotype, weights file (safetensors), classes, preprocessing, and scores.
 
-    Its genotype names the input at which it was trained, tested and timed, `preprocessing` says how images are brought to
-    it. Accuracies are by `metric`, 0..1, None where unknown.
+    The genotype specifies the input at which it was trained, tested and measured. Accuracies are by `metric`, 0..1, None if
+    unknown.
     """
 
     genotype: Genotype
@@ -49,12 +49,14 @@ class Trained:
 
 
 def export(run: Run, network: dict[str, Any], folder: Path, formats: Sequence[str] = ()) -> list[Path]:
-    """Writes a network of a run's result, with the weights of its first seed, which were measured; as `export_trained`."""
+    """Export a network of a run's result with the weights of its first seed (the measured ones); see `export_trained`."""
     genotype = Genotype.parse(network["genotype"])
     assert genotype.input is not None, "a run's networks name their input"
     weights = run.weights(network["id"])
     if not weights.is_file():
-        raise InputError(f"weights/{weights.name} is missing in {run.path}; `nas resume {run.path}` trains that network again")
+        raise InputError(
+            f"weights/{weights.name} is missing in {run.path}; run `nas resume {run.path}` to train that network again"
+        )
     trained = Trained(
         genotype=genotype,
         weights=weights,
@@ -69,10 +71,10 @@ def export(run: Run, network: dict[str, Any], folder: Path, formats: Sequence[st
 
 
 def export_trained(trained: Trained, folder: Path, formats: Sequence[str] = ()) -> list[Path]:
-    """Writes genotype.txt, weights.safetensors, model.json and a file of each format, by default model.onnx; returns them.
+    """Write genotype.txt, weights.safetensors, model.json and a file per format (default: model.onnx); returns the paths.
 
-    All are of one network at one input. The files of an earlier export in `folder` are replaced; raises InputError for an
-    unknown format, or when the folder holds anything else, which it names, or cannot be written.
+    Files of an earlier export in `folder` are replaced. Raises InputError for an unknown format, and if the folder contains
+    other files or cannot be written.
     """
     chosen = load(formats)
     _check_folder(folder)
@@ -85,9 +87,9 @@ def export_trained(trained: Trained, folder: Path, formats: Sequence[str] = ()) 
 
 
 def export_network(known: Anchor, loaded: "Loaded", folder: Path, formats: Sequence[str] = ()) -> list[Path]:
-    """Writes an anchor with its trained weights, as `export_trained`.
+    """Export an anchor with its trained weights, like `export_trained`.
 
-    model.json says how images are brought to the network where the weights' source does.
+    model.json includes the preprocessing if the source of the weights specifies it.
     """
     chosen = load(formats)
     _check_folder(folder)
@@ -110,20 +112,20 @@ def _write(network: "Network", task: Task, chosen: Mapping[str, Format], part: P
 
 
 def _check_folder(folder: Path) -> None:
-    """Raises InputError when the folder holds anything that no export wrote, or is no folder."""
+    """Raise InputError if the path is not a folder, or contains files that no export wrote."""
     try:
         if folder.exists() and not folder.is_dir():
-            raise InputError(f"{folder} is no folder; name another with --to")
+            raise InputError(f"{folder} is not a folder; choose another with --to")
         foreign = _foreign(folder) if folder.is_dir() else []
     except OSError as error:
         raise InputError(f"cannot read {folder}: {error.strerror}") from None
     if foreign:
         names = ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if len(foreign) > 3 else "")
-        raise InputError(f"{folder} holds {names}, which no export wrote; move that, or name another folder with --to")
+        raise InputError(f"{folder} contains {names}, not written by an export; move it, or choose another folder with --to")
 
 
 def _foreign(folder: Path) -> list[str]:
-    """Names of what is no export's: other files, and those of an export's names where no card of ours is among them."""
+    """Names of files not written by an export, including files with an export's names if there is no valid model.json."""
     parts = _left_behind(folder)
     others, names = sorted(path for path in folder.iterdir() if path not in parts), _own(folder, parts)
     foreign = [path.name for path in others if path.name not in names or path.is_dir()]
@@ -132,13 +134,13 @@ def _foreign(folder: Path) -> list[str]:
 
 
 def _own(folder: Path, parts: Sequence[Path]) -> set[str]:
-    """Names of the files of exports: those that all have, and those that a card names, in the folder or in parts of exports."""
+    """Names of exported files: those of every export, and those listed by a model.json, also in temporary folders."""
     cards = [folder / CARD, *(part / place / CARD for part in parts for place in (_NEW, _OLD))]
     return set(OURS).union(*map(listed, cards))
 
 
 def _left_behind(folder: Path) -> list[Path]:
-    """What exports that were killed have left in the folder: theirs alone, by all that is in it."""
+    """Temporary folders left by killed exports that contain nothing else."""
     return [path for path in folder.glob(f"{_PART}*") if path.is_dir() and not path.is_symlink() and _holds_own_alone(path)]
 
 
@@ -148,7 +150,7 @@ def _holds_own_alone(part: Path) -> bool:
 
 
 def _replace(folder: Path, genotype: Genotype, card: dict[str, Any], write: Callable[[Path], None]) -> list[Path]:
-    """The files of a folder: made in a folder of their own in it, and moved into place once all are there."""
+    """Write the files to a temporary folder in `folder`, and move them into place once all are written."""
     is_new, written = not folder.exists(), {*OURS, *card["files"]}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -157,7 +159,7 @@ def _replace(folder: Path, genotype: Genotype, card: dict[str, Any], write: Call
             new, old = Path(part, _NEW), Path(part, _OLD)
             new.mkdir()
             old.mkdir()
-            (new / CARD).write_text(json.dumps(card, indent=2) + "\n")  # first: it says which files are an export's
+            (new / CARD).write_text(json.dumps(card, indent=2) + "\n")  # first, because it lists the export's files
             (new / GENOTYPE).write_text(genotype.text, encoding="utf-8")
             write(new)
             earlier = _own(folder, left) & {path.name for path in folder.iterdir()}
@@ -173,12 +175,12 @@ def _replace(folder: Path, genotype: Genotype, card: dict[str, Any], write: Call
 
 
 def _card_last(names: Collection[str]) -> list[str]:
-    """With the card, which comes last and goes first, the files of an export are whole."""
+    """Sort so that model.json is written last (and removed first): if it exists, the export is complete."""
     return sorted(names, key=lambda name: (name == CARD, name))
 
 
 def _exchange(moves: Sequence[tuple[Path, Path, Sequence[str]]]) -> None:
-    """Moves files by name from one folder to another, move by move; all is as it was where that fails."""
+    """Move files between folders; undoes all moves if one fails."""
     done: list[tuple[Path, Path]] = []
     try:
         for source, target in ((a / name, b / name) for a, b, names in moves for name in names):

@@ -1,1 +1,1 @@
-"""A search: proposals, trainings, measurements, and who leads."""
+"""The search: proposals, trainings, measurements, ranking."""

@@ -1,4 +1,4 @@
-"""What a search wants trained, in turn: proposals of a study, and retrainings; what becomes of them goes to the journal."""
+"""Job sources: candidates, retrainings and probes to run; results go to the journal."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Proposals:
-    """Jobs of a search: what an interrupted session left running, `first` (its anchors), then what the study asks for.
+    """Jobs of a search: trials left running by an interrupted session, `first` (the anchors), then the study's proposals.
 
-    `trials` candidates are asked for in all, none after the `deadline` (by time.monotonic). `stage` tells its seeds and
-    notes from those of another search in the run.
+    At most `trials` candidates are proposed, none after the `deadline` (time.monotonic). `stage` separates seeds and notes
+    from those of another search in the run.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class Proposals:
         self._expected = self.total - self.done_before
 
     def has_more(self) -> bool:
-        return bool(self._waiting) or self._may_ask()
+        return bool(self._waiting) or self._may_propose()
 
     def next(self) -> Job | None:
-        proposal = self._waiting.pop(0) if self._waiting else self._ask()
+        proposal = self._waiting.pop(0) if self._waiting else self._propose()
         if proposal is None:
             return None
         self._check(proposal)
@@ -67,16 +67,16 @@ class Proposals:
         trial = self._study.complete(int(job.id), self._recipe.epochs)
         probe = "" if trial.probe is None else f"probe {trial.probe:6.2%}"
         if trial.outcome == "screened":
-            self._left += 1  # another takes its place
+            self._left += 1  # replaced by another candidate
             self._view.say(f"{trial.number:>4}  {trial.genotype.id:<24} {trial.estimate.text}  {probe}")
             return
         reached = f"{trial.accuracy:6.2%} after {epochs_text(len(trial.accuracies))}"
-        self._ended(trial, f"{reached}{probe and ', '}{probe}")
+        self._finish(trial, f"{reached}{probe and ', '}{probe}")
 
     def failed(self, job: Job, reason: str) -> None:
-        self._ended(self._study.fail(int(job.id), reason), f"failed: {reason}")
+        self._finish(self._study.fail(int(job.id), reason), f"failed: {reason}")
 
-    def _ended(self, trial: Proposal, what: str) -> None:
+    def _finish(self, trial: Proposal, what: str) -> None:
         self._expected -= 1
         self._keep_time()
         leaders = ranking(self._study.trials(), anchors=True)
@@ -86,35 +86,35 @@ class Proposals:
             self._view.best(f"best {lead.accuracy:.2%} at {lead.estimate.latency_ms:.1f} ms ({name})")
         self._view.step(f"{trial.number:>4}  {trial.anchor or trial.genotype.id:<24} {trial.estimate.text}  {what}")
 
-    def _ask(self) -> Proposal | None:
-        if not self._may_ask():
+    def _propose(self) -> Proposal | None:
+        if not self._may_propose():
             return None
         proposal = self._study.ask()
         if proposal is None:
-            self._end("no further network within the budget was found")
+            self._end_early("no more new networks within the budget were found")
         else:
             self._left -= 1
         return proposal
 
-    def _may_ask(self) -> bool:
+    def _may_propose(self) -> bool:
         if self._left > 0 and self._deadline is not None and time.monotonic() >= self._deadline:
-            self._end("the time was over")
+            self._end_early("the time limit was reached")
         return self._left > 0
 
-    def _end(self, why: str) -> None:
-        """Asks for no more, before all trials were asked for."""
+    def _end_early(self, why: str) -> None:
+        """Stop proposing before all trials were proposed."""
         self._study.note(Ended(why=why), self._stage)
         self._view.say(f"The search ends {self._left} candidates early: {why}.")
         self._left = 0
 
     def _expected_epochs(self) -> float:
-        """Epochs still to be trained, judged by how long trials have lasted so far."""
+        """Expected number of epochs left, from the average epochs per trial so far."""
         ended = [len(t.accuracies) for t in self._study.trials() if t.outcome in ("trained", "stopped")]
         return self._expected * (sum(ended) / len(ended) if ended else (1 + self._recipe.epochs) / 2)
 
 
 class Retrainings:
-    """A list of jobs whose results are kept as notes; `begun` are these, by job, as far as they are known before."""
+    """A list of training jobs whose results are stored as notes; `begun` are the initial notes, by job."""
 
     def __init__(
         self,
@@ -158,7 +158,7 @@ class Retrainings:
 
 
 class Probes:
-    """Hand-designed networks to be probed, untrained; what that finds is kept as notes `probe:ID`."""
+    """Linear probes of untrained hand-designed networks; results are stored as notes `probe:ID`."""
 
     def __init__(self, jobs: list[Job], study: "Study", view: Progress) -> None:
         self._jobs, self._study, self._view = list(jobs), study, view
@@ -174,7 +174,7 @@ class Probes:
         return False
 
     def done(self, job: Job) -> None:
-        """What was found is kept already."""
+        """The result is already stored."""
 
     def failed(self, job: Job, reason: str) -> None:
         self._study.note(Probe(reason=reason), job.id)

@@ -1,4 +1,4 @@
-"""Measurements that decide: untrained networks before they are retrained, retrained ones before they may win."""
+"""Latency measurements: of finalists before retraining, and of retrained networks before one can win."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 
 def holding_untrained(state: "State", trials: Iterable[Proposal], tried: set[str]) -> list[Genotype]:
-    """The first of them that hold the budget when measured, as many as finalists are wanted; without those `tried`.
+    """The first trials within the budget when measured, up to the number of finalists, except those `tried`.
 
-    Those that the bound, corrected by what was just measured, puts over the budget wait until there is nothing better: on a
-    machine that has become slower, all that comes near the budget would be measured in vain.
+    Networks whose bound, corrected by the latest measurements, is over the budget are measured last; otherwise, on a machine
+    that has become slower, everything near the budget would be measured in vain.
     """
     found: list[Genotype] = []
     wanted = state.config.finalists
     ranked = [t.genotype for t in trials if t.genotype.id not in tried]
     if not state.config.measure:
         return ranked[:wanted]
-    state.view.phase("measure the best", min(wanted, len(ranked)))
+    state.view.phase("measure the best candidates", min(wanted, len(ranked)))
     while ranked and len(found) < wanted:
         known = state.study.records(Measured)
         likely = [g for g in ranked if g.id in known or state.estimate(g).fits(state.budget.allowed_ms)]
@@ -40,14 +40,14 @@ def holding_untrained(state: "State", trials: Iterable[Proposal], tried: set[str
 
 
 def may_search_further(state: "State") -> bool:
-    """Whether further trials are asked for once too few of the best hold the budget; once in a run, and not after its time."""
+    """Whether to add trials because too few finalists are within the budget; once per run, within its time limit."""
     over = any(not m.held for m in state.measured().values())
     ended = any(map(state.study.records, (Further, Ended)))
     return over and not ended and not state.is_late()
 
 
 def measure_retrained(state: "State", finalists: Iterable[Genotype]) -> None:
-    """What is exported is what is measured: the retrained networks, on the device, twice in fresh processes."""
+    """Measure retrained networks as exported, on the device, in at least two fresh processes."""
     if not state.config.measure:
         return
     finals, known = state.study.records(Final), state.study.records(Measured)
@@ -58,27 +58,27 @@ def measure_retrained(state: "State", finalists: Iterable[Genotype]) -> None:
     while pending := [g for g in todo if state.budget.undecided(_sessions(state, g.id, "retrained"), SESSIONS)]:
         _await_quiet(state, pending)
         _time(state, pending, "retrained")
-    _keep(state, {g: state.budget.record(_sessions(state, g.id, "retrained"), SESSIONS) for g in todo})
+    _store(state, {g: state.budget.record(_sessions(state, g.id, "retrained"), SESSIONS) for g in todo})
 
 
 def _screen(state: "State", genotypes: Sequence[Genotype]) -> dict[str, Measured]:
-    """Times networks untrained, once: whether they would hold the budget; figures by id."""
+    """Measure untrained networks once; records by id."""
     if pending := [g for g in genotypes if not _sessions(state, g.id, "untrained")]:
         _time(state, pending, "untrained")
     last = {g: _sessions(state, g.id, "untrained")[-1] for g in genotypes}
-    return _keep(state, {g: state.budget.screening(s, state.above_quiet) for g, s in last.items()})
+    return _store(state, {g: state.budget.screening(s, state.above_quiet) for g, s in last.items()})
 
 
 def _await_quiet(state: "State", genotypes: Sequence[Genotype]) -> None:
-    """Waits where a busy machine kept networks from holding the budget: what is measured again at once meets the same."""
+    """Wait if a busy machine kept networks over the budget, before measuring again."""
     seconds = max(state.budget.pause_s(_sessions(state, g.id, "retrained"), SESSIONS) for g in genotypes)
     if seconds:
-        state.view.say(f"The machine is busy; waiting {seconds:.0f} s for a quieter moment to measure again.")
+        state.view.say(f"The machine is busy; waiting {seconds:.0f} s before measuring again.")
         state.timer.rest(seconds)
 
 
 def _time(state: "State", genotypes: Sequence[Genotype], stage: str) -> None:
-    """One session: the networks exported anew, and timed in turns in a fresh process."""
+    """Run one session: export the networks and measure them interleaved in a fresh process."""
     weights = {g.id: state.run.weights(g.id) if stage == "retrained" else None for g in genotypes}
     networks = {g.id: load_network(g, state.task.of(g), weights[g.id]) for g in genotypes}
     number = 1 + max(len(_sessions(state, g.id, stage)) for g in genotypes)
@@ -91,8 +91,8 @@ def _sessions(state: "State", genotype_id: str, stage: str) -> list[Timing]:
     return [t for key, t in state.study.records(Timing).items() if key.startswith(f"{genotype_id}/{stage}/")]
 
 
-def _keep(state: "State", records: Mapping[Genotype, Measured]) -> dict[str, Measured]:
-    """Keeps and shows what networks' sessions come to, and corrects the bound by it; the records by id."""
+def _store(state: "State", records: Mapping[Genotype, Measured]) -> dict[str, Measured]:
+    """Store and print the measurements, and correct the bound; records by id."""
     found = {}
     for genotype, record in records.items():
         usual_ms = record.as_usual_ms
@@ -100,12 +100,12 @@ def _keep(state: "State", records: Mapping[Genotype, Measured]) -> dict[str, Mea
         found[genotype.id] = scored = replace(record, score=score)
         state.study.note(scored, genotype.id)
         corrected = not record.retrained and usual_ms < state.budget.figure_ms(record)
-        usual = f", {usual_ms:.2f} ms under the machine's typical load" if corrected else ""
-        over = "" if record.held else f"  over the budget, of which {SPARE:.0%} must be left under typical load"
+        usual = f", {usual_ms:.2f} ms under typical load" if corrected else ""
+        over = "" if record.held else f"  over the budget (with {SPARE:.0%} margin, under typical load)"
         figures = f"measured {record.p50_ms:6.2f} ms, p90 {record.p90_ms:6.2f} ms"
         state.view.step(f"{state.name(genotype):<24} {figures}{usual}{over}")
     busy = max((m.contention for m in found.values()), default=0.0)
     if busy > BUSY:
-        state.view.say(f"While this was measured the machine was up to {busy:.0%} slower than at its quietest.")
+        state.view.say(f"The machine was up to {busy:.0%} slower than when quiet during these measurements.")
     state.learn()
     return found

@@ -1,4 +1,4 @@
-"""Who stands where: the order of trained proposals, of retrained networks, and which of them may still win."""
+"""Ranking of trials and of retrained networks, and which of them can still win."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from nas.run.trials import Proposal
 
 
-ALIKE = 0.02  # by which probes may differ by chance: one standard error of 400 images
+ALIKE = 0.02  # tolerance for equal probe accuracies: one standard error at 400 images
 
 
 def ranking(trials: "Iterable[Proposal]", anchors: bool = False) -> "list[Proposal]":
-    """Trained proposals, best first: by how far successive halving let them go, then by validation accuracy."""
+    """Trained trials, best first: by epochs trained, then by validation accuracy."""
     ended = [t for t in trials if t.outcome in ("trained", "stopped") and (anchors or t.anchor is None)]
     return sorted(ended, key=lambda t: (-len(t.accuracies), -t.accuracy, t.number))
 
 
 def rival_anchors(fitting: Sequence[Anchor], probes: Mapping[str, float], count: int, own: Set[str]) -> list[Anchor]:
-    """The hand-designed networks that are trained beside the search, each at one of the inputs at which it fits the budget.
+    """Hand-designed networks to train for comparison, each at one input within the budget.
 
-    That is the largest of those whose probes are as good as its best, without probes the largest; and of all with a probe,
-    the best `count`, and those named in `own`.
+    The input is the largest whose probe matches the network's best, or the largest if there are no probes. With probes, the
+    best `count` networks are selected, plus those in `own`.
     """
     best: dict[str, Anchor] = {}
     for name in dict.fromkeys(base_name(entry.name) for entry in fitting):
@@ -42,7 +42,7 @@ def rival_anchors(fitting: Sequence[Anchor], probes: Mapping[str, float], count:
 
 
 def along_front(ranked: "Sequence[Proposal]", cost: str) -> "list[Proposal]":
-    """The same proposals, those of the Pareto front of accuracy and `cost` first: the best, then what fills the widest gaps."""
+    """Reorder trials: first the Pareto front of accuracy and `cost`, the most accurate, then those in the widest gaps."""
     complete = [t for t in ranked if t.outcome == "trained"]
     waiting = [complete[i] for i in front([(t.estimate.figure(cost), t.accuracy) for t in complete])]
     chosen = [waiting.pop()] if waiting else []
@@ -55,13 +55,13 @@ def along_front(ranked: "Sequence[Proposal]", cost: str) -> "list[Proposal]":
 
 @dataclass(frozen=True, kw_only=True)
 class OverSeeds(Final):
-    """A retrained network: `accuracy` is the mean over its seeds' validation accuracies, which are `by_seed`."""
+    """A retrained network; `accuracy` is the mean of the validation accuracies `by_seed`."""
 
     by_seed: tuple[float, ...]
 
 
 def over_seeds(finals: Mapping[str, Final], again: Mapping[str, Again]) -> dict[str, OverSeeds]:
-    """Retrained networks by id; `again` has further seeds under ID/K, of which one that failed is left out."""
+    """Retrained networks by id, averaged over seeds; `again` has further seeds under ID/K; failed seeds are skipped."""
     found = {}
     for i, final in finals.items():
         records = [final, *(record for key, record in again.items() if key.startswith(f"{i}/"))]
@@ -74,16 +74,16 @@ def over_seeds(finals: Mapping[str, Final], again: Mapping[str, Again]) -> dict[
 def best_found(
     finals: Mapping[str, OverSeeds], measured: Mapping[str, Measured], budget: "LatencyBudget", origin: str = "search"
 ) -> str | None:
-    """The id of the retrained network with the best mean validation accuracy among those that hold the budget.
+    """Id of the retrained network within the budget that has the best mean validation accuracy.
 
-    Those that were retrained with more seeds come first: they were the best with fewer.
+    Networks retrained with more seeds take precedence: they were the best with fewer.
     """
     held = [i for i, final in finals.items() if final.origin.startswith(origin) and budget.kept(final, measured.get(i))]
     return max(held, key=lambda i: (len(finals[i].by_seed), finals[i].accuracy), default=None)
 
 
 def contenders(finals: Mapping[str, Final], measured: Mapping[str, Measured], budget: "LatencyBudget", count: int) -> list[str]:
-    """Ids of retrained networks that may still win: the best `count` within the budget, and the best of each origin."""
+    """Ids of retrained networks that can still win: the best `count` within the budget, and the best of each origin."""
     held = [i for i, final in finals.items() if budget.kept(final, measured.get(i))]
     ranked = sorted(held, key=lambda i: -(finals[i].accuracy or 0.0))
     firsts = [next((i for i in ranked if finals[i].origin.startswith(kind)), None) for kind in ("search", "anchor", "random")]

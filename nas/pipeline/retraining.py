@@ -1,4 +1,4 @@
-"""Retrainings: longer ones, whose weights are kept; by the same recipe for all, taught by the same network if there is one."""
+"""Retrain networks with the final recipe and save their weights; all with the same teacher, if any."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Wanted(NamedTuple):
-    """A network that is to be retrained; its `origin` is search, random, or anchor:NAME."""
+    """A network to retrain; its `origin` is search, random, or anchor:NAME."""
 
     id: str
     origin: str
@@ -34,7 +34,7 @@ def retrain(
     wanted: Mapping[str, Wanted],
     lost: Mapping[str, Final] = MappingProxyType({}),
 ) -> None:
-    """Trains what is wanted, by key; the results are notes of a kind. Those that are `lost` are done again."""
+    """Train the `wanted` networks, by key; results are notes of `kind`. Those with `lost` weights are trained again."""
     done = state.study.records(kind).keys() - lost.keys()
     jobs = {key: _job(state, key, what) for key, what in wanted.items() if key not in done}
     state.view.phase(title, len(wanted), len(wanted) - len(jobs))
@@ -42,9 +42,9 @@ def retrain(
         return
     teacher = _teacher(state)
     estimates = {key: _estimate(lost[key]) if key in lost else state.estimate(wanted[key].genotype) for key in jobs}
-    order = sorted(jobs, key=lambda key: -estimates[key].macs)  # the longest first, so that workers end together
+    order = sorted(jobs, key=lambda key: -estimates[key].macs)  # longest first, so that workers finish together
     todo = [replace(jobs[key], teacher=teacher) for key in order]
-    begun = {key: _begun(kind, jobs[key], estimates[key]) for key in order}
+    begun = {key: _initial_note(kind, jobs[key], estimates[key]) for key in order}
     state.train(Retrainings(todo, begun, state.study, state.view, state.keep_time))
 
 
@@ -54,7 +54,7 @@ def _job(state: "State", key: str, what: Wanted) -> Job:
 
 
 def _teacher(state: "State") -> Path | None:
-    """The folder of the network that teaches, if one was asked for; trained first where only its genotype is known."""
+    """Folder of the teacher, if any; trains it first if it has no weights."""
     name = state.config.distill
     if not name:
         return None
@@ -64,18 +64,18 @@ def _teacher(state: "State") -> Path | None:
         seed = training_seed(state.config.seed, genotype, "teacher")
         job = Job(genotype.id, f"teacher {name}", genotype.text, state.resolved.final_recipe, seed, folder / WEIGHTS)
         state.view.phase("train the teacher", 1)
-        begun = {job.id: _begun(Teacher, job, state.estimate(genotype))}
+        begun = {job.id: _initial_note(Teacher, job, state.estimate(genotype))}
         state.train(Retrainings([job], begun, state.study, state.view, state.keep_time))
         if reason := state.study.records(Teacher)[job.id].reason:
             raise InputError(f"the teacher {name} could not be trained: {reason}")
     return folder
 
 
-def _begun(kind: type[Final], job: Job, estimate: Estimate) -> Final:
-    """What is known of a retraining before it is done."""
+def _initial_note(kind: type[Final], job: Job, estimate: Estimate) -> Final:
+    """The note of a retraining before it is run."""
     return kind(origin=job.label, genotype=job.genotype, seed=job.seed, seconds=0.0, **estimate.as_json())
 
 
 def _estimate(known: Final) -> Estimate:
-    """The estimate that was kept of a retraining."""
+    """The estimate stored in a retraining's note."""
     return Estimate.from_json(vars(known))

@@ -1,4 +1,4 @@
-"""The hand-designed networks of a search: which of them fit the budget, and which are trained beside the candidates."""
+"""Hand-designed networks of a search: which are within the budget, and which are trained for comparison."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def fitting(state: "State") -> list[Anchor]:
-    """The anchors that pass the gate; those in doubt, and those that cannot be predicted, after they were timed."""
+    """Anchors within the budget; measures those whose estimate is inconclusive or that cannot be predicted."""
     found = []
     for entry in state.anchors.values():
         estimate = state.estimate(entry.genotype)
@@ -26,30 +26,30 @@ def fitting(state: "State") -> list[Anchor]:
 
 
 def probes(state: "State") -> dict[str, float]:
-    """The linear probes of hand-designed networks, by genotype id."""
+    """Linear probe accuracies of hand-designed networks, by genotype id."""
     return {i: probe.accuracy for i, probe in state.study.records(Probe).items() if probe.accuracy is not None}
 
 
 def trained_beside(state: "State", candidates: Sequence[Anchor]) -> list[Anchor]:
-    """Those of the fitting anchors that are trained beside the search."""
-    return rival_anchors(candidates, probes(state), state.config.rivals, _own(state))
+    """Anchors among `candidates` to train for comparison."""
+    return rival_anchors(candidates, probes(state), state.config.rivals, _always_trained(state))
 
 
 def retrained(state: "State") -> list[Anchor]:
-    """The hand-designed networks that are retrained: the best that the search trained, the donor, and those asked for.
+    """Hand-designed networks to retrain: the best that the search trained, the donor, and those requested.
 
-    Where candidates are not trained, those that were to be: but a few of them were rated.
+    If the evaluator does not train candidates, all anchors selected for comparison.
     """
     if not state.evaluator.TRAINS:
         return trained_beside(state, fitting(state))
     trained = [t for t in ranking(state.study.trials(), anchors=True) if t.anchor]
-    own = [t for t in trained if base_name(t.anchor or "") in _own(state)]
+    own = [t for t in trained if base_name(t.anchor or "") in _always_trained(state)]
     best = [t for t in trained if t not in own][: state.config.finalists]
     return [state.anchors[t.genotype.id] for t in [*best, *own] if t.genotype.id in state.anchors]
 
 
 def smaller(state: "State") -> list[Anchor]:
-    """Of each hand-designed network that held the budget at no input measured so far, that at the next smaller input."""
+    """Hand-designed networks over the budget at all measured inputs, at the next smaller input."""
     finals, measured = state.study.records(Final), state.study.records(Measured)
     trained = [state.anchors[i] for i in finals if i in state.anchors and i in measured and measured[i].retrained]
     over = dict.fromkeys(base_name(a.name) for a in trained)
@@ -65,11 +65,11 @@ def smaller(state: "State") -> list[Anchor]:
     return found
 
 
-def _own(state: "State") -> set[str]:
-    """The hand-designed networks that are trained however their probes come out: the donor, and those asked for."""
+def _always_trained(state: "State") -> set[str]:
+    """Names of anchors that are always trained: the donor, and those requested."""
     return {*state.resolved.anchors, *([state.donor.name] if state.donor else [])}
 
 
 def _pixels(known: Anchor) -> int:
-    """Of its input."""
+    """Number of pixels of its input."""
     return math.prod((known.genotype.input or known.task.input)[1:])

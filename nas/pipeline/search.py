@@ -1,4 +1,4 @@
-"""The search: its stages in order; every step is kept in the journal and taken once."""
+"""Search: runs the stages in order; finished steps are in the journal and are not repeated."""
 
 from nas.pipeline.stages import stages
 from nas.pipeline.stages.restore import lost
@@ -8,7 +8,7 @@ from nas.run.notes import now
 
 
 class Search:
-    """One session of a run: started, or resumed. What a survey of the space found is kept for the result."""
+    """One session of a run, new or resumed; `found` is the survey of the space, stored for the result."""
 
     def __init__(self, state: State, found: Survey | None = None) -> None:
         self.state = state
@@ -16,7 +16,7 @@ class Search:
             state.study.note(found, "space")
 
     def run(self) -> None:
-        """All that is not in the journal yet, and what lost its weights; raises InputError for what a person can mend."""
+        """Do everything that is not in the journal yet, and retrain lost weights; raises InputError for user errors."""
         state = self.state
         finished = bool(state.study.records(Finished))
         if finished and not lost(state):

@@ -1,4 +1,4 @@
-"""State: what the stages of a search share; the search's memory is its journal, from which all of it follows again."""
+"""State: what the stages of a search share; everything in it can be rebuilt from the journal."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -28,11 +28,11 @@ from search_spaces.genotype import Genotype
 
 
 class State:
-    """One session of a run. `executor` makes what trains; the run's `evaluator` says what rates candidates.
+    """One session of a run. `executor` creates the executor of trainings; the run's evaluator evaluates candidates.
 
-    `timer` times networks, by default on this machine with the runtime of the run's device profile. Where there is a `donor`,
-    every network that is trained inherits from it. `again` are keys of retrainings whose weights were lost and trained anew;
-    `others` what a random search found that is compared with.
+    `timer` measures latency, by default on this machine with the runtime of the run's device profile. All trained networks
+    inherit from the `donor`, if any. `again`: keys of retrainings whose lost weights were trained again. `others`: finalists of
+    the random-search baseline.
     """
 
     def __init__(
@@ -77,33 +77,33 @@ class State:
         )
 
     def estimate(self, genotype: Genotype) -> Estimate:
-        """What is known of a network before it is trained."""
+        """Estimate of a network before training."""
         return self.estimator.estimate([genotype])[0]
 
     def timed(self, genotype: Genotype, estimate: Estimate) -> Estimate:
-        """Times a network untrained, and learns from it; the estimate that it has then."""
+        """Measure an untrained network, update the corrections, and return its new estimate."""
         if genotype.id not in self.study.records(Checked):
             record = self.estimator.checked(genotype, estimate, self.timer.check(genotype, self.task))
             self.study.note(record, genotype.id)
             over = "  over the budget" if record.timed_ms > self.budget.allowed_ms else ""
             self.view.say(
-                f"      {self.name(genotype):<24} timed: {record.timed_ms:.2f} ms at most under typical load; "
+                f"      {self.name(genotype):<24} measured: at most {record.timed_ms:.2f} ms under typical load; "
                 f"{_predicted(estimate)}{over}"
             )
         before = self.estimator.growth
         self.learn()
         if self.estimator.growth > before:
-            self.view.say(f"The bound was too low; from now on it is {self.estimator.growth:.3f} times as high.")
+            self.view.say(f"The upper bound was too low; it is now scaled by {self.estimator.growth:.3f}.")
         return self.estimate(genotype)
 
     def learn(self) -> None:
-        """Corrects the bound, from the journal alone: by what was timed untrained, and what was over the budget at the end."""
+        """Update the corrections of the bound from measurements in the journal, untrained and retrained."""
         over = {i: m for i, m in self.measured().items() if not m.held}
         if self.estimator.learn(self.study.records(Checked), over):
             self.study.estimates_changed()
 
     def measured(self) -> dict[str, Measured]:
-        """The records of networks that the search proposed, by id: no anchors, nor what random search found beside it."""
+        """Measurements of candidates of the search, by id; excludes anchors and random search."""
         proposed = {t.genotype.id for t in self.study.trials() if t.anchor is None} - self.anchors.keys()
         return {i: m for i, m in self.study.records(Measured).items() if i in proposed}
 
@@ -111,56 +111,56 @@ class State:
         return self.anchors[genotype.id].name if genotype.id in self.anchors else genotype.id
 
     def weights(self, key: str) -> Path:
-        """The file of a retraining's weights, by its key: ID, or ID/SEED for further seeds."""
+        """Weights file of a retraining, by its key: ID, or ID/SEED for further seeds."""
         return self.run.weights(key.replace("/", "-"))
 
     @cached_property
     def setting(self) -> Setting:
-        """What all jobs of the run share."""
+        """Settings shared by all jobs of the run."""
         known = self.resolved
         threads = max(1, processors() // (known.workers or 1))
         return Setting(self.dataset, tuple(known.mean), tuple(known.std), self.config.metric, threads, self.donor)
 
     def train(self, source: Source) -> None:
-        """Carries out jobs that are trainings."""
+        """Run training jobs."""
         self._trainer().run(source)
 
     def rater(self) -> Executor:
-        """What carries out the jobs of candidates; making one may take a phase of its own."""
-        return self._maker("rater", lambda: self.evaluator.executor(self.run, self.setting, self.view, self._trainer))
+        """Executor of candidate evaluations; creating it may add a phase."""
+        return self._executor("rater", lambda: self.evaluator.executor(self.run, self.setting, self.view, self._trainer))
 
     def _trainer(self) -> Executor:
-        return self._maker("trainer", lambda: self._make(self.setting))
+        return self._executor("trainer", lambda: self._make(self.setting))
 
-    def _maker(self, name: str, make: Callable[[], Executor]) -> Executor:
+    def _executor(self, name: str, make: Callable[[], Executor]) -> Executor:
         if name not in self._made:
             self._made[name] = make()
         return self._made[name]
 
     @property
     def deadline(self) -> float | None:
-        """After which no more candidates are asked for, by time.monotonic."""
+        """Time after which no more candidates are proposed (time.monotonic)."""
         return self._started + self.config.time_s if self.config.time_s else None
 
     def is_late(self) -> bool:
         return self.deadline is not None and time.monotonic() >= self.deadline
 
     def keep_time(self) -> None:
-        """How long this session has taken until now."""
+        """Store how long this session has taken so far."""
         self.study.note(Session(seconds=round(time.monotonic() - self._started, 1)), self._session)
 
     def close(self) -> None:
         self.keep_time()
-        for made in dict.fromkeys(self._made.values()):  # one may do both
+        for made in dict.fromkeys(self._made.values()):  # both may be the same executor
             made.close()
 
     def _donor_in_space(self) -> Sequence[Genotype]:
-        """The donor's own network at each input, where the space contains it."""
+        """The donor's own network at each input, if the space contains it."""
         own = [a for a in self.anchors.values() if self.donor and base_name(a.name) == self.donor.name]
         return [a.genotype for a in own if self.space.place_of(a) == "inside"]
 
 
 def _predicted(estimate: Estimate) -> str:
     if not estimate.covered:
-        return "the device profile does not cover it"
+        return "not covered by the device profile"
     return f"{estimate.predicted_ms:.2f} ms predicted, bound {estimate.bound_ms:.2f} ms"

@@ -1,1 +1,1 @@
-"""What is said of runs, networks and devices: results, tables and plots."""
+"""Reports on runs, networks and devices: results, tables, plots."""

@@ -1,4 +1,4 @@
-"""An anchor rebuilt: its counts against those on file, and against what was printed by the rule of its source."""
+"""Rebuilds an anchor and compares its params and MACs with its file and with the published figures."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,14 @@ from search_spaces.anchor import Anchor
 
 @dataclass(frozen=True)
 class Figure:
-    """A printed figure in millions, and what is counted by its source's rule."""
+    """A published figure in millions, and the count by its source's rule."""
 
     printed_m: float
     counted: int
 
     @property
     def difference(self) -> float:
-        """How far the count is above the printed figure, as a share of it."""
+        """Relative difference of the count from the published figure."""
         return self.counted / 1e6 / self.printed_m - 1
 
     @property
@@ -26,7 +26,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Checked:
-    """`exact`: params and MACs are those on file. `rules`: how the source counts. `verdict`: whether it prints the same."""
+    """`exact`: params and MACs match the file. `rules`: how the source counts. `verdict`: whether they match the source."""
 
     params: int
     macs: int
@@ -38,7 +38,7 @@ class Checked:
 
 
 def check(known: Anchor) -> Checked:
-    """Builds and counts the anchor; raises InputError when its file names a counting rule that does not exist."""
+    """Build the anchor and count params and MACs; raises InputError if its file names an unknown counting rule."""
     found, published = cost(known.genotype, known.task), known.published
     params_rule, macs_rule = rule(PARAMS_RULES, published.params_count), rule(MACS_RULES, published.macs_count)
     params, macs = (
@@ -61,5 +61,5 @@ def _verdict(figures: list[Figure], unsettled: str) -> str:
     if unsettled:
         return f"unsettled: {unsettled}"
     if not figures:
-        return "nothing printed"
-    return "as printed" if all(figure.agrees for figure in figures) else "differs from what is printed"
+        return "nothing published"
+    return "as published" if all(figure.agrees for figure in figures) else "differs from published figures"

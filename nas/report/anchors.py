@@ -1,4 +1,4 @@
-"""`nas anchors`: the hand-designed networks, and whether their published figures can be reproduced."""
+"""`nas anchors`: list hand-designed networks, and check their published figures."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def anchors(device: str, names: Sequence[str]) -> None:
-    """Hand-designed networks in a table: all, or those of the given names and families."""
+    """Print a table of hand-designed networks: all, or those with these names."""
     from evaluators.latency.device.profile import LOCAL
 
     console = make_console()
     predictor = find_predictor(device, load_space("mobile"))
     table = Table(title="Hand-designed networks", title_justify="left")
-    for column in ("anchor", "family", "params M", "MACs M", "top-1", "predicted ms", "source of the printed figures"):
+    for column in ("anchor", "family", "params M", "MACs M", "top-1", "predicted ms", "source of the published figures"):
         table.add_column(column, justify="left" if column[0] in "afs" else "right", overflow="fold")
     for a in _chosen(names):
         top1 = "-" if a.published.top1 is None else f"{a.published.top1:.1f}"
@@ -32,25 +32,23 @@ def anchors(device: str, names: Sequence[str]) -> None:
     console.print(table)
     if predictor:
         slower = predictor.usual_slowdown - 1
-        console.print(f"Latency is predicted under the machine's typical load, {slower:.0%} slower than at its quietest.")
+        console.print(f"Predicted latency is under typical load, {slower:.0%} slower than on a quiet machine.")
     else:
         where = "this machine" if device == LOCAL else device
-        console.print(
-            f"No predicted latency: {where} has not been measured for the space mobile; `nas device measure` does it."
-        )
+        console.print(f"No predicted latency: {where} has not been measured for the space mobile; run `nas device measure`.")
 
 
 def check_anchors(names: Sequence[str]) -> None:
-    """Rebuilds anchors and prints how their counts differ from the exact ones on file and from what was printed.
+    """Rebuild anchors and print how their params and MACs differ from their files and from published figures.
 
-    Raises InputError when a count on file is not reproduced.
+    Raises InputError if they differ from a file.
     """
     from nas.report.anchor_check import check
 
     console, chosen, wrong = make_console(), _chosen(names), []
-    table = Table(title="Anchors rebuilt", title_justify="left")
-    for column in ("anchor", "params", "MACs", "on file", "printed params", "printed MACs", "by the rule", "verdict"):
-        table.add_column(column, justify="left" if column[0] in "abv" else "right", overflow="fold")
+    table = Table(title="Rebuilt anchors", title_justify="left")
+    for column in ("anchor", "params", "MACs", "file", "published params", "published MACs", "counted by", "verdict"):
+        table.add_column(column, justify="left" if column[0] in "acv" else "right", overflow="fold")
     with make_bar(console, transient=True) as bar:
         for a in bar.track(chosen, description="rebuilding"):
             found = check(a)
@@ -59,9 +57,9 @@ def check_anchors(names: Sequence[str]) -> None:
             printed = (_printed(figure) for figure in (found.printed_params, found.printed_macs))
             table.add_row(a.name, f"{found.params:,}", f"{found.macs:,}", on_file, *printed, found.rules, found.verdict)
     console.print(table)
-    console.print(f"{len(chosen)} anchors rebuilt; {len(chosen) - len(wrong)} have exactly the counts on file.")
+    console.print(f"{len(chosen)} anchors rebuilt; params and MACs of {len(chosen) - len(wrong)} match their files.")
     if wrong:
-        raise InputError(f"not the counts on file: {', '.join(wrong)}")
+        raise InputError(f"params or MACs do not match the file: {', '.join(wrong)}")
 
 
 def _printed(figure: "Figure | None") -> str:
@@ -69,7 +67,7 @@ def _printed(figure: "Figure | None") -> str:
 
 
 def _chosen(names: Sequence[str]) -> list[Anchor]:
-    """The anchors of these names; a file's name alone stands for all its variants, no name for all anchors."""
+    """Anchors with these names, all variants if only a file's name is given; all anchors if there are no names."""
     found: dict[str, Anchor] = {}
     for name in names:
         variants = [n for n in anchor_names() if n.partition(":")[0] == name] or [name]

@@ -1,4 +1,4 @@
-"""`nas compare X Y`: two networks side by side, by cost, predicted latency, kernel classes, and measured on request."""
+"""`nas compare X Y`: compare two networks by cost, predicted latency, kernel classes and, on request, measured latency."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from search_spaces.task import Task
 
 @dataclass(frozen=True)
 class _Side:
-    """One of the two: `milliseconds` is None, and `why` says the reason, where latency cannot be predicted."""
+    """One of the two networks; if latency cannot be predicted, `milliseconds` is None and `why` the reason."""
 
     title: str
     genotype: Genotype
@@ -31,10 +31,10 @@ class _Side:
 def compare(
     names: tuple[str, str], device: str, space_name: str, *, classes: int | None, measure: bool, size: str | None = None
 ) -> None:
-    """Prints figures of both networks and the ratio of the second to the first; `size`: of another input than their own."""
+    """Print both networks' figures and their ratios; `size` overrides their input."""
     console = make_console()
     sides = [_side(name, device, space_name, classes, size) for name in names]
-    table = Table(title=" against ".join(s.title for s in sides), title_justify="left")
+    table = Table(title=" vs ".join(s.title for s in sides), title_justify="left")
     for column in ("", *names, "second / first"):
         table.add_column(column, justify="right" if column else "left", overflow="fold")
     for row in _cost_rows(sides):
@@ -53,16 +53,14 @@ def compare(
     for line in lines:
         console.print(line, highlight=False)
     inputs = sorted({"x".join(map(str, s.task.input)) for s in sides})
-    console.print(
-        f"Input {' and '.join(inputs)}; latency of batch 1, predicted under the machine's typical load.", highlight=False
-    )
+    console.print(f"Input {' and '.join(inputs)}; latency at batch 1, predicted under typical load.", highlight=False)
 
 
 def _side(name: str, device: str, space_name: str, classes: int | None, size: str | None) -> _Side:
     title, genotype, space, task = find_network(name, space_name, classes, size)
     predictor, milliseconds, why = find_predictor(device, space), None, ""
     if predictor is None:
-        why = f"the device was not measured for the space {space.name}; `nas device measure --space {space.name}`"
+        why = f"the device was not measured for the space {space.name}; run `nas device measure --space {space.name}`"
     else:
         try:
             milliseconds = predicted(predictor, genotype, task)

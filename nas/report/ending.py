@@ -1,4 +1,4 @@
-"""How a search ends on the terminal: its table, and where the files to deploy are."""
+"""Final output of a search: the result table and the export folder."""
 
 from rich.console import Console
 
@@ -9,12 +9,12 @@ from search_spaces.errors import InputError
 
 
 def show(console: Console, run: Run) -> None:
-    """Raises InputError when no network is within the budget, after the table."""
+    """Print the result; raises InputError afterwards if no network is within the budget."""
     found = result(run)
     table.show(console, found)
     if found["best"]:
         console.print(f"Ready to deploy: {run.path / 'export'}", highlight=False)
     elif run.config.measure:
-        raise InputError("no network held the budget when it was measured; try a larger budget or more trials")
+        raise InputError("no network was within the budget when measured; try a larger budget or more trials")
     else:
-        raise InputError("no network could be trained whose predicted bound is in the budget; try more trials")
+        raise InputError("no trained network has a predicted upper bound within the budget; try more trials")

@@ -1,4 +1,4 @@
-"""A run's derived files (result.json, front.csv, the Pareto plot) and the table that ends a search."""
+"""Writes the derived files of a run: result.json, front.csv, Pareto plots."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from search_spaces.errors import InputError
 
 
 def write(run: Run) -> dict[str, Any]:
-    """Writes the derived files anew and returns the result."""
+    """Write the derived files and return the result."""
     found, rows = result(run), points(run)
     try:
         _write(run.path / "result.json", json.dumps(found, indent=2) + "\n")
@@ -22,7 +22,7 @@ def write(run: Run) -> dict[str, Any]:
     except OSError as error:
         raise InputError(
             f"cannot write the report in {run.path}: {error.strerror}; "
-            f"the journal is whole, `nas resume {run.path}` tries again"
+            f"the journal is intact, try again with `nas resume {run.path}`"
         ) from None
     return found
 

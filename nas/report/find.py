@@ -1,4 +1,4 @@
-"""The network that a person names: an anchor, a genotype file, a run's best, or RUN:NETWORK."""
+"""Find a network by name: an anchor, a genotype file, a run's best, or RUN:NETWORK."""
 
 from pathlib import Path
 
@@ -16,10 +16,9 @@ _Found = tuple[str, Genotype, SearchSpace, Task]
 
 
 def find_network(what: str, space_name: str, classes: int | None, size: str | None = None) -> _Found:
-    """(title, genotype, space that predicts it, task) of an anchor, a genotype file, a run, or RUN:NETWORK.
+    """Find (title, genotype, space used for prediction, task) of an anchor, a genotype file, a run, or RUN:NETWORK.
 
-    A run's NETWORK is named by its id or as an anchor; without it the best is meant. `size`, a side or HEIGHTxWIDTH, is that
-    of another input than the network's own.
+    NETWORK is an id or an anchor name, by default the run's best. `size` (SIDE or HEIGHTxWIDTH) overrides the network's input.
     """
     found = _find_network(what, space_name, classes)
     return _at_size(found, size) if size else found
@@ -40,7 +39,7 @@ def _find_network(what: str, space_name: str, classes: int | None) -> _Found:
     if path.is_file():
         genotype = read_genotype(path)
         return str(path), genotype, space, space.task(classes or 1000).of(genotype)
-    name, at, size = what.partition("@")  # as reports name an anchor at one of a space's inputs: mobilenet_v2@160
+    name, at, size = what.partition("@")  # ANCHOR@SIZE, as in reports: mobilenet_v2@160
     if name not in anchor_names() and (path.is_dir() or "/" in what or path.suffix):
         raise InputError(f"{what} is neither a genotype file, nor a run folder, nor an anchor{near_miss(what, anchor_names())}")
     known = anchor(name)
@@ -54,12 +53,12 @@ def _best_of(run: Run) -> Genotype:
 
     found = result(run)
     if not found["best"]:
-        raise InputError(f"{run.path} has no best network yet; `nas status {run.path}` tells how far it is")
+        raise InputError(f"{run.path} has no best network yet; see `nas status {run.path}`")
     return Genotype.parse(found["best"]["genotype"])
 
 
 def _network_of(run: Run, name: str) -> Genotype:
-    """The network of a run that was trained, by its id, or as an anchor by its name."""
+    """A trained network of a run, by id or anchor name."""
     from nas.run.memory import read_journal
 
     memory = read_journal(run.journal)
@@ -68,6 +67,6 @@ def _network_of(run: Run, name: str) -> Genotype:
     known |= {t.anchor or t.genotype.id: t.genotype for t in trained}
     known |= {i: Genotype.parse(final.genotype) for i, final in memory.records(Final).items()}
     if name not in known:
-        hint = f"`nas best {run.path}` lists its front"
-        raise InputError(f'{run.path} has trained no network "{name}"{near_miss(name, known)}; {hint}')
+        hint = f"`nas best {run.path}` lists its Pareto front"
+        raise InputError(f'{run.path} has no trained network "{name}"{near_miss(name, known)}; {hint}')
     return known[name]

@@ -1,4 +1,4 @@
-"""`nas best`: what a run's front answers for another budget, without another search."""
+"""`nas best`: the best network of a run for another budget, from its Pareto front."""
 
 import math
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from search_spaces.errors import InputError
 
 @dataclass(frozen=True)
 class Known:
-    """A trained network of a run: its latency, measured or else the predicted upper bound, and validation accuracy 0..1.
+    """A trained network of a run: latency (measured, or else the predicted upper bound) and validation accuracy 0..1.
 
-    holds_ms: the least budget that it holds, by the rule of the run's latency budget.
+    holds_ms: the smallest budget that it holds, by the run's decision rule.
     """
 
     name: str
@@ -33,26 +33,26 @@ class Known:
 
 
 def best(path: Path, budget_ms: float | None) -> None:
-    """Prints the most accurate network within a budget, or without one the whole front; retrained and measured ones lead.
+    """Print the most accurate network within a budget, or the whole front; retrained and measured networks come first.
 
-    Raises InputError when the run has no network within the budget.
+    Raises InputError if the run has no network within the budget.
     """
     run, console = open_run(path), make_console()
     memory = read_journal(run.journal)
-    solid, rough = _front(retrained(run, memory)), searched(memory)
-    everything = [*solid, *rough]
+    final, search = _front(retrained(run, memory)), searched(memory)
+    everything = [*final, *search]
     if budget_ms is not None:
-        solid, rough = _within(solid, budget_ms), _within(rough, budget_ms)
-    if not solid and not rough:
+        final, search = _within(final, budget_ms), _within(search, budget_ms)
+    if not final and not search:
         fastest = min((k.holds_ms for k in everything if math.isfinite(k.holds_ms)), default=None)
-        least = "it has none of which that is known yet" if fastest is None else f"its fastest holds {fastest:.2f} ms"
+        least = "no network has a known latency yet" if fastest is None else f"its fastest holds {fastest:.2f} ms"
         within = "" if budget_ms is None else f" within {budget_ms:g} ms"
         raise InputError(f"{path} has no network{within}; {least}")
-    _show(console, run, solid, rough)
+    _show(console, run, final, search)
 
 
 def retrained(run: Run, memory: Memory) -> list[Known]:
-    """Networks that were retrained and, where the device is here, measured; accuracies are means over seeds."""
+    """Retrained networks, measured unless the device is remote; accuracies are means over seeds."""
     budget, measured = run.config.latency_budget, memory.records(Measured)
     found = []
     for i, final in over_seeds(memory.records(Final), memory.records(Again)).items():
@@ -71,7 +71,7 @@ def retrained(run: Run, memory: Memory) -> list[Known]:
 
 
 def searched(memory: Memory) -> list[Known]:
-    """Candidates that were trained to the end in the search, by their predicted bound; the front only."""
+    """Pareto front of fully trained candidates, by predicted upper bound."""
     trained = [t for t in memory.trials if t.outcome == "trained" and math.isfinite(t.estimate.bound_ms)]
     return _front(
         [
@@ -90,17 +90,17 @@ def _within(known: list[Known], budget_ms: float) -> list[Known]:
     return sorted((k for k in known if k.holds_ms <= budget_ms), key=lambda k: -k.accuracy)[:1]
 
 
-def _show(console: Console, run: Run, solid: list[Known], rough: list[Known]) -> None:
+def _show(console: Console, run: Run, final: list[Known], search: list[Known]) -> None:
     table = Table(title=f"{run.name}: searched up to {run.config.latency_budget_ms:g} ms", title_justify="left")
-    for name in ("network", "latency ms", "holds from", "validation", "how it is known"):
-        table.add_column(name, justify="left" if name in ("network", "how it is known") else "right", no_wrap=True)
-    for known in [*solid, *rough]:
+    for name in ("network", "latency ms", "min. budget ms", "validation", "source"):
+        table.add_column(name, justify="left" if name in ("network", "source") else "right", no_wrap=True)
+    for known in [*final, *search]:
         latency = "measured" if known.measured else "predicted upper bound"
-        training = "retrained" if known.retrained else "as in the search, not retrained"
+        training = "retrained" if known.retrained else "search only, not retrained"
         holds = f"{known.holds_ms:.2f}" if math.isfinite(known.holds_ms) else "-"
         table.add_row(known.name, f"{known.latency_ms:.2f}", holds, f"{known.accuracy:.2%}", f"{latency}; {training}")
     console.print(table)
-    if solid:
-        console.print(f"Write its files: nas export {run.path} --network {solid[-1].name}", highlight=False)
-    if rough and not any(k.genotype_id == rough[-1].genotype_id for k in solid):
-        console.print(f"Train it further: nas train {run.path}:{rough[-1].name}", highlight=False)
+    if final:
+        console.print(f"Export it: nas export {run.path} --network {final[-1].name}", highlight=False)
+    if search and not any(k.genotype_id == search[-1].genotype_id for k in final):
+        console.print(f"Train it further: nas train {run.path}:{search[-1].name}", highlight=False)

@@ -1,4 +1,4 @@
-"""Where a network's milliseconds go: by block and by kernel class, predicted and measured, as tables, bars and a plot."""
+"""Latency breakdown of a network by block and kernel class, predicted and profiled: tables, bars and a plot."""
 
 import tempfile
 from collections import Counter
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 _BAR = 40  # columns of the longest bar
 _FORMATS = (".png", ".svg")
-_SECONDS = 3.0  # of timing, for each network
+_SECONDS = 3.0  # measuring time per network
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """A network's predicted milliseconds under the machine's typical load: in all, its upper bound, by block, by kernel class.
+    """Predicted latency (ms) under typical load: total, upper bound, by block, by kernel class.
 
-    quiet_ms: in all, on the machine at its quietest.
+    quiet_ms: total on a quiet machine.
     """
 
     ms: float
@@ -40,10 +40,10 @@ class Predicted:
 
 @dataclass(frozen=True)
 class Profiled:
-    """What the runtime's own profiler says, scaled to sum to the measured total: a profiler slows down what it times.
+    """Profile from the runtime's profiler, scaled to the measured total because profiling slows a network down.
 
-    The total is that under the machine's typical load, as predictions are.
-    Empty where the runtime has none; `block_ms` also where its kernels are not those that the lowering expects.
+    The total is under typical load, like predictions. Empty if the runtime has no profiler; `block_ms` is also empty if the
+    kernels do not match those expected by the lowering.
     """
 
     class_ms: Mapping[str, float]
@@ -54,7 +54,7 @@ NONE = Profiled({})
 
 
 def predicted(predictor: Any, genotype: Genotype, task: Task) -> Predicted:
-    """Raises InputError for what the predictor's profile does not cover."""
+    """Predict latency by block and kernel class; raises InputError if the device profile does not cover the network."""
     found, slower = predictor.predict(genotype, task), predictor.usual_slowdown
     class_ms = {kind: slower * ms for kind, ms in predictor.class_ms(genotype, task).items()}
     return Predicted(
@@ -63,9 +63,9 @@ def predicted(predictor: Any, genotype: Genotype, task: Task) -> Predicted:
 
 
 def bench_of(device: str, space: SearchSpace) -> "Bench":
-    """How a device is timed here: as its profile says, or, where it has none yet, with the default runtime.
+    """How to measure on this machine: as in the device's profile, or with the default runtime if there is none.
 
-    Raises InputError when the device is elsewhere.
+    Raises InputError if the device is another machine.
     """
     from evaluators.latency.device.measure_networks import Bench
     from evaluators.latency.device.profile_files import load_profile
@@ -73,7 +73,7 @@ def bench_of(device: str, space: SearchSpace) -> "Bench":
     from nas.budget.device import is_elsewhere, known_profile
 
     if is_elsewhere(device):
-        raise InputError(f"device {device} is elsewhere, and --measure times on this machine; leave out one of the two")
+        raise InputError(f"device {device} is not this machine, where --measure runs; leave out one of the two")
     if known_profile(device, space) is None:
         return Bench(DEFAULT)
     return Bench.of(load_profile(device), space)
@@ -82,7 +82,7 @@ def bench_of(device: str, space: SearchSpace) -> "Bench":
 def measured(
     networks: Sequence[tuple[Genotype, Task]], bench: "Bench", seconds: float = _SECONDS
 ) -> tuple[list["Measurement"], list[Profiled]]:
-    """Times networks, untrained, in turns in one session; then has the runtime profile each."""
+    """Measure untrained networks interleaved in one session, then profile each with the runtime."""
     from evaluators.latency.device.measure_networks import measure_here
     from evaluators.latency.runtime import load_runtime
     from evaluators.latency.timing.measure import slowdown
@@ -114,7 +114,7 @@ def _profiled(bench: "Bench", path: Path, genotype: Genotype, task: Task, total_
 
 
 def _by_block(times: Sequence[tuple[str, float]], genotype: Genotype, task: Task) -> list[float]:
-    """Kernels given to the blocks that they come from, in order kind by kind; empty where the kinds do not match."""
+    """Assign kernel times to blocks, in order within each kind; empty if the kinds do not match."""
     from evaluators.latency.kernels.lowering import lowered_blocks
 
     expected = [[kernel.kind for kernel in block.kernels] for block in lowered_blocks(genotype, task)]
@@ -127,21 +127,21 @@ def _by_block(times: Sequence[tuple[str, float]], genotype: Genotype, task: Task
 
 
 def measured_one(genotype: Genotype, task: Task, device: str, space: SearchSpace) -> tuple["Measurement", Profiled]:
-    """`measured` for one network on a device that is this machine."""
+    """`measured` for one network; the device must be this machine."""
     [figures], [own] = measured([(genotype, task)], bench_of(device, space))
     return figures, own
 
 
 def measured_line(figures: "Measurement") -> str:
-    """One sentence for the terminal."""
+    """One printed sentence."""
     return (
         f"Measured p50 {figures.p50_ms:.2f} ms, p90 {figures.p90_ms:.2f} ms (n = {figures.n}), {figures.robust_ms:.2f} ms "
-        f"(± {figures.spread:.1%}) corrected for other work; the machine was {figures.contention:.0%} slower than quiet."
+        f"(± {figures.spread:.1%}) corrected for contention; the machine was {figures.contention:.0%} slower than when quiet."
     )
 
 
 def show(console: Console, genotype: Genotype, found: Predicted | None, own: Profiled) -> None:
-    """The table of kernel classes, and a bar for each block, predicted, else profiled."""
+    """Print the table of kernel classes, and a bar per block (predicted, else profiled)."""
     if found or own.class_ms:
         console.print(_class_table(found.class_ms if found else {}, own.class_ms))
     if block_ms := found.block_ms if found else own.block_ms:
@@ -153,7 +153,7 @@ def _labels(genotype: Genotype) -> list[str]:
 
 
 def _class_table(class_ms: Mapping[str, float], own_ms: Mapping[str, float]) -> Table:
-    """Kernel classes, the slowest first: predicted milliseconds and share, and the runtime's own profile if there is one."""
+    """Kernel classes, slowest first: predicted ms and share, and profiled ones if known."""
     table = Table(title="By kernel class", title_justify="left")
     for column in ("kernel class", "predicted ms", "share", *(("profiled ms", "share") if own_ms else ())):
         table.add_column(column, justify="left" if column == "kernel class" else "right")
@@ -173,7 +173,7 @@ def _cells(kind: str, class_ms: Mapping[str, float]) -> tuple[str, str]:
 
 
 def _print_bars(console: Console, labels: Sequence[str], milliseconds: Sequence[float]) -> None:
-    """A bar for each block."""
+    """Print a bar per block."""
     longest, width = max(milliseconds), max(map(len, labels))
     for label, ms in zip(labels, milliseconds, strict=True):
         bar = "█" * round(_BAR * ms / longest) or "▏"
@@ -181,13 +181,13 @@ def _print_bars(console: Console, labels: Sequence[str], milliseconds: Sequence[
 
 
 def check_plot(path: Path | None) -> None:
-    """Raises InputError for a file of no known format, before anything is measured."""
+    """Raise InputError for an unknown file format, before anything is measured."""
     if path and path.suffix not in _FORMATS:
-        raise InputError(f"--plot {path}: a plot is written as {' or '.join(_FORMATS)}")
+        raise InputError(f"--plot {path}: a plot must be a {' or '.join(_FORMATS)} file")
 
 
 def plot(path: Path, title: str, genotype: Genotype, found: Predicted, own: Profiled) -> None:
-    """Writes a bar chart: blocks from top to bottom, beside them the kernel classes; profiled ones where known."""
+    """Write a bar chart of latency by block and by kernel class, predicted and, if known, profiled."""
     from matplotlib.figure import Figure
 
     labels, kinds = _labels(genotype), _kinds(found.class_ms, own.class_ms)

@@ -1,4 +1,4 @@
-"""`nas list`: names and one line each, from the folders alone; loads neither torch nor ray."""
+"""`nas list`: names with a one-line description, without importing torch or ray."""
 
 import math
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ def _table(*columns: str) -> Table:
 
 
 def _spaces() -> Table:
-    table = _table("space", "inputs", "genotypes", "anchors inside", "what it is")
+    table = _table("space", "inputs", "genotypes", "anchors inside", "description")
     for space in map(load_space, space_names()):
         inside = ", ".join(name for name, where in {**space.anchors, **space.other_anchors}.items() if where == "inside")
         table.add_row(
@@ -60,7 +60,7 @@ def _spaces() -> Table:
 
 
 def _blocks() -> Table:
-    table = _table("block", "knobs with defaults", "what it is")
+    table = _table("block", "knobs and defaults", "description")
     for kind in block_kinds().values():
         table.add_row(kind.name, " ".join(f"{k.name}={show_value(k.default)}" for k in kind.knobs.values()), kind.summary)
     return table
@@ -75,7 +75,7 @@ def _anchors() -> Table:
 
 
 def _donors() -> Table:
-    table = _table("donor", "weights", "input", "params M", "top-1", "licence", "here")
+    table = _table("donor", "weights", "input", "params M", "top-1", "licence", "available")
     for offer in offers():
         known, top1 = offer.anchor, offer.trained.top1
         figures = "x".join(map(str, known.task.input)), f"{known.params / 1e6:.2f}", "-" if top1 is None else f"{top1:.1f}"
@@ -86,7 +86,7 @@ def _donors() -> Table:
 def _devices() -> Table:
     from evaluators.latency.device.profile_files import list_profiles
 
-    table = _table("device", "where", "calibrated for")
+    table = _table("device", "file", "calibrated for")
     for found in list_profiles():
         table.add_row(found.name, str(found.path), _calibrated_for(found.profile) if found.profile else found.problem)
     return table
@@ -125,7 +125,7 @@ def _runtimes() -> Table:
 
 
 def _summaries(kind: str, lines: Mapping[str, str]) -> Table:
-    table = _table(kind, "what it is")
+    table = _table(kind, "description")
     for name, line in lines.items():
         table.add_row(name, line)
     return table

@@ -1,4 +1,4 @@
-"""What `nas status`, `nas show` and `nas anchors` print."""
+"""`nas show`: print a network's blocks, cost and latency."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,10 +27,10 @@ def show(
     plot: Path | None = None,
     size: str | None = None,
 ) -> None:
-    """The table of blocks that a paper would print, with predicted milliseconds where the device was measured.
+    """Print a table of blocks, with predicted latency if the device was measured.
 
-    `measure`: times the network here, too; `plot`: a .png or .svg file for the milliseconds as bars; `size`: of another
-    input than the network's own.
+    `measure`: also measure on this machine; `plot`: .png or .svg file for a bar chart of latency; `size`: overrides the
+    network's input.
     """
     from evaluators.cost import cost
     from evaluators.dynamic import expected_macs, gated_blocks
@@ -47,7 +47,7 @@ def show(
     console.print(_block_table(title, genotype, task, found, own))
     if gates := gated_blocks(genotype):
         half = expected_macs(genotype, task, 0.5) / 1e6
-        console.print(f"MACs are the worst case; {half:.1f} M are expected when half of the {gates} gated blocks run.")
+        console.print(f"MACs are the worst case; expected MACs if half of the {gates} gated blocks run: {half:.1f} M.")
     console.print(f"Peak activation memory {total.peak_mib:.2f} MiB (float32, batch 1). {note}", highlight=False)
     milliseconds.show(console, genotype, found, own)
     if figures:
@@ -58,7 +58,7 @@ def show(
 
 
 def _block_table(title: str, genotype: Genotype, task: Task, found: "Predicted | None", own: "Profiled") -> Table:
-    """Blocks with shapes, params, MACs, predicted milliseconds, profiled ones where known; the whole network below."""
+    """Blocks with shapes, params, MACs, predicted and (if known) profiled ms; last row: totals."""
     from evaluators.cost import block_costs, cost
 
     table = Table(title=title, title_justify="left")
@@ -91,19 +91,19 @@ def _block_table(title: str, genotype: Genotype, task: Task, found: "Predicted |
 
 
 def _predicted_parts(genotype: Genotype, task: Task, device: str, space: SearchSpace) -> tuple["Predicted | None", str]:
-    """A network's predicted latency in its parts, or None; and a sentence for the person."""
+    """Predicted latency breakdown, or None, and a sentence to print."""
     from nas.report.latency_breakdown import predicted
 
     predictor = find_predictor(device, space)
     if predictor is None:
-        hint = f"`nas device measure --space {space.name}`"
+        hint = f"run `nas device measure --space {space.name}`"
         return None, f"No predicted latency: the device was not measured for the space {space.name}; {hint}."
     try:
         found = predicted(predictor, genotype, task)
     except InputError as error:
         return None, f"No predicted latency: {error}"
-    usual = f"Predicted {found.ms:.2f} ms, upper bound {found.bound_ms:.2f} ms, under the machine's typical load"
-    return found, f"{usual} ({found.quiet_ms:.2f} ms at its quietest)."
+    usual = f"Predicted {found.ms:.2f} ms, upper bound {found.bound_ms:.2f} ms, under typical load"
+    return found, f"{usual} ({found.quiet_ms:.2f} ms on a quiet machine)."
 
 
 def _shape(shape: tuple[int, ...]) -> str:

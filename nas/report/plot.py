@@ -1,4 +1,4 @@
-"""The plot of a run: accuracy over latency."""
+"""Plots a run: accuracy against latency."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from nas.run.folder import Run
 
 
 def plot(run: Run, found: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    """Accuracy over latency: the trained candidates faint, retrained networks and anchors by name, the budget as a line."""
+    """Scatter plot of accuracy against latency: candidates, finalists, anchors with names, and the budget."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 6), layout="constrained")
@@ -28,7 +28,7 @@ def _candidates(axes: Any, rows: list[dict[str, Any]]) -> None:
         s=14,
         color="tab:blue",
         alpha=0.35,
-        label="candidates not stopped early (predicted ms, accuracy in the search)",
+        label="candidates trained for all epochs (predicted ms, search accuracy)",
     )
 
 
@@ -70,6 +70,6 @@ def _frame(axes: Any, found: dict[str, Any]) -> None:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("{x:g}")
     axes.set(xlabel="latency, ms", ylabel="validation accuracy, %")
-    axes.set_title(f"{found['space']} on {found['data']}", parse_math=False)  # a dollar sign in a path opens no formula
+    axes.set_title(f"{found['space']} on {found['data']}", parse_math=False)  # paths may contain dollar signs
     axes.grid(alpha=0.25)
     axes.legend(fontsize=8, loc="lower left")

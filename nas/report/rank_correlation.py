@@ -1,4 +1,4 @@
-"""How well each stage of a search ranks networks, as the next one finds them, on the networks that have both."""
+"""Rank correlation between successive evaluation stages of a search."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ from nas.run.memory import Memory
 from nas.run.trials import Proposal
 
 _RESAMPLES = 1000
-_FEWEST = 5  # networks, below which a rank correlation says nothing
+_FEWEST = 5  # minimum number of networks for a rank correlation
 
 
 @dataclass(frozen=True)
 class Rung:
-    """What one stage says of networks, by genotype id; higher is better."""
+    """Values of one stage by genotype id; higher is better."""
 
     name: str
     values: Mapping[str, float]
 
 
 def rank_correlations(memory: Memory, rated: str = "") -> list[dict[str, Any]]:
-    """Spearman's rank correlation between neighbouring rungs, cheapest first, with a bootstrap interval of 95 %.
+    """Spearman's rank correlation between successive rungs, cheapest first, with a 95 % bootstrap interval.
 
-    A rung that no network reached is left out; so is the correlation of fewer than five networks (None). `rated` names what
-    rated the candidates, if they were not trained.
+    Rungs that no network reached are omitted; correlations of fewer than five networks are None. `rated` names the evaluator
+    if candidates were not trained.
     """
     rungs = [rung for rung in _rungs(memory, rated) if rung.values]
     return [_compared(lower, upper) for lower, upper in pairwise(rungs)]
@@ -67,6 +67,6 @@ def _compared(lower: Rung, upper: Rung) -> dict[str, Any]:
 
 
 def _spearman(pairs: NDArray[np.float64]) -> float:
-    """0 when one side is constant."""
+    """Spearman's correlation; 0 if one side is constant."""
     ranks = rankdata(pairs, axis=0)
     return float(np.corrcoef(ranks.T)[0, 1]) if ranks.std(axis=0).all() else 0.0

@@ -1,4 +1,4 @@
-"""What a run found, derived from its journal: a plain dictionary (result.json) and the points of its Pareto front."""
+"""Result of a run, derived from its journal: the contents of result.json and front.csv."""
 
 import math
 import statistics
@@ -39,21 +39,21 @@ _MEASURED = (
 
 
 def result(run: Run) -> dict[str, Any]:
-    """Everything that is known of a run so far. Latencies are in milliseconds, accuracies 0..1, macs and params counts."""
+    """Contents of result.json so far. Latencies are in milliseconds, accuracies 0..1, macs and params counts."""
     memory, rated = read_journal(run.journal), run.config.evaluator
     ended = memory.records(Ended).get("search")
     return {
         "format": 3,
         "run": run.name,
         "finished": bool(memory.records(Finished)),
-        **_asked(run),
+        **_options(run),
         **_networks(run, memory),
         "rank_correlations": rank_correlations(memory, "" if evaluators.load(rated).TRAINS else rated),
         "survey": _note(memory, Survey, "space"),
         "bound": _bound(memory.records(Checked), memory.trials),
         "further_search": _note(memory, Further, "search"),
         "counts": counts(memory.trials),
-        "ended": ended.why if ended else "all candidates were asked for",
+        "ended": ended.why if ended else "all candidates were proposed",
         "probed": _probed(memory),
         "machine": run.machine,
         "versions": run.versions,
@@ -61,8 +61,8 @@ def result(run: Run) -> dict[str, Any]:
     }
 
 
-def _asked(run: Run) -> dict[str, Any]:
-    """What the search was asked for, and by what it trained."""
+def _options(run: Run) -> dict[str, Any]:
+    """Options of the search."""
     config, known = run.config, run.resolved
     return {
         "budget_ms": config.latency_budget_ms,
@@ -84,10 +84,10 @@ def _asked(run: Run) -> dict[str, Any]:
 
 
 def _networks(run: Run, memory: Memory) -> dict[str, Any]:
-    """The retrained networks: the winner, the best of the search, anchors, finalists; and what they were measured by."""
+    """Retrained networks: the winner, the best of the search, anchors, finalists; and measurement conditions."""
     measured, budget = memory.records(Measured), run.config.latency_budget
     finals = over_seeds(memory.records(Final), memory.records(Again))
-    facts = _Facts(memory.trials, finals, measured, memory.records(Tested))
+    facts = _Records(memory.trials, finals, measured, memory.records(Tested))
     best, own, random = (best_found(finals, measured, budget, origin) for origin in ("", "search", "random"))
     found = facts.network(own) if own else None
     anchors = [facts.network(i) for i, final in finals.items() if final.anchor]
@@ -113,7 +113,7 @@ def _networks(run: Run, memory: Memory) -> dict[str, Any]:
 
 
 def points(run: Run) -> list[dict[str, Any]]:
-    """Every trained network: predicted latency, last accuracy in the search, figures of its retraining if there was one."""
+    """Rows of front.csv: every trained network, with predicted latency, search accuracy, and retraining if any."""
     memory = read_journal(run.journal)
     finals, measured = over_seeds(memory.records(Final), memory.records(Again)), memory.records(Measured)
     rows = [_point(t, finals.get(t.genotype.id), measured.get(t.genotype.id)) for t in ranking(memory.trials, anchors=True)]
@@ -125,20 +125,21 @@ def points(run: Run) -> list[dict[str, Any]]:
 
 
 def verdict(found: dict[str, Any] | None, anchors: list[dict[str, Any]], budget_ms: float, unmeasured: str = "") -> str:
-    """Whether the search beat the hand-designed networks, by accuracy on the test set; `unmeasured`: why nothing was
-    measured, and then the predicted upper bound is all that is said of the budget.
+    """Whether the search beat the hand-designed networks in test accuracy.
+
+    `unmeasured`: why nothing was measured; networks are then compared within the budget by predicted upper bound.
     """
     if unmeasured:
         rivals = [a for a in anchors if a["fits"] and a["test_accuracy"] is not None]
-        compared = _compared(found, rivals, "whose predicted bound is within the budget") if found and rivals else ""
+        compared = _compared(found, rivals, "with a predicted upper bound within the budget") if found and rivals else ""
         return f"{unmeasured} {compared}".strip()
     rivals = [a for a in anchors if a["fits"] and a["test_accuracy"] is not None]
     if found is None:
-        return f"No network that the search found held {budget_ms:g} ms when it was measured."
+        return f"No network found by the search was within {budget_ms:g} ms when measured."
     if found["test_accuracy"] is None:
         return "The run is not finished."
     if not rivals:
-        return f"No hand-designed network held {budget_ms:g} ms when it was measured."
+        return f"No hand-designed network was within {budget_ms:g} ms when measured."
     return _compared(found, rivals, "within the budget")
 
 
@@ -149,7 +150,7 @@ def _compared(found: dict[str, Any], rivals: list[dict[str, Any]], within: str) 
     lead = 100 * (found["test_accuracy"] - rival["test_accuracy"])
     error = 100 * math.hypot(*(entry["test_error"] for entry in (found, rival)))
     which = f"the best hand-designed network {within} ({rival['anchor']}, {rival['test_accuracy']:.2%})"
-    sure = "" if abs(lead) > 2 * error else "; that is within chance"
+    sure = "" if abs(lead) > 2 * error else "; not significant"
     if lead > 0:
         return f"The search beat {which} by {lead:.2f} ± {error:.2f} points on the test set{sure}."
     apart = f"{-lead:.2f} ± {error:.2f} points behind" if lead else f"as accurate (± {error:.2f} points)"
@@ -157,14 +158,14 @@ def _compared(found: dict[str, Any], rivals: list[dict[str, Any]], within: str) 
 
 
 def test_error(accuracies: Sequence[float], images: int) -> float:
-    """Standard error of a mean test accuracy: of the images drawn, and of the seeds where there are several."""
+    """Standard error of a mean test accuracy, from the number of images and, if there are several, the seeds."""
     mean = statistics.fmean(accuracies)
     seeds = statistics.stdev(accuracies) / math.sqrt(len(accuracies)) if len(accuracies) > 1 else 0.0
     return math.hypot(math.sqrt(mean * (1 - mean) / images), seeds)
 
 
-def _baseline(run: Run, facts: "_Facts", found: str | None) -> dict[str, Any] | None:
-    """What random search of as many trainings found, None when it was not asked for."""
+def _baseline(run: Run, facts: "_Records", found: str | None) -> dict[str, Any] | None:
+    """Result of the random-search baseline; None if it was not requested."""
     if not run.config.baseline:
         return None
     trials = read_journal(run.journal, "random").trials
@@ -172,16 +173,16 @@ def _baseline(run: Run, facts: "_Facts", found: str | None) -> dict[str, Any] | 
 
 
 def _unmeasured(run: Run) -> str:
-    """Why nothing was measured, and what is to be done; empty when it was."""
+    """Why nothing was measured and what to do; empty if it was."""
     if run.config.measure:
         return ""
     if run.config.device == "local":
-        return "Not measured, as --no-measure asked; measure export/model.onnx before relying on the budget."
-    return f"Not measured: device {run.config.device} is elsewhere; measure export/model.onnx there."
+        return "Latency was not measured (--no-measure); measure export/model.onnx before relying on the budget."
+    return f"Latency was not measured: device {run.config.device} is not this machine; measure export/model.onnx there."
 
 
 def _bound(checked: Mapping[str, Checked], trials: list[Proposal]) -> dict[str, Any]:
-    """Networks that were timed untrained during the search, how many were above their bound, and how many not trained then."""
+    """Numbers of networks measured untrained during the search, over their bound, and over the budget."""
     scores = [c.score for c in checked.values() if c.score is not None]
     refused = {t.genotype.id for t in trials if t.outcome == "rejected" and t.estimate.timed_ms is not None}
     return {
@@ -193,13 +194,13 @@ def _bound(checked: Mapping[str, Checked], trials: list[Proposal]) -> dict[str, 
 
 
 def _busy(measured: Mapping[str, Measured]) -> dict[str, Any] | None:
-    """The largest contention behind a figure, when it is above 10 %; None when the machine was quiet enough."""
+    """The largest contention during measurements, if above 10 %."""
     largest = max((m.contention for m in measured.values()), default=0.0)
     return {"contention": largest} if largest > BUSY else None
 
 
-class _Facts:
-    """Looks up what the journal knows of a genotype id."""
+class _Records:
+    """Looks up a genotype id in the journal's records."""
 
     def __init__(
         self,
@@ -212,7 +213,7 @@ class _Facts:
         self._finals, self._measured, self._tests = finals, measured, tests
 
     def proposed(self, genotype_id: str) -> bool:
-        """Whether the search proposed it: no anchor, nor what random search found beside it."""
+        """Whether it is a candidate of the search, not an anchor or from random search."""
         trial = self._trials.get(genotype_id)
         return trial is not None and trial.anchor is None
 
@@ -241,7 +242,7 @@ class _Facts:
         }
 
     def _tested(self, genotype_id: str) -> dict[str, Any]:
-        """Mean test accuracy over the seeds, each seed's, and the standard error of the mean."""
+        """Mean test accuracy, its standard error, and the accuracy per seed."""
         found = [t for key, t in self._tests.items() if key.partition("/")[0] == genotype_id]
         accuracies = [t.accuracy for t in found]
         return {
@@ -252,7 +253,7 @@ class _Facts:
 
 
 def _probed(memory: Memory) -> list[dict[str, Any]]:
-    """The hand-designed networks within the budget, at each input at which they are, by their probes; best first."""
+    """Hand-designed networks within the budget, one entry per input, with linear probe accuracy; best first."""
     probes = [probe for probe in memory.records(Probe).values() if probe.accuracy is not None]
     found = [{"anchor": probe.anchor, "probe": probe.accuracy} for probe in probes]
     return sorted(found, key=lambda entry: -entry["probe"])

@@ -1,4 +1,4 @@
-"""How far a run is, and the best so far."""
+"""`nas status`: progress of a run, and the best network so far."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ from nas.run.lock import is_running
 
 
 def status(path: Path) -> None:
-    """How far a run is; read from its folder, also while another process works on it."""
+    """Print the progress of a run; works while another process is running it."""
     from nas.report import table
     from nas.report.result import result
 
@@ -19,17 +19,17 @@ def status(path: Path) -> None:
     if found["finished"]:
         table.show(console, found)
         return
-    n, doing = found["counts"], "at work" if is_running(path) else f"interrupted; `nas resume {path}` goes on"
+    n, doing = found["counts"], "running" if is_running(path) else f"interrupted; continue with `nas resume {path}`"
     console.print(f"{run.path}: {doing}", highlight=False)
     console.print(
         f"{n['trained']} of {run.config.trials} candidates trained ({n['stopped_early']} stopped early), {n['failed']} failed, "
-        f"{n['rejected']} rejected, {n['repeated']} repeated; {n['anchors_trained']} anchors in the search; "
+        f"{n['rejected']} rejected, {n['repeated']} repeated; {n['anchors_trained']} anchors trained; "
         f"{len(found['finalists']) + len(found['anchors'])} networks retrained"
     )
     leader = _leader(run)
     if leader:
         console.print(
-            f"Best so far: {leader.anchor or leader.genotype.id}, {leader.accuracy:.2%} on validation, "
+            f"Best so far: {leader.anchor or leader.genotype.id}, validation {leader.accuracy:.2%}, "
             f"{leader.estimate.text.strip()}\n{leader.genotype.text}",
             highlight=False,
         )

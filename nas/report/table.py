@@ -1,4 +1,4 @@
-"""The table that ends a search: the winner beside the hand-designed networks, and what was asked, rejected, trained."""
+"""Prints the result table of a search: the winner, hand-designed networks, and counts."""
 
 import math
 from typing import Any
@@ -16,20 +16,20 @@ _COLUMNS = (
 
 
 def show(console: Console, found: dict[str, Any]) -> None:
-    """The winner against the anchors, and what was asked, rejected, trained."""
+    """Print the result table, with notes on accuracy, latency and counts, and the verdict."""
     console.print(_networks(found))
     n = found["counts"]
     console.print(
-        f"Accuracy ({found['metric']}): each network trained and tested at its own input on {found['data']}; same recipe for "
-        f"all, {found['epochs']['final']} epochs{_taught(found)}; means over the seeds, those within the budget that led with "
-        f"more. {_inherited(found)}"
+        f"Accuracy ({found['metric']}) on {found['data']}, each network at its own input; same recipe for all, "
+        f"{found['epochs']['final']} epochs{_distilled(found)}; mean over seeds, with more seeds for the leaders within the "
+        f"budget. {_inherited(found)}"
     )
     for line in _latency(found):
         console.print(line, highlight=False)
     console.print(
-        f"Asked {n['asked']}: {n['rejected']} rejected for their latency, {n['repeated']} repeated, {n['screened']} probed and "
-        f"not trained, {n['trained']} trained ({n['stopped_early']} stopped early), {n['failed']} failed; "
-        f"{n['anchors_trained']} anchors as first trials."
+        f"{n['asked']} candidates proposed: {n['rejected']} rejected for latency, {n['repeated']} repeated, {n['screened']} "
+        f"probed but not trained, {n['trained']} trained ({n['stopped_early']} stopped early), {n['failed']} failed; "
+        f"{n['anchors_trained']} anchors trained as first trials."
     )
     for line in [*_probed(found), *_rank_correlations(found["rank_correlations"]), *_baseline(found)]:
         console.print(line, highlight=False)
@@ -37,7 +37,7 @@ def show(console: Console, found: dict[str, Any]) -> None:
 
 
 def _networks(found: dict[str, Any]) -> Table:
-    """What the search found, what random search found where it was asked for, and the anchors; the best in bold."""
+    """The best of the search, of random search (if run), and the anchors; the winner in bold."""
     table = Table(title=f"{found['run']}: budget {found['budget_ms']:g} ms", title_justify="left")
     best, own = found["best"], found["found"]
     for name in _COLUMNS:
@@ -57,26 +57,26 @@ def _networks(found: dict[str, Any]) -> Table:
 
 def _inherited(found: dict[str, Any]) -> str:
     if not found["donor"]:
-        return "All networks began at random."
-    return f"Inherited: the share of a network's weights that it had from {found['donor']} before it was fine-tuned."
+        return "All networks were randomly initialised."
+    return f"Inherited: share of weights taken from {found['donor']} before fine-tuning."
 
 
 def _probed(found: dict[str, Any]) -> list[str]:
-    """The hand-designed networks that were probed and not trained: the best input of each, if it was not retrained."""
+    """Hand-designed networks that were probed but not retrained, each at its best input."""
     shown = {base_name(entry["anchor"]) for entry in found["anchors"]}
     best: dict[str, dict[str, Any]] = {}
     for entry in found["probed"]:
         best.setdefault(base_name(entry["anchor"]), entry)
     others = [f"{e['anchor']} {e['probe']:.2%}" for name, e in best.items() if name not in shown]
-    return [f"Other hand-designed networks, by the best of their linear probes: {', '.join(others)}."] if others else []
+    return [f"Other hand-designed networks, best linear probe: {', '.join(others)}."] if others else []
 
 
-def _taught(found: dict[str, Any]) -> str:
-    return f", taught by {found['distilled_from']}" if found["distilled_from"] else ""
+def _distilled(found: dict[str, Any]) -> str:
+    return f", distilled from {found['distilled_from']}" if found["distilled_from"] else ""
 
 
 def _rank_correlations(steps: list[dict[str, Any]]) -> list[str]:
-    """How well each rung ranked what the next one found; a rung that does not rank must be seen."""
+    """Rank correlations between stages, to reveal a stage that does not rank."""
     known = [s for s in steps if s["spearman"] is not None]
     if not known:
         return []
@@ -92,12 +92,12 @@ def _baseline(found: dict[str, Any]) -> list[str]:
         return []
     n, best = baseline["counts"], baseline["best"]
     if not best or best["test_accuracy"] is None or not own or own["test_accuracy"] is None:
-        return [f"Random search, {n['trained']} trainings: nothing to compare with."]
+        return [f"Random search, {n['trained']} trainings: no result to compare with."]
     lead = 100 * (own["test_accuracy"] - best["test_accuracy"])
     error = 100 * math.hypot(own["test_error"], best["test_error"])
     return [
-        f"Random search, {n['trained']} trainings against {found['counts']['trained']} and the anchors': "
-        f"{_plus_minus(best['test_accuracy'], best['test_error'])}; the search is {lead:+.2f} ± {error:.2f} points ahead."
+        f"Random search, {n['trained']} trainings (search: {found['counts']['trained']} and the anchors): "
+        f"{_plus_minus(best['test_accuracy'], best['test_error'])}; lead of the search: {lead:+.2f} ± {error:.2f} points."
     ]
 
 
@@ -106,35 +106,34 @@ def _plus_minus(value: float | None, error: float | None) -> str:
 
 
 def _latency(found: dict[str, Any]) -> list[str]:
-    """How latency was found out, and what must be known to trust it."""
+    """How latency was measured or predicted, and caveats."""
     where = "at each network's input, batch 1"
     bound = f"predicted upper bound at confidence {found['confidence']:g}"
     if not found["measured"]:
-        return [f"Latency: predicted {where}, under the device's typical load, NOT measured; fits: {bound} within the budget."]
-    usual = "" if found["usual"] is None else f" ({found['usual']:.0%} slower than at its quietest)"
+        return [f"Latency: predicted {where}, under typical load, NOT measured; fits: {bound} within the budget."]
+    usual = "" if found["usual"] is None else f" ({found['usual']:.0%} slower than a quiet machine)"
     lines = [
-        f"Latency: measured on the device {where}, in fresh processes; fits: p{found['percentile']} within the budget, "
-        f"{SPARE:.0%} of it to spare, under the machine's typical load{usual}, in at least {SESSIONS} of them, and in most. "
-        f"predicted: p{found['percentile']} at that speed, bound: its {bound}. spread: within a session / between sessions."
+        f"Latency: measured on the device {where}, in fresh processes; fits: p{found['percentile']} within the budget, with "
+        f"{SPARE:.0%} margin, under typical load{usual}, in at least {SESSIONS} sessions and a majority. "
+        f"predicted: p{found['percentile']} under typical load, bound: {bound}. spread: within a session / between sessions."
     ]
     if found["busy"]:
-        lines.append(
-            f"While this was measured the machine was up to {found['busy']['contention']:.0%} slower than at its quietest."
-        )
+        lines.append(f"The machine was up to {found['busy']['contention']:.0%} slower than when quiet during measurements.")
     if checked := found["bound"]["checked"]:
         over = found["bound"]["over_their_bound"]
         refused = found["bound"]["over_the_budget"]
         lines.append(
-            f"{checked} networks were timed untrained during the search, where the bound left it open whether they hold the "
-            f"budget, and to check it: {refused} were over the budget and not trained, {over} above their bound."
+            f"{checked} networks were measured untrained during the search, because the bound was inconclusive or to check "
+            f"it: {refused} were over the budget and not trained, {over} above their bound."
         )
     if found["over_budget_when_measured"]:
         lines.append(
-            f"{len(found['over_budget_when_measured'])} of the best did not hold the budget when measured, and were left out."
+            f"{len(found['over_budget_when_measured'])} of the best were over the budget when measured, and were excluded."
         )
     if further := found["further_search"]:
         lines.append(
-            f"Too few held it at first: {further['trials']} further trials, the bound {further['growth']:.3f} times as high."
+            f"Too few were within the budget at first: {further['trials']} trials added, upper bound scaled by "
+            f"{further['growth']:.3f}."
         )
     return lines
 

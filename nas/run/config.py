@@ -1,4 +1,4 @@
-"""SearchConfig: what a search is asked for; Resolved: what it then knows of images, donor and recipes."""
+"""SearchConfig: the options of a search; Resolved: the values that they resolve to."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -20,7 +20,7 @@ Cost = Literal["latency", "params", "macs"]
 Percentile = Literal[50, 90]
 Number = Annotated[int, Field(ge=1, le=10**6)]
 RunSeed = Annotated[int, Field(ge=0, le=2**32 - 1)]
-EVALUATORS = Modules("evaluators", "nas.executors.evaluators", "evaluator")  # here, where their names are checked
+EVALUATORS = Modules("evaluators", "nas.executors.evaluators", "evaluator")  # here, because their names are checked here
 
 
 def _evaluator(name: str) -> str:
@@ -39,87 +39,83 @@ def _objectives(value: tuple[str, ...]) -> tuple[str, ...]:
 @strict
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
-    """What a search is asked for: each field with its type, bounds, default and meaning, of which flags and tables are made."""
+    """Options of a search: type, bounds, default and help of each field; flags and tables are generated from them."""
 
     latency_budget_ms: Annotated[
-        AboveZero, Option("Latency that the network may have on the device: 20ms.", flag="latency-budget", unit="ms")
+        AboveZero, Option("Latency that the network must not exceed on the device: 20ms.", flag="latency-budget", unit="ms")
     ]
     space: Annotated[str, Option("Search space: a name or a .yaml file.")] = "mobile"
     data: Annotated[str, Option("Data set: NAME or NAME:PATH; see `nas list datasets`.")] = "fashion-mnist-small"
-    device: Annotated[str, Option("Device profile; measured on first use when it is this machine.")] = "local"
-    trials: Annotated[Number, Option("Candidates to train, anchors not counted.")] = 8
+    device: Annotated[str, Option("Device profile; this machine is measured on first use.")] = "local"
+    trials: Annotated[Number, Option("Number of candidates to train, not counting anchors.")] = 8
     time_s: Annotated[
-        AboveZero | None, Option("Ask for no more candidates after this long: 15m.", flag="time", unit="s", unset="no limit")
+        AboveZero | None, Option("Propose no more candidates after this time: 15m.", flag="time", unit="s", unset="no limit")
     ] = None
-    workers: Annotated[Number | None, Option("Trainings at once.", unset="one a processor, of the cluster if there is one")] = (
-        None
-    )
+    workers: Annotated[Number | None, Option("Parallel trainings.", unset="one per processor (of the cluster, if any)")] = None
     address: Annotated[
-        str | None, Option("An existing Ray cluster, such as 10.0.0.1:6379.", unset="Ray is started on this machine")
+        str | None, Option("Existing Ray cluster, such as 10.0.0.1:6379.", unset="start Ray on this machine")
     ] = None
-    seed: Annotated[RunSeed, Option("Seed of everything random.")] = 0
+    seed: Annotated[RunSeed, Option("Random seed.")] = 0
     sampler: Annotated[str, Option("Sampler that proposes candidates; see `nas list samplers`.")] = "surrogate"
     objectives: Annotated[
         tuple[str, ...],
         AfterValidator(_objectives),
-        Option("accuracy, or accuracy,latency (params, macs): the Pareto front of both.", commas=True),
+        Option("accuracy, or accuracy,latency (params, macs) for a Pareto front.", commas=True),
     ] = ("accuracy",)
-    anchors: Annotated[
-        tuple[str, ...], Option("A further anchor for this run; may be given several times.", flag="anchor")
-    ] = ()
+    anchors: Annotated[tuple[str, ...], Option("Additional anchor to compare with; repeatable.", flag="anchor")] = ()
     rivals: Annotated[
-        Number, Option("Hand-designed networks trained beside the search and the donor: the best by linear probe.")
+        Number, Option("Hand-designed networks to train for comparison, besides the donor; picked by linear probe.")
     ] = 2
-    finalists: Annotated[Number, Option("How many of the best are retrained longer.")] = 2
+    finalists: Annotated[Number, Option("Number of best candidates to retrain longer.")] = 2
     final_seeds: Annotated[Number, Option("Training seeds per finalist.")] = 1
-    baseline: Annotated[bool, Option("Run random search with as many trainings as well, to compare with.")] = False
+    baseline: Annotated[bool, Option("Also run random search with as many trainings, as a baseline.")] = False
     evaluator: Annotated[
         str,
         AfterValidator(_evaluator),
-        Option("How candidates are rated: by a short training each, or otherwise; see `nas list evaluators`."),
+        Option("How candidates are evaluated; see `nas list evaluators`."),
     ] = "training"
-    supernet_epochs: Annotated[Number, Option("Epochs for which shared weights are trained.")] = 20
+    supernet_epochs: Annotated[Number, Option("Epochs to train the supernet.")] = 20
     weights: Annotated[
         str | None,
         Option(
-            "Trained network to inherit from: ANCHOR=FILE, a folder of `nas train` or `nas export`, or a name of "
+            "Trained network to inherit weights from: ANCHOR=FILE, a folder of `nas train` or `nas export`, or a name from "
             "`nas list donors`.",
             metavar="DONOR",
-            unset="the installed one",
+            unset="the installed donor",
         ),
     ] = None
-    from_scratch: Annotated[bool, Option("Inherit nothing: every network begins at random.")] = False
-    fit: Annotated[Fit, Option("Bring images to an input by cropping, or by padding with black.")] = "crop"
-    metric: Annotated[Metric, Option("Accuracy that is reported and that ranks networks.")] = "top1"
+    from_scratch: Annotated[bool, Option("Inherit no weights: initialise every network at random.")] = False
+    fit: Annotated[Fit, Option("Fit images to the input by cropping, or by padding with black.")] = "crop"
+    metric: Annotated[Metric, Option("Accuracy metric to rank networks by and to report.")] = "top1"
     recipe: Annotated[
         str | None,
-        Option("Recipe of candidates: a name or a .yaml file.", unset="finetune, or proxy from scratch"),
+        Option("Training recipe of candidates: a name or a .yaml file.", unset="finetune; from scratch: proxy"),
     ] = None
     final_recipe: Annotated[
         str | None,
         Option(
-            "Recipe of finalists and hand-designed networks: a name or a .yaml file.",
-            unset="finetune_final, or final from scratch",
+            "Training recipe of finalists and hand-designed networks: a name or a .yaml file.",
+            unset="finetune_final; from scratch: final",
         ),
     ] = None
-    epochs: Annotated[Number | None, Option("Epochs of a candidate that is not stopped early.", unset="the recipe's")] = None
-    final_epochs: Annotated[Number | None, Option("Epochs of finalists and anchors.", unset="the recipe's")] = None
+    epochs: Annotated[Number | None, Option("Maximum epochs per candidate.", unset="the recipe's")] = None
+    final_epochs: Annotated[Number | None, Option("Epochs per finalist and anchor.", unset="the recipe's")] = None
     distill: Annotated[
         str | None,
-        Option("Retrain with a teacher: a trained network's folder, or an anchor.", metavar="TEACHER", unset="no teacher"),
+        Option(
+            "Distill finalists from a teacher: folder of a trained network, or an anchor.",
+            metavar="TEACHER",
+            unset="no teacher",
+        ),
     ] = None
-    confidence: Annotated[
-        float, Field(ge=0.5, lt=1), Option("Confidence of the predicted upper bound that rejects candidates.")
-    ] = 0.95
-    percentile: Annotated[Percentile, Option("Percentile of the measured times that must hold the budget.")] = 50
-    measure: Annotated[
-        bool, Option("Measure on this machine. Without it the device may be elsewhere, and predictions alone decide.")
-    ] = True
-    download: Annotated[bool, Option("Let the data set be downloaded (checksums are verified).")] = False
+    confidence: Annotated[float, Field(ge=0.5, lt=1), Option("Confidence of the predicted latency upper bound.")] = 0.95
+    percentile: Annotated[Percentile, Option("Percentile of measured latency that must be within the budget.")] = 50
+    measure: Annotated[bool, Option("Measure latency on this machine; otherwise rely on predictions, for any device.")] = True
+    download: Annotated[bool, Option("Download the data set if needed (checksums are verified).")] = False
 
     @property
     def cost(self) -> str | None:
-        """The second objective, None when accuracy is the only one."""
+        """The second objective; None if accuracy is the only one."""
         return self.objectives[1] if len(self.objectives) > 1 else None
 
     @property
@@ -130,13 +126,12 @@ class SearchConfig:
 @strict
 @dataclass(frozen=True, kw_only=True)
 class Resolved:
-    """What a configuration's names stood for when the run began, and what must be known of the images without reading them.
+    """Resolved options and data set properties, fixed when the run starts.
 
-    `space` is the space's own name. Networks inherit from `donor` (its name; None: all begin at random), whose rule of
-    `padding` they follow. Images are fitted to an input by `interpolation` and normalised by `mean` and `std`, by channel of
-    pixels in 0..1: the donor's, or else those of the training set; 16-bit grey images use `depth` bits. `workers` is None where
-    the cluster decides. `fingerprint` tells whether the data set is still the same (evaluators.data.dataset.Dataset); one that
-    was made up has none.
+    Networks inherit from `donor` (None: random initialisation) and use its `padding` rule. Images are resized with
+    `interpolation` and normalised with the per-channel `mean` and `std` of pixels in 0..1, from the donor or else the training
+    set; 16-bit grey images use `depth` bits. `workers` is None if the cluster decides. `fingerprint` identifies the data set
+    (evaluators.data.dataset.Dataset); synthetic ones have none.
     """
 
     space: str
@@ -155,5 +150,5 @@ class Resolved:
 
 
 def donor_anchor(donor: str | None) -> list[str]:
-    """The hand-designed network that a donor is, which then stands in the run; none for a network of the user's."""
+    """The donor as an anchor of the run; empty if it is the user's own network."""
     return [donor] if donor in anchor_names() else []

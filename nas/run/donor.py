@@ -1,4 +1,4 @@
-"""The donor of a run or training, as it was asked for."""
+"""Find the donor of a run or training."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 def donor_for(weights: str | None, from_scratch: bool, download: bool) -> "Donor | None":
-    """The donor that was asked for, or the one that is installed; none where all begins at random."""
+    """The requested donor, or the installed one; None with `from_scratch`."""
     from evaluators.inheritance.find import find_donor
 
     if not from_scratch:
         return find_donor(weights, download=download)
     if weights:
-        raise InputError("--weights and --from-scratch contradict each other; give one of them")
+        raise InputError("--weights and --from-scratch are mutually exclusive; give one of them")
     return None
 
 
 def inheriting(space: SearchSpace, donor: "Donor | None") -> SearchSpace:
-    """A space whose networks inherit: they pad as the donor does, and it stands among the hand-designed ones."""
+    """The space with the donor's padding rule, and the donor among its anchors."""
     if donor is None:
         return space
     return replace(space.with_anchors(donor_anchor(donor.name)), padding=donor.padding)

@@ -1,13 +1,13 @@
-"""The run folder: what is written there, read from it, and checked when it is opened again.
+"""The run folder: create it, open it, check it.
 
-run.yaml         everything resolved: space, budget, data and its fingerprint, recipe, seeds, versions, machine
-space.yaml       the search space as it was
-device.json      the device profile as it was
-journal.log      every proposal, training and measurement; the only truth
+run.yaml         resolved settings: space, budget, data set and its fingerprint, recipes, seed, versions, machine
+space.yaml       copy of the search space
+device.json      copy of the device profile
+journal.log      every proposal, training and measurement; the single source of truth
 weights/         safetensors of retrained networks, by genotype id
-supernet.safetensors  where there is one: the supernet that scores candidates, as trained so far
-teacher/         where there is one: its genotype, and its weights as given or as trained first
-result.json front.csv pareto.png pareto.svg export/      derived, made again at any time
+supernet.safetensors  optional: the supernet that scores candidates
+teacher/         optional: the teacher's genotype, and its weights once trained
+result.json front.csv pareto.png pareto.svg export/      derived; can be regenerated at any time
 """
 
 import shutil
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @strict
 @dataclass(frozen=True)
 class _RunFile:
-    """run.yaml as it is read and written."""
+    """Contents of run.yaml."""
 
     format: int
     created: str
@@ -52,7 +52,7 @@ class _RunFile:
 
 @dataclass(frozen=True)
 class Run:
-    """An opened run folder; `path` as the person wrote it."""
+    """An open run folder; `path` as given by the user."""
 
     path: Path
     config: SearchConfig
@@ -74,17 +74,17 @@ class Run:
         return self.path / "device.json"
 
     def weights(self, genotype_id: str) -> Path:
-        """An absolute path: workers run in folders of their own."""
+        """Absolute, because workers have other working directories."""
         return self.path.resolve() / "weights" / f"{genotype_id}.safetensors"
 
     @property
     def supernet(self) -> Path:
-        """The file that a supernet is kept in."""
+        """File of the supernet's weights."""
         return self.path / "supernet.safetensors"
 
     @property
     def teacher(self) -> Path:
-        """The folder of the network that teaches, an absolute path; there if the run distills."""
+        """Absolute path of the teacher's folder; exists if the run distills."""
         return self.path.resolve() / TEACHER
 
     def space(self) -> SearchSpace:
@@ -93,14 +93,14 @@ class Run:
         return replace(space, name=self.resolved.space, padding=self.resolved.padding)
 
     def preprocessing(self, input: Input) -> Preprocessing:
-        """How images become the input of one of the run's networks."""
+        """Preprocessing of images for a network with this input."""
         known = self.resolved
         mean, std = per_channel(known.mean, input[0]), per_channel(known.std, input[0])
         return Preprocessing(input, self.config.fit, known.interpolation, mean, std, depth=known.depth)
 
     @property
     def donor(self) -> Path:
-        """The folder of the donor; there if the run has one."""
+        """Folder of the donor; exists if the run has one."""
         return self.path / DONOR
 
 
@@ -114,7 +114,7 @@ def create(
     teacher: Teacher | None = None,
     donor: "Donor | None" = None,
 ) -> Run:
-    """A new run folder; raises InputError when the path is taken or cannot be written. Nothing half-made is left behind."""
+    """Create a run folder atomically; raises InputError if the path is taken or not writable."""
     from nas.run.journal import begin
 
     check_free(path)
@@ -133,20 +133,20 @@ def create(
 
 
 def check_free(path: Path) -> None:
-    """Raises InputError unless a run folder can be begun there."""
+    """Raise InputError unless a run folder can be created there."""
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path} exists already; `nas resume {path}` goes on with it, `--run` names another folder")
+        raise InputError(f"{path} already exists; resume it with `nas resume {path}`, or choose another folder with `--run`")
 
 
 def open_run(path: Path) -> Run:
-    """The run in a folder; raises InputError when there is none, it is damaged, or another version made it."""
+    """Open a run folder; raises InputError if it is missing, damaged, or of another format version."""
     file = path / RUN
     if not file.is_file():
         raise InputError(f"{path} is not a run folder: it has no run.yaml{_runs_beside(path)}")
     kept = resources.parse_yaml(file.read_text(encoding="utf-8", errors="replace"), str(file))
     data = of_former(kept, *({field.name for field in fields(part)} for part in (SearchConfig, Resolved)))
     if data.get("format") != FORMAT:
-        hint = "the version of compact-nas that began a run goes on with it; run.yaml names that"
+        hint = "resume it with the version of compact-nas that created it, given in run.yaml"
         raise InputError(f"{file}: format {quoted(data.get('format'))}, but this version reads format {FORMAT}; {hint}")
     found = checked(_RunFile, data, f"{file}: damaged")
     config, resolved = found.config, found.resolved
@@ -160,7 +160,7 @@ def open_run(path: Path) -> Run:
 
 def _dump(run: Run) -> str:
     data = asdict(_RunFile(FORMAT, run.created, run.machine, run.versions, run.config, run.resolved))
-    return "# A run's settings; written once, read by `nas resume`.\n" + yaml.safe_dump(data, sort_keys=False)
+    return "# Settings of a run; written once, read by `nas resume`.\n" + yaml.safe_dump(data, sort_keys=False)
 
 
 def _runs_beside(path: Path) -> str:

@@ -1,20 +1,20 @@
-"""run.yaml and train.yaml of the formats before, as the present ones have them."""
+"""Converts run.yaml and train.yaml of earlier formats to the current one."""
 
 from collections.abc import Mapping, Set
 from typing import Any
 
 from nas.records import FORMAT
 
-SEPARATE = 7  # recipes said "pictures" for images
-FORMER = 6  # and one mapping had all settings; accuracy and a `cost` were the objectives
-FORMER_TRAINING = 5  # the same of train.yaml
+SEPARATE = 7  # recipes called images "pictures"
+FORMER = 6  # also: all settings in one mapping; `cost` instead of `objectives`
+FORMER_TRAINING = 5  # train.yaml: recipes called images "pictures"
 _OF_RECIPES = {"least_pictures": "least_images", "most_pictures": "most_images"}
 _RENAMED = {"budget_ms": "latency_budget_ms", "seconds": "time_s"}
 
 
 def of_former(data: Mapping[str, Any], of_config: Set[str], of_resolved: Set[str]) -> Mapping[str, Any]:
-    """The same data where they are of the present format, or of one that is not known."""
-    data = _separate(data, of_config, of_resolved) if data.get("format") == FORMER else data
+    """run.yaml in the current format; unchanged if current or unknown."""
+    data = _split_config(data, of_config, of_resolved) if data.get("format") == FORMER else data
     known = data.get("resolved")
     if data.get("format") != SEPARATE or not isinstance(known, dict):
         return data
@@ -23,20 +23,20 @@ def of_former(data: Mapping[str, Any], of_config: Set[str], of_resolved: Set[str
 
 
 def _recipe(recipe: Any) -> Any:
-    """A recipe as the formats before had it, or whatever stands in its place."""
+    """Rename the fields of an earlier recipe; anything else is unchanged."""
     return {_OF_RECIPES.get(key, key): value for key, value in recipe.items()} if isinstance(recipe, dict) else recipe
 
 
 def of_former_training(data: Mapping[str, Any], present: int) -> Mapping[str, Any]:
-    """train.yaml likewise."""
+    """train.yaml in the current format; unchanged if current or unknown."""
     plan = data.get("plan")
     if data.get("format") != FORMER_TRAINING or not isinstance(plan, dict):
         return data
     return {**data, "format": present, "plan": {**plan, "recipe": _recipe(plan.get("recipe"))}}
 
 
-def _separate(data: Mapping[str, Any], of_config: Set[str], of_resolved: Set[str]) -> Mapping[str, Any]:
-    """What is asked for apart from what that stood for."""
+def _split_config(data: Mapping[str, Any], of_config: Set[str], of_resolved: Set[str]) -> Mapping[str, Any]:
+    """Split the single mapping of format 6 into config and resolved."""
     known = data.get("config")
     if not isinstance(known, dict):
         return data

@@ -1,12 +1,11 @@
-"""The journal: an append-only file of one JSON record a line, the only truth of a run.
+"""The journal of a run: an append-only file with one JSON record per line, in Optuna's JournalFileBackend format.
 
-It has the format of Optuna's JournalFileBackend, so Optuna's own tools read it. Each record ends in a checksum of itself and
-of all before it, a field that those tools pass over: what is not as it was written is noticed, wherever it is.
+Each record ends in a CRC-32 of itself and all records before it, a field that Optuna ignores, so corruption anywhere is
+detected.
 
-A run has one writer, so there is no lock. A record is in the operating system's hands once `append_logs` returns, and
-killing any process loses nothing; it is on the disk as well once it tells what was learnt, and a power cut loses no more than a
-proposal that was being made. An append that is interrupted, as Ctrl-C may do at any instruction, has not been: the next one
-writes in its place.
+A run has one writer, so there is no lock here. `append_logs` returns once the record is written to the file, so killing a
+process loses nothing. Records that carry results are also fsynced: a power failure loses at most an unfinished proposal. An
+interrupted append (Ctrl-C may interrupt at any instruction) is discarded: the next append overwrites it.
 """
 
 import json
@@ -26,13 +25,13 @@ from optuna.study import StudyDirection
 from search_spaces.durable import sync
 from search_spaces.errors import InputError
 
-_SEAL = re.compile(rb',"crc32":"([0-9a-f]{8})"\}$')
-_ASKED = (5, 8)  # Optuna's operations for a parameter and an attribute of a trial: parts of a proposal that is being made
+_CHECKSUM = re.compile(rb',"crc32":"([0-9a-f]{8})"\}$')
+_PROPOSING = (5, 8)  # Optuna's op codes for a trial's parameter and attribute, both part of an unfinished proposal
 _Read = TypeVar("_Read")
 
 
 class _End(NamedTuple):
-    """Where a journal ends: what is behind it, in the file or in memory, was left by an append that did not return."""
+    """End of the journal; anything after it, in the file or in memory, is from an interrupted append."""
 
     records: int
     bytes: int
@@ -40,10 +39,10 @@ class _End(NamedTuple):
 
 
 class Journal(BaseJournalBackend):
-    """Reads the file once, drops a record that was cut off while being written, then appends.
+    """Reads the file once, drops a truncated last record, then appends.
 
-    One that does not exist is begun, where it is `writable`. Raises InputError for a record that is not as it was written, with
-    its line, where no record is left, and when the file cannot be read or the disk is full.
+    Creates the file if it does not exist and is `writable`. Raises InputError for a corrupt record (with its line), if no
+    record is left, if the file cannot be read, and if the disk is full.
     """
 
     def __init__(self, path: Path, writable: bool = True) -> None:
@@ -72,83 +71,87 @@ class Journal(BaseJournalBackend):
             crc = zlib.crc32(body, crc)
             lines.append(b'%b,"crc32":"%08x"}\n' % (body[:-1], crc))
         data = b"".join(lines)
-        self._write(data, end.bytes, any(log["op_code"] not in _ASKED for log in logs))
+        self._write(data, end.bytes, any(log["op_code"] not in _PROPOSING for log in logs))
         self._records[end.records :] = map(json.loads, bodies)
-        self._end = _End(end.records + len(logs), end.bytes + len(data), crc)  # the one step with which they have been appended
+        self._end = _End(end.records + len(logs), end.bytes + len(data), crc)  # the append takes effect here, in one step
 
-    def _write(self, data: bytes, start: int, learnt: bool) -> None:
+    def _write(self, data: bytes, start: int, durable: bool) -> None:
         assert self._file is not None
         try:
             os.ftruncate(self._file, start)
             written = 0
             while written < len(data):
                 written += os.pwrite(self._file, data[written:], start + written)
-            if learnt:
+            if durable:
                 os.fsync(self._file)
         except OSError as error:
             os.ftruncate(self._file, start)
             raise InputError(
-                f"cannot write {self.path}: {error.strerror}; what was learnt until now is kept, `nas resume` goes on"
+                f"cannot write {self.path}: {error.strerror}; all results so far are kept, continue with `nas resume`"
             ) from None
 
 
 def storage_of(journal: Journal) -> JournalStorage:
-    """Optuna's storage of a journal; raises InputError where its records are whole and yet make no sense together."""
+    """Optuna storage on a journal; raises InputError if its records are intact but inconsistent."""
     return understood(journal.path, lambda: JournalStorage(journal))
 
 
 def understood(path: Path, read: Callable[[], _Read]) -> _Read:
-    """What `read` makes of a journal's records; raises InputError for whatever it stumbles over."""
+    """Return `read()`, with any exception turned into an InputError about the journal."""
     try:
         return read()
     except InputError as error:
         raise InputError(f"{path}: damaged: {error}") from None
-    except Exception as error:  # noqa: BLE001 on records that make no sense readers raise whatever they stumble over
-        raise InputError(f"{path}: damaged: its records make no sense together: {type(error).__name__}: {error}") from None
+    except Exception as error:  # noqa: BLE001 inconsistent records may raise anything
+        raise InputError(f"{path}: damaged: its records are inconsistent: {type(error).__name__}: {error}") from None
 
 
 def _read(path: Path, data: bytes) -> tuple[list[dict[str, Any]], int, int]:
-    """The records, the length in bytes of the part that was written whole, and the checksum of its last record."""
+    """The records, the length in bytes of the complete lines, and the last record's checksum."""
     whole = data.rfind(b"\n") + 1
     if not whole:
         what = (
             "is empty"
             if not data
-            else "holds no whole record"
+            else "holds no complete record"
             if data.strip(b"\0")
-            else "holds zeros alone, as after a power cut"
+            else "holds only zeros, as after a power failure"
         )
-        raise InputError(f"{path} is damaged: it {what}; the run can be told from a copy of that file only")
+        raise InputError(
+            f"{path} is damaged: it {what}; restore the file from a backup, there is no other way to recover the run"
+        )
     records, crc = [], 0
     *lines, tail = data.split(b"\n")
-    for number, line in enumerate([*lines, tail] if _SEAL.search(tail[:-1]) else lines, 1):  # sealed, but for the line's end
+    for number, line in enumerate(
+        [*lines, tail] if _CHECKSUM.search(tail[:-1]) else lines, 1
+    ):  # complete, only the newline is missing
         try:
-            record, crc = _unsealed(line, crc)
+            record, crc = _verified(line, crc)
         except (ValueError, RecursionError):
             raise InputError(
-                f"{path}, line {number}: damaged: the record is not as it was written, or one before it is missing; "
-                "the lines before it are whole"
+                f"{path}, line {number}: damaged: the checksum does not match: the record was changed, or one before it is "
+                "missing; the lines before it are intact"
             ) from None
         records.append(record)
     return records, whole, crc
 
 
-def _unsealed(line: bytes, crc: int) -> tuple[dict[str, Any], int]:
-    """The record in a line that follows one with the checksum `crc`, and its own; raises ValueError."""
-    seal = _SEAL.search(line)
+def _verified(line: bytes, crc: int) -> tuple[dict[str, Any], int]:
+    """The record in a line and its checksum, given that of the line before; raises ValueError."""
+    seal = _CHECKSUM.search(line)
     if not seal:
         raise ValueError("no checksum")
     body = line[: seal.start()] + b"}"
     if zlib.crc32(body, crc) != int(seal[1], 16):
-        raise ValueError("another checksum")
+        raise ValueError("wrong checksum")
     return json.loads(body), int(seal[1], 16)
 
 
-MAIN = "nas"  # the name of the search in its journal
+MAIN = "nas"  # name of the search's Optuna study
 
 
 def begin(path: Path, cost: str | None) -> None:
-    """A new journal, in which a search with this second objective, if any, has begun."""
+    """Create a journal with an empty study; `cost` is its second objective, if any."""
     open_study(storage_of(Journal(path)), MAIN, cost)
 
 

@@ -1,4 +1,4 @@
-"""What a run's journal holds: every proposal and every other fact, read whole."""
+"""Memory: everything in a run's journal, read at once."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,21 +15,20 @@ from search_spaces.errors import InputError
 
 @dataclass(frozen=True)
 class Memory:
-    """What a journal holds: every proposal in order (none that was cut off while being written), and notes by key, as JSON."""
+    """Contents of a journal: all completely written proposals in order, and notes by key, as JSON."""
 
     trials: list[Proposal]
     facts: dict[str, dict[str, Any]]
 
     def records(self, kind: type[N]) -> dict[str, N]:
-        """The notes of a kind, by ID."""
+        """Notes of a kind, by ID."""
         return Notes().of(kind, self.facts)
 
 
 def read_journal(path: Path, name: str = MAIN) -> Memory:
-    """What is in a study of a journal; one beside the main study may not be there, and is empty then.
+    """Read a study of a journal; empty if it does not exist, except for the main study.
 
-    Reading changes nothing, and may be done while a search writes. Raises InputError when the journal is damaged, or what it
-    holds cannot be understood.
+    Read-only, and safe while a search writes. Raises InputError if the journal is damaged or cannot be parsed.
     """
     storage = storage_of(Journal(path, writable=False))
     return understood(path, lambda: _memory(storage, name))
@@ -38,7 +37,7 @@ def read_journal(path: Path, name: str = MAIN) -> Memory:
 def _memory(storage: optuna.storages.JournalStorage, name: str) -> Memory:
     names = [study.study_name for study in storage.get_all_studies()]
     if MAIN not in names:
-        raise InputError("it does not begin with a search")
+        raise InputError("it does not contain a search")
     if name not in names:
         return Memory([], {})
     study = optuna.load_study(study_name=name, storage=storage)
@@ -51,7 +50,7 @@ def _memory(storage: optuna.storages.JournalStorage, name: str) -> Memory:
 
 
 def counts(trials: Iterable[Proposal]) -> dict[str, int]:
-    """How many genotypes the search asked for and what became of them; anchors are counted apart."""
+    """Number of proposals by outcome; anchors are counted separately."""
     trials = list(trials)
     asked = [t for t in trials if t.anchor is None]
     found = {word: sum(t.outcome == word for t in asked) for word in ("rejected", "repeated", "screened", "failed")}

@@ -1,7 +1,6 @@
-"""The border between records and the journal's JSON.
+"""Converts records to and from the journal's JSON.
 
-A checksum says that a record is as it was written; here is checked that what was written can be understood. Keys that a kind
-does not have, and kinds that nas.records does not name, are passed over.
+The journal's checksums detect corruption; this module validates the schema. Unknown keys and unknown kinds are ignored.
 """
 
 import json
@@ -18,21 +17,21 @@ N = TypeVar("N", bound=Note)
 
 
 def as_json(record: Record) -> dict[str, Any]:
-    """Its fields as the journal has them; those that have their default are left out."""
-    told = [field.name for field in fields(record) if getattr(record, field.name) != field.default]
+    """Fields as JSON; those with their default value are left out."""
+    changed = [field.name for field in fields(record) if getattr(record, field.name) != field.default]
     known = asdict(record)
-    found: dict[str, Any] = json.loads(json.dumps({name: known[name] for name in told}))  # with lists for tuples
+    found: dict[str, Any] = json.loads(json.dumps({name: known[name] for name in changed}))  # tuples become lists
     return found
 
 
 class Notes:
-    """Reads each note of a journal once, however often it is asked for."""
+    """Parses each note of a journal once."""
 
     def __init__(self) -> None:
         self._read: dict[str, tuple[object, Note]] = {}
 
     def of(self, kind: type[N], facts: Mapping[str, object]) -> dict[str, N]:
-        """Those of a kind among all `facts` that are kept, by ID, in the order in which they were first kept."""
+        """Notes of a kind among `facts`, by ID, in the order in which they were first written."""
         names = {kind.KIND, FORMERLY.get(kind.KIND)}
         found = {key: fact for key, fact in facts.items() if key.partition(":")[0] in names}
         return {key.partition(":")[2]: self._note(kind, key, fact) for key, fact in found.items()}
@@ -46,19 +45,19 @@ class Notes:
 
 
 def check_note(key: str, value: object) -> None:
-    """Raises InputError unless a note `kind:ID` is of its kind's shape."""
+    """Raise InputError unless a note `kind:ID` matches its kind's schema."""
     kind = KINDS.get(key.partition(":")[0])
     if kind:
         _note(kind, key, value)
 
 
 def check_trial(number: int, attributes: Mapping[str, Any], accuracies: Mapping[int, float]) -> None:
-    """Raises InputError unless a trial that was written whole has all that belongs to it."""
+    """Raise InputError unless a trial has all attributes of a complete one."""
     where = f"trial {number}"
     checked(Asked, attributes, where)
     checked(dict[int, Share], accuracies, f"{where}, accuracies")
     if attributes["outcome"] in ("trained", "stopped") and not any(accuracies):
-        raise InputError(f"{where}: it was trained, and no accuracy is kept")
+        raise InputError(f"{where}: it was trained, but has no accuracy")
 
 
 def _note(kind: type[N], key: str, value: object) -> N:

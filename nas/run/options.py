@@ -1,4 +1,4 @@
-"""Options: a field of a configuration with what a person must know of it; from it come flags, files, checks and tables."""
+"""Option: help and units of a configuration field, from which flags and tables are generated."""
 
 import types
 from collections.abc import Sequence
@@ -10,11 +10,12 @@ from pydantic.fields import FieldInfo
 
 @dataclass(frozen=True)
 class Option:
-    """What a type and a default do not say. It stands in the annotation: `trials: Annotated[Count, Option("...")] = 8`.
+    """Annotation of a configuration field: `trials: Annotated[Count, Option("...")] = 8`.
 
-    `flag` is the name on the command line, without dashes, where it is not the field's.
-    A quantity has its `unit`, ms or s, as part of its name; on the command line it is given with one. `unset` says what happens
-    where the value is None. A tuple with `commas` is one value with commas in it, any other one is given several times.
+    `flag`: command-line name without dashes, if it differs from the field's.
+    `unit`: ms or s, the suffix of the field's name; values on the command line carry a unit.
+    `unset`: text for the default None.
+    `commas`: a tuple is one comma-separated value; otherwise the flag is repeatable.
     """
 
     help: str
@@ -27,7 +28,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Described:
-    """A field with its option, as far as types tell: the plain type, the choices of a Literal, bounds of numbers."""
+    """A field with its option and what its annotation implies: plain type, choices of a Literal, numeric bounds."""
 
     name: str
     option: Option
@@ -47,7 +48,7 @@ class Described:
 
 
 def described(configuration: type) -> list[Described]:
-    """The options of a configuration, a dataclass, in order; fields without an Option are passed over."""
+    """Options of a configuration dataclass, in order; fields without an Option are skipped."""
     hints = get_type_hints(configuration, include_extras=True)
     found = []
     for field in fields(configuration):
@@ -59,7 +60,7 @@ def described(configuration: type) -> list[Described]:
 
 
 def reference(configuration: type) -> str:
-    """A Markdown table of the options of a configuration: flag, field, values, default, meaning."""
+    """Markdown table of a configuration's options: flag, field, values, default, help."""
     lines = ["| option | field | value | default | |", "|---|---|---|---|---|"]
     for one in described(configuration):
         cells = (f"`{one.flag}`", f"`{one.name}`", values_text(one), default_text(one), one.option.help)
@@ -68,26 +69,22 @@ def reference(configuration: type) -> str:
 
 
 def values_text(one: Described) -> str:
-    """What an option can be, in words."""
+    """Allowed values as text."""
     if one.kind is bool:
         return "yes or no"
     if one.choices:
         return ", ".join(map(str, one.choices))
     if one.option.unit:
         return {"ms": "a latency, such as 20ms", "s": "a duration, such as 15m"}[one.option.unit]
-    limits = [
-        f"{word} {limit:g}"
-        for word, limit in (("from", one.low), ("above", one.above), ("below", one.below))
-        if limit is not None
-    ]
-    kind = {int: "whole number", float: "number"}.get(one.kind, "text")
-    return " ".join([kind, *limits]) + (", several times" if one.several and not one.option.commas else "")
+    limits = [f"{word} {limit:g}" for word, limit in ((">=", one.low), (">", one.above), ("<", one.below)) if limit is not None]
+    kind = {int: "integer", float: "number"}.get(one.kind, "text")
+    return " ".join([kind, *limits]) + (", repeatable" if one.several and not one.option.commas else "")
 
 
 def default_text(one: Described) -> str:
-    """The default in words."""
+    """The default as text."""
     if one.required:
-        return "must be given"
+        return "required"
     if one.default is None or one.default == ():
         return one.option.unset or "none"
     if one.kind is bool:
@@ -120,7 +117,7 @@ def _described(field: "Field[Any]", option: Option, parts: Sequence[Any]) -> Des
 
 
 def _flat(hint: Any) -> list[Any]:
-    """All parts of a type hint: of Annotated, of unions, of tuples."""
+    """All parts of a type hint: unpacks Annotated, unions and tuples."""
     origin = get_origin(hint)
     if origin is Annotated:
         inner, *others = get_args(hint)

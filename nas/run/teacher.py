@@ -1,4 +1,4 @@
-"""Teacher: the network that teaches in a distillation, found by the name that a person gave it."""
+"""Teacher: the network that finalists are distilled from."""
 
 import json
 import os
@@ -19,9 +19,9 @@ TEACHER = "teacher"
 
 @dataclass(frozen=True)
 class Teacher:
-    """`name` as it was given; `weights` is None for an anchor, which is to be trained first.
+    """`name` as given by the user; `weights` is None for an anchor, which is trained first.
 
-    `moments` are the mean and standard deviation, by channel, of the images that it was trained on, where they are known.
+    `moments` are the per-channel mean and standard deviation that its inputs are normalised with, if known.
     """
 
     name: str
@@ -30,14 +30,14 @@ class Teacher:
     moments: Moments | None = None
 
     def check(self, task: Task) -> None:
-        """Raises InputError unless its weights, if it has any, are of a network for as many classes."""
+        """Raise InputError if its weights are for another number of classes."""
         try:
             load_network(self.genotype, task.of(self.genotype), self.weights)
         except InputError as error:
-            raise InputError(f"{self.name} cannot teach {task.classes} classes here: {error}") from None
+            raise InputError(f"{self.name} cannot be the teacher for {task.classes} classes: {error}") from None
 
     def place(self, folder: Path) -> None:
-        """Writes its files to a new folder; raises OSError."""
+        """Write its files to a new folder; raises OSError."""
         folder.mkdir()
         (folder / GENOTYPE).write_text(self.genotype.text, encoding="utf-8")
         if self.weights:
@@ -49,9 +49,9 @@ class Teacher:
 def find_teacher(
     what: str, overall_stride: int | None = None, input: Input | None = None, padding: PaddingRule = "symmetric"
 ) -> Teacher:
-    """The trained network in a folder (of `nas train`, `nas export`, a run) or file of weights, or else an anchor.
+    """The trained network in a folder (of `nas train`, `nas export`, a run) or weights file, or else an anchor.
 
-    An anchor is brought to `overall_stride`, `input` and `padding` where these are given. Raises InputError when there is none.
+    An anchor is adapted to `overall_stride`, `input` and `padding`. Raises InputError if there is none.
     """
     path = expanded(what)
     places = [path] if path.is_file() else [path / WEIGHTS, path / "export" / WEIGHTS]
@@ -60,7 +60,7 @@ def find_teacher(
             return Teacher(what, read_genotype(weights.with_name(GENOTYPE)), weights, _moments(weights.parent))
     if what not in anchor_names() and (path.exists() or os.sep in what):
         raise InputError(
-            f"{what} holds no trained network: {GENOTYPE} beside {WEIGHTS}, as `nas train` and `nas export` write them"
+            f"{what} holds no trained network: expected {GENOTYPE} and {WEIGHTS}, as written by `nas train` and `nas export`"
         )
     known = anchor(what)
     genotype = known.genotype.at(input or known.task.input)
@@ -69,7 +69,7 @@ def find_teacher(
 
 
 def _moments(folder: Path) -> Moments | None:
-    """Mean and standard deviation as model.json has them, in a folder or its export/; None where there is none."""
+    """Mean and standard deviation from model.json in a folder or its export/; None if there is none."""
     card = next((card for card in (folder / CARD, folder / "export" / CARD) if card.is_file()), None)
     if not card:
         return None

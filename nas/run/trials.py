@@ -1,12 +1,13 @@
-"""A proposal of the search and what became of it, as Optuna's journal keeps it.
+"""Proposal: a trial of the search and its outcome, as stored in Optuna's journal.
 
-rejected   its predicted upper bound is over the budget, or the time that it was seen to take, or the device profile does not
-           cover it; it was never trained
-repeated   the same network came up before; answered from memory
-screened   inherited and probed; the probes of others were better, and it was not trained
-running    being trained
-trained    trained to the end, or `stopped` early by successive halving
-failed     could not be trained; the reason is kept
+rejected   not trained: its predicted upper bound or measured latency exceeds the budget, or the device profile does not
+           cover it
+repeated   same network as an earlier trial, whose accuracy is reused
+screened   not trained: its linear probe was worse than others'
+running    in training
+trained    trained for all epochs
+stopped    stopped early by successive halving
+failed     training failed, for the recorded reason
 """
 
 from collections.abc import Mapping
@@ -24,11 +25,10 @@ from search_spaces.registry import Value
 
 @dataclass(frozen=True)
 class Proposal:
-    """Trial `number`: `genes` are the active ones, none for an anchor outside the space; `accuracies` are validation
-    accuracies after each epoch, 0..1.
+    """Trial `number`: `genes` are the active ones (none for an anchor outside the space), `accuracies` the validation
+    accuracy after each epoch, 0..1.
 
-    Of a network with a donor `probe` is the accuracy of the linear probe on its features before it is trained, `inherited`
-    the share of its weights that come from the donor.
+    With a donor, `probe` is the linear probe's accuracy before training and `inherited` the share of inherited weights.
     """
 
     number: int
@@ -50,17 +50,17 @@ class Proposal:
 
     @property
     def rungs(self) -> tuple[float, ...]:
-        """What was found of it, cheapest first: the probe, if there is one, and the accuracies."""
+        """Evaluations in order of cost: the probe, if any, then the accuracies."""
         return self.accuracies if self.probe is None else (self.probe, *self.accuracies)
 
     @property
     def anchor(self) -> str | None:
-        """The anchor's name, or None for a genotype that the search proposed."""
+        """Name of the anchor; None for a candidate."""
         return self.origin.removeprefix("anchor:") if self.origin.startswith("anchor:") else None
 
 
-class _Ended:
-    """What cannot change any more and so is read once: the first `count` trials of a study, and others by number."""
+class _Finished:
+    """Finished trials, which are parsed once: the first `count` trials of a study, and later ones by number."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -68,12 +68,12 @@ class _Ended:
         self.others: dict[int, Proposal] = {}
 
 
-_ended: WeakKeyDictionary[optuna.Study, _Ended] = WeakKeyDictionary()
+_finished: WeakKeyDictionary[optuna.Study, _Finished] = WeakKeyDictionary()
 
 
 def proposals(study: optuna.Study) -> list[Proposal]:
-    """Every proposal of a study, in order, but for those that were cut off while being written."""
-    known, found = _ended.setdefault(study, _Ended()), []
+    """All proposals of a study in order, except incompletely written ones."""
+    known, found = _finished.setdefault(study, _Finished()), []
     for number, trial in enumerate(study.get_trials(deepcopy=False)[known.count :], known.count):
         proposal = known.others.get(number) or (read(trial) if "outcome" in trial.user_attrs else None)
         if trial.state.is_finished() and number == known.count:
@@ -88,7 +88,7 @@ def proposals(study: optuna.Study) -> list[Proposal]:
 
 
 def read(trial: FrozenTrial) -> Proposal:
-    """A trial that was written whole."""
+    """Parse a completely written trial."""
     known = trial.user_attrs
     return Proposal(
         number=trial.number,

@@ -1,4 +1,4 @@
-"""What figures depend on: versions of packages, and the machine."""
+"""Versions of packages, and the machine, for reports."""
 
 import os
 import platform
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that figures depend on."""
+    """Versions of Python and of the packages that affect results."""
     found = {"python": platform.python_version()}
     for package in (
         "compact-nas",
@@ -28,7 +28,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> str:
-    """The machine in one line: processor, cores, system."""
+    """The machine in one line: CPU, cores, operating system."""
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():

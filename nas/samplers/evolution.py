@@ -1,4 +1,4 @@
-"""Regularised evolution (Real et al., arXiv:1802.01548): the youngest live on, the best of a few of them is mutated."""
+"""Regularised evolution (Real et al., arXiv:1802.01548): mutates a tournament winner among the latest trials."""
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -10,12 +10,12 @@ from nas.samplers.common.genes import GeneSampler
 from nas.samplers.common.pool import Pool
 from search_spaces.registry import Value
 
-_POPULATION, _TOURNAMENT = 24, 8  # for tens to hundreds of trainings; the paper's 100 and 25 are for thousands
-_STARTUP = 12  # random proposals, the anchors that the space contains among them
+_POPULATION, _TOURNAMENT = 24, 8  # for tens to hundreds of trials; the paper uses 100 and 25 for thousands
+_STARTUP = 12  # initial random trials, including anchors inside the space
 
 
 class Evolution(GeneSampler):
-    """One gene of the winner of a tournament among the last trained trials is changed."""
+    """Mutates one gene of the winner of a tournament among the latest trained trials."""
 
     def propose(self, seen: Sequence[Proposal], cost: str | None) -> Mapping[str, Value]:
         usable = (s for s in reversed(seen) if s.outcome in ("trained", "stopped") and s.genes)

@@ -9,11 +9,11 @@ from optuna.trial import FrozenTrial
 from nas.samplers.common.genes import common_genes
 from nas.samplers.common.pool import Pool
 
-_STARTUP = 12  # random proposals, the anchors that the space contains among them
+_STARTUP = 12  # initial random trials, including anchors inside the space
 
 
 class Gp(optuna.samplers.GPSampler):
-    """Optuna's own choice of what is sampled jointly, found faster where there is one objective."""
+    """GPSampler with a faster search for the joint search space, for a single objective."""
 
     def __init__(self, pool: Pool, seed: int) -> None:
         super().__init__(seed=seed, n_startup_trials=_STARTUP, warn_independent_sampling=False)

@@ -1,4 +1,4 @@
-"""Optuna's NSGA-II (Deb et al., 2002), with a population that suits tens of trainings rather than thousands."""
+"""Optuna's NSGA-II (Deb et al., 2002), with a population for tens of trials rather than thousands."""
 
 import optuna
 from optuna.distributions import BaseDistribution

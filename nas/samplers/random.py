@@ -1,4 +1,4 @@
-"""Uniform random search, the baseline of every comparison."""
+"""Uniform random search, the baseline."""
 
 import optuna
 

@@ -1,8 +1,8 @@
-"""The surrogate: expected improvement by a Gaussian process over genes and cheap figures, maximised over feasible candidates.
+"""Bayesian optimisation: a Gaussian process over genes and zero-cost figures, expected improvement over feasible candidates.
 
-Figures of a candidate that cost nothing (MACs, parameters, depth, predicted latency) stand beside its genes, so that a few
-trainings, the anchors' among them, say much about the rest. With a second objective, which is known before training, what
-is maximised is the expected gain in the area under the Pareto front (Emmerich et al., 2006), over the log of the cost.
+Features are a candidate's genes and zero-cost figures (MACs, parameters, depth, predicted latency), so that a few trainings,
+including the anchors', are informative about the rest. With a second objective, which is known before training, the
+acquisition function is the expected gain in area under the Pareto front (Emmerich et al., 2006), over the log of the cost.
 """
 
 import math
@@ -28,22 +28,22 @@ from search_spaces.registry import Value
 
 Array = NDArray[np.float64]
 
-_NEAR = 320  # candidates near the pool's origins, in place of random ones
-_DRAWN, _DRAWN_A_TRIAL, _MOST_DRAWN = 200, 20, 1900  # random feasible candidates in the pool
-_PARENTS = 6  # of the best, whose mutations and crossings are in the pool
-_CHILDREN, _CROSSINGS = 24, 24  # mutations of a parent, crossings of two
-_STEPS, _SKETCHES, _COSTED = 3, 30, 2  # of the climb; mutations looked at in a step, and how many of them are costed at most
-_LIKELY, _WEIGHED = 4, 64  # sets of hyperparameters beside the fitted one; and how many of the pool they weigh
-_SLOPE = 1.0  # of accuracy in the end over accuracy early on, as if one training had shown it
-_OFF = 2.2  # median absolute deviations that what is expected may be off by
-_BENT = 0.5  # of what the slope takes off below the middle, which it may be off by as well
-_STARTUP = 4  # trained candidates or anchors before there is anything to fit
-_STARTUP_DRAWS = 16  # of which the largest is proposed
+_NEAR = 320  # candidates near the pool's origins, used instead of random ones
+_DRAWN, _DRAWN_A_TRIAL, _MOST_DRAWN = 200, 20, 1900  # random candidates: base number, more per trial, maximum
+_PARENTS = 6  # best trials, for mutation and crossover
+_CHILDREN, _CROSSINGS = 24, 24  # mutations per parent, crossovers per pair
+_STEPS, _SKETCHES, _COSTED = 3, 30, 2  # local search: steps, mutations per step, estimates per step at most
+_LIKELY, _WEIGHED = 4, 64  # additional draws of hyperparameters, and candidates that they are evaluated on
+_SLOPE = 1.0  # prior slope of final over early accuracy, weighted as one observation
+_ERROR = 2.2  # standard error of predicted accuracy, in median absolute deviations
+_BEND = 0.5  # additional error below the median, as a share of the slope's contribution
+_STARTUP = 4  # trained candidates or anchors before the first fit
+_STARTUP_DRAWS = 16  # random candidates, of which the largest is proposed
 
 
 @dataclass(frozen=True)
 class _Evidence:
-    """Trials that were trained, what accuracy each is taken to have when trained to the end, and how far that may be off."""
+    """Trials, their final accuracies (extrapolated if not fully trained), and standard errors of these."""
 
     trials: list[Proposal]
     accuracies: Array
@@ -64,13 +64,13 @@ class Surrogate(GeneSampler):
         running = [s for s in seen if s.outcome == "running"]
         with _threads().limit(limits=1, user_api="blas"):
             gain = _Gain(pool, evidence, self._described(evidence.trials), self._described(running), cost=cost, rng=self._rng)
-            return self._climbed(gain, {*known, *(c.text for c in pool)}).genes
+            return self._local_search(gain, {*known, *(c.text for c in pool)}).genes
 
-    def _climbed(self, gain: "_Gain", met: set[str]) -> Candidate:
-        """The best of the pool, or of what is found by some steps up from there.
+    def _local_search(self, gain: "_Gain", met: set[str]) -> Candidate:
+        """Improve the pool's best candidate by a few steps of local search.
 
-        Costing a new block takes milliseconds: of many mutations only those are costed that promise most with the figures of
-        what they are mutations of, one after the other until one is better.
+        Estimating a new block takes milliseconds, so mutations are first ranked with their parent's figures, and only the most
+        promising are estimated, until one is better.
         """
         best, most = gain.best, gain.most
         for _ in range(_STEPS):
@@ -89,10 +89,10 @@ class Surrogate(GeneSampler):
         return [self._pool.trial(s.genes, s.genotype, s.estimate) for s in trials]
 
     def _candidates(self, evidence: _Evidence, cost: str | None) -> list[Candidate]:
-        """Near the origins, or else at random; mutations of the best, and crossings of the best with the next best.
+        """Candidates near the origins, or else random ones; mutations of the best trials, and crossovers with the best.
 
-        Every genotype once. What is near a donor inherits nearly all that it knows: of networks that differ from EfficientNet-
-        Lite0 in 2 to 4 genes most are as good as it, of those that do in 8 none (benchmarks/photos.md).
+        Without duplicates. Networks near the donor inherit nearly everything: of those that differ from EfficientNet-Lite0 in
+        2 to 4 genes most are as accurate, of those that differ in 8 none (benchmarks/photos.md).
         """
         drawn = min(_MOST_DRAWN, _DRAWN + _DRAWN_A_TRIAL * len(evidence.trials))
         found = self._pool.near(_NEAR) or self._pool.drawn(drawn)
@@ -106,17 +106,17 @@ class Surrogate(GeneSampler):
 
 @cache
 def _threads() -> ThreadpoolController:
-    """Of this process's libraries. On matrices of this size BLAS is faster by one thread than by two where workers keep the
-    cores busy (benchmarks/search.md).
+    """Controls BLAS threads: for these matrices one thread is faster than two while workers use the cores
+    (benchmarks/search.md).
     """
     return ThreadpoolController()
 
 
 class _Gain:
-    """What training a candidate is expected to gain, by the `evidence` of `trials` and while others run.
+    """Acquisition function, given the `evidence` of `trials` and the trials that are `running`.
 
-    It is the mean over sets of hyperparameters that are about as likely (Snoek et al., arXiv:1206.2944): by the fitted set
-    alone, a few trainings seem to say more than they do. That one alone tells which of the pool the others weigh.
+    Averaged over several draws of the hyperparameters (Snoek et al., arXiv:1206.2944), because the fitted ones alone are
+    overconfident after few trainings. The fitted ones preselect the candidates of the pool that are averaged.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class _Gain:
         items = [*pool, *trials, *running]
         figures, make_up, genes, branches = rows = _rows(items)
         self._scalings = [Scaling.of(figures, True), Scaling.of(make_up, True), Scaling.of(genes)]
-        if branches.any():  # without any, this is no view of theirs
+        if branches.any():  # only a view if there are branches
             self._scalings.append(Scaling.of(branches))
         parts = (np.split(view, [len(pool), len(pool) + len(trials)]) for view in self._scaled(rows))
         untrained, trained, in_flight = zip(*parts, strict=True)
@@ -142,7 +142,7 @@ class _Gain:
             self._costs_between = [f(self._costs([*pool, *trials], cost)) for f in (np.min, np.max)]
         fitted = GaussianProcess(trained, evidence.accuracies, errors=evidence.errors)
         self._processes = [fitted, *fitted.likely(_LIKELY, rng)]
-        if running:  # believed to come out as expected, so that workers are not sent to the same place
+        if running:  # assumed to get their predicted accuracy, so that workers get different candidates
             believed, _ = predicted(self._processes, in_flight)
             self._processes = [p.given(in_flight, b) for p, b in zip(self._processes, believed, strict=True)]
         self._levels = [process.levels[: len(trials)] for process in self._processes]
@@ -154,7 +154,7 @@ class _Gain:
         return self._expected(candidates, self._scaled(_rows(candidates)))
 
     def _expected(self, candidates: Sequence[Candidate], views: Views, processes: int | None = None) -> Array:
-        """The mean over the first of the `processes`, or all."""
+        """Mean expected gain over the first `processes`, or all."""
         costs = None if self._cost is None else self._costs(candidates, self._cost)
         beliefs = zip(*predicted(self._processes[:processes], views), self._levels[:processes], strict=True)
         gains = [
@@ -173,22 +173,22 @@ class _Gain:
 
 
 def _rows(items: Sequence[Candidate]) -> tuple[Array, Array, Array, Array]:
-    """The views of items, not scaled yet: figures, make-up, genes, branches."""
+    """Unscaled views: figures, composition, genes, branches."""
     figures, genes = np.array([item.figures for item in items]), np.array([item.gene_row for item in items])
     return figures, stacked([item.make_up for item in items]), genes, stacked([item.branches for item in items])
 
 
 def _evidence(seen: Sequence[Proposal]) -> _Evidence:
-    """Trials with an accuracy or a probe; what stopped early is credited with what is to be expected after those that went on.
+    """Collect evaluated trials; one stopped early enters with its extrapolated accuracy and a larger variance.
 
-    Outliers far below the rest are raised to the lower fence (Tukey): how bad a bad network is says nothing of the good.
-    One that failed counts as the worst.
+    Outliers far below the rest are raised to Tukey's lower fence, because how bad they are is irrelevant for good networks.
+    Failed trials count as the worst.
     """
     trained = [s for s in seen if s.outcome == "trained"]
     usable = [s for s in seen if s.outcome in ("trained", "stopped", "screened") and s.rungs]
     rungs = {len(s.rungs) for s in usable if s.outcome != "trained"}
-    outlooks = {rung: _Outlook.of(trained, rung) for rung in rungs}
-    credits = [(s.accuracy, 0.0) if s.outcome == "trained" else outlooks[len(s.rungs)](s.rungs[-1]) for s in usable]
+    extrapolations = {rung: _Extrapolation.of(trained, rung) for rung in rungs}
+    credits = [(s.accuracy, 0.0) if s.outcome == "trained" else extrapolations[len(s.rungs)](s.rungs[-1]) for s in usable]
     failed = [s for s in seen if s.outcome == "failed"] if credits else []
     credits += [(min(accuracy for accuracy, _ in credits), 0.0) for _ in failed]
     accuracies, errors = np.array(credits).reshape(-1, 2).T
@@ -199,10 +199,10 @@ def _evidence(seen: Sequence[Proposal]) -> _Evidence:
 
 
 @dataclass(frozen=True)
-class _Outlook:
+class _Extrapolation:
     """Predicts final accuracy from that of an early epoch or of the probe (Theil-Sen fit over fully trained networks).
 
-    Networks that were stopped lie below most of these, where the line may bend: the variance grows with the distance.
+    Stopped networks are below most of these, where the relation may not be linear, so the variance grows with the distance.
     """
 
     middle: float
@@ -211,8 +211,8 @@ class _Outlook:
     error: float
 
     @classmethod
-    def of(cls, trained: Sequence[Proposal], rung: int) -> "_Outlook":
-        """From a rung, from 1: the probe is the first where there is one."""
+    def of(cls, trained: Sequence[Proposal], rung: int) -> "_Extrapolation":
+        """Fit to the values at a rung, counted from 1; the probe, if any, is the first."""
         pairs = [(s.rungs[rung - 1], s.accuracy) for s in trained if len(s.rungs) >= rung]
         if not pairs:
             return cls(0.0, 0.0, _SLOPE, 0.0)
@@ -223,16 +223,16 @@ class _Outlook:
         middle = float(np.median(early))
         above = final - slope * (early - middle)
         level = float(np.median(above))
-        return cls(middle, level, slope, _OFF * float(np.median(np.abs(above - level))))
+        return cls(middle, level, slope, _ERROR * float(np.median(np.abs(above - level))))
 
     def __call__(self, early: float) -> tuple[float, float]:
-        """The accuracy that is expected, and its standard error."""
+        """Predicted final accuracy, and its standard error."""
         along = self.slope * (early - self.middle)
-        return self.level + along, math.hypot(self.error, _BENT * min(0.0, along))
+        return self.level + along, math.hypot(self.error, _BEND * min(0.0, along))
 
 
 def _parents(evidence: _Evidence, cost: str | None) -> list[Proposal]:
-    """The best that have genes; with a second objective those of the Pareto front come first."""
+    """The best trials that have genes; with a second objective, the Pareto front comes first."""
     order = list(np.argsort(-evidence.accuracies, kind="stable"))
     if cost is not None:
         costs = [s.estimate.figure(cost) for s in evidence.trials]
@@ -242,7 +242,7 @@ def _parents(evidence: _Evidence, cost: str | None) -> list[Proposal]:
 
 
 def _largest(candidates: Sequence[Candidate]) -> Candidate:
-    """The one with the highest mean rank of MACs and parameters: who uses the budget is usually better."""
+    """The candidate with the highest mean rank of MACs and parameters; larger networks are usually more accurate."""
     ranks = sum(rankdata([getattr(c.estimate, name) for c in candidates]) for name in ("macs", "params"))
     return candidates[int(np.argmax(ranks))]
 
@@ -256,9 +256,9 @@ def _improvement(mean: Array, deviation: Array, best: float) -> Array:
 def _area_gained(
     mean: Array, deviation: Array, costs: Array, known_costs: Array, known: Array, *, between: Sequence[float]
 ) -> Array:
-    """Expected gain of the area under the front of accuracy over log cost, where costs are `between` two.
+    """Expected gain in area under the Pareto front of accuracy over log cost, for costs `between` two limits.
 
-    Between two known costs the accuracy to beat is the best that is known at the lower one; below them all it is the worst.
+    Between two known costs, the accuracy to beat is the best at the lower cost; below all of them, the worst accuracy.
     """
     lowest, highest = between
     steps = [(known_costs[i], known[i]) for i in front(list(zip(known_costs.tolist(), known.tolist(), strict=True)))]

@@ -1,4 +1,4 @@
-"""Optuna's tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), proposals in flight counted as bad ones."""
+"""Optuna's tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), with constant liar for running trials."""
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -7,11 +7,11 @@ from optuna.trial import FrozenTrial
 from nas.samplers.common.genes import common_genes
 from nas.samplers.common.pool import Pool
 
-_STARTUP = 12  # random proposals, the anchors that the space contains among them
+_STARTUP = 12  # initial random trials, including anchors inside the space
 
 
 class Tpe(optuna.samplers.TPESampler):
-    """Optuna's own choice of what is sampled jointly, found faster where there is one objective."""
+    """TPESampler with a faster search for the joint search space, for a single objective."""
 
     def __init__(self, pool: Pool, seed: int) -> None:
         super().__init__(seed=seed, n_startup_trials=_STARTUP, constant_liar=True)

@@ -1,1 +1,1 @@
-"""A search or a training from its options to its results, begun or resumed."""
+"""Start or resume a search, training or measurement, from options to results."""

@@ -1,4 +1,4 @@
-"""What `nas device` does: measures this machine, shows and checks profiles, writes bundles for other machines."""
+"""`nas device`: measure this machine, show and check profiles, write bundles for other machines."""
 
 import math
 import statistics
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
     from evaluators.latency.device.profile import Calibration, MeasuredNetwork, Profile
     from evaluators.latency.predict.predictor import Predictor
 
-_CHECKED = 6  # networks
+_CHECK_NETWORKS = 6  # networks
 _CHECK_S = 12.0
-_OFF = 0.10
+_TOLERANCE = 0.10
 _COLUMNS = (
-    *("space", "inputs", "networks", "age", "clock", "noise", "contention", "unseen"),
-    *("off by (rms)", "within 5 %", "within 10 %", "rank", "bound"),
+    *("space", "inputs", "networks", "age", "clock", "noise", "contention", "held out"),
+    *("error (rms)", "within 5 %", "within 10 %", "rank", "bound"),
 )
 
 
 def measure(asked: MeasureConfig, progress: Progress) -> Path:
-    """Measures this machine for a space, also when it was measured before; returns the profile's file."""
+    """Measure this machine for a space, even if it was measured before; returns the profile's file."""
     config = checked(MeasureConfig, asdict(asked), "device measure")
     return measured(progress, load_space(config.space), config)
 
 
 def listed() -> None:
-    """The profiles there are."""
+    """List the profiles."""
     from nas.report import listing
 
     listing.show("devices")
 
 
 def show(name: str, plot: Path | None) -> None:
-    """One profile: what it is, and how good its predictions are on networks that they were not fitted to."""
+    """Show a profile and its prediction error on held-out networks."""
     from evaluators.latency.device.profile_files import load_profile
     from evaluators.latency.predict.predictor import Predictor
 
@@ -60,8 +60,8 @@ def show(name: str, plot: Path | None) -> None:
         table.add_row(f"{calibration.space} {key}", *_facts(calibration), *_quality(predictors[key]))
     console.print(table)
     console.print(
-        "Errors are those of predictions for networks that were kept out of the fit; the bound holds for 95 % of such. Noise "
-        "is the standard error of one network's time, contention how much slower the reference network ran than at its best."
+        "Errors are on held-out networks; the upper bound holds for 95 % of them. Noise is the standard error of one "
+        "network's latency, contention the slowdown of the reference network relative to its fastest run."
     )
     if plot:
         _plot(profile, predictors, plot)
@@ -69,18 +69,18 @@ def show(name: str, plot: Path | None) -> None:
 
 
 def check(name: str, space_name: str | None) -> bool:
-    """Times a few of a profile's networks again; prints and returns whether the profile still holds."""
+    """Measure a few of a profile's networks again; print and return whether the profile is still valid."""
     from evaluators.latency.device.locks import measuring
     from evaluators.latency.device.profile_files import load_profile
 
     console, profile = make_console(), load_profile(name)
     newest = max(profile.spaces.values(), key=lambda known: known.created)
     calibration = profile.calibration(load_space(space_name)) if space_name else newest
-    chosen = _spread_out(calibration.networks, _CHECKED)
+    chosen = _spread_out(calibration.networks, _CHECK_NETWORKS)
     with ConsoleProgress(console) as progress, measuring(waiting(progress)):
         figures, quiet_ms = _timed_again(profile, calibration, chosen, shares(progress))
     table = Table()
-    for column in ("network", "ms in the profile", "ms now", "ratio"):
+    for column in ("network", "profile ms", "ms now", "ratio"):
         table.add_column(column, justify="right")
     for network, (ms, _) in zip(chosen, figures, strict=True):
         table.add_row(f"{calibration.networks.index(network) + 1}", f"{network.ms:.3f}", f"{ms:.3f}", f"{ms / network.ms:.3f}")
@@ -92,24 +92,24 @@ def check(name: str, space_name: str | None) -> bool:
 
 
 def verdict(ratios: Sequence[float], spreads: Sequence[float], noise: float, slower: float) -> tuple[bool, str]:
-    """Whether a profile holds, and a sentence: from times now over its times, their spreads, and its noise.
+    """Whether a profile is still valid, and a sentence saying why.
 
-    Off means by more than 10 %, or three times the noise of both where that is more. `slower` is the reference network's
-    quiet time now over the profile's.
+    `ratios` are latencies now over those in the profile. The tolerance is 10 %, or three times the combined noise if that is
+    more. `slower` is the same ratio for the reference network on a quiet machine.
     """
-    ratio, limit = statistics.median(ratios), max(_OFF, 3 * math.hypot(noise, statistics.median(spreads)))
+    ratio, limit = statistics.median(ratios), max(_TOLERANCE, 3 * math.hypot(noise, statistics.median(spreads)))
     scatter = statistics.median([abs(r / ratio - 1) for r in ratios]) * 1.4826
-    figures = f"times are {ratio:.3f} of the profile's in the median of {len(ratios)} networks (spread {scatter:.1%})"
+    figures = f"latency is {ratio:.3f} times the profile's, median of {len(ratios)} networks (spread {scatter:.1%})"
     if abs(ratio - 1) <= limit:
-        return True, f"it holds; {figures}."
+        return True, f"valid; {figures}."
     if abs(ratio / slower - 1) <= limit:
-        why = f"the whole machine is at {1 / slower:.2f} of its speed then (busy, hot, or clocked otherwise)"
-        return False, f"it does not hold now; {figures}: {why}. Check again when nothing else runs, or measure anew."
-    return False, f"it does not hold; {figures}, and {limit:.0%} is allowed. `nas device measure` measures anew."
+        why = f"the whole machine runs at {1 / slower:.2f} of its earlier speed (busy, hot, or at another clock rate)"
+        return False, f"not valid now; {figures}: {why}. Check again when the machine is idle, or measure again."
+    return False, f"not valid; {figures}, the tolerance is {limit:.0%}. Measure again with `nas device measure`."
 
 
 def bundle(space_name: str, folder: Path | None, effort: str, seed: int, runtime: str = "") -> None:
-    """Writes networks and a script that times them on a machine without torch and this project."""
+    """Write networks and a script that measures them on a machine without torch or this project."""
     from evaluators.latency.device.bundle import SCRIPT, write_bundle
     from evaluators.latency.device.choose_networks import EFFORTS
     from evaluators.latency.runtime import DEFAULT
@@ -120,16 +120,16 @@ def bundle(space_name: str, folder: Path | None, effort: str, seed: int, runtime
     with ConsoleProgress(console) as progress:
         write_bundle(space, folder, EFFORTS[effort], seed=seed, progress=shares(progress), runtime=runtime or DEFAULT)
     console.print(
-        f"{folder}: {fit + verify} networks. Copy it to the device, which needs Python with numpy and "
-        f"{PACKAGES[runtime or DEFAULT]}, and run\n"
+        f"{folder}: {fit + verify} networks. Copy it to the device (which needs Python, numpy and "
+        f"{PACKAGES[runtime or DEFAULT]}) and run\n"
         f"    python {SCRIPT}\n"
-        f"then bring results.json back and run\n    nas device import results.json --bundle {folder}",
+        f"Then copy results.json back and run\n    nas device import results.json --bundle {folder}",
         highlight=False,
     )
 
 
 def import_(results: Path, folder: Path, name: str) -> None:
-    """Makes a profile of what a bundle's script has written."""
+    """Create a profile from the results of a bundle's script."""
     from evaluators.latency.device.bundle import import_results
     from evaluators.latency.device.profile_files import save_profile
     from evaluators.latency.predict.predictor import Predictor
@@ -167,7 +167,7 @@ def _quality(predictor: "Predictor") -> list[str]:
 
 
 def _spread_out(networks: Sequence["MeasuredNetwork"], count: int) -> list["MeasuredNetwork"]:
-    """So many networks from the fastest to the slowest, at equal ranks between."""
+    """`count` networks from fastest to slowest, evenly spaced by rank."""
     ordered = sorted(networks, key=lambda n: n.ms)
     count = min(count, len(ordered))
     return [ordered[round(i * (len(ordered) - 1) / max(1, count - 1))] for i in range(count)]
@@ -176,7 +176,7 @@ def _spread_out(networks: Sequence["MeasuredNetwork"], count: int) -> list["Meas
 def _timed_again(
     profile: "Profile", calibration: "Calibration", chosen: Sequence["MeasuredNetwork"], report: Callable[[float, str], None]
 ) -> tuple[list[tuple[float, float]], float]:
-    """Milliseconds and spread of each network now, and the reference's quiet milliseconds."""
+    """Current latency (ms) and spread of each network, and the reference network's latency when quiet."""
     import random
 
     from evaluators.latency.runtime import load_runtime
@@ -200,13 +200,13 @@ def _timed_again(
 
 
 def _plot(profile: "Profile", predictors: "dict[str, Predictor]", path: Path) -> None:
-    """Predicted against measured, a panel a space: what was fitted to faint, what was not in colour."""
+    """Scatter plot of predicted against measured latency, one panel per space; held-out networks in colour."""
     from matplotlib.figure import Figure
 
     from evaluators.latency.device.profile import FIT, VERIFY
 
     if path.suffix not in (".png", ".svg"):
-        raise InputError(f"{path}: a plot is a .png or .svg file{near_miss(path.suffix, ['.png', '.svg'])}")
+        raise InputError(f"{path}: a plot must be a .png or .svg file{near_miss(path.suffix, ['.png', '.svg'])}")
     figure = Figure(figsize=(6 * len(predictors), 6), layout="constrained")
     for axes, (key, predictor) in zip(figure.subplots(1, len(predictors), squeeze=False)[0], predictors.items(), strict=True):
         calibration = profile.spaces[key]
@@ -217,7 +217,7 @@ def _plot(profile: "Profile", predictors: "dict[str, Predictor]", path: Path) ->
         axes.plot(limits, limits, color="black", linewidth=0.8)
         axes.fill_between(limits, [0.9 * v for v in limits], [1.1 * v for v in limits], alpha=0.1, color="C0", label="±10 %")
         axes.set_title(calibration.space, parse_math=False)
-        axes.set(xlabel="measured ms, machine at its quietest", ylabel="predicted ms, likewise", xscale="log", yscale="log")
+        axes.set(xlabel="measured ms, quiet machine", ylabel="predicted ms, quiet machine", xscale="log", yscale="log")
         axes.legend()
     figure.suptitle(str(profile.device), parse_math=False)
     try:
@@ -227,7 +227,7 @@ def _plot(profile: "Profile", predictors: "dict[str, Predictor]", path: Path) ->
 
 
 def _predicted(predictor: "Predictor", network: "MeasuredNetwork") -> float | None:
-    """Milliseconds; None for an operation that no fit network had."""
+    """Predicted latency (ms); None if an operation is not in the profile."""
     from search_spaces.genotype import Genotype
 
     genotype = Genotype.parse(network.genotype)

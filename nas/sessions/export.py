@@ -1,4 +1,4 @@
-"""`nas export`: deployment files of a run's network, or of an anchor with trained weights."""
+"""`nas export`: export a run's network, or an anchor with trained weights."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from search_spaces.errors import InputError
 
 
 def export_run(path: Path, folder: Path | None, network: str | None, formats: Sequence[str] = ()) -> None:
-    """Writes the deployment files of a run's best network, or of the one named by id or anchor."""
+    """Export a run's best network, or the one with this id or anchor name."""
     from nas.export.files import export
     from nas.report.result import result
 
@@ -23,7 +23,7 @@ def export_run(path: Path, folder: Path | None, network: str | None, formats: Se
 
 
 def export_pretrained(name: str, weights: Path, folder: Path | None, formats: Sequence[str] = ()) -> None:
-    """Writes the deployment files of an anchor with the weights in a file of its own library."""
+    """Export an anchor with weights published by its library."""
     from nas.export.files import export_network
     from search_spaces.weights import as_trained, read_tensors
 
@@ -36,7 +36,7 @@ def export_pretrained(name: str, weights: Path, folder: Path | None, formats: Se
 def chosen(found: dict[str, Any], network: str | None) -> dict[str, Any]:
     if network is None:
         if not found["best"]:
-            raise InputError(f"{found['run']} has no network to export yet; `nas resume` finishes it")
+            raise InputError(f"{found['run']} has no network to export yet; finish it with `nas resume`")
         return dict(found["best"])
     everything = found["finalists"] + found["anchors"]
     for entry in everything:

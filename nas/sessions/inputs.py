@@ -1,4 +1,4 @@
-"""What a session works on: data set, donor and space, as they were asked for."""
+"""Loads the data set of a session."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ def load_data(
     interpolation: Interpolation,
     download: bool = False,
 ) -> "Dataset":
-    """The data set; what it is made of is said."""
+    """Load the data set and print its source."""
     from evaluators.data import load
 
     dataset = load(
@@ -37,6 +37,6 @@ def load_data(
 
 
 def absolute(data: str) -> str:
-    """The data's spec with its path absolute, so that a run can be resumed from anywhere."""
+    """The data spec with an absolute path, so that a run can be resumed from any folder."""
     name, colon, path = data.partition(":")
     return f"{name}:{expanded(path).resolve()}" if colon else name

@@ -1,4 +1,4 @@
-"""A search from what is asked for to a run folder, through its stages, to the report; and one that is resumed."""
+"""Start or resume a search: options, run folder, stages, report."""
 
 import os
 from collections.abc import Sequence
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 
 
 def start(asked: SearchConfig, path: Path | None, progress: Progress) -> Run:
-    """A new run, from what is asked for to its report and export; `path` is its folder.
+    """Run a new search in folder `path`, up to report and export.
 
-    Raises InputError for anything that a person can put right.
+    Raises InputError for anything the user can fix.
     """
     config = checked(SearchConfig, asdict(asked), "search")
     donor = donor_for(config.weights, config.from_scratch, config.download)
@@ -75,7 +75,7 @@ def start(asked: SearchConfig, path: Path | None, progress: Progress) -> Run:
 
 
 def _recipes(config: SearchConfig, donor: "Donor | None") -> tuple[Recipe, Recipe]:
-    """Of candidates, and of finalists; where candidates are not trained they inherit nothing, and a score is one epoch."""
+    """Recipes of candidates and of finalists; if candidates are not trained, their score counts as one epoch."""
     trains = evaluators.load(config.evaluator).TRAINS
     first = load_recipe(config.recipe or ("finetune" if donor and trains else "proxy"), config.epochs)
     final = load_recipe(config.final_recipe or ("finetune_final" if donor else "final"), config.final_epochs)
@@ -109,14 +109,14 @@ def _resolved(
 
 
 def resume(path: Path, workers: int | None, progress: Progress) -> Run:
-    """Goes on with a run from its journal."""
+    """Resume a run from its journal."""
     run = open_run(path)
     if run.config.address:
         check_address(run.config.address)
     if workers:
         run = replace(run, resolved=replace(run.resolved, workers=workers))
     config, known = run.config, run.resolved
-    read_journal(run.journal)  # which says what is wrong with it, before the data are read
+    read_journal(run.journal)  # fails early if it is damaged, before the data set is read
     if changed := versions_changed(run.versions):
         progress.say(changed)
     inputs = run.space().inputs
@@ -127,12 +127,12 @@ def resume(path: Path, workers: int | None, progress: Progress) -> Run:
 
 
 def _profile_for_search(config: SearchConfig, space: SearchSpace) -> Path | None:
-    """`known_profile`, also of a device that is elsewhere when nothing is to be measured; else refused by the flag's name."""
+    """`known_profile`; the device may be remote only with --no-measure."""
     try:
         return known_profile(config.device, space, anywhere=not config.measure)
     except InputError as error:
         if config.measure and is_elsewhere(config.device):
-            hint = "`--no-measure` searches by its predictions alone, and measures nothing"
+            hint = "use `--no-measure` to search by predicted latency alone"
             raise InputError(f"{error}; {hint}") from None
         raise
 
@@ -155,13 +155,13 @@ def _work(progress: Progress, run: Run, dataset: "Dataset", found: Survey | None
         if best := files.write(run)["best"]:
             export(run, best, run.path / "export")
     except Lost as lost:
-        raise InputError(f"{lost}; nothing is lost: nas resume {run.path}") from None
+        raise InputError(f"{lost}; no results are lost, continue with: nas resume {run.path}") from None
     except KeyboardInterrupt:
         files.write(run)
-        progress.say(f"Stopped. Nothing is lost: nas resume {run.path}")
+        progress.say(f"Stopped. No results are lost, continue with: nas resume {run.path}")
         raise
     except OSError as error:
-        raise InputError(f"{os_reason(error)}; what was learnt until now is kept, `nas resume {run.path}` goes on") from None
+        raise InputError(f"{os_reason(error)}; all results so far are kept, continue with `nas resume {run.path}`") from None
     finally:
         lock.release()
 
@@ -169,37 +169,37 @@ def _work(progress: Progress, run: Run, dataset: "Dataset", found: Survey | None
 def _executor(run: Run) -> Any:
     def make(setting: Any) -> Any:
         if not run.config.address:
-            # Ray's switch for platforms without clusters: this machine's Ray then listens on the loopback only
+            # Ray's switch for platforms without clusters: local Ray then listens on loopback only
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
         from nas.executors.ray_tune import RayTuneExecutor
 
-        sentence = f"nothing is lost: nas resume {run.path}"
-        return RayTuneExecutor(setting, run.resolved.workers, run.config.address, sentence)
+        hint = f"no results are lost, continue with: nas resume {run.path}"
+        return RayTuneExecutor(setting, run.resolved.workers, run.config.address, hint)
 
     return make
 
 
 def _survey(progress: Progress, space: SearchSpace, classes: int, profile: Path, budget: LatencyBudget) -> Survey:
-    """What the budget means in this space on this device for so many classes, printed; InputError when nothing can hold it."""
+    """Survey the space for this device and budget, and print it; raises InputError if no network fits."""
     from evaluators.latency.device.profile_files import load_profile
 
     predictor = predictor_of(profile, space, budget.confidence, anywhere=not budget.measured)
     task = space.task(classes)
     calibration = load_profile(str(profile), anywhere=True).calibration(space)
     budget = replace(budget, usual=calibration.contention)
-    wider = budget.above_quiet(calibration.networks)
+    factor = budget.above_quiet(calibration.networks)
 
     def predict(genotypes: Sequence[Genotype]) -> list[Predicted | None]:
-        return [p and Predicted(p.ms * wider, p.bound_ms * wider, p.reliable) for p in predictor.covered(genotypes, task)]
+        return [p and Predicted(p.ms * factor, p.bound_ms * factor, p.reliable) for p in predictor.covered(genotypes, task)]
 
     spare = SPARE if budget.measured else 0.0
     found = survey(space, predict, budget.budget_ms, space.reference_networks(), spare=spare)
     for line in filter(None, lines(found)):
         progress.say(line)
-    margin = f"{spare:.0%} margin" if spare else "no margin, as nothing is measured"
+    margin = f"{spare:.0%} margin" if spare else "no margin, as latency is not measured"
     progress.say(
-        f"A network passes if it takes at most {budget.allowed_ms:.4g} ms under typical load ({margin}; the machine is then "
-        f"{budget.usual:.0%} slower than at its quietest)."
+        f"Latency limit: {budget.allowed_ms:.4g} ms under typical load ({margin}; typical load is {budget.usual:.0%} slower "
+        "than a quiet machine)."
     )
     return found
 

@@ -1,4 +1,4 @@
-"""`nas train`: one network trained at full length, begun or resumed."""
+"""`nas train`: start or resume the full training of one network."""
 
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 
 
 def start(asked: TrainConfig, folder: Path | None, progress: Progress) -> Path:
-    """A new training, from what is asked for to its result, in a `folder` of its own, which is returned.
+    """Run a new training in `folder`, up to its result and export; returns the folder.
 
-    Raises InputError for anything that a person can put right.
+    Raises InputError for anything the user can fix.
     """
     config = checked(TrainConfig, asdict(asked), "train")
     title, found, _, task = find_network(config.network, config.space, None)
     begin = find_begin(config, found)
     padding = begin.donor.padding if begin.donor else "symmetric"
-    genotype = found.at(_sized(task.input, config.input))
+    genotype = found.at(_resized(task.input, config.input))
     genotype = genotype if padding == "symmetric" else genotype.padded(padding)
     teacher = find_teacher(config.distill, input=genotype.input, padding=padding) if config.distill else None
     recipe = load_recipe(config.recipe or ("full" if begin.random else "finetune_final"), config.epochs)
     folder = folder or _default_folder(config.network)
     _check_free(folder)
     config = _with_data(config)
-    plan, dataset = _planned(progress, config, (title, genotype), begin, recipe)
+    plan, dataset = _make_plan(progress, config, (title, genotype), begin, recipe)
     if teacher:
         teacher.check(plan.task)
     create(folder, plan, genotype, teacher, begin)
@@ -52,10 +52,10 @@ def start(asked: TrainConfig, folder: Path | None, progress: Progress) -> Path:
     return folder
 
 
-def _planned(
+def _make_plan(
     progress: Progress, config: TrainConfig, named: tuple[str, Genotype], begin: Begin, recipe: Recipe
 ) -> tuple[Plan, "Dataset"]:
-    """The plan, once the data set is read."""
+    """Load the data set and make the plan."""
     title, genotype = named
     assert genotype.input is not None and config.data and config.fit
     given, fit = genotype.input, config.fit
@@ -82,13 +82,13 @@ def _planned(
     return plan, dataset
 
 
-def _sized(input: Input, size: str | None) -> Input:
-    """The network's input, or another size with as many channels."""
+def _resized(input: Input, size: str | None) -> Input:
+    """The input, resized to `size` if given, with the same channels."""
     return parse_input(f"{input[0]}x{size if 'x' in size else f'{size}x{size}'}") if size else input
 
 
 def resume(folder: Path, progress: Progress) -> Path:
-    """Goes on with a training after its last finished epoch; one that is over stays as it is, while its weights are there."""
+    """Resume a training after its last finished epoch; does nothing if it is finished and its weights exist."""
     plan, began_with = read_plan(folder)
     if (folder / RESULT).is_file() and (folder / WEIGHTS).is_file():
         return folder
@@ -101,7 +101,7 @@ def resume(folder: Path, progress: Progress) -> Path:
 
 
 def _with_data(config: TrainConfig) -> TrainConfig:
-    """With data set and fit, as given, or those of the run whose network is trained."""
+    """Fill in data set and fit, from the run whose network is trained or the defaults."""
     run, _ = find_run(config.network) if config.data is None else (None, "")
     if run:
         return replace(config, data=run.config.data, fit=config.fit or run.config.fit)
@@ -110,9 +110,9 @@ def _with_data(config: TrainConfig) -> TrainConfig:
 
 def _check_free(folder: Path) -> None:
     if is_training(folder):
-        raise InputError(f"{folder} exists already; `nas resume {folder}` goes on with it, `--to` names another folder")
+        raise InputError(f"{folder} already exists; resume it with `nas resume {folder}`, or choose another folder with `--to`")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists already and is no training; `--to` names another folder")
+        raise InputError(f"{folder} already exists and is not a training; choose another folder with `--to`")
 
 
 def _work(progress: Progress, folder: Path, plan: Plan, dataset: "Dataset") -> None:
@@ -126,10 +126,10 @@ def _work(progress: Progress, folder: Path, plan: Plan, dataset: "Dataset") -> N
         fitting.fit(folder, "train", teacher)
         finish(folder, plan, dataset, fitting.images(dataset.test))
     except KeyboardInterrupt:
-        progress.say(f"Stopped. The finished epochs are kept: nas resume {folder}")
+        progress.say(f"Stopped. Finished epochs are kept, continue with: nas resume {folder}")
         raise
     except OSError as error:
-        raise InputError(f"{error.filename or folder}: {error.strerror}; `nas resume {folder}` goes on") from None
+        raise InputError(f"{error.filename or folder}: {error.strerror}; continue with `nas resume {folder}`") from None
     finally:
         lock.release()
 

@@ -1,4 +1,4 @@
-"""Suites that check an addition: all that a search needs of a block, an anchor, a space, a data set, a sampler ...
+"""Test suites for extensions: blocks, anchors, spaces, data sets, samplers, scores and runtimes.
 
     from nas.testing import check_block, check_sampler
 
@@ -6,8 +6,8 @@
         check_block("my_block")
         check_sampler("my_sampler")
 
-Each takes a name that `nas list` shows, or what stands in its place on the command line, and raises AssertionError with a
-sentence that says what is wrong. They need no pytest, and import what they check with when they are first used.
+Each takes a name from `nas list`, or its equivalent on the command line, and raises AssertionError that says what is wrong.
+pytest is not required. The suites are imported lazily.
 """
 
 import importlib

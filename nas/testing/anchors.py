@@ -1,4 +1,4 @@
-"""check_anchor: what a search needs of a hand-designed network."""
+"""check_anchor: test suite for a hand-designed network."""
 
 from functools import cache
 
@@ -20,21 +20,22 @@ _CLASSES, _STEPS = 10, 12
 
 
 def check_anchor(name: str) -> None:
-    """Checks the anchor called `name`, or `name:variant`; raises AssertionError that says what is wrong.
+    """Check the anchor `name` or `name:variant`; raises AssertionError that says what is wrong.
 
-    Parameters and MACs are exactly those that its file states, published ones agree by their rule or are said to be unsettled,
-    and have a source. Its text is read back. Every layer has one name in each source of trained weights. On small images ONNX
-    Runtime gives torch's logits, and the loss of four images falls within a few steps.
-    Raises InputError when there is no such anchor. Torch's global generator is left as it was.
+    Params and MACs must equal those in its file, and match the published figures by their counting rule unless these are
+    marked as unsettled; the figures must have a source. Its text must parse to the same genotype. Every layer must have one
+    name in each source of trained weights. On small images, ONNX Runtime's logits must equal torch's, and the loss on four
+    images must decrease within a few steps. Raises InputError if there is no such anchor. Does not change torch's global
+    generator.
     """
     known = anchor(name)
     where = f"anchor {name}"
     assert known.name in anchor_names(), f"{where} is called {known.name} in the list of anchors"
-    told = known.paper and known.family and known.published.source
-    assert told, f"{where} needs a family, a paper and a source of its figures"
+    documented = known.paper and known.family and known.published.source
+    assert documented, f"{where} needs a family, a paper and a source of its figures"
     top1 = known.published.top1
     assert top1 is None or 0 < top1 < 100, f"{where}: top1 must be in percent, not {top1}"
-    assert Genotype.parse(known.genotype.text) == known.genotype, f"{where} is not read back from its text"
+    assert Genotype.parse(known.genotype.text) == known.genotype, f"{where}: its text parses to another genotype"
     with said(f"{where} cannot be built"):
         params, macs, _ = counted(known.genotype, known.task)
     exact = (known.params, known.macs)
@@ -69,18 +70,18 @@ def _check_layers(known: Anchor, where: str) -> None:
 
 @cache
 def _check_network(genotype: Genotype, task: Task) -> None:
-    """Exports and trains it; once for variants that differ in the input's size alone."""
+    """Export and train it; once for variants that differ only in input size."""
     where = f'network "{"; ".join(genotype.text.splitlines())}"'
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         check_export(build(genotype, task), task, where)
         torch.manual_seed(0)
         losses = _losses(build(genotype, Task((task.input[0], 32, 32), task.classes)).train(), task)
-    assert min(losses) < losses[0], f"{where}: its loss has not fallen in {len(losses)} steps: {losses}"
+    assert min(losses) < losses[0], f"{where}: its loss did not decrease in {len(losses)} steps: {losses}"
 
 
 def _losses(network: nn.Module, task: Task) -> list[float]:
-    """The loss of four images in each step of training, up to the first that is lower than at the beginning."""
+    """Training loss on four images per step, until it is lower than at the start."""
     for module in network.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0

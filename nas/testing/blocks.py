@@ -1,4 +1,4 @@
-"""check_block: what a search needs of a kind of block."""
+"""check_block: test suite for a kind of block."""
 
 import inspect
 import random
@@ -19,21 +19,20 @@ from search_spaces.network import build_block, run_block
 from search_spaces.registry import BlockKind, Knob, Value, block_kind
 
 CLASSES = 5
-_BUILT, _TRIED = 25, 200  # blocks with knobs at random: so many that build, of at most so many
+_BUILT, _TRIED = 25, 200  # random blocks: number to build, maximum number of attempts
 _SIZES = (1, 2, 7, 32)
 _NUMBERS = (0.0, 0.25, 0.5, 1.0, 3.0, 6.0)
 _WIDTHS = ((16, 16), (16, 48), (48, 16))  # in and out
 
 
 def check_block(kind: str) -> None:
-    """Checks the kind of block called `kind`; raises AssertionError that says what is wrong.
+    """Check the kind of block `kind`; raises AssertionError that says what is wrong.
 
-    It has a summary, and its knobs are read rightly from its source. At any width, stride, size and values of its knobs it
-    refuses with InputError or runs and learns: from [N, c_in, H, W] it gives [N, c_out, H / stride, W / stride], sizes
-    rounded up, a head [N, classes]; outputs and gradients are finite, and in eval mode the same again. Every parameter is
-    used. Its text is read back to the same block. What is counted, lowered, exported and inherited of it is what torch runs
-    (nas.testing.deployed).
-    Raises InputError when there is no such block. Torch's global generator is left as it was.
+    It must have a summary, and its knobs must be parsed correctly from its source. For any width, stride, size and knobs it
+    must either raise InputError or run and be trainable: from [N, c_in, H, W] to [N, c_out, H / stride, W / stride], rounded
+    up, or [N, classes] for a head, with finite outputs and gradients, and deterministic in eval mode. Every parameter must be
+    used. Its text must parse to the same block. Counting, lowering, export and inheritance must match what torch runs
+    (nas.testing.deployed). Raises InputError if there is no such block. Does not change torch's global generator.
     """
     known = block_kind(kind)
     assert known.summary.endswith("."), f"block {kind} has no summary: the first line of its docstring, with a full stop"
@@ -48,15 +47,17 @@ def check_block(kind: str) -> None:
 
 
 def _check_knobs(kind: BlockKind) -> None:
-    """What was read from the source without importing it is what Python says of the class."""
+    """Knobs parsed from the source must match the imported class."""
     with said(f"block {kind.name} cannot be imported"):
         init: Any = kind.load().__init__
     hints = get_type_hints(init)
     parameters = [p for p in inspect.signature(init).parameters.values() if p.name != "self"]
     takes = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
-    assert kind.takes == takes, f"block {kind.name} takes {takes}, its source says {kind.takes}"
+    assert kind.takes == takes, f"block {kind.name} takes {takes}, but {kind.takes} was parsed from its source"
     found = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-    assert list(found) == list(kind.knobs), f"block {kind.name} has knobs {list(found)}, its source says {list(kind.knobs)}"
+    assert list(found) == list(kind.knobs), (
+        f"block {kind.name} has knobs {list(found)}, but {list(kind.knobs)} was parsed from its source"
+    )
     for name, knob in kind.knobs.items():
         where = f"block {kind.name}, knob {name}"
         same = found[name] == knob.default and type(found[name]) is knob.type
@@ -66,22 +67,22 @@ def _check_knobs(kind: BlockKind) -> None:
 
 
 def _check_drawn(kind: BlockKind) -> None:
-    """Blocks with all kinds of knobs, each on maps of all kinds of sizes."""
+    """Run blocks with random knobs on feature maps of random sizes."""
     rng, built = random.Random(0), 0
     for _ in range(_TRIED):
         spec, c_in = _drawn(kind, rng), rng.randint(1, 40)
         module, again = _built(spec, c_in), _built(spec, 24)
         where = f'block "{spec.line}"'
-        assert (module is None) == (again is None), f"{where} is refused by {c_in} or 24 input channels, not by the other"
+        assert (module is None) == (again is None), f"{where} is refused with {c_in} or 24 input channels, but not with both"
         row = [spec] if _is_head(kind) else [spec, BlockSpec.make("head")]
-        assert Genotype.parse(Genotype.of(row).text).blocks == tuple(row), f"{where} is not read back from its text"
+        assert Genotype.parse(Genotype.of(row).text).blocks == tuple(row), f"{where}: its text parses to another block"
         if module is not None:
             size = rng.choice(_SIZES)
             _check_run(module, spec, torch.randn(2, c_in, size, size), torch.randn(2, 3, 2 * size, 2 * size))
             built += 1
         if built == _BUILT:
             break
-    assert built, f"block {kind.name} refuses whatever its knobs are"
+    assert built, f"block {kind.name} refuses all values of its knobs"
 
 
 def _drawn(kind: BlockKind, rng: random.Random) -> BlockSpec:
@@ -97,8 +98,8 @@ def _value(knob: Knob, rng: random.Random) -> Value:
 
 
 def _built(spec: BlockSpec, c_in: int) -> nn.Module | None:
-    """The block's module; None where it refuses its knobs."""
-    with said(f'block "{spec.line}" with {c_in} input channels cannot be built; knobs it refuses are an InputError'):
+    """The block's module; None if it refuses its knobs."""
+    with said(f'block "{spec.line}" with {c_in} input channels cannot be built; it must raise InputError for invalid knobs'):
         try:
             return build_block(spec, c_in, CLASSES)
         except InputError:
@@ -106,12 +107,12 @@ def _built(spec: BlockSpec, c_in: int) -> nn.Module | None:
 
 
 def _check_run(module: nn.Module, spec: BlockSpec, x: Tensor, image: Tensor) -> None:
-    """A step of training and evaluation of one image; `image` is the network's input."""
+    """Run a training step, and evaluate one image; `image` is the network's input."""
     where = f'block "{spec.line}" on {list(x.shape)}'
     with said(where):
         y = run_block(module.train(), x.requires_grad_(), image)
     _check_shape(spec, x, y, where)
-    assert y.requires_grad, f"{where} gives an output that nothing can be learnt from"
+    assert y.requires_grad, f"{where} gives an output without gradient"
     with said(where):
         (y * torch.randn_like(y)).sum().backward()  # type: ignore[no-untyped-call]
     gradients = [g for g in (x.grad, *(p.grad for p in module.parameters())) if g is not None]
@@ -124,7 +125,7 @@ def _check_run(module: nn.Module, spec: BlockSpec, x: Tensor, image: Tensor) -> 
 
 
 def _check_shape(spec: BlockSpec, x: Tensor, y: Tensor, where: str) -> None:
-    """Heights and widths may be others where padding was asked for that makes them so."""
+    """Check the output shape; height and width are not checked for padding that changes them."""
     sizes = [] if _is_head(block_kind(spec.kind)) else [ceil(size / spec.stride) for size in x.shape[2:]]
     expected = [len(x), spec.width or x.shape[1], *sizes] if sizes else [len(x), CLASSES]
     knobs = spec.arguments()
@@ -139,17 +140,17 @@ def _is_head(kind: BlockKind) -> bool:
 
 
 def _check_parameters(kind: BlockKind) -> None:
-    for spec, c_in in _plain(kind):
+    for spec, c_in in _default_blocks(kind):
         module = _built(spec, c_in)
         where = f'block "{spec.line}" with {c_in} input channels'
-        assert module is not None, f"{where} refuses its defaults"
+        assert module is not None, f"{where} refuses its default knobs"
         x, image = torch.randn(2, c_in, 8, 8, requires_grad=True), torch.randn(2, 3, 16, 16)
         run_block(module.train(), x, image).sum().backward()  # type: ignore[no-untyped-call]
         unused = [name for name, parameter in module.named_parameters() if parameter.grad is None]
-        assert not unused, f"{where} has parameters that it does not use: {', '.join(unused)}"
+        assert not unused, f"{where} has unused parameters: {', '.join(unused)}"
 
 
-def _plain(kind: BlockKind) -> Iterator[tuple[BlockSpec, int]]:
-    """Blocks with the defaults of their knobs, and their input channels."""
+def _default_blocks(kind: BlockKind) -> Iterator[tuple[BlockSpec, int]]:
+    """Blocks with default knobs, and their input channels."""
     for stride, (c_in, c_out) in product(kind.strides, _WIDTHS):
         yield BlockSpec.make(kind.name, c_out if kind.has_width else None, stride), c_in

@@ -1,4 +1,4 @@
-"""check_dataset: what a search needs of a data set."""
+"""check_dataset: test suite for a data set."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,12 +17,12 @@ INPUTS = ((3, 12, 12), (3, 16, 16))
 
 
 def check_dataset(spec: str) -> None:
-    """Checks a data set, NAME or NAME:PATH as `--data` takes it; raises AssertionError that says what is wrong.
+    """Check a data set, NAME or NAME:PATH as for `--data`; raises AssertionError that says what is wrong.
 
-    It has a summary of one line and two classes or more, with different names. Each part has images, an array uint8 [N, H, W]
-    or [N, H, W, 3] or files that exist, and as many labels, int64 [N], of its classes; every class is in the training set, no
-    image in two parts. It is made ready for networks, and read twice it is the same. Nothing is downloaded.
-    Raises InputError when there is no such data set, and whatever its reader refuses.
+    It must have a one-line summary and at least two classes with distinct names. Each part must have images (a uint8 array
+    [N, H, W] or [N, H, W, 3], or existing files) and as many labels (int64 [N]); every class must be in the training set, and
+    no image in two parts. Preprocessing must work, and reading it twice must give the same data. Nothing is downloaded.
+    Raises InputError if there is no such data set, or if its reader does.
     """
     name, _, path = spec.partition(":")
     read = reader(name)
@@ -38,8 +38,8 @@ def _check_found(spec: str, found: Found) -> None:
     named = all(isinstance(name, str) and name for name in classes)
     assert named and len(set(classes)) == len(classes) > 1, f"data set {spec}: its classes must be two or more, not {classes}"
     for word, part in (("training", found.train), ("validation", found.validation), ("test", found.test)):
-        _check_images(part, f"data set {spec}, {word} part")
-        _check_labels(part, f"data set {spec}, {word} part", classes)
+        _check_images(part, f"data set {spec}, {word} set")
+        _check_labels(part, f"data set {spec}, {word} set", classes)
     missing = [name for label, name in enumerate(classes) if label not in found.train.labels]
     assert not missing, f"data set {spec}: its training set has no image of {', '.join(missing)}"
     twice = in_several_parts(found)
@@ -70,17 +70,19 @@ def _check_labels(part: Images, where: str, classes: Sequence[str]) -> None:
 def _check_ready(spec: str) -> None:
     from evaluators.data import load
 
-    with said(f"data set {spec} cannot be made ready for networks"):
+    with said(f"data set {spec} cannot be preprocessed"):
         first, second = (load(spec, inputs=INPUTS) for _ in range(2))
-    assert first.name == spec.partition(":")[0] and first.source, f"data set {spec} does not say where it is from"
-    assert "\n" not in first.source, f"data set {spec} says where it is from in more than one line"
-    assert first.fingerprint == second.fingerprint, f"data set {spec} has other images, labels or names when it is read again"
-    same = all(np.array_equal(one, other) for one, other in zip(_held(first), _held(second), strict=True))
-    assert same, f"data set {spec} comes to other pixels when it is read again"
+    assert first.name == spec.partition(":")[0] and first.source, f"data set {spec} has no source"
+    assert "\n" not in first.source, f"data set {spec} has a source of more than one line"
+    assert first.fingerprint == second.fingerprint, (
+        f"data set {spec} has different images, labels or names when it is read again"
+    )
+    same = all(np.array_equal(one, other) for one, other in zip(_in_memory(first), _in_memory(second), strict=True))
+    assert same, f"data set {spec} has different pixels when it is read again"
 
 
-def _held(data: Dataset) -> list[np.ndarray]:
-    """The pixels that are held in memory, at the smallest input."""
+def _in_memory(data: Dataset) -> list[np.ndarray]:
+    """Pixels held in memory, at the smallest input."""
     how = data.preprocessing(INPUTS[0], (0.5,), (0.5,))
 
     parts = [split.images for split in (data.train, data.validation, data.test)]

@@ -1,4 +1,4 @@
-"""What is counted, lowered, exported and inherited of a block in a network is what torch runs of it."""
+"""Checks that counting, lowering, export and inheritance of a block match what torch runs."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,16 +21,16 @@ from search_spaces.registry import BlockKind
 from search_spaces.task import Task
 
 TASK = Task((3, 32, 32), 10)
-# float32 keeps 1e-7; a hundred layers summed in another order keep more than 1e-4 of the largest logit
+# relative to the largest logit; float32 rounding is 1e-7 per operation, over a hundred layers in another order
 TOLERANCE = 1e-4
 
 
 def check_deployed(kind: BlockKind, text: str) -> None:
-    """Checks a block, given as its text, in a small network; raises AssertionError that says what is wrong.
+    """Check a block, given as text, in a small network; raises AssertionError that says what is wrong.
 
-    Parameters, MACs and activations are those of the modules that run: all convolutions and linear layers are nn.Conv2d and
-    nn.Linear, which are initialised, counted and inherited as such. The kernels of both lowerings have these MACs. ONNX
-    Runtime gives torch's logits. A donor of the same genotype hands on every weight but the classifier's.
+    Params, MACs and activations must equal those of the modules that run: all convolutions and linear layers must be nn.Conv2d
+    and nn.Linear, which are initialised, counted and inherited as such. The kernels of both lowerings must have the same MACs.
+    ONNX Runtime's logits must equal torch's. A donor of the same genotype must pass on all weights but the classifier's.
     """
     genotype = Genotype.parse(f"conv 24/2\n{text}" + ("" if "classes" in kind.takes else "\nhead"))
     where = f"block {' '.join(text.split())}"
@@ -47,20 +47,20 @@ def check_deployed(kind: BlockKind, text: str) -> None:
 
 
 def check_export(network: nn.Module, task: Task, where: str) -> None:
-    """Checks that ONNX Runtime gives the logits that torch gives."""
+    """Check that ONNX Runtime's logits equal torch's."""
     with TemporaryDirectory() as folder, said(f"{where} cannot be exported to ONNX"):
         path = Path(folder) / "network.onnx"
         export_onnx(network, task, path)
         difference = onnx_difference(network, path, task, seed=1)
-    assert difference < TOLERANCE, f"{where}: ONNX Runtime's logits are off torch's by {difference:.2g} of the largest"
+    assert difference < TOLERANCE, f"{where}: ONNX Runtime's logits differ from torch's by {difference:.2g} of the largest"
 
 
 def _check_inheritance(genotype: Genotype, where: str) -> None:
     tensors = {name: tensor.detach() for name, tensor in trained(genotype, TASK).state_dict().items()}
     donor = Donor("made up", genotype, TASK, tensors, (0.5,) * 3, (0.25,) * 3, "bilinear", 1e-3, "noise")
     network = build(genotype, TASK)
-    with said(f"{where} cannot inherit from an equal one"):
+    with said(f"{where} cannot inherit from an identical network"):
         share = inherit(network, donor, 0).share
     last = next(name for name, module in network.named_modules() if module is classifier(network))
     lost = [n for n, t in network.state_dict().items() if not n.startswith(last) and not torch.equal(t, tensors[n])]
-    assert not lost and share == 1, f"{where}: an equal network does not inherit {', '.join(lost) or 'all of it'}"
+    assert not lost and share == 1, f"{where}: an identical network does not inherit {', '.join(lost) or 'all weights'}"

@@ -1,4 +1,4 @@
-"""Networks that suites check with: each kind of block in its place, weights as after some training, figures counted anew."""
+"""Networks for the suites: every kind of block, weights as after training, and independent counts of params and MACs."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from search_spaces.registry import BlockKind
 from search_spaces.task import Task
 
 WIDTH = 24
-# what a block with branches may hold: any blocks, or residual blocks in a row
+# contents of a block with branches: any blocks, or residual blocks in sequence
 _BRANCHES = (
     "\n  | conv {width}/{stride}\n  | conv {width}/{stride} kernel=1",
     "\n  | add\n      | conv {width}/{stride}\n      | conv {width}/{stride}\n    add\n      | conv {width}/1\n      |",
@@ -18,7 +18,7 @@ _BRANCHES = (
 
 
 def block_texts(kind: BlockKind) -> dict[str, str]:
-    """Genotype text of a block of this kind, as it may stand in a network of small maps, by the kind's name and stride."""
+    """Genotype text of blocks of this kind, by KIND/STRIDE, for networks with small feature maps."""
     strides = (1, 2) if kind.has_branches else kind.strides
     return {f"{kind.name}/{stride}": _text(kind, stride) for stride in strides}
 
@@ -40,7 +40,7 @@ def _builds(text: str) -> bool:
 
 
 def trained(genotype: Genotype, task: Task) -> Network:
-    """A network whose batch norms have scales of both signs, shifts and statistics, as training leaves them behind."""
+    """A network whose batch norms have random scales of both signs, shifts and statistics, as after training."""
     network = build(genotype, task)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -52,10 +52,10 @@ def trained(genotype: Genotype, task: Task) -> Network:
 
 
 def counted(genotype: Genotype, task: Task) -> tuple[int, int, int]:
-    """(params, MACs, activations) of a network by torch's modules as they run, without any graph.
+    """(params, MACs, activations) of a network, counted by hooks on torch modules.
 
-    MACs are those of convolutions and linear layers, biases left out, activations the elements that these write. On the meta
-    device gates have no values to decide by, and nothing is left out.
+    MACs are those of convolutions and linear layers without biases, activations their output elements. On the meta device,
+    gates have no values, so all blocks are counted.
     """
     with torch.device("meta"):
         network = build(genotype, task).eval()

@@ -1,4 +1,4 @@
-"""check_runtime: what measuring needs of a latency runtime."""
+"""check_runtime: test suite for a latency runtime."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,28 +16,28 @@ from search_spaces.task import Task
 
 TASK = Task((3, 16, 16), 10)
 GENOTYPE = Genotype.parse("conv 8/2\ninverted_residual 16/2 act=hard_swish se=0.25\nshuffle 24/2\nhead")
-# float32 sums of a hundred terms in another order: a few 1e-7 of the largest logit
+# relative to the largest logit; float32 sums of a hundred terms in another order differ by a few 1e-7
 TOLERANCE = 1e-4
 
 
 def check_runtime(runtime: str) -> None:
-    """Checks the latency runtime called `runtime`; raises AssertionError that says what is wrong.
+    """Check the latency runtime `runtime`; raises AssertionError that says what is wrong.
 
-    It names its clock, its lowering, its version and the suffix of its files, and computes in float32. A network that it
-    prepares and loads gives torch's logits, or by a clock of the device the seconds of a run.
-    Raises InputError when there is no such runtime, or where it says what it needs and is not installed.
+    It must define its clock, lowering, version and file suffix, and compute in float32. A prepared and loaded network must
+    return torch's logits or, with a device clock, the seconds of a run.
+    Raises InputError if there is no such runtime, or if a package that it needs is not installed.
     """
     code = load_runtime(runtime)
     assert code.CLOCK in get_args(Clock), f"runtime {runtime}: CLOCK must be one of {get_args(Clock)}, not {code.CLOCK!r}"
     assert code.GRAPH in get_args(Graph), f"runtime {runtime}: GRAPH must be one of {get_args(Graph)}, not {code.GRAPH!r}"
     assert code.DTYPE == "float32", f'runtime {runtime}: DTYPE must be "float32", not {code.DTYPE!r}'
-    assert code.SUFFIX.startswith("."), f"runtime {runtime}: SUFFIX must be that of a file, not {code.SUFFIX!r}"
-    assert code.version(), f"runtime {runtime} does not say its version"
+    assert code.SUFFIX.startswith("."), f"runtime {runtime}: SUFFIX must be a file suffix, not {code.SUFFIX!r}"
+    assert code.version(), f"runtime {runtime} has no version"
     with torch.random.fork_rng(devices=[]), TemporaryDirectory() as folder:
         torch.manual_seed(0)
         network, path = trained(GENOTYPE, TASK).eval(), Path(folder) / f"network{code.SUFFIX}"
         code.prepare(network, TASK, path)
-        assert path.is_file(), f"runtime {runtime}: prepare writes no {path.name}"
+        assert path.is_file(), f"runtime {runtime}: prepare does not write {path.name}"
         with said(f"runtime {runtime} cannot run a network that it prepared"):
             found = code.load(path, 1)()
     if code.CLOCK == "event":
@@ -46,4 +46,4 @@ def check_runtime(runtime: str) -> None:
     with torch.no_grad():
         expected = network(torch.from_numpy(example((1, *TASK.input)))).numpy()[0]
     off = float(np.abs(np.asarray(found).reshape(-1) - expected).max() / np.abs(expected).max())
-    assert off < TOLERANCE, f"runtime {runtime}: its logits are off torch's by {off:.2g} of the largest"
+    assert off < TOLERANCE, f"runtime {runtime}: its logits differ from torch's by {off:.2g} of the largest"

@@ -1,4 +1,4 @@
-"""Turns what goes wrong in an addition into a sentence."""
+"""Turns exceptions of an extension into AssertionErrors with context."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def said(what: str) -> Iterator[None]:
-    """Raises AssertionError, `what` and the reason, for whatever is raised inside."""
+    """Context that turns any exception into an AssertionError with `what` and the reason."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""check_sampler: what a search needs of a sampler; and a made-up search to try one in."""
+"""check_sampler: test suite for a sampler, on a synthetic search."""
 
 import math
 import random
@@ -18,18 +18,18 @@ from search_spaces.space import SearchSpace
 from search_spaces.space_file import load_space
 
 BUDGET_MS = 3.0
-_PARTS = (5, 8, 1)  # trials after which a search is opened again
+_PARTS = (5, 8, 1)  # trials per session of a resumed search
 _SEARCHES: tuple[tuple[str | None, bool], ...] = (("macs", False), (None, True), ("latency", True))
 _WORKERS = 6
 
 
 def check_sampler(sampler: str) -> None:
-    """Checks the sampler called `sampler` in made-up searches; raises AssertionError that says what is wrong.
+    """Check the sampler `sampler` in synthetic searches within a budget; raises AssertionError that says what is wrong.
 
-    They are within a budget. It proposes values that the genes have, with one objective and with two, whether candidates are
-    screened by a probe or not, with anchors from outside the space among the trials, and while several trainings run. What it
-    proposes follows from the study, the pool and the seed alone: a search that is resumed twice asks what one in one piece
-    asks, another seed asks for something else. Raises InputError when there is no such sampler.
+    It must propose valid values of genes, with one and two objectives, with and without screening by probe, with anchors
+    outside the space among the trials, and with several running trials. Proposals must depend on study, pool and seed alone: a
+    search resumed twice must make the same proposals as an uninterrupted one, and another seed different ones. Raises
+    InputError if there is no such sampler.
     """
     samplers.check(sampler)
     with TemporaryDirectory() as folder:
@@ -45,43 +45,43 @@ def _check_resumed(folder: Path, sampler: str, cost: str | None, probed: bool) -
         path = folder / f"{name}-{cost}-{probed}.log"
         with said(where):
             found = [t for count in parts for t in go_on(study(path, sampler, seed, cost), count, probed)]
-        assert all(trial.estimate.fits(BUDGET_MS) for trial in found), f"{where}: a candidate over the budget is trained"
+        assert all(trial.estimate.fits(BUDGET_MS) for trial in found), f"{where}: a candidate over the budget was trained"
         return [trial.genotype.text for trial in found]
 
     whole, parts = asked("whole", 3, sum(_PARTS)), asked("parts", 3, *_PARTS)
     differ = next((i for i, (one, other) in enumerate(zip(whole, parts, strict=False)) if one != other), None)
     assert whole == parts, (
-        f"{where}: the same search asks for something else when it is resumed after {_PARTS[0]} trials, from proposal {differ} "
-        "on; what is proposed must follow from the study, the pool and the seed alone"
+        f"{where}: a search resumed after {_PARTS[0]} trials makes different proposals, from proposal {differ} on; proposals "
+        "must depend on study, pool and seed alone"
     )
-    assert len(set(whole)) == len(whole), f"{where}: a candidate is trained twice"
+    assert len(set(whole)) == len(whole), f"{where}: a candidate was trained twice"
     other = asked("other", 4, _PARTS[0])
-    assert whole[: len(other)] != other, f"{where}: another seed asks for the same candidates"
+    assert whole[: len(other)] != other, f"{where}: another seed proposes the same candidates"
 
 
 def _check_workers(folder: Path, sampler: str) -> None:
-    """Anchors were probed, some trainings are over and several run when the next is asked for."""
+    """Propose with probed anchors, finished trials and several running ones."""
     where, begun = f"the sampler {sampler}, several workers", study(folder / "workers.log", sampler)
     for known in load_space("tiny").reference_networks():
         begun.seed_anchor(known, probe=_probe(known.genotype))
     with said(where):
         go_on(begun, _PARTS[1])
         asked = [proposal.genotype.text for _ in range(_WORKERS) if (proposal := begun.ask())]
-    assert len(set(asked)) == _WORKERS, f"{where}: {_WORKERS} of them are given {len(set(asked))} candidates"
+    assert len(set(asked)) == _WORKERS, f"{where}: {_WORKERS} workers get only {len(set(asked))} different candidates"
 
 
 def study(path: Path, sampler: str, seed: int = 0, cost: str | None = None) -> Study:
-    """A search of `tiny` within a budget in the journal at `path`; wider networks are slower."""
-    space = _Watched(load_space("tiny"))
+    """A study of the space `tiny` within a budget, in the journal at `path`; wider networks are slower."""
+    space = _ValidatingSpace(load_space("tiny"))
     return Study(path, space, estimates, BUDGET_MS, sampler, seed=seed, cost=cost)
 
 
 def go_on(study: Study, trials: int, probed: bool = False) -> list[Proposal]:
-    """Trains candidates until so many went on; where they are `probed`, those that were screened are returned too."""
+    """Train candidates until `trials` were not screened; returns all, including those screened if `probed`."""
     found: list[Proposal] = []
     while sum(t.outcome != "screened" for t in found) < trials:
         proposal = study.ask()
-        assert proposal is not None, "nothing more is proposed"
+        assert proposal is not None, "no more candidates are proposed"
         for epoch in (0, 1, 2) if probed else (1, 2):
             accuracy = _accuracy(proposal.genotype) - 0.1 / epoch if epoch else _probe(proposal.genotype)
             if study.report(proposal.number, epoch, accuracy, 1.0):
@@ -91,7 +91,7 @@ def go_on(study: Study, trials: int, probed: bool = False) -> list[Proposal]:
 
 
 def estimates(genotypes: Sequence[Genotype]) -> list[Estimate]:
-    """Made up: the wider, the slower and larger."""
+    """Synthetic estimates: wider networks are slower and larger."""
     return [_estimate([b.width or 0 for b in g.blocks], g) for g in genotypes]
 
 
@@ -101,7 +101,7 @@ def _estimate(widths: Sequence[int], genotype: Genotype) -> Estimate:
 
 
 def _accuracy(genotype: Genotype) -> float:
-    """Made up: wider is better with falling returns, one kind of block is best, and a little of everything else."""
+    """Synthetic accuracy: increases with width with diminishing returns, prefers one kind of block, plus noise."""
     kinds = sum(b.kind == "fe" for b in genotype.blocks) / len(genotype.blocks)
     size = math.log(sum((b.width or 1) for b in genotype.blocks))
     return 0.3 + 0.05 * size + 0.2 * kinds + 0.01 * random.Random(genotype.id).random()
@@ -112,8 +112,8 @@ def _probe(genotype: Genotype) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class _Watched:
-    """A space that says which gene is given a value that it does not have."""
+class _ValidatingSpace:
+    """A space that reports invalid values of genes."""
 
     space: SearchSpace
 
@@ -129,6 +129,6 @@ class _Watched:
             try:
                 return genes(gene, values)
             except ValueError as error:
-                raise AssertionError(f"it proposes for the gene {gene} a value that it does not have: {error}") from error
+                raise AssertionError(f"it proposes an invalid value of the gene {gene}: {error}") from error
 
         return self.space.decode(choose)

@@ -1,4 +1,4 @@
-"""check_score: what a search needs of a zero-cost score."""
+"""check_score: test suite for a zero-cost score."""
 
 import math
 from collections.abc import Iterator
@@ -20,15 +20,15 @@ TASK = Task((3, 16, 16), 10)
 _IMAGES = 6
 _HEADS = ("head hidden=16", "head hidden=16 norm=yes act=relu", "head pool=2 dropout=0.5", "head pixelwise=yes act=relu")
 
-State = tuple[dict[str, Tensor], list[bool], list[Tensor | None]]  # tensors by name, modes, gradients
+State = tuple[dict[str, Tensor], list[bool], list[Tensor | None]]  # tensors by name, training modes, gradients
 
 
 def check_score(score: str) -> None:
-    """Checks the zero-cost score called `score`; raises AssertionError that says what is wrong.
+    """Check the zero-cost score `score`; raises AssertionError that says what is wrong.
 
-    Of networks with every kind of block, activation and head, in training and in eval mode: it is a finite number and the same
-    again for the same generator; parameters, buffers, gradients, mode and torch's global generator stay as they were.
-    Raises InputError when there is no such score.
+    For networks with every kind of block, activation and head, in training and eval mode, it must be finite and reproducible
+    with the same generator, and must not change parameters, buffers, gradients, mode or torch's global generator.
+    Raises InputError if there is no such score.
     """
     score_of = modules([score])[score].score
     images = torch.randn(_IMAGES, *TASK.input, generator=torch.Generator().manual_seed(1))
@@ -43,12 +43,12 @@ def check_score(score: str) -> None:
                 first, second = (score_of(network, images, labels, torch.Generator().manual_seed(0)) for _ in range(2))
             assert torch.equal(drawn, torch.get_rng_state()), f"{where} draws from torch's global generator"
         assert math.isfinite(first), f"{where} is {first}, not a finite number"
-        assert first == second, f"{where} is {first}, and {second} when it is asked for again"
+        assert first == second, f"{where} is {first}, but {second} when computed again"
         _check_state(before, _state(network), where)
 
 
 def _texts() -> Iterator[str]:
-    """Genotype text with every kind of block, every activation, and heads of all sorts."""
+    """Genotype texts with every kind of block, every activation, and various heads."""
     bodies = [text for kind in block_kinds().values() if "classes" not in kind.takes for text in block_texts(kind).values()]
     acts = [f"inverted_residual 24/1 act={act} se=0.25" for act in get_args(Act)]
     yield from (f"conv 24/1\n{body}\nhead" for body in [*bodies, *acts])

@@ -1,4 +1,4 @@
-"""check_space: what a search needs of a search space."""
+"""check_space: test suite for a search space."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -20,18 +20,18 @@ from search_spaces.registry import Value
 from search_spaces.space import SearchSpace
 from search_spaces.space_file import load_space
 
-_ENCODED, _BUILT, _COUNTED = 100, 20, 3  # genotypes at random
+_ENCODED, _BUILT, _COUNTED = 100, 20, 3  # numbers of random genotypes
 _CLASSES = 10
 
 
 def check_space(space: str) -> None:
-    """Checks the search space called `space`, or in a YAML file; raises AssertionError that says what is wrong.
+    """Check the search space `space`, a name or YAML file; raises AssertionError that says what is wrong.
 
-    It has a summary. Of its genotypes, drawn at random, padded in either way: they are encoded to values that its genes have,
-    and decoded from them; genes of what was not chosen change nothing; the text is read back; the network builds and gives
-    logits [N, classes]; what is counted of it is what torch runs, and the blocks add up; every parameter is part of what the
-    supernet shares. Its file says truly which anchors are inside, and which gene excludes each of the others.
-    Raises InputError for a file that is not one of a space.
+    It must have a summary. Random genotypes, with both padding rules, must encode to valid genes and decode to the same
+    genotype; inactive genes must have no effect; their text must parse to the same genotype; networks must build and give
+    logits [N, classes]; counts must match what torch runs, and sum over blocks; every parameter must be part of the supernet's.
+    Its file must state correctly which anchors are inside, and which gene excludes each of the others.
+    Raises InputError for a file that is not a valid space.
     """
     known = load_space(space)
     assert known.summary.strip(), f"space {space} has no summary"
@@ -68,16 +68,16 @@ def _check_genes(space: SearchSpace, seed: int) -> None:
     with said(f"{where} cannot be encoded"):
         genes = space.encode(genotype)
     wrong = [gene for gene, value in genes.items() if value not in space.genes.get(gene, ())]
-    assert not wrong, f"{where}: its genes {', '.join(wrong)} have values that the space does not have"
+    assert not wrong, f"{where}: its genes {', '.join(wrong)} have invalid values"
     assert space.decode(genes) == genotype, f"{where}: its genes decode to another network"
-    assert Genotype.parse(genotype.text) == genotype, f"{where} is not read back from its text"
-    assert genotype.input in space.inputs, f"{where} has an input that the space does not have"
+    assert Genotype.parse(genotype.text) == genotype, f"{where}: its text parses to another genotype"
+    assert genotype.input in space.inputs, f"{where} has an input that is not in the space"
     noise = {gene: table[gene] if gene in read else rng.choice(values) for gene, values in space.genes.items()}
-    assert space.decode(noise) == genotype, f"{where} changes with genes that were not read"
+    assert space.decode(noise) == genotype, f"{where} changes with inactive genes"
 
 
 def _check_networks(space: SearchSpace, genotypes: Sequence[Genotype]) -> None:
-    """Networks with the weights of the supernet, which has every parameter of them, without data."""
+    """Build networks with weights of the supernet, on the meta device."""
     with said(f"space {space.name}: its blocks do not build, or those of one kind and stage cannot share weights"):
         shared = {key: torch.empty(m.shape, device="meta") for key, m in members(space, space.task(_CLASSES)).items()}
     for genotype in genotypes:
@@ -87,7 +87,9 @@ def _check_networks(space: SearchSpace, genotypes: Sequence[Genotype]) -> None:
         with said(f"{where} cannot take its weights from the supernet"):
             taken = {name: part(shared[key], p.shape) for name, key, p in uses(space, genotype, network.blocks)}
         own = {name: parameter.shape for name, parameter in network.named_parameters()}
-        assert own == {name: tensor.shape for name, tensor in taken.items()}, f"{where} shares other parameters than it has"
+        assert own == {name: tensor.shape for name, tensor in taken.items()}, (
+            f"{where} does not share exactly its own parameters"
+        )
         with said(f"{where} does not run"):
             logits = functional_call(network, taken, torch.empty(2, *task.input, device="meta"))
         assert list(logits.shape) == [2, _CLASSES], f"{where} gives {list(logits.shape)}, not logits {[2, _CLASSES]}"
@@ -101,7 +103,7 @@ def _check_figures(genotype: Genotype) -> None:
     sums = sum(b.cost.params for b in blocks), sum(b.cost.macs for b in blocks), max(b.cost.peak_mib for b in blocks)
     assert (found.params, found.macs, found.peak_mib) == sums, f"{where}: its blocks do not add up"
     joined = [b.out_shape for b in blocks[:-1]] == [b.in_shape for b in blocks[1:]]
-    assert joined, f"{where}: a block does not begin where the one before it ends"
+    assert joined, f"{where}: a block's input shape is not the output shape of the one before it"
 
 
 def _check_anchors(space: SearchSpace) -> None:

@@ -1,1 +1,1 @@
-"""The training of one network in a folder of its own."""
+"""Training of one network in its own folder."""

@@ -1,4 +1,4 @@
-"""What a training begins with: weights that are there, a donor's, or neither."""
+"""Initial weights of a training: existing ones, a donor's, or random."""
 
 import shutil
 from dataclasses import asdict, dataclass
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Begin:
-    """What a training begins with: the weights in a file, with their classes and normalisation, or a donor, or neither."""
+    """Initial weights: a file, with its classes and normalisation, or a donor, or neither (random)."""
 
     words: str
     weights: Path | None = None
@@ -40,7 +40,7 @@ class Begin:
 
 
 def find_begin(config: TrainConfig, genotype: Genotype) -> Begin:
-    """The weights that a run left for this very network, unless others are asked for; else the donor's."""
+    """The network's weights from its run, unless the options say otherwise; else the donor's."""
     from nas.run.donor import donor_for
 
     run, _ = find_run(config.network)
@@ -50,20 +50,20 @@ def find_begin(config: TrainConfig, genotype: Genotype) -> Begin:
         return Begin(f"the weights of {run.name}", left, tuple(known.classes), mean_std, known.interpolation)
     donor = donor_for(config.weights, config.from_scratch, config.download)
     if donor is None:
-        return Begin("at random")
+        return Begin("random")
     return Begin(f"inherited from {donor.name}", None, (), (donor.mean, donor.std), donor.interpolation, donor)
 
 
 def check_classes(begin: Begin, classes: tuple[str, ...]) -> None:
     if begin.weights and begin.classes != classes:
         raise InputError(
-            f"{begin.words} are for {len(begin.classes)} classes ({', '.join(begin.classes[:5])} ...), the data have "
-            f"{len(classes)} ({', '.join(classes[:5])} ...); --weights FOLDER inherits all but the classifier"
+            f"{begin.words} are for {len(begin.classes)} classes ({', '.join(begin.classes[:5])} ...), but the data set has "
+            f"{len(classes)} ({', '.join(classes[:5])} ...); use --weights FOLDER to inherit all but the classifier"
         )
 
 
 def create(folder: Path, plan: Plan, genotype: Genotype, teacher: Teacher | None, begin: Begin) -> None:
-    """The folder, with all that a resumption needs, whole or not there."""
+    """Create the folder atomically, with everything needed to resume."""
     facts = asdict(PlanFile(FORMAT, machine(), versions(), plan))
     with made_whole(folder, "folder") as part:
         (part / GENOTYPE).write_text(genotype.text, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""TrainConfig: what the training of one network is asked for."""
+"""TrainConfig: the options of a training."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -13,31 +13,33 @@ from search_spaces.schema import strict
 @strict
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """What a training is asked for; `network` is an anchor, a genotype file, or RUN[:NETWORK]."""
+    """Options of a training; `network` is an anchor, a genotype file, or RUN[:NETWORK]."""
 
     network: str
     data: Annotated[
         str | None,
         Option("Data set: NAME or NAME:PATH; see `nas list datasets`.", unset="the run's, else fashion-mnist-small"),
     ] = None
-    recipe: Annotated[str | None, Option("Recipe: a name or a .yaml file.", unset="finetune_final, or full from scratch")] = (
-        None
-    )
-    epochs: Annotated[Number | None, Option("Epochs of training.", unset="the recipe's")] = None
+    recipe: Annotated[
+        str | None, Option("Training recipe: a name or a .yaml file.", unset="finetune_final; from scratch: full")
+    ] = None
+    epochs: Annotated[Number | None, Option("Number of epochs.", unset="the recipe's")] = None
     weights: Annotated[
         str | None,
         Option(
-            "Trained network to inherit from, as in `nas search`.", metavar="DONOR", unset="the run's, else the installed one"
+            "Trained network to inherit weights from, as in `nas search`.",
+            metavar="DONOR",
+            unset="the run's weights, else the installed donor",
         ),
     ] = None
-    from_scratch: Annotated[bool, Option("Begin at random.")] = False
-    input: Annotated[str | None, Option("Input: a side, or HEIGHTxWIDTH.", unset="the network's own")] = None
-    fit: Annotated[Fit | None, Option("How images are brought to the input.", unset="the run's, else crop")] = None
-    metric: Annotated[Metric, Option("Accuracy that is reported.")] = "top1"
-    seed: Annotated[RunSeed, Option("Seed of everything random.")] = 0
+    from_scratch: Annotated[bool, Option("Initialise weights at random.")] = False
+    input: Annotated[str | None, Option("Input size: SIDE, or HEIGHTxWIDTH.", unset="the network's own")] = None
+    fit: Annotated[Fit | None, Option("Fit images to the input by cropping or padding.", unset="the run's, else crop")] = None
+    metric: Annotated[Metric, Option("Accuracy metric to report.")] = "top1"
+    seed: Annotated[RunSeed, Option("Random seed.")] = 0
     distill: Annotated[
         str | None,
-        Option("Train with a teacher: a trained network's folder, or an anchor.", metavar="TEACHER", unset="no teacher"),
+        Option("Distill from a teacher: folder of a trained network, or an anchor.", metavar="TEACHER", unset="no teacher"),
     ] = None
-    space: Annotated[str, Option("Whose largest input a genotype file without one gets.")] = "mobile"
-    download: Annotated[bool, Option("Let the data set be downloaded (checksums are verified).")] = False
+    space: Annotated[str, Option("Space whose largest input is used for a genotype file without one.")] = "mobile"
+    download: Annotated[bool, Option("Download the data set if needed (checksums are verified).")] = False

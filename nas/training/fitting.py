@@ -1,4 +1,4 @@
-"""The training itself: epoch by epoch from its newest checkpoint, then tested and exported."""
+"""Trains a network from its latest checkpoint, then tests and exports it."""
 
 import json
 from dataclasses import asdict
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Fitting:
-    """Trains the networks of one plan on its data; `folder` is the training's."""
+    """Trains the networks of a plan (the network and its teacher) in the training's `folder`."""
 
     def __init__(self, folder: Path, plan: Plan, dataset: "Dataset", view: Progress) -> None:
         from evaluators.training.loop import training_device
@@ -36,11 +36,8 @@ class Fitting:
 
         return Batches.of(split, self._plan.preprocessing, self._device)
 
-    def _begun(self, network: "Network", folder: Path) -> int:
-        """Brings the new network of a folder to the beginning of its training: with weights that are there, or a donor's.
-
-        How many of its first blocks are trained already.
-        """
+    def _load_initial_weights(self, network: "Network", folder: Path) -> int:
+        """Load the initial weights of a new network; returns how many of its first blocks are already trained."""
         from evaluators.inheritance.donor import load_donor
         from evaluators.training.finetune import Beginnings
         from evaluators.weights import load_weights
@@ -56,7 +53,7 @@ class Fitting:
         return 0
 
     def fit(self, folder: Path, title: str, teacher: Path | None) -> None:
-        """Trains the genotype in `folder` from its newest checkpoint until its weights are there."""
+        """Train the genotype in `folder` from its latest checkpoint and save its weights."""
         from evaluators.training.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
         from evaluators.training.distill import load_teacher
         from evaluators.training.loop import Training, TrainingFailed, seeded_network
@@ -66,7 +63,7 @@ class Fitting:
         plan = self._plan
         network, generator = seeded_network(read_genotype(folder / GENOTYPE), plan.task, plan.seed, self._device)
         taught = load_teacher(teacher, plan.task, self._device, (tuple(plan.mean), tuple(plan.std))) if teacher else None
-        ready = self._begun(network, folder)
+        ready = self._load_initial_weights(network, folder)
         images = self._train, self._validation
         training = Training(network, *images, plan.recipe, generator, teacher=taught, metric=plan.metric, ready=ready)
         load_checkpoint(training, folder)
@@ -75,7 +72,7 @@ class Fitting:
             try:
                 epoch = training.epoch()
             except TrainingFailed as error:
-                raise InputError(f"{error}; a recipe with a lower learning_rate may help") from None
+                raise InputError(f"{error}; try a recipe with a lower learning_rate") from None
             save_checkpoint(training, folder)
             write_json(folder / CURVE, [asdict(epoch) for epoch in training.history])
             self._view.working(plan.recipe.epochs - epoch.number)
@@ -87,7 +84,7 @@ class Fitting:
 
 
 def finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Batches") -> None:
-    """Tests once, exports, and writes the result, which says that the training is over."""
+    """Test once, export, and write the result, which marks the training as finished."""
     from evaluators.processors import processors
     from evaluators.training.deployed import deployed_scores
 
@@ -109,7 +106,7 @@ def finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Batches") -> Non
 
 
 def _result(plan: Plan, genotype: Genotype, found: dict[str, Any]) -> dict[str, Any]:
-    """What result.json says: the plan, the network, and what was found."""
+    """Contents of result.json: plan, network, scores."""
     from evaluators.cost import cost
 
     figures, curve = cost(genotype, plan.task), found["epochs"]

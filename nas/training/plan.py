@@ -1,13 +1,13 @@
-"""Plan: what a training was asked for, with every default resolved, kept in its folder.
+"""Plan: the resolved options of a training, and the layout of its folder.
 
-train.yaml            everything resolved: network, data and its fingerprint, recipe, seed, versions, machine
+train.yaml            resolved options: network, data set and its fingerprint, recipe, seed, versions, machine
 genotype.txt          the network
-donor/                where there is one: the network that it inherits from
-begin.safetensors     or the weights that it goes on from
-teacher/              where there is one: its genotype, and its weights as given or as trained first
-checkpoint-EPOCH/     the newest finished epoch, until the training is over
+donor/                optional: the donor that it inherits from
+begin.safetensors     optional: the weights that it continues from
+teacher/              optional: the teacher's genotype, and its weights once trained
+checkpoint-EPOCH/     the last finished epoch; removed when training is finished
 curve.json            loss, validation accuracy, seconds of each epoch
-weights.safetensors   what was trained
+weights.safetensors   the trained weights
 result.json export/   the result, and the files to deploy
 """
 
@@ -31,23 +31,23 @@ PLAN, CURVE, RESULT = "train.yaml", "curve.json", "result.json"
 BEGIN = "begin.safetensors"
 
 
-def _an_input(input: list[int]) -> list[int]:
+def _check_input(input: list[int]) -> list[int]:
     return list(parse_input("x".join(map(str, input))))
 
 
 @strict
 @dataclass(frozen=True)
 class Plan:
-    """What was asked for, with every default resolved.
+    """Resolved options.
 
-    `input` is (channels, height, width); `fit`, `interpolation`, `depth`, `mean` and `std` say how images are brought to it.
-    `begins` says in words what the weights are at first, `distill` is the teacher's name, `fingerprint` that of the data set.
+    `input` is (channels, height, width); `fit`, `interpolation`, `depth`, `mean` and `std` define the preprocessing.
+    `begins` describes the initial weights, `distill` names the teacher, `fingerprint` is the data set's.
     """
 
     network: str
     data: str
     classes: Annotated[list[str], Field(min_length=1)]
-    input: Annotated[list[int], AfterValidator(_an_input)]
+    input: Annotated[list[int], AfterValidator(_check_input)]
     fit: Fit
     interpolation: Interpolation
     mean: Means
@@ -74,7 +74,7 @@ class Plan:
 @strict
 @dataclass(frozen=True)
 class PlanFile:
-    """train.yaml as it is read and written."""
+    """Contents of train.yaml."""
 
     format: int
     machine: str
@@ -87,12 +87,12 @@ def is_training(folder: Path) -> bool:
 
 
 def open_plan(folder: Path) -> Plan:
-    """The plan in a folder; raises InputError when it is damaged, or another version made it."""
+    """Read the plan in a folder; raises InputError if it is damaged or of another format version."""
     return read_plan(folder)[0]
 
 
 def read_plan(folder: Path) -> tuple[Plan, dict[str, str]]:
-    """The plan, and the versions that the training began with."""
+    """Read the plan, and the package versions at the start of the training."""
     file = folder / PLAN
     data = of_former_training(resources.parse_yaml(file.read_text(encoding="utf-8", errors="replace"), str(file)), FORMAT)
     if data.get("format") != FORMAT:
@@ -102,5 +102,5 @@ def read_plan(folder: Path) -> tuple[Plan, dict[str, str]]:
 
 
 def read_curve(folder: Path) -> list[dict[str, Any]]:
-    """The epochs that were trained in a folder; none of a teacher that came trained, or where there is none."""
+    """Epochs trained in a folder; empty if nothing was trained there (no teacher, or a trained one)."""
     return json.loads((folder / CURVE).read_text()) if (folder / CURVE).is_file() else []

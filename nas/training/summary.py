@@ -1,4 +1,4 @@
-"""What is said of a training: how far it is, what it came to."""
+"""Prints the progress and the result of a training."""
 
 import json
 from pathlib import Path
@@ -13,34 +13,34 @@ from search_spaces.task import input_text
 
 
 def status(folder: Path) -> None:
-    """How far a training is; read from its folder, also while another process works on it."""
+    """Print the progress of a training; works while another process is running it."""
     console, plan = make_console(), open_plan(folder)
     if (folder / RESULT).is_file():
         show(console, folder)
         return
-    doing = "at work" if is_running(folder) else f"interrupted; `nas resume {folder}` goes on"
+    doing = "running" if is_running(folder) else f"interrupted; continue with `nas resume {folder}`"
     console.print(f"{folder}: {doing}", highlight=False)
     for place, what in ((folder / TEACHER, f"teacher {plan.distill}"), (folder, plan.network)):
         if curve := read_curve(place):
             console.print(
-                f"{what}: {len(curve)} of {plan.recipe.epochs} epochs, {curve[-1]['accuracy']:.2%} on validation",
+                f"{what}: {len(curve)} of {plan.recipe.epochs} epochs, validation {curve[-1]['accuracy']:.2%}",
                 highlight=False,
             )
 
 
 def show(console: Console, folder: Path) -> None:
-    """What a training that is over came to."""
+    """Print the result of a finished training."""
     found = json.loads((folder / RESULT).read_text())
-    taught = f", taught by {found['distilled_from']}" if found["distilled_from"] else ""
-    images = found.get("images") or found["pictures"]  # as they were called until format 5
+    taught = f", distilled from {found['distilled_from']}" if found["distilled_from"] else ""
+    images = found.get("images") or found["pictures"]  # named so until format 5
     console.print(f"{found['network']}: test {found['test_accuracy']:.2%}", style="bold", highlight=False)
     console.print(
-        f"Validation {found['validation_accuracy']:.2%} after {len(found['epochs'])} epochs, one seed{taught}; trained in "
-        f"{found['training_seconds'] / 60:.1f} min; test set of {images['test']:,} images used once.",
+        f"Validation {found['validation_accuracy']:.2%} after {len(found['epochs'])} epochs, one seed{taught}; training time "
+        f"{found['training_seconds'] / 60:.1f} min; test set of {images['test']:,} images, used once.",
         highlight=False,
     )
     console.print(
-        f"Weights at first: {found['begins']}. Trained, tested and exported at {input_text(tuple(found['input']))}.",
+        f"Initial weights: {found['begins']}. Trained, tested and exported at {input_text(tuple(found['input']))}.",
         highlight=False,
     )
     console.print(f"Ready to deploy: {folder / 'export'}", highlight=False)

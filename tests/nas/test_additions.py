@@ -208,7 +208,7 @@ def test_what_a_format_wrote_is_known_without_it_and_nothing_else(add, trained, 
     with pytest.raises(InputError, match='there is no export format "count"'):
         export_trained(trained, tmp_path / "export", ["count"])
     (tmp_path / "export" / "model.pt2").write_text("precious")
-    with pytest.raises(InputError, match=r"holds model\.pt2, which no export wrote"):
+    with pytest.raises(InputError, match=r"contains model\.pt2, not written by an export"):
         export_trained(trained, tmp_path / "export", ["pt2"])
     (tmp_path / "export" / "model.pt2").unlink()
     assert {p.name for p in export_trained(trained, tmp_path / "export")} == OWN | {"model.onnx"}

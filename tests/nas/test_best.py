@@ -115,4 +115,4 @@ def test_any_trained_network_of_a_run_can_be_shown_by_its_id(done, nas_here):
     code, out, _ = nas_here("show", f"{done.path}:{entry['id']}")
     assert code == 0 and f"{entry['id']} of run" in out
     code, _, err = nas_here("show", f"{done.path}:nothing")
-    assert code == 2 and 'has trained no network "nothing"' in err
+    assert code == 2 and 'has no trained network "nothing"' in err

@@ -117,7 +117,7 @@ def test_a_device_elsewhere_predicts_and_does_not_measure(nas_here, small, forei
     assert nas_here("compare", "first.txt", "second.txt", *small, "--device", foreign)[0] == 0
     for arguments in (["show", "first.txt"], ["compare", "first.txt", "second.txt"]):
         code, _, err = nas_here(*arguments, *small, "--device", foreign, "--measure")
-        assert code == 2 and "is elsewhere" in err
+        assert code == 2 and "is not this machine" in err
 
 
 @pytest.mark.parametrize(

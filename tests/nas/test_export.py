@@ -125,14 +125,14 @@ def test_a_folder_that_holds_anything_else_is_refused_by_its_name_and_left_as_it
     name, prepare = FOREIGN[kind]
     prepare(tmp_path / "t", trained)
     before = _all(tmp_path)
-    with pytest.raises(InputError, match=f"t holds {name},? .*which no export wrote"):
+    with pytest.raises(InputError, match=f"t contains {name},? .*not written by an export"):
         export_trained(_another(trained, 0.75), tmp_path / "t")
     assert _all(tmp_path) == before
 
 
 def test_a_file_in_its_place_is_refused(trained, tmp_path):
     _file(tmp_path / "t")
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         export_trained(trained, tmp_path / "t")
     assert (tmp_path / "t").read_text() == "precious"
 

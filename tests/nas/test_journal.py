@@ -186,7 +186,8 @@ def test_a_line_that_is_not_where_it_was_is_noticed(whole, number, change):
 
 
 @pytest.mark.parametrize(
-    ("content", "why"), [(b"", "empty"), (b"\0" * 5000, "zeros"), (b'{"op_code"', "no whole record"), (b"\0\n\0\n", "line 1")]
+    ("content", "why"),
+    [(b"", "empty"), (b"\0" * 5000, "zeros"), (b'{"op_code"', "no complete record"), (b"\0\n\0\n", "line 1")],
 )
 @pytest.mark.parametrize("writable", [True, False])
 def test_a_journal_without_a_record_is_refused_and_not_begun_anew(tmp_path, content, why, writable):

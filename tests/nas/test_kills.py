@@ -94,7 +94,7 @@ def test_a_signal_ends_it_with_a_message_and_leaves_no_process(asked, undisturbe
     process.send_signal(number)
     out, err = process.communicate(timeout=600)
     assert (process.returncode, err.strip()) == (code, "nas: stopped")
-    assert f"Stopped. Nothing is lost: nas resume {run}" in out
+    assert f"Stopped. No results are lost, continue with: nas resume {run}" in out
     assert _nothing_runs(family)
     done = nas(["resume", run], tmp_path, alone)
     assert (done.returncode, done.stderr) == (0, "") and _best(run) == undisturbed
@@ -109,7 +109,10 @@ def test_a_process_of_ray_that_is_lost_is_one_message(asked, undisturbed, tmp_pa
     lost.kill()
     _, err = process.communicate(timeout=600)
     assert process.returncode == 2, err
-    assert err == f"nas: {err[5:].split(' is gone')[0]} is gone; nothing is lost: nas resume {run}\n" and name[1:] in err
+    assert (
+        err == f"nas: {err[5:].split(' is gone')[0]} is gone; no results are lost, continue with: nas resume {run}\n"
+        and name[1:] in err
+    )
     assert _nothing_runs(family)
     done = nas(["resume", run], tmp_path, alone)
     assert (done.returncode, done.stderr) == (0, "") and _best(run) == undisturbed

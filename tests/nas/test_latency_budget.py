@@ -115,7 +115,7 @@ def test_a_checked_candidate_above_its_bound_widens_the_gate_for_what_is_asked_l
     asked = [t for t in read_journal(run.journal).trials if t.anchor is None]
     assert asked[0].estimate.bound_ms == 6.0
     assert {t.estimate.bound_ms for t in asked[1:]} == {9.0}
-    assert found["bound"]["over_their_bound"] == 2 and "1.500 times as high" in lines
+    assert found["bound"]["over_their_bound"] == 2 and "scaled by 1.500" in lines
 
 
 def test_what_the_corrected_bound_puts_over_the_budget_is_rejected(searched):
@@ -190,13 +190,15 @@ def test_who_likely_holds_the_budget_is_timed_and_its_time_decides(searched):
         seen[predictor.bounds[trial.genotype.id]].add(outcome)
         in_doubt = predictor.bounds[trial.genotype.id] in (10, 11, 12)
         assert in_doubt == (trial.estimate.timed_ms is not None) or predictor.bounds[trial.genotype.id] == 9
-        assert (trial.reason == "over the budget when it was timed") == (trial.outcome == "rejected" and in_doubt)
+        assert (trial.reason == "over the budget when measured") == (trial.outcome == "rejected" and in_doubt)
     assert seen[9] <= {"trained"} and seen[10] | seen[12] == {"trained"}
     assert seen[11] | seen[14] | seen[15] == {"rejected"}
     assert len(meter.checked) == len(set(meter.checked)) == found["bound"]["checked"]
-    refused = {t.genotype.id for t, _ in _outcomes(run) if t.reason == "over the budget when it was timed"}
+    refused = {t.genotype.id for t, _ in _outcomes(run) if t.reason == "over the budget when measured"}
     assert refused and found["bound"]["over_the_budget"] == len(refused)
-    assert {i for i in meter.checked if f"{i:<24} timed:" in lines} == set(meter.checked) - {a["id"] for a in found["anchors"]}
+    assert {i for i in meter.checked if f"{i:<24} measured:" in lines} == set(meter.checked) - {
+        a["id"] for a in found["anchors"]
+    }
     assert f"{found['bound']['over_the_budget']} were over the budget and not trained" in _shown(found)
     assert "over the budget" in lines
 
@@ -382,15 +384,15 @@ def test_a_busy_session_screens_by_the_time_as_of_a_quiet_machine_at_the_usual_s
 def test_a_machine_that_stays_busy_is_said_and_nothing_is_promised(searched):
     meter = Timer(lambda _: BUSY_OVER)
     found, lines, _ = searched(meter, trials=2)
-    assert len(meter.rests) > 1 and set(meter.rests) == {PAUSE_S} and f"waiting {PAUSE_S:.0f} s for a quieter moment" in lines
-    assert "measured  12.00 ms, p90  12.00 ms, 9.00 ms under the machine's typical load\n" in lines + "\n"
+    assert len(meter.rests) > 1 and set(meter.rests) == {PAUSE_S} and f"waiting {PAUSE_S:.0f} s before measuring again" in lines
+    assert "measured  12.00 ms, p90  12.00 ms, 9.00 ms under typical load\n" in lines + "\n"
     assert found["best"] is None and found["busy"] == {"contention": 0.4}
-    assert "While this was measured the machine was up to 40% slower" in lines
+    assert "The machine was up to 40% slower than when quiet" in lines
     left_out = found["over_budget_when_measured"]
     assert left_out and all(o["sessions"] == (SESSIONS + REPEATS + 1) / 2 for o in left_out)  # no majority any more
     console = Console(record=True, width=200, file=open("/dev/null", "w"))  # noqa: SIM115
     table.show(console, found)
-    assert "While this was measured the machine was up to 40% slower" in console.export_text()
+    assert "The machine was up to 40% slower than when quiet" in console.export_text()
 
 
 def test_percentile_90_must_hold_where_it_is_promised(searched):
@@ -451,7 +453,7 @@ def test_what_random_search_found_beside_it_does_not_count_as_over(search):
 
 def test_no_further_search_when_the_time_is_over(searched):
     found, _, _ = searched(Timer(lambda _: BUDGET + 1), trials=2, time_s=1e-9)
-    assert found["further_search"] is None and found["ended"] == "the time was over"
+    assert found["further_search"] is None and found["ended"] == "the time limit was reached"
 
 
 # --- a device that is elsewhere ---
@@ -467,8 +469,10 @@ class Unmeasured(Timer):
 def test_without_measuring_the_bound_constrains_and_nothing_is_claimed(searched):
     found, _, _ = searched(Unmeasured(None), measure=False, device="board")
     assert found["best"] and found["best"]["p50_ms"] is None and not found["measured"]
-    assert found["verdict"].startswith("Not measured: device board is elsewhere; measure export/model.onnx there.")
-    assert "measured within" not in found["verdict"] and "when it was measured" not in found["verdict"]
+    assert found["verdict"].startswith(
+        "Latency was not measured: device board is not this machine; measure export/model.onnx there."
+    )
+    assert "measured within" not in found["verdict"] and "when measured" not in found["verdict"]
     assert all(a["fits"] == (a["bound_ms"] <= BUDGET) for a in found["anchors"])
     console = Console(record=True, width=200, file=open("/dev/null", "w"))  # noqa: SIM115
     table.show(console, found)
@@ -497,7 +501,7 @@ def test_another_machines_profile_is_refused_by_the_name_of_the_flag_and_accepte
     assert code == 2 and "another device" in err and "--no-measure" in err and not Path("run").exists()
     code, out, err = nas_here(*small_search, "--device", foreign, "--run", "run", "--no-measure")
     assert code == 0, err
-    assert "is elsewhere; measure export/model.onnx there" in out and "NOT measured" in out
+    assert "is not this machine; measure export/model.onnx there" in out and "NOT measured" in out
     assert Path("run/export/model.onnx").is_file()
     found = json.loads(Path("run/result.json").read_text())
     assert not found["measured"] and found["survey"]["samples"] > 0 and found["survey"]["anchors"]
@@ -541,12 +545,12 @@ def test_the_survey_counts_the_share_and_says_which_anchors_fit(tmp_path, small_
     assert found.samples == 400 and found.fastest_ms == 3.0 and found.slowest_ms == 4.0
     assert found.share == pytest.approx(0.5, abs=0.1) and found.share_error == pytest.approx(0.025, abs=0.001)
     assert [(a.name, a.fits) for a in found.anchors] == [("mobilenet_v3:small", False)]
-    assert any("over it by their bound: mobilenet_v3:small" in line for line in lines(found))
+    assert any("upper bound over budget: mobilenet_v3:small" in line for line in lines(found))
 
 
 def test_a_budget_that_nothing_meets_is_refused_with_the_figures(tmp_path, small_space):
     space = _space(tmp_path, small_space)
-    with pytest.raises(InputError, match=r"fastest is predicted at 3.00 ms.*median.*slowest.*anchors within it: none"):
+    with pytest.raises(InputError, match=r"fastest is predicted at 3.00 ms.*median.*slowest.*anchors within budget: none"):
         survey(space, each(lambda g: Predicted(float(len(g.blocks)), 5.0)), 1.0, space.reference_networks(), samples=64)
 
 
@@ -566,7 +570,7 @@ def test_operations_that_the_profile_lacks_are_counted_and_an_anchor_with_them_i
 def test_an_anchor_with_kernels_beyond_the_measured_ones_is_told_from_one_that_is_not_covered(tmp_path, small_space):
     space = _space(tmp_path, small_space)
     found = survey(space, each(lambda g: Predicted(1.0, 1.1, len(g.blocks) <= 4)), 2.0, space.reference_networks(), samples=100)
-    assert "partly beyond what the device profile measured: mobilenet_v3:small" in " ".join(lines(found))
+    assert "partly outside the device profile: mobilenet_v3:small" in " ".join(lines(found))
     assert "not covered" not in " ".join(lines(found))
 
 

@@ -175,19 +175,19 @@ def test_a_cluster_whose_last_node_that_is_large_enough_dies_ends_the_session(cl
     _wait(lambda: _trains(second), process, log)
     cluster.kill(second)
     assert process.wait(timeout=PATIENCE) == 2, log.read_text()
-    assert "nas: no node with 2 processors is left in the Ray cluster; what was learnt until now is kept" in log.read_text()
+    assert "nas: no node with 2 processors is left in the Ray cluster; all results so far are kept" in log.read_text()
     assert "Traceback" not in log.read_text()
 
 
 def test_more_workers_than_processors_are_refused(cluster, start):
     process, _, log = start("--workers", 2)
     assert process.wait(timeout=PATIENCE) == 2, log.read_text()
-    assert "nas: the Ray cluster has processors for 1 workers at once, not for 2" in log.read_text()
+    assert "nas: the Ray cluster has processors for 1 parallel workers, not for 2" in log.read_text()
     assert "Traceback" not in log.read_text()
 
 
 def test_a_token_that_is_not_the_clusters_is_one_message(start):
     process, _, log = start(RAY_AUTH_TOKEN=secrets.token_hex(32))
     assert process.wait(timeout=PATIENCE) == 2, log.read_text()
-    assert re.search(r"nas: no Ray cluster answers at 127.0.0.2:[0-9]+: .*RAY_AUTH_TOKEN must be the one", log.read_text())
+    assert re.search(r"nas: no Ray cluster answers at 127.0.0.2:[0-9]+: .*set RAY_AUTH_TOKEN to its head's", log.read_text())
     assert "Traceback" not in log.read_text()

@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 from evaluators.data import Dataset, Split
 from evaluators.training.recipe import load_recipe
-from nas.executors.ray_tune import RayTuneExecutor, Searcher, _Asker
+from nas.executors.ray_tune import RayTuneExecutor, Searcher, _SourceSearcher
 from nas.executors.job import Job, Setting
 from search_spaces.errors import InputError
 from search_spaces.task import Task
@@ -101,7 +101,7 @@ class Replacing(Source):
             self.jobs.append(job("late"))
 
 
-asker = _Asker(Replacing([job("long"), job("short")]))
+asker = _SourceSearcher(Replacing([job("long"), job("short")]))
 assert [asker.suggest(trial)["job"].id for trial in "12"] == ["long", "short"]
 asker.on_trial_complete("2")
 assert asker.suggest("3") is None  # a job that runs may yet be replaced
@@ -267,9 +267,9 @@ def test_what_a_source_hears_and_what_ends_a_session(run_program):
     raised = [line for line in run_program(HEARD).splitlines() if line.startswith("RAISED")]
     full, unwritten, untaught, unstarted = raised
     assert full == "RAISED the disk is full"
-    assert unwritten.startswith("RAISED No such file or directory: nowhere/unwritten.part; what was learnt")
-    assert untaught.startswith("RAISED No such file or directory: nobody/genotype.txt; what was learnt")
-    assert "a worker cannot be started" in unstarted and "No module named 'torch'" in unstarted
+    assert unwritten.startswith("RAISED No such file or directory: nowhere/unwritten.part; all results so far are kept")
+    assert untaught.startswith("RAISED No such file or directory: nobody/genotype.txt; all results so far are kept")
+    assert "workers cannot be started" in unstarted and "No module named 'torch'" in unstarted
 
 
 def test_a_job_whose_worker_is_killed_runs_again_to_the_same_result_and_is_given_up_at_the_third_loss(run_program):
@@ -280,7 +280,7 @@ def test_a_donor_is_put_into_the_object_store_once_and_workers_begin_with_what_i
     run_program(DONATED)
 
 
-LIMIT = "the limit of memory of 2.0 GiB was reached; fewer --workers"
+LIMIT = "the memory limit of 2.0 GiB was reached; use fewer --workers"
 
 
 @pytest.mark.parametrize(("killed", "said"), [(0, "the worker was lost, 3 times"), (2, LIMIT)])
@@ -303,7 +303,7 @@ def test_a_worker_that_was_killed_for_its_memory_says_so(monkeypatch, killed, sa
     monkeypatch.setattr(ray_tune, "killed_for_memory", lambda: next(counts))
     monkeypatch.setattr(ray_tune, "memory_limit_bytes", lambda: 2 * 2**30)
     source = One()
-    asker = ray_tune._Asker(source)
+    asker = ray_tune._SourceSearcher(source)
     for attempt in range(3):
         asker.suggest(f"trial {attempt}")
         asker.on_trial_complete(f"trial {attempt}", error=True)

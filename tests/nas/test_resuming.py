@@ -34,14 +34,17 @@ def _new_class(folder):
 CHANGES = {
     "other images under new names": (
         lambda f: [p.rename(p.with_name(f"x{p.name}")) for p in f.glob("*/*.png")],
-        "not the same ones",
+        "file names or sizes differ",
     ),
-    "an image in another's place": (lambda f: Image.new("RGB", (16, 16)).save(f / "top" / "3.png"), "not the same ones"),
-    "more images": (lambda f: [_another(f / "top" / f"new{i}.png") for i in range(10)], "training images then"),
-    "fewer images": (lambda f: [(f / "top" / f"{i}.png").unlink() for i in range(10)], "training images then"),
-    "a class more": (_new_class, r"3 classes then, 4 now (new [b]ottom)"),
-    "a class less": (lambda f: shutil.rmtree(f / "left"), "3 classes then, 2 now (gone left)"),
-    "a class renamed": (lambda f: (f / "left").rename(f / "zebra"), "(new zebra; gone left)"),
+    "an image in another's place": (
+        lambda f: Image.new("RGB", (16, 16)).save(f / "top" / "3.png"),
+        "file names or sizes differ",
+    ),
+    "more images": (lambda f: [_another(f / "top" / f"new{i}.png") for i in range(10)], "training images before"),
+    "fewer images": (lambda f: [(f / "top" / f"{i}.png").unlink() for i in range(10)], "training images before"),
+    "a class more": (_new_class, r"3 classes before, 4 now (new [b]ottom)"),
+    "a class less": (lambda f: shutil.rmtree(f / "left"), "3 classes before, 2 now (missing left)"),
+    "a class renamed": (lambda f: (f / "left").rename(f / "zebra"), "(new zebra; missing left)"),
 }
 
 
@@ -54,7 +57,7 @@ def test_a_search_does_not_go_on_with_other_data(made_run, nas_here, images, kin
     change(images)
     before = run.journal.read_bytes()
     code, _, err = nas_here("resume", run.path)
-    assert code == 2 and said in err and f"is not the data set that {run.path} began with" in err and err.count("\n") == 1
+    assert code == 2 and said in err and f"is not the data set that {run.path} started with" in err and err.count("\n") == 1
     assert run.journal.read_bytes() == before
 
 
@@ -66,7 +69,7 @@ def test_a_training_does_not_go_on_with_other_data(workshop, nas_here, images, t
         assert nas_here(*asked, "--recipe", workshop / "quick.yaml", "--epochs", 1)[0] == 130
     (images / "top" / "3.png").unlink()
     code, _, err = nas_here("resume", "out")
-    assert code == 2 and "is not the data set that out began with" in err and not (tmp_path / "out" / "export").exists()
+    assert code == 2 and "is not the data set that out started with" in err and not (tmp_path / "out" / "export").exists()
     shutil.copy(workshop / "images" / "top" / "3.png", images / "top" / "3.png")
     code, out, _ = nas_here("resume", "out")
     assert code == 0 and "Ready to deploy" in out and "versions" not in out
@@ -111,11 +114,11 @@ def test_only_the_very_same_data_set_passes(before, now):
 def test_versions_that_change_results_are_named(name):
     assert versions_changed(versions()) is None
     said = versions_changed(versions() | {name: "0.0.1", "ray": "0.0.1"})
-    assert said and f"{name} 0.0.1 then, {versions()[name]} now" in said and "ray" not in said
+    assert said and f"{name} 0.0.1 before, {versions()[name]} now" in said and "ray" not in said
 
 
 def test_a_search_that_goes_on_says_the_versions(made_run, nas_here, monkeypatch):
     run = made_run(data="no-such-data")
     monkeypatch.setattr(resuming, "versions", lambda: versions() | {"torch": "99[/b]"})
     code, out, _ = nas_here("resume", run.path)
-    assert code == 2 and f"torch {versions()['torch']} then, 99[/b] now" in out
+    assert code == 2 and f"torch {versions()['torch']} before, 99[/b] now" in out

@@ -39,9 +39,7 @@ RESOLVED = Resolved(
     recipe=load_recipe("proxy"),
     final_recipe=load_recipe("final"),
 )
-PLANNED = Plan(
-    "n", "d", ["a", "b"], [3, 16, 16], "crop", "bilinear", [0.5], [0.5], 0, RESOLVED.recipe, "top1", "at random", None
-)
+PLANNED = Plan("n", "d", ["a", "b"], [3, 16, 16], "crop", "bilinear", [0.5], [0.5], 0, RESOLVED.recipe, "top1", "random", None)
 OTHERS = [None, True, -1, 0, 10**30, 1.5, float("nan"), float("inf"), "abc", [], ["a"], {}, {"a": 1}, [[[]]]]
 
 

@@ -100,7 +100,7 @@ def test_climbing_finds_what_is_better_than_the_pool_and_stays_feasible(name):
         *known, first, second, third = pool.drawn(8)
         costed.clear()
         gain = _Promise([first, second, third])
-        found = Surrogate(pool, seed)._climbed(gain, {c.text for c in [*known, first, second, third]})
+        found = Surrogate(pool, seed)._local_search(gain, {c.text for c in [*known, first, second, third]})
         assert len(costed) <= module._STEPS * module._COSTED
         assert found.estimate == estimates([found.genotype])[0] and found.estimate.fits(middle)
         assert found.text not in {c.text for c in known}
@@ -139,22 +139,22 @@ def test_a_training_is_expected_to_go_on_as_those_that_did():
     rng = np.random.default_rng(0)
     early = np.append(rng.uniform(0.4, 0.8, 400), 0.1)
     final = np.append(0.6 + 0.3 * early[:-1] + rng.normal(0, 0.01, 400), 0.1)  # the last one never learned anything
-    outlook = module._Outlook.of([_trained(a, (a + b) / 2, b) for a, b in zip(early, final, strict=True)], 1)
-    expected, error = outlook(0.7)
+    extrapolation = module._Extrapolation.of([_trained(a, (a + b) / 2, b) for a, b in zip(early, final, strict=True)], 1)
+    expected, error = extrapolation(0.7)
     assert expected == pytest.approx(0.81, abs=0.005)
-    assert error == pytest.approx(module._OFF / 1.4826 * 0.01, rel=0.15)  # of a normal distribution's deviation
-    below, far_below = outlook(0.5), outlook(0.2)
+    assert error == pytest.approx(module._ERROR / 1.4826 * 0.01, rel=0.15)  # of a normal distribution's deviation
+    below, far_below = extrapolation(0.5), extrapolation(0.2)
     assert (below[0], far_below[0]) == (pytest.approx(0.75, abs=0.005), pytest.approx(0.66, abs=0.01))
-    assert error < below[1] < far_below[1] == pytest.approx(module._BENT * 0.3 * 0.4, rel=0.1)
+    assert error < below[1] < far_below[1] == pytest.approx(module._BEND * 0.3 * 0.4, rel=0.1)
 
 
 def test_what_little_was_seen_of_a_training_s_end_moves_the_outlook_little():
-    assert module._Outlook.of([], 1)(0.3) == (0.3, 0.0)
+    assert module._Extrapolation.of([], 1)(0.3) == (0.3, 0.0)
     pair = [_trained(0.5, 0.7), _trained(0.6, 0.8)]
-    assert module._Outlook.of(pair, 1)(0.55) == (pytest.approx(0.75), pytest.approx(0.0))
+    assert module._Extrapolation.of(pair, 1)(0.55) == (pytest.approx(0.75), pytest.approx(0.0))
     flat = [*pair, _trained(0.4, 0.8)]
-    assert module._Outlook.of(flat, 1).slope == pytest.approx(module._SLOPE / 4)
-    assert module._Outlook.of([_trained(0.5, 0.7)] * 5, 1)(0.4)[0] == pytest.approx(0.6)
+    assert module._Extrapolation.of(flat, 1).slope == pytest.approx(module._SLOPE / 4)
+    assert module._Extrapolation.of([_trained(0.5, 0.7)] * 5, 1)(0.4)[0] == pytest.approx(0.6)
 
 
 def test_evidence_holds_what_each_trial_is_taken_to_reach(tmp_path):
@@ -177,7 +177,7 @@ def test_evidence_of_a_screened_trial_is_its_probe_through_the_line_of_those_tha
     trained = [t for t in begun.trials() if t.outcome == "trained"]
     screened = [i for i, t in enumerate(evidence.trials) if t.outcome == "screened"]
     assert screened and {t.outcome for t in evidence.trials} == {"trained", "stopped", "screened"}
-    line = module._Outlook.of([SimpleNamespace(rungs=[t.probe, *t.accuracies], accuracy=t.accuracy) for t in trained], 1)
+    line = module._Extrapolation.of([SimpleNamespace(rungs=[t.probe, *t.accuracies], accuracy=t.accuracy) for t in trained], 1)
     expected = np.array([line(evidence.trials[i].probe) for i in screened])
     assert evidence.errors[screened] == pytest.approx(expected[:, 1])
     assert np.all(evidence.accuracies[screened] >= expected[:, 0] - 1e-12)  # outliers are raised to the lower fence

@@ -97,8 +97,8 @@ def test_an_anchor_over_the_budget_is_trained_and_measured_as_a_reference(run, s
 def test_the_time_limit_ends_the_search_and_is_said(run, searched):
     object.__setattr__(run.config, "time_s", 1e-9)
     found, lines = searched(lambda _: 5.0)
-    assert found["counts"]["trained"] == 0 and found["ended"] == "the time was over"
-    assert any("6 candidates early: the time was over" in line for line in lines)
+    assert found["counts"]["trained"] == 0 and found["ended"] == "the time limit was reached"
+    assert any("6 candidates early: the time limit was reached" in line for line in lines)
     assert found["best"]["anchor"] is not None  # the anchors are there all the same
 
 
@@ -111,7 +111,7 @@ def test_counts_follow_from_the_journal(run, searched):
 
 def test_those_that_may_win_are_retrained_with_another_seed_and_the_mean_decides(run, searched):
     found, lines = searched(lambda _: 5.0)
-    assert "retrain with another seed" in lines
+    assert "retrain with more seeds" in lines
     entries = found["finalists"] + found["anchors"]
     again = read_journal(run.journal).records(Again)
     assert {key.partition("/")[0] for key in again} == {e["id"] for e in entries if len(e["validation_by_seed"]) == 2}
@@ -126,7 +126,7 @@ def test_those_that_may_win_are_retrained_with_another_seed_and_the_mean_decides
 def test_one_seed_is_enough_when_so_asked(made_run, searched, run):
     object.__setattr__(run.config, "final_seeds", 1)
     found, lines = searched(lambda _: 5.0)
-    assert "retrain with another seed" not in lines and len(found["found"]["validation_by_seed"]) == 1
+    assert "retrain with more seeds" not in lines and len(found["found"]["validation_by_seed"]) == 1
 
 
 @pytest.mark.parametrize("lost", ["the best", "another seed", "all", "the folder"])
@@ -176,7 +176,7 @@ def test_random_search_of_as_many_trainings_stands_beside_the_search(run, search
     best = found["baseline"]["best"]
     assert best["test_accuracy"] is not None and best["id"] in {t.genotype.id for t in kept}
     assert best["id"] not in {e["id"] for e in found["finalists"]}
-    assert "random search, to compare" in lines
+    assert "random search baseline" in lines
 
 
 def test_rank_correlations_are_in_the_result(run, searched):

@@ -52,5 +52,5 @@ def test_known_clusters():
 @pytest.mark.parametrize(("nodes", "workers"), [([Node(1), Node(1)], 3), ([Node(0)], None), ([], None)])
 def test_more_workers_than_processors_are_refused(nodes, workers):
     room = sum(node.cpus for node in nodes)
-    with pytest.raises(InputError, match=f"processors for {room} workers at once, not for {workers or 1}"):
+    with pytest.raises(InputError, match=f"processors for {room} parallel workers, not for {workers or 1}"):
         share(nodes, workers)

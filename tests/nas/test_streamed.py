@@ -75,4 +75,4 @@ def test_streamed_jobs(tmp_path):
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, cwd=tmp_path, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
     _, said = done.stdout.split("RAISED")
-    assert "cannot read 16 images" in said and said.count(".png: ") == 16 and "`nas resume` goes on" in said
+    assert "cannot read 16 images" in said and said.count(".png: ") == 16 and "continue with `nas resume`" in said

@@ -240,7 +240,7 @@ def test_what_the_profile_does_not_cover_is_rejected_with_its_reason(small, tmp_
     study = Study(tmp_path / "journal.log", small, beyond, 1.5, "random", seed=0)
     assert study.ask() is None
     reasons = {(t.outcome, t.reason) for t in study.trials()}
-    assert reasons == {("rejected", "beyond what the device profile was measured for")}
+    assert reasons == {("rejected", "outside the device profile")}
 
 
 def test_an_operation_that_the_profile_lacks_counts_as_rejected(small, tmp_path, monkeypatch):

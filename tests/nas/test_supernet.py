@@ -104,7 +104,7 @@ def test_it_is_trained_once_and_goes_on_from_the_last_epoch_kept(space, recipe, 
 
 
 def test_a_loss_that_is_not_finite_is_said_in_one_message(space, recipe, tmp_path):
-    with pytest.raises(InputError, match=r"the supernet cannot be trained by this recipe.*the loss was"):
+    with pytest.raises(InputError, match=r"the supernet cannot be trained with this recipe.*the loss was"):
         hot = replace(recipe, learning_rate=1e30)
         SupernetExecutor(SETTING, space, hot, 0, kept=tmp_path / "supernet.safetensors", view=View())
 

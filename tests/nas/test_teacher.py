@@ -87,7 +87,7 @@ def test_the_teacher_is_trained_by_the_final_recipe_before_the_retraining_and_te
 def test_a_resumed_run_trains_no_teacher_again(search, monkeypatch):
     going, run, jobs = search(fails="anchor")
     with monkeypatch.context() as patch:
-        patch.setattr(retraining, "_begun", _interrupted_second_time())
+        patch.setattr(retraining, "_initial_note", _interrupted_second_time())
         with pytest.raises(KeyboardInterrupt):
             going.run()
     assert jobs[-1].label.startswith("teacher")
@@ -98,7 +98,7 @@ def test_a_resumed_run_trains_no_teacher_again(search, monkeypatch):
 
 
 def _interrupted_second_time():
-    whole, calls = retraining._begun, []
+    whole, calls = retraining._initial_note, []
 
     def begun(kind, job, estimate):
         calls.append(job)

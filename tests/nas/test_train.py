@@ -62,7 +62,7 @@ def _stop_after(monkeypatch, epochs):
 
 def test_the_result_and_the_files(train, workshop, tmp_path):
     found, printed = train("out", "--seed", 3)
-    assert found["input"] == [3, 16, 16] and found["begins"] == "at random"
+    assert found["input"] == [3, 16, 16] and found["begins"] == "random"
     assert [e["number"] for e in found["epochs"]] == [1, 2, 3] and found["recipe"]["epochs"] == 3 and found["seed"] == 3
     assert found["validation_accuracy"] == found["epochs"][-1]["accuracy"] > 0.5
     assert found["genotype"] == Genotype.parse(GENOTYPE).text and found["distilled_from"] is None
@@ -91,7 +91,7 @@ def test_interrupted_and_resumed_it_ends_with_the_same_weights(train, nas_here, 
     assert code == 130 and "nas resume part" in out and "Traceback" not in err
     assert [p.name for p in (tmp_path / "part").glob("checkpoint-*")] == ["checkpoint-00001"]
     code, out, _ = nas_here("status", "part")
-    assert code == 0 and "interrupted; `nas resume part`" in out and "1 of 3 epochs" in out
+    assert code == 0 and "interrupted; continue with `nas resume part`" in out and "1 of 3 epochs" in out
     code, _, err = nas_here("resume", "part")
     assert code == 0, err
     resumed = json.loads((tmp_path / "part" / "result.json").read_text())
@@ -115,7 +115,7 @@ def test_a_trained_folder_teaches(train, tmp_path):
     alone, _ = train("alone", "--epochs", 1)
     for number, teacher in enumerate(("teacher", "teacher/export", "teacher/weights.safetensors")):
         taught, printed = train(f"taught{number}", "--epochs", 1, "--distill", teacher)
-        assert taught["distilled_from"] == teacher and f"taught by {teacher}" in printed
+        assert taught["distilled_from"] == teacher and f"distilled from {teacher}" in printed
         assert taught["teacher_epochs"] == []
         assert taught["epochs"][0]["loss"] != alone["epochs"][0]["loss"]
     original = (tmp_path / "teacher" / "weights.safetensors").read_bytes()
@@ -184,8 +184,8 @@ def refused(nas_here, asked, tmp_path):
         (["--distill", "net.txt"], "net.txt holds no trained network"),
         (["--epochs", "0"], "--epochs"),
         (["--input", "4"], "an input is 8 to 4096 pixels high and wide, not 4x4"),
-        (["--weights", "mobilenet_v2=none.pth"], "contradict each other"),
-        (["--space", "mobil"], "--space has no effect here: net.txt names its input"),
+        (["--weights", "mobilenet_v2=none.pth"], "mutually exclusive"),
+        (["--space", "mobil"], "--space has no effect here: net.txt specifies its input"),
     ],
 )
 def test_wrong_flags(refused, flags, message):
@@ -199,12 +199,12 @@ def test_a_wrong_network_and_a_folder_that_is_taken(nas_here, asked, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("do not delete")
     code, _, err = nas_here(*asked, "--to", "mine")
-    assert code == 2 and "mine exists already" in err and (tmp_path / "mine" / "thesis.txt").is_file()
+    assert code == 2 and "mine already exists" in err and (tmp_path / "mine" / "thesis.txt").is_file()
 
 
 def test_a_teacher_of_other_classes_is_refused(train, refused, nas_here):
     train("teacher", "--epochs", 1)
-    assert "cannot teach 10 classes" in refused("--distill", "teacher", "--data", "fashion-mnist-small")
+    assert "cannot be the teacher for 10 classes" in refused("--distill", "teacher", "--data", "fashion-mnist-small")
 
 
 def test_a_loss_that_is_not_finite_ends_in_one_message(nas_here, asked, workshop, tmp_path):

@@ -66,7 +66,7 @@ def beginning(monkeypatch):
 
 def test_it_inherits_from_a_folder_of_an_earlier_training(train, images, donor_folder, tmp_path):
     found, printed = train("net.txt", "out", *images, "--weights", donor_folder)
-    assert found["begins"] == f"inherited from {donor_folder}" and f"Weights at first: inherited from {donor_folder}" in printed
+    assert found["begins"] == f"inherited from {donor_folder}" and f"Initial weights: inherited from {donor_folder}" in printed
     assert "of the weights inherited; linear probe" in printed
     kept, original = (load_file(f / "weights.safetensors") for f in (tmp_path / "out" / "donor", donor_folder))
     assert all(np.array_equal(kept[name], tensor) for name, tensor in original.items())
@@ -80,7 +80,7 @@ def test_it_inherits_from_a_folder_of_an_earlier_training(train, images, donor_f
 def test_it_goes_on_from_the_weights_and_the_accuracy_that_a_run_left(train, done, beginning, tmp_path, named):
     run, best = done
     found, printed = train(f"{run.path}:{best['anchor'] or best['id']}" if named else run.path, "out")
-    assert found["begins"] == "the weights of run" and "inherited" not in printed.split("Weights at first")[0]
+    assert found["begins"] == "the weights of run" and "inherited" not in printed.split("Initial weights")[0]
     assert (tmp_path / "out" / "begin.safetensors").read_bytes() == run.weights(best["id"]).read_bytes()
     genotype = Genotype.parse(best["genotype"])
     network = load_network(genotype, genotype.task(3), run.weights(best["id"]))
@@ -103,7 +103,7 @@ def test_what_a_run_left_serves_at_another_input_too(train, done, tmp_path):
 
 def test_other_weights_or_none_may_be_asked_for(train, done, donor_folder):
     run, _ = done
-    assert train(run.path, "scratch", "--from-scratch")[0]["begins"] == "at random"
+    assert train(run.path, "scratch", "--from-scratch")[0]["begins"] == "random"
     assert train(run.path, "given", "--weights", donor_folder)[0]["begins"] == f"inherited from {donor_folder}"
 
 

@@ -51,7 +51,7 @@ def test_a_run_that_can_only_be_read_is_told(nas_as_another, run, command):
 def test_a_run_that_can_only_be_read_does_not_go_on(nas_as_another, run):
     run.chmod(0o555)
     code, _, err = nas_as_another("resume", "run")
-    assert code == 2 and err == "nas: cannot write in run: Permission denied; `nas status run` reads it all the same\n"
+    assert code == 2 and err == "nas: cannot write to run: Permission denied; `nas status run` can still read it\n"
     code, _, err = nas_as_another("export", "run", "--to", "run/there")
     assert code == 2 and err.count("\n") == 1
 

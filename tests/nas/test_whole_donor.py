@@ -60,7 +60,7 @@ def test_the_donor_is_kept_in_the_run_and_says_where_it_comes_from(finished, don
     run, printed = finished
     kept = load_donor(run / "donor")
     assert kept.name == str(donor_folder) == _result(run)["donor"] == open_run(run).resolved.donor
-    assert open_run(run).resolved.mean == list(kept.mean) and f"had from {donor_folder} before it was fine-tuned" in printed
+    assert open_run(run).resolved.mean == list(kept.mean) and f"taken from {donor_folder} before fine-tuning" in printed
 
 
 def test_hand_designed_networks_are_probed_at_every_input_and_trained_at_the_largest_as_good_as_the_best_with_those_asked_for(
@@ -80,7 +80,7 @@ def test_hand_designed_networks_are_probed_at_every_input_and_trained_at_the_lar
         assert (trial.outcome == "screened") == (name not in chosen) and trial.probe == probes[name]
     assert [entry["probe"] for entry in _result(run)["probed"]] == sorted(probes.values(), reverse=True)
     assert {a["anchor"] for a in _result(run)["anchors"]} == chosen
-    assert "probed and not trained" in printed
+    assert "probed but not trained" in printed
 
 
 def test_every_network_says_what_it_inherited_and_what_its_probe_was(finished):

@@ -59,7 +59,7 @@ def test_the_result_says_everything_and_the_budget_is_kept(finished):
     assert [a["anchor"] for a in found["anchors"]] == ["mobilenet_v3:small"]
     assert found["anchors"][0]["predicted_ms"] is None or found["anchors"][0]["predicted_ms"] > 0
     assert all(entry["input"] == [3, 16, 16] for entry in [best, *found["finalists"], *found["anchors"]])
-    assert found["donor"] is None and "All networks began at random" in printed.replace("\n", " ")
+    assert found["donor"] is None and "All networks were randomly initialised" in printed.replace("\n", " ")
     for word in ("seed", "versions", "machine", "wall_seconds"):
         assert found[word] not in (None, {})
     assert found["verdict"] in printed.replace("\n", " ")
@@ -185,7 +185,7 @@ def test_a_loss_that_is_not_finite_fails_its_candidate_and_not_the_run(workshop,
     (tmp_path / "hot.yaml").write_text(yaml.safe_dump({**recipe, "learning_rate": 1e9}))
     run = tmp_path / "run"
     done = nas([*small_search, "--recipe", "hot.yaml", "--final-recipe", "hot.yaml", "--run", run], tmp_path)
-    assert done.returncode == 2 and "no network held the budget" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "no network was within the budget" in done.stderr and "Traceback" not in done.stderr
     trials = [t for t in read_journal(run / "journal.log").trials if t.outcome == "failed"]
     assert len(trials) >= 4 and all("the loss was" in t.reason for t in trials)
     assert _result(run)["counts"]["failed"] == 4

@@ -1,4 +1,4 @@
-"""Evaluators: what rates candidates. One file each, `NAME.py`, which has what `Evaluator` says."""
+"""Evaluators of candidates. One file each, `NAME.py`, a module with the attributes of `Evaluator`."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, cast
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class Evaluator(Protocol):
-    """A module of this folder; what is heavy it imports in `executor` alone.
+    """A module of this folder; heavy imports belong in `executor`.
 
-    OPTIONS: the fields of SearchConfig that this evaluator reads and others do not; they are refused where one of those others
-    rates. HOW: what becomes of candidates, in a sentence that says why the options of others have no effect. DOES: what
-    `--evaluator NAME` does, in two or three words, for those who gave an option of this one to another; empty to say nothing.
+    OPTIONS: fields of SearchConfig that only this evaluator uses; they are refused with another evaluator. HOW: a clause for
+    error messages that says how candidates are evaluated, and so why other evaluators' options have no effect. DOES: what
+    `--evaluator NAME` does, in two or three words, as a hint in such messages; may be empty.
 
-    TRAINS: whether candidates are trained by the recipe, as all other networks are, from the donor if there is one; networks
-    outside the space are then rated, too. Otherwise a candidate is one epoch whose accuracy is its score.
+    TRAINS: whether candidates are trained with the recipe, inheriting from the donor if any; networks outside the space can
+    then be evaluated too. Otherwise a candidate has a single epoch whose accuracy is its score.
     """
 
     OPTIONS: tuple[str, ...]
@@ -28,24 +28,24 @@ class Evaluator(Protocol):
     DOES: str
 
     def executor(self, run: "Run", setting: "Setting", view: "Progress", trainer: Callable[[], "Executor"]) -> "Executor":
-        """What carries out the jobs of candidates; making it may take a phase of its own, shown in `view`.
+        """Executor of candidates' jobs; creating it may add a phase, shown in `view`.
 
-        `trainer` gives what trains the run's other networks; both are closed at the end.
+        `trainer` returns the executor that trains the run's other networks; both are closed at the end.
         """
 
 
 def summaries() -> dict[str, str]:
-    """One line about each evaluator, by name; imports none of them."""
+    """One-line description of each evaluator, by name, without importing them."""
     return EVALUATORS.summaries()
 
 
 def load(name: str) -> Evaluator:
-    """The evaluator called `name`; raises InputError with the near miss."""
+    """Load an evaluator by name; raises InputError with a suggestion."""
     return cast(Evaluator, EVALUATORS.load(name))
 
 
 def unused(name: str) -> dict[str, tuple[bool, str]]:
-    """The options of evaluators: whether the one called `name` leaves them unread, and why they then have no effect."""
+    """Options of all evaluators: whether evaluator `name` ignores them, and why."""
     chosen, found = load(name), dict[str, tuple[bool, str]]()
     for other in EVALUATORS.names():
         owner = load(other)

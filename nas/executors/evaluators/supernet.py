@@ -1,4 +1,4 @@
-"""Shared weights of all candidates, which are trained once; then a candidate takes seconds."""
+"""Scores candidates with a weight-sharing supernet, trained once; a candidate then takes seconds."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 OPTIONS = ("supernet_epochs",)
 TRAINS = False
-HOW = "a supernet scores candidates, and is trained for --supernet-epochs"
+HOW = "candidates are scored by a supernet, trained for --supernet-epochs"
 DOES = "shares weights"
 
 
 def executor(run: "Run", setting: "Setting", view: "Progress", trainer: Callable[[], "Executor"]) -> "Executor":
-    """Trains the shared weights, as far as they are not trained yet; they are kept in the run."""
+    """Train the supernet, resuming if needed; its weights are saved in the run folder."""
     from nas.executors.supernet import SupernetExecutor
 
     recipe = replace(run.resolved.recipe, epochs=run.config.supernet_epochs)

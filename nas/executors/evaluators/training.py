@@ -1,4 +1,4 @@
-"""A short training of each candidate, where there is a donor from its weights on."""
+"""Trains each candidate briefly, from inherited weights if there is a donor."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 OPTIONS = ("epochs",)
 TRAINS = True
 HOW = "candidates are trained one by one, each for --epochs"
-DOES = ""  # it is the default
+DOES = ""  # the default, needs no hint
 
 
 def executor(run: "Run", setting: "Setting", view: "Progress", trainer: Callable[[], "Executor"]) -> "Executor":
-    """What trains the run's other networks, too."""
+    """The executor that trains the run's other networks."""
     return trainer()

@@ -1,4 +1,4 @@
-"""Formats of export: what other programs read. One file each, `NAME.py`, which has what `Format` says."""
+"""Export formats for other programs. One file each, `NAME.py`, a module with the attributes of `Format`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,36 +14,36 @@ if TYPE_CHECKING:
     from search_spaces.task import Task
 
 _DEFAULT = ("onnx",)
-OURS = (GENOTYPE, WEIGHTS, CARD)  # in every export, whatever its formats: of these the network is read again
+OURS = (GENOTYPE, WEIGHTS, CARD)  # in every export; the network can be loaded from these
 FORMATS = Modules("formats", __name__, "export format")
 
 
 class Format(Protocol):
-    """A module of this folder. FILE: the name of the file, which no other format has."""
+    """A module of this folder. FILE: the file name, unique to the format."""
 
     FILE: str
 
     def write(self, network: "Network", task: "Task", path: Path) -> None:
-        """Writes a network in eval mode with its weights as one file, for one image: [1, C, H, W] to logits [1, classes].
+        """Write a network in eval mode with its weights to one file; input [1, C, H, W], output logits [1, classes].
 
-        `network` is left as it was. Raises InputError that names what is not installed, OSError.
+        Must not change `network`. Raises InputError if a package is missing, and OSError.
         """
 
 
 def summaries() -> dict[str, str]:
-    """One line about each format, by name; imports none of them."""
+    """One-line description of each format, by name, without importing them."""
     return FORMATS.summaries()
 
 
 def load(names: Sequence[str]) -> dict[str, Format]:
-    """The formats called `names`, or else the usual one, by their files.
+    """Load formats by name, by default ONNX; returned by file name.
 
-    Raises InputError for an unknown one, with the near miss, and for two that write one file.
+    Raises InputError for an unknown name, with a suggestion, and if two formats write the same file.
     """
     found: dict[str, Format] = {}
     for name in dict.fromkeys(names or _DEFAULT):
         chosen = cast(Format, FORMATS.load(name))
         if chosen.FILE in (*found, *OURS):
-            raise InputError(f"the export format {name} writes {chosen.FILE}, which is there already; leave one of them out")
+            raise InputError(f"the export format {name} writes {chosen.FILE}, as another one does; leave one of them out")
         found[chosen.FILE] = chosen
     return found

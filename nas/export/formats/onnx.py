@@ -1,4 +1,4 @@
-"""ONNX, for ONNX Runtime and most others: input `image`, output `logits`."""
+"""ONNX, for ONNX Runtime and most other runtimes: input `image`, output `logits`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""PyTorch's exported program, for `torch.export.load` without this project."""
+"""PyTorch exported program, for `torch.export.load` without this package."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -1,7 +1,7 @@
-"""The stages of a search, one file each, `NAME.py`: `run(state)` takes the stage, `AFTER` names the one before it.
+"""Stages of a search, one file each, `NAME.py`: `run(state)` runs the stage, `AFTER` names the one before it.
 
-A stage reads records of the journal and writes records; what is in the journal is not done again. `MENDS` marks one that a
-finished run takes, too, where weights were lost.
+A stage reads records from the journal and writes records; work in the journal is not repeated. `MENDS` marks stages that also
+run in a finished run, if weights were lost.
 """
 
 from graphlib import TopologicalSorter
@@ -11,7 +11,7 @@ from search_spaces.plugins import Modules
 
 
 def stages() -> list[ModuleType]:
-    """Every stage, each after the one that it names."""
+    """All stages in order."""
     known = Modules("stages", __name__, "stage of the search")
     found = {name: known.load(name) for name in known.names()}
     before = {name: {module.AFTER} - {""} for name, module in found.items()}

@@ -1,4 +1,4 @@
-"""What random search finds in as many trainings as the search and its anchors took, by the same recipe; where asked for."""
+"""Optional random-search baseline, with as many trainings as the search and the same recipe."""
 
 from typing import TYPE_CHECKING
 
@@ -19,5 +19,5 @@ def run(state: "State") -> None:
         return
     study = state.study.beside("random", "random")
     trials = sum(t.outcome in ("trained", "stopped", "failed") for t in state.study.trials())
-    rate(state, "random search, to compare", Proposals(state, study, trials, stage="baseline"))
+    rate(state, "random search baseline", Proposals(state, study, trials, stage="baseline"))
     state.others = holding_untrained(state, ranking(study.trials()), set())

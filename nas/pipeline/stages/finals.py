@@ -1,4 +1,4 @@
-"""The best of the search are retrained beside the hand-designed networks and measured, until one of them holds the budget."""
+"""Retrain and measure finalists and hand-designed networks, until a finalist is within the budget."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -32,32 +32,32 @@ def run(state: "State") -> None:
 
 
 def _finalists(state: "State", tried: set[str]) -> list[Genotype]:
-    """The best of the search that hold the budget when measured; with a second objective, along the front of both."""
+    """The best candidates within the budget when measured; with a second objective, along the Pareto front."""
     ranked, cost = ranking(state.study.trials()), state.config.cost
     return holding_untrained(state, along_front(ranked, cost) if cost else ranked, tried)
 
 
 def _search_further(state: "State") -> bool:
-    """Once, when too few hold the budget as measured: as many further trials as finalists are wanted."""
+    """Once per run, if too few candidates are within the budget when measured, add as many trials as finalists."""
     if not may_search_further(state):
         return False
     held = [m.held for m in state.measured().values()]
     growth = state.estimator.growth
     state.study.note(Further(trials=state.config.finalists, growth=growth), "search")
     state.view.say(
-        f"{sum(held)} of {len(held)} networks that were measured hold the budget: {state.config.finalists} further trials, "
-        f"with the bound {growth:.3f} times as high."
+        f"{sum(held)} of {len(held)} measured networks are within the budget: adding {state.config.finalists} trials, with "
+        f"the upper bound scaled by {growth:.3f}."
     )
     propose.run(state)
     return True
 
 
 def _retrain(state: "State", finalists: Iterable[Genotype]) -> None:
-    """Finalists, anchors and what random search found."""
+    """Retrain finalists, anchors and the best of random search."""
     wanted = {g.id: Wanted(g.id, "random", g) for g in state.others}
     wanted |= {g.id: Wanted(g.id, "search", g) for g in finalists}
     wanted |= {a.genotype.id: Wanted(a.genotype.id, f"anchor:{a.name}", a.genotype) for a in rivals.retrained(state)}
-    retrain(state, "retrain the best and the anchors", Final, wanted)
+    retrain(state, "retrain finalists and anchors", Final, wanted)
 
 
 def _holding(state: "State", finalists: Iterable[Genotype]) -> list[str]:

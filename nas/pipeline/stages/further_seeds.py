@@ -1,4 +1,4 @@
-"""Networks that may still win, with further training seeds: one training says little of differences of a point."""
+"""Retrain networks that can still win with more seeds: one training cannot resolve differences of a point."""
 
 from typing import TYPE_CHECKING
 
@@ -23,4 +23,4 @@ def run(state: "State") -> None:
         for i in ids
     }
     if wanted:
-        retrain(state, "retrain with another seed", Again, wanted)
+        retrain(state, "retrain with more seeds", Again, wanted)

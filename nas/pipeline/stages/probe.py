@@ -1,4 +1,4 @@
-"""The linear probe of every hand-designed network within the budget, on the features that it inherits."""
+"""Linear probe of every hand-designed network within the budget, with inherited weights."""
 
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ def run(state: "State") -> None:
             training_seed(state.config.seed, a.genotype, "search"),
             probe_only=True,
         )
-        for a in sorted(candidates, key=lambda a: a.genotype.input or ())  # a worker keeps what the donor makes of one input
+        for a in sorted(candidates, key=lambda a: a.genotype.input or ())  # workers cache the donor's features per input
         if a.genotype.id not in done
     ]
     state.view.phase("probe the hand-designed networks", len(candidates), len(candidates) - len(jobs))

@@ -1,4 +1,4 @@
-"""Proposals of the sampler, and hand-designed networks before them: each is rated, by a short training or otherwise."""
+"""Evaluate hand-designed networks, then candidates proposed by the sampler."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ def run(state: "State") -> None:
 
 
 def rate(state: "State", title: str, candidates: Proposals) -> None:
-    """Candidates are rated, in a phase of their own; making what rates them may take a phase before it."""
+    """Evaluate candidates, as one phase; creating the evaluator may add a phase before it."""
     executor = state.rater() if candidates.has_more() else None
     state.view.phase(title, candidates.total, candidates.done_before)
     if executor:
@@ -38,7 +38,7 @@ def rate(state: "State", title: str, candidates: Proposals) -> None:
 
 
 def _check(state: "State", proposal: Proposal) -> None:
-    """Times every fourth candidate that its bound let through, too: the bound is corrected where it was too low."""
+    """Measure every CHECK_EVERY-th candidate accepted by its bound; a bound that was too low is corrected."""
     sure = [t for t in state.study.trials() if t.anchor is None and t.outcome not in ("rejected", "repeated")]
     sure = [t for t in sure if t.estimate.timed_ms is None]
     turn = next((i for i, t in enumerate(sure) if t.number == proposal.number), None)
@@ -47,9 +47,9 @@ def _check(state: "State", proposal: Proposal) -> None:
 
 
 def _anchors(state: "State") -> Iterator[Proposal]:
-    """Anchors that pass the gate, as trials; those entered before are left out. Only `trained_beside` of them are trained.
+    """Enter anchors within the budget as trials, once; yields those to train.
 
-    Where candidates are not trained, an anchor outside the space cannot be rated, and is a reference only.
+    If the evaluator does not train candidates, anchors outside the space cannot be evaluated and serve as references only.
     """
     candidates, trains = fitting(state), state.evaluator.TRAINS
     probed, rivals = probes(state) if trains else {}, trained_beside(state, candidates)

@@ -1,4 +1,4 @@
-"""Trains networks whose weights are missing again, from the same seeds; what is known of them is told anew."""
+"""Retrain networks whose weights are missing, with the same seeds, and update their records."""
 
 from typing import TYPE_CHECKING
 
@@ -19,12 +19,12 @@ def run(state: "State") -> None:
         state.view.say(f"Missing in {state.run.path}: {names}")
         (state.run.path / "weights").mkdir(exist_ok=True)
         wanted = {key: Wanted(key.partition("/")[0], n.origin, Genotype.parse(n.genotype)) for key, n in notes.items()}
-        retrain(state, "retrain those whose weights are missing", kind, wanted, notes)
+        retrain(state, "retrain networks with missing weights", kind, wanted, notes)
         state.again += notes
 
 
 def lost(state: "State") -> dict[type[Final], dict[str, Final]]:
-    """Of each kind of retraining those whose weights are not there any more, by key; kinds without any are left out."""
+    """Retrainings whose weights are missing, by kind and key; kinds without any are omitted."""
     found = {}
     for kind in (Final, Again):
         trained = {key: n for key, n in state.study.records(kind).items() if n.accuracy is not None}

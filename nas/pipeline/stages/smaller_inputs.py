@@ -1,4 +1,4 @@
-"""Hand-designed networks that were over the budget in the end, at the next smaller input, until they hold it."""
+"""Retrain hand-designed networks that were over the budget at smaller inputs, until they fit."""
 
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,7 @@
-"""The test set, seen once, by the files that would be exported: of the winner, the best of the search, and the anchors.
+"""Evaluate the exported winner, the best of the search and the anchors on the test set, once.
 
-With a second objective for all finalists: each may be the best for a budget of its own (`nas best`). Weights that were trained
-anew are tested anew.
+With a second objective, also all finalists: each may be the best for another budget (`nas best`). Networks that were trained
+again are tested again.
 """
 
 from dataclasses import asdict
@@ -30,7 +30,7 @@ def run(state: "State") -> None:
 
 
 def _tested(state: "State") -> dict[str, Final]:
-    """The records of retrainings that are tested, by key."""
+    """Records of the retrainings to test, by key."""
     finals, again = state.study.records(Final), state.study.records(Again)
     means, measured = over_seeds(finals, again), state.study.records(Measured)
     leaders = [best_found(means, measured, state.budget, origin) for origin in ("search", "random")]

@@ -1,1 +1,1 @@
-"""What samplers share: the pool of feasible candidates, their features, and a Gaussian process."""
+"""Shared by samplers: the pool of feasible candidates, their features, and a Gaussian process."""

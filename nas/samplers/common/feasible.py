@@ -1,4 +1,4 @@
-"""A sampler that asks another one until it proposes what is within the budget; nothing is kept of what came between."""
+"""Feasible: rejection sampling around another sampler, until a proposal is within the budget."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,11 +10,11 @@ from optuna.trial import FrozenTrial, TrialState
 from nas.samplers.common.pool import Decoded, Pool
 from search_spaces.registry import Value
 
-TRIES = 50  # then the last one is proposed, whatever it costs
+TRIES = 50  # then the last proposal is used, feasible or not
 
 
 class Feasible(optuna.samplers.BaseSampler):
-    """Proposes the active genes of the first proposal of `sampler` that the pool calls feasible."""
+    """Proposes the active genes of the first feasible proposal of `sampler`; rejected ones leave no trace."""
 
     def __init__(self, sampler: optuna.samplers.BaseSampler, pool: Pool) -> None:
         self._sampler, self._pool = sampler, pool
@@ -33,7 +33,7 @@ class Feasible(optuna.samplers.BaseSampler):
         return dict(proposed.genes)
 
     def _proposed(self, study: optuna.Study, trial: FrozenTrial, joint: Mapping[str, BaseDistribution]) -> Decoded:
-        """One proposal: the genes that the sampler chooses together, the other active ones one by one."""
+        """One proposal: jointly sampled genes, other active genes independently."""
         chosen = self._sampler.sample_relative(study, trial, dict(joint))
 
         def choose(gene: str, values: Sequence[Value]) -> Value:

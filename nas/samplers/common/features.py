@@ -1,4 +1,4 @@
-"""Description: candidates as rows of numbers, for a surrogate model: figures that cost nothing, make-up, branches, genes."""
+"""Features of candidates for a surrogate model: zero-cost figures, block composition, branches, genes."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ Row = NDArray[np.float64]
 
 
 class GeneCoder:
-    """A column from 0 to 1 for a gene whose values are in order, one for each value otherwise; silent genes are neutral."""
+    """Encodes genes: ordinal ones as a column from 0 to 1, others one-hot; inactive genes get neutral values."""
 
     def __init__(self, genes: Mapping[str, tuple[Value, ...]]) -> None:
         neutral: list[float] = []
@@ -28,7 +28,7 @@ class GeneCoder:
         self._neutral = np.array(neutral)
 
     def row(self, active: Mapping[str, Value]) -> Row:
-        """The row of a table of active genes; NaN when there are none, as for a network outside the space."""
+        """Row for a table of active genes; NaN if there are none, as for a network outside the space."""
         if not active:
             return np.full_like(self._neutral, math.nan)
         row = self._neutral.copy()
@@ -39,9 +39,10 @@ class GeneCoder:
 
 
 class MakeUp:
-    """What a network's blocks, those in branches too, are on average: the share of each kind, the mean of each knob that is
-    a number, the share of each value of the others. It can be told of any network, within a space or not; columns are added
-    as they are met.
+    """Composition averaged over a network's blocks, including those in branches.
+
+    Share of each kind of block, mean of each numeric knob, share of each value of other knobs. Defined for any network, inside
+    a space or not; columns are added as they occur.
     """
 
     def __init__(self) -> None:
@@ -66,10 +67,10 @@ class MakeUp:
 
 
 class Branches:
-    """How often a network has each branch, which is told by the blocks in it: nothing for blocks in a row.
+    """Counts of each branch, identified by its blocks; empty for networks without branches.
 
-    Of a cell whose nodes add up what comes in, branches are the paths through it; told by these, rather than edge by edge,
-    cells that compute alike are near each other (White et al., arXiv:2007.04965).
+    The branches of a cell whose nodes sum their inputs are the paths through it; with this path encoding, cells that compute
+    similar functions are close, unlike with an edge encoding (White et al., arXiv:2007.04965).
     """
 
     def __init__(self) -> None:
@@ -82,14 +83,14 @@ class Branches:
 
 
 def _branches(blocks: Iterable[BlockSpec]) -> Iterator[Blocks]:
-    """Every branch, of blocks in branches too."""
+    """All branches, including nested ones."""
     for branch in (branch for spec in blocks for branch in spec.branches):
         yield branch
         yield from _branches(branch)
 
 
 def stacked(rows: Sequence[Row]) -> Row:
-    """Rows as a matrix; what was described before a column was met has 0 there."""
+    """Stack rows of different lengths into a matrix, padded with zeros."""
     matrix = np.zeros((len(rows), max(map(len, rows))))
     for place, row in zip(matrix, rows, strict=True):
         place[: len(row)] = row
@@ -97,27 +98,27 @@ def stacked(rows: Sequence[Row]) -> Row:
 
 
 def depth(blocks: Iterable[BlockSpec]) -> int:
-    """Blocks on the longest way through blocks in a row."""
+    """Number of blocks on the longest path."""
     return sum(max(map(depth, spec.branches), default=1) for spec in blocks)
 
 
 def figures_row(macs: int, params: int, depth: int, predicted_ms: float, pixels: int) -> Row:
-    """Logs of what is known before training; a latency that is not known counts as 1 ms."""
+    """Logarithms of zero-cost figures; unknown latency counts as 1 ms."""
     sizes = (macs, params, depth, predicted_ms if math.isfinite(predicted_ms) else 1.0, pixels)
     return np.log(np.maximum(sizes, 1e-9))
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """Shifts and factors of a view's columns, by which the root mean square distance of two of the rows it is made of is 1."""
+    """Shift and scale of a view's columns, such that the RMS distance between two rows is 1."""
 
     shifts: Row
     factors: Row
-    beyond: float  # factor of a column that those rows did not have
+    beyond: float  # factor of columns that those rows did not have
 
     @classmethod
     def of(cls, rows: Row, standardise: bool = False) -> "Scaling":
-        """Of rows [n, columns], where those of NaN do not count; `standardise` gives columns that vary the same weight."""
+        """Fit to rows [n, columns], ignoring NaN rows; `standardise` gives all varying columns the same weight."""
         unknown = np.isnan(rows[:, 0])
         known = rows[~unknown] if unknown.any() else rows
         spreads = known.std(axis=0)
@@ -126,7 +127,7 @@ class Scaling:
         return cls(known.mean(axis=0), weights / usual, 1 / usual)
 
     def __call__(self, rows: Row) -> Row:
-        """Rows [m, columns], scaled; those they have not, at the end, are 0, and there may be more."""
+        """Scale rows [m, columns]; missing columns at the end are 0, additional ones are allowed."""
         columns = max(rows.shape[1], len(self.shifts))
         shifts, factors = _widened(self.shifts, columns), _widened(self.factors, columns, self.beyond)
         scaled = _widened(rows, columns) - shifts
@@ -135,7 +136,7 @@ class Scaling:
 
 
 def _widened(rows: Row, columns: int, value: float = 0.0) -> Row:
-    """Rows, or one, with columns of `value` at the end to make up `columns`."""
+    """Pad one row or several to `columns` columns with `value`."""
     more = columns - rows.shape[-1]
     return np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, more)], constant_values=value) if more else rows
 

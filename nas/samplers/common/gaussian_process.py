@@ -1,8 +1,8 @@
-"""Gaussian process regression over several views of an item (its figures, its make-up, its genes), with few observations.
+"""Gaussian process regression over several views of an item (figures, composition, genes), for few observations.
 
-The covariance is the sum of a Matern-5/2 kernel on each view and noise (Rasmussen and Williams, "Gaussian Processes for
-Machine Learning", 2006, chapters 2 and 5); its hyperparameters, a variance and a length for each view and the noise's
-variance, maximise the marginal likelihood times a weak prior. Where a view of an item is unknown, it shares nothing there.
+The covariance is the sum of a Matern-5/2 kernel per view, plus noise (Rasmussen and Williams, "Gaussian Processes for Machine
+Learning", 2006, chapters 2 and 5). The hyperparameters, a variance and a length scale per view and the noise variance,
+maximise the marginal likelihood times a weak prior. An item with an unknown view has no covariance through that view.
 """
 
 import random
@@ -17,24 +17,24 @@ from scipy.optimize import minimize
 
 Array = NDArray[np.float64]
 
-_MOST_FITTED = 100  # observations that hyperparameters are fitted to; all of them count in the prediction
-_AT_ONCE = 256  # items predicted at once: their matrices then stay in a processor's cache
-_FAR = 1e3  # distance to an item of which this view is unknown: no covariance
-# for targets of variance 1 and mean distances of 1: log of the variances together, of a length, of the noise's variance
+_MOST_FITTED = 100  # maximum observations for fitting hyperparameters; predictions use all
+_AT_ONCE = 256  # items per batch, so that matrices stay in the CPU cache
+_FAR = 1e3  # distance to an item whose view is unknown: no covariance
+# prior means for targets of variance 1 and mean distance 1: log of total variance, length scale, noise variance
 _VARIANCE, _LENGTH, _NOISE = np.log([1.0, 1.0, 0.1])
-_TAILS = 2.0  # by which draws of hyperparameters are further from the fit than normal ones
-_IMAGINABLE = 8  # standard deviations of the prior
+_TAILS = 2.0  # factor that widens Laplace's approximation when hyperparameters are drawn
+_PLAUSIBLE = 8  # limit of hyperparameters, in standard deviations of the prior
 _PRIOR_STD = {"variance": 1.0, "length": 0.7, "noise": 1.0}
 
-# of n items: a matrix [n, columns] for each view; a row that is NaN is unknown, columns left out at the end are 0
+# a matrix [n, columns] per view of n items; NaN rows are unknown, missing columns at the end are 0
 Views = tuple[Array, ...]
 
 
 class GaussianProcess:
-    """Fitted to `targets` [n] of `items` on construction; `log_parameters` (variance, length of each view, noise) if known.
+    """Fitted to `targets` [n] of `items`, unless `log_parameters` (variance and length per view; noise) is given.
 
-    Some targets may be known less well: `errors` [n] are standard deviations of what they are off by, the common noise aside.
-    `levels` [n] are the posterior means of the targets' noise-free values.
+    `errors` [n] are additional standard deviations of individual targets. `levels` [n] are the posterior means of the
+    noise-free targets.
     """
 
     def __init__(self, items: Views, targets: Array, log_parameters: Array | None = None, errors: Array | None = None) -> None:
@@ -56,22 +56,22 @@ class GaussianProcess:
         self.levels = self._mean + self._scale * (self._observed.targets - noise * self._weights)
 
     def likely(self, count: int, rng: random.Random) -> list["GaussianProcess"]:
-        """The same process with `count` other draws of its hyperparameters around the fit, as Laplace's approximation has them.
+        """Copies with `count` draws of the hyperparameters from Laplace's approximation around the fit.
 
-        Their precision is the prior's and Fisher's information (Rasmussen and Williams, 5.4). They are drawn further out, by
-        which searches find more (benchmarks/search.md).
+        The precision is the prior's plus the Fisher information (Rasmussen and Williams, 5.4). Draws are widened, which
+        improves searches (benchmarks/search.md).
         """
         precision = _precision(self.log_parameters, self._observed.thinned())
         root = _TAILS * np.linalg.inv(np.linalg.cholesky(precision)).T
-        return [self._by(self.log_parameters + root @ [rng.gauss(0, 1) for _ in root]) for _ in range(count)]
+        return [self._with_parameters(self.log_parameters + root @ [rng.gauss(0, 1) for _ in root]) for _ in range(count)]
 
-    def _by(self, log_parameters: Array) -> "GaussianProcess":
+    def _with_parameters(self, log_parameters: Array) -> "GaussianProcess":
         process = copy(self)
         process._condition(log_parameters)
         return process
 
     def predict(self, items: Views) -> tuple[Array, Array]:
-        """Posterior mean and standard deviation [m] of the targets' noise-free values."""
+        """Posterior mean and standard deviation [m] of the noise-free targets."""
         [mean], [deviation] = predicted([self], items)
         return mean, deviation
 
@@ -83,14 +83,14 @@ class GaussianProcess:
         return self._mean + self._scale * (cross @ self._weights), self._scale * np.sqrt(variance)
 
     def given(self, items: Views, targets: Array) -> "GaussianProcess":
-        """The same process after further observations; hyperparameters stay."""
+        """Copy with additional observations and the same hyperparameters."""
         both = tuple(np.vstack(pair) for pair in zip(self._items, items, strict=True))
         errors = np.concatenate([self._errors, np.zeros(len(targets))])
         return GaussianProcess(both, np.concatenate([self._targets, targets]), self.log_parameters, errors)
 
 
 def predicted(processes: Sequence[GaussianProcess], items: Views) -> tuple[Array, Array]:
-    """Posterior means and standard deviations [k, m] by k processes that were given the same items."""
+    """Posterior means and standard deviations [k, m] of k processes with the same items."""
     means, deviations = np.empty((2, len(processes), len(items[0])))
     for start in range(0, len(items[0]), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
@@ -102,14 +102,14 @@ def predicted(processes: Sequence[GaussianProcess], items: Views) -> tuple[Array
 
 @dataclass(frozen=True)
 class _Observed:
-    """Distances [n, n] of items in each view, their targets [n] of variance 1, and variances [n] of what these are off by."""
+    """Distances [n, n] per view, standardised targets [n], and variances [n] of individual errors."""
 
     distances: Sequence[Array]
     targets: Array
     doubt: Array
 
     def thinned(self) -> "_Observed":
-        """At most _MOST_FITTED of them: the better half of those, and others evenly."""
+        """At most _MOST_FITTED observations: half of them the best, the others evenly spaced by rank."""
         if len(self.targets) <= _MOST_FITTED:
             return self
         order = np.argsort(-self.targets, kind="stable")
@@ -126,33 +126,33 @@ def _fitted(observed: _Observed) -> Array:
 
 
 def _prior(views: int) -> tuple[Array, Array]:
-    """Mean and standard deviation of the logs of the hyperparameters."""
+    """Prior means and standard deviations of the log hyperparameters."""
     means = [_VARIANCE - np.log(views), _LENGTH] * views + [_NOISE]
     spreads = [_PRIOR_STD["variance"], _PRIOR_STD["length"]] * views + [_PRIOR_STD["noise"]]
     return np.array(means), np.array(spreads)
 
 
 def _loss(logs: Array, observed: _Observed) -> tuple[float, Array]:
-    """Negative log of marginal likelihood times prior, and its gradient.
+    """Negative log posterior of the hyperparameters, and its gradient.
 
-    Where a line search leaves what is imaginable, only the prior still changes, which leads it back.
+    Outside the plausible range only the prior changes, which leads a line search back.
     """
     n, targets = len(observed.targets), observed.targets
     mean, spread = _prior(len(observed.distances))
     away = (logs - mean) / spread
-    logs = mean + spread * np.clip(away, -_IMAGINABLE, _IMAGINABLE)
+    logs = mean + spread * np.clip(away, -_PLAUSIBLE, _PLAUSIBLE)
     covariance, slopes = _covariance_and_slopes(logs, observed)
     factor = cho_factor(covariance, lower=True, check_finite=False)
     inverse = cho_solve(factor, np.eye(n), check_finite=False)
     weights = inverse @ targets
     outer = inverse - np.outer(weights, weights)
-    gradient = np.array([0.5 * np.vdot(outer, slope) for slope in slopes]) * (np.abs(away) <= _IMAGINABLE)
+    gradient = np.array([0.5 * np.vdot(outer, slope) for slope in slopes]) * (np.abs(away) <= _PLAUSIBLE)
     loss = 0.5 * targets @ weights + np.sum(np.log(np.diag(factor[0]))) + 0.5 * away @ away
     return float(loss), gradient + away / spread
 
 
 def _precision(logs: Array, observed: _Observed) -> Array:
-    """The inverse covariance of the hyperparameters' posterior, where it is approximated at `logs`."""
+    """Precision matrix of Laplace's approximation of the hyperparameters' posterior at `logs`."""
     covariance, slopes = _covariance_and_slopes(logs, observed)
     inverse = cho_solve(cho_factor(covariance, lower=True, check_finite=False), np.eye(len(covariance)), check_finite=False)
     changes = [inverse @ slope for slope in slopes]
@@ -162,7 +162,7 @@ def _precision(logs: Array, observed: _Observed) -> Array:
 
 
 def _covariance_and_slopes(logs: Array, observed: _Observed) -> tuple[Array, list[Array]]:
-    """The covariance of observations, noise included, and its derivative by the log of each hyperparameter."""
+    """Covariance of the observations, with noise, and its derivatives with respect to the log hyperparameters."""
     noise = _noise(logs) * np.eye(len(observed.targets))
     parts = [_matern_and_slope(d / np.exp(logs[2 * i + 1])) for i, d in enumerate(observed.distances)]
     slopes = [np.exp(logs[2 * i]) * part for i, pair in enumerate(parts) for part in pair]
@@ -179,9 +179,9 @@ def _covariance(distances: Sequence[Array], logs: Array) -> Array:
 
 
 def _matern(r: Array) -> Array:
-    """The Matern-5/2 correlation at scaled distances."""
+    """Matern-5/2 correlation at scaled distances."""
     s = np.sqrt(5.0) * r
-    found = s * (1 / 3)  # in place from here on: these matrices are most of a proposal's time
+    found = s * (1 / 3)  # in place from here on: these matrices dominate the time of a proposal
     found += 1
     found *= s
     found += 1
@@ -191,22 +191,22 @@ def _matern(r: Array) -> Array:
 
 
 def _matern_and_slope(r: Array) -> tuple[Array, Array]:
-    """The same, and its derivative by the log of the length scale."""
+    """Matern-5/2 correlation, and its derivative with respect to the log length scale."""
     s = np.sqrt(5.0) * r
     decay, third = np.exp(-s), s * s / 3
     return np.asarray((1 + s + third) * decay), np.asarray(third * (1 + s) * decay)
 
 
 def _noise(logs: Array) -> float:
-    """The noise's variance, never so far below the others that rounding spoils the factorisation: line searches go far."""
+    """Noise variance, with a lower limit relative to the others for a stable factorisation."""
     return float(np.exp(logs[-1]) + 1e-6 + 1e-10 * np.exp(logs[:-1:2]).sum())
 
 
 def _distances(first: Views, second: Views, same: bool = False) -> list[Array]:
-    """Euclidean distances [n, m] in each view; `same` items are at distance 0 even where the view is unknown."""
+    """Euclidean distances [n, m] per view; with `same` the diagonal is 0 even if a view is unknown."""
     found = []
     for a, b in zip(first, second, strict=True):
-        (known_a, unknown_a), (known_b, unknown_b) = _known(a), _known(b)
+        (known_a, unknown_a), (known_b, unknown_b) = _split_unknown(a), _split_unknown(b)
         distances = _euclidean(known_a, known_b)
         distances[unknown_a] = _FAR
         distances[:, unknown_b] = _FAR
@@ -216,8 +216,8 @@ def _distances(first: Views, second: Views, same: bool = False) -> list[Array]:
     return found
 
 
-def _known(view: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """A view with zeros where it is unknown, and which rows those are."""
+def _split_unknown(view: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """The view with unknown rows set to zero, and a mask of these."""
     unknown = np.isnan(view[:, 0])
     return (np.where(unknown[:, None], 0.0, view) if unknown.any() else view), unknown
 

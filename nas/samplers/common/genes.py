@@ -1,4 +1,4 @@
-"""What our own samplers share: proposals of all active genes at once; and the sampler that proposes what it is given."""
+"""GeneSampler, the base of samplers that propose all active genes at once; and Given, which proposes fixed genes."""
 
 import random
 from abc import abstractmethod
@@ -19,15 +19,15 @@ _common: WeakKeyDictionary[Pool, IntersectionSearchSpace] = WeakKeyDictionary()
 
 
 def common_genes(pool: Pool, study: optuna.Study, stopped: bool) -> dict[str, BaseDistribution]:
-    """The genes that all trained trials share, for Optuna's samplers; with those that were `stopped` early, or without.
+    """Genes that all trained trials share, for Optuna's samplers, with or without trials `stopped` early.
 
-    A sampler is made anew for each proposal, and Optuna's would look through all trials again each time.
+    Cached per pool, because each proposal has a new sampler, which would scan all trials again.
     """
     return _common.setdefault(pool, IntersectionSearchSpace(include_pruned=stopped)).calculate(study)
 
 
 class GeneSampler(optuna.samplers.BaseSampler):
-    """Proposes a table of active genes at once; a gene that it leaves out is drawn at random."""
+    """Proposes a table of active genes at once; missing genes are drawn at random."""
 
     def __init__(self, pool: Pool, seed: int) -> None:
         self._pool, self._rng = pool, random.Random(seed)
@@ -35,9 +35,9 @@ class GeneSampler(optuna.samplers.BaseSampler):
 
     @abstractmethod
     def propose(self, seen: Sequence[Proposal], cost: str | None) -> Mapping[str, Value]:
-        """Active genes, from all trials so far; empty when it has nothing to propose.
+        """Propose active genes, given all trials so far; empty for a random proposal.
 
-        `cost` is the second objective: latency, params or macs; None when accuracy is the only one.
+        `cost` is the second objective: latency, params or macs; None if accuracy is the only one.
         """
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -54,7 +54,7 @@ class GeneSampler(optuna.samplers.BaseSampler):
 
 
 class Given(GeneSampler):
-    """Proposes a known table of active genes."""
+    """Proposes a fixed table of active genes."""
 
     def __init__(self, pool: Pool, seed: int, genes: Mapping[str, Value]) -> None:
         super().__init__(pool, seed)

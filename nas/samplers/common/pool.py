@@ -1,8 +1,8 @@
-"""The pool: feasible genotypes that a sampler may propose, drawn at random, mutated and crossed, costed in bulk.
+"""Pool: feasible candidates for samplers, from random sampling, mutation and crossover, estimated in batches.
 
-What it holds follows from its seed and from what it is asked, not from when: a search that was interrupted finds it again.
-A block costs milliseconds when it is met for the first time, and microseconds afterwards. Random genotypes are therefore put
-together from a bank of random stages, which grows as more are drawn: thousands of genotypes share a few hundred blocks.
+Its contents depend on the seed and the requests, not on their timing, so a resumed search finds the same candidates.
+Estimating a new block takes milliseconds, a known one microseconds. Random genotypes are therefore composed from a bank of
+random stages, which grows with the number of draws: thousands of genotypes share a few hundred blocks.
 """
 
 import math
@@ -19,17 +19,17 @@ from nas.seeds import seed_from
 from search_spaces.genotype import Genotype
 from search_spaces.registry import Value
 
-_BATCH = 200  # genotypes costed at once
-_BANK, _DRAWS_A_STAGE = 12, 100  # random versions of each stage to begin with, and draws after which there is one more
-_MOST_DRAWS = 4000  # at random, before the feasible ones found so far are walked from instead
-_WALK_GENES = 3  # mutated in one step of the walk
-_ROUNDS = 20  # of steps that a walk may take at least
-_LOWEST = 20  # candidates that it goes down from where nothing is feasible
-_STEPS_DOWN, _MUTANTS = 8, 40  # that an origin over the budget is followed down for, and mutations in each of them
+_BATCH = 200  # genotypes estimated at once
+_BANK, _DRAWS_A_STAGE = 12, 100  # initial random versions of each stage, and draws until another is added
+_MOST_DRAWS = 4000  # random draws, before a walk from the feasible ones takes over
+_WALK_GENES = 3  # genes mutated per step of the walk
+_ROUNDS = 20  # minimum number of rounds of a walk
+_LOWEST = 20  # candidates with the lowest bounds to descend from, if none is feasible
+_STEPS_DOWN, _MUTANTS = 8, 40  # descent steps from an origin over the budget, and mutations per step
 
 
 class Space(Protocol):
-    """What samplers must know of a search space: the genes that are choices, and what they decode to and come from."""
+    """The part of a search space that samplers use: genes, decoding and encoding."""
 
     @property
     def genes(self) -> Mapping[str, tuple[Value, ...]]: ...
@@ -64,9 +64,9 @@ class Candidate:
 
 
 class Pool:
-    """Candidates of a space that pass `fits` and were not refused; `estimate` takes many genotypes at once.
+    """Candidates of a space that pass `fits` and were not refused; `estimate` is batched.
 
-    `origins` are genotypes of the space that good ones are near: a network whose trained weights all inherit, at each input.
+    `origins` are genotypes near which good ones are expected: the donor's network at each input.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Pool:
         self._walk: _Walk | None = None
 
     def trial(self, genes: Mapping[str, Value], genotype: Genotype, estimate: Estimate) -> Candidate:
-        """A candidate that is a trial already; `genes` are empty for a network outside the space."""
+        """An existing trial as a candidate; `genes` are empty for a network outside the space."""
         known = self._trials.get(genotype.text)
         if known is None or known.estimate != estimate:
             known = self._trials[genotype.text] = self._described(genes, genotype, estimate)
@@ -101,7 +101,7 @@ class Pool:
         return Candidate(genes, genotype, estimate, figures, *rows)
 
     def feasible(self, genotype: Genotype) -> bool:
-        """Whether a genotype would be in the pool."""
+        """Whether a genotype is feasible and was not refused."""
         [estimate] = self._estimate([genotype])
         return self._passes(estimate) and genotype.text not in self._refused
 
@@ -109,32 +109,32 @@ class Pool:
         return self._passes(candidate.estimate) and candidate.text not in self._refused
 
     def refuse(self, genotype: Genotype) -> None:
-        """Has a candidate left out from now on, whatever was estimated of it."""
+        """Exclude a candidate from now on, whatever its estimate."""
         self._refused.add(genotype.text)
 
     def forget(self) -> None:
-        """To be called when estimates have changed: all candidates are made again when they are asked for."""
+        """Must be called when estimates have changed; candidates are then recomputed on demand."""
         self._streams.clear()
         self._near.clear()
         self._walk = None
 
     def drawn(self, count: int) -> list[Candidate]:
-        """Up to `count` feasible candidates, the first of an endless stream of random genotypes.
+        """Up to `count` feasible candidates from the start of an infinite stream of random genotypes.
 
-        When few draws are feasible, the rest come from a walk: mutations of feasible ones that are feasible themselves.
+        If few draws are feasible, the rest come from a random walk: feasible mutations of feasible candidates.
         """
         found: list[Candidate] = []
         for start in range(0, _MOST_DRAWS, _BATCH):
-            found += self._feasible(("random",), self._put_together, start, _BATCH)
+            found += self._feasible(("random",), self._composed, start, _BATCH)
             if len(found) >= count:
                 return found[:count]
         return found + self._walked(found, count - len(found))
 
     def near(self, count: int) -> list[Candidate]:
-        """About `count` feasible candidates near the origins, none where there are none: the first of each one's.
+        """About `count` feasible mutations of the origins, evenly divided among these; empty without origins.
 
-        They are mutations of an origin. From one over the budget it is first gone down, from mutations with the lowest bounds
-        to mutations of these; where that does not lead into the budget within some steps, it is left out.
+        From an origin over the budget, mutations with the lowest bounds are mutated again for some steps; it is skipped if that
+        does not lead into the budget.
         """
         if count not in self._near:
             each = -(-count // max(1, len(self._origins)))
@@ -142,7 +142,7 @@ class Pool:
         return [c for c in self._near[count] if self._fits(c)]
 
     def _around(self, number: int, count: int) -> list[Candidate]:
-        """Up to `count` feasible candidates near an origin."""
+        """Up to `count` feasible candidates near one origin."""
         rng = random.Random(seed_from(self._seed, "near", number))
         at, found = self._costed([self._origins[number]]), list[Candidate]()
         for _ in range(_STEPS_DOWN):
@@ -155,20 +155,20 @@ class Pool:
         return found[:count]
 
     def mutated(self, parent: Mapping[str, Value], count: int) -> list[Candidate]:
-        """The feasible ones of the first `count` mutations of `parent` in one to three genes."""
+        """The feasible among the first `count` mutations of `parent` in one to three genes."""
         return self._feasible(("mutated", _identity(parent)), lambda rng, _: self._mutated(parent, rng), 0, count)
 
     def sketched(self, parent: Candidate, count: int, rng: random.Random) -> list[Candidate]:
-        """Mutations of `parent` in one to three genes that are not costed yet: its estimate stands for theirs."""
+        """Mutations of `parent` in one to three genes, not estimated yet: they carry the parent's estimate."""
         made = [self._mutated(parent.genes, rng) for _ in range(count)]
         return [self._described(d.genes, d.genotype, parent.estimate) for d in made]
 
     def costed(self, sketches: Sequence[Candidate]) -> list[Candidate]:
-        """The feasible ones of sketches, with estimates of their own."""
+        """The feasible among `sketches`, with their own estimates."""
         return [c for c in self._costed([Decoded(s.genes, s.genotype) for s in sketches]) if self._fits(c)]
 
     def crossed(self, first: Mapping[str, Value], second: Mapping[str, Value], count: int) -> list[Candidate]:
-        """The feasible ones of the first `count` crossings of two parents, stage by stage."""
+        """The feasible among the first `count` crossovers of two parents, stage by stage."""
         key = ("crossed", _identity(first), _identity(second))
         return self._feasible(key, lambda rng, _: self._cross(first, second, rng), 0, count)
 
@@ -176,7 +176,7 @@ class Pool:
         return self.mutate(parent, rng.choice((1, 1, 2, 3)), rng)
 
     def mutate(self, parent: Mapping[str, Value], genes: int, rng: random.Random) -> Decoded:
-        """The active genes of `parent` with up to `genes` of them changed; genes that this wakes are drawn at random."""
+        """Change up to `genes` active genes of `parent`; genes that become active are drawn at random."""
         changed = dict(parent)
         for name in rng.sample(sorted(parent), min(genes, len(parent))):
             changed[name] = rng.choice([v for v in self.space.genes[name] if v != parent[name]])
@@ -195,8 +195,8 @@ class Pool:
 
         return self.decoded(choose)
 
-    def _put_together(self, rng: random.Random, index: int) -> Decoded:
-        """Draw `index` of the endless stream: each stage is one of those that the bank has by then."""
+    def _composed(self, rng: random.Random, index: int) -> Decoded:
+        """Draw `index` of the random stream: each stage is taken from the bank at its size by then."""
         chosen: dict[str, Mapping[str, Value]] = {}
 
         def choose(gene: str, _: Sequence[Value]) -> Value:
@@ -208,7 +208,7 @@ class Pool:
         return self.decoded(choose)
 
     def _stage(self, stage: str, number: int) -> Mapping[str, Value]:
-        """Values for all genes of a stage: the bank's version `number` of it."""
+        """Values of all genes of a stage: version `number` in the bank."""
         if (stage, number) not in self._bank:
             rng = random.Random(seed_from(self._seed, "stage", stage, number))
             genes = {name: values for name, values in self.space.genes.items() if name.partition(".")[0] == stage}
@@ -216,7 +216,7 @@ class Pool:
         return self._bank[stage, number]
 
     def decoded(self, choose: Callable[[str, Sequence[Value]], Value]) -> Decoded:
-        """The genes that decoding asks for, as `choose` gives them, and what they decode to."""
+        """Decode with the values that `choose` returns; the active genes and the genotype."""
         active: dict[str, Value] = {}
 
         def kept(gene: str, values: Sequence[Value]) -> Value:
@@ -229,7 +229,7 @@ class Pool:
     def _feasible(
         self, key: tuple[Any, ...], make: Callable[[random.Random, int], Decoded], start: int, count: int
     ) -> list[Candidate]:
-        """The feasible ones of items start .. start + count of the stream called `key`, which follows from it alone."""
+        """The feasible among items start .. start + count of the stream `key`, which is seeded by the key alone."""
         if key not in self._streams:
             self._streams[key] = _Stream(random.Random(seed_from(self._seed, *key)), [])
         rng, made = self._streams[key]
@@ -241,9 +241,9 @@ class Pool:
         return [self._described(d.genes, d.genotype, e) for d, e in zip(decoded, estimates, strict=True)]
 
     def _walked(self, start: Sequence[Candidate], count: int) -> list[Candidate]:
-        """Feasible candidates that a walk comes by, which goes on where it stopped when more are wanted.
+        """Up to `count` feasible candidates from a random walk, which continues where it stopped before.
 
-        It starts from the feasible ones; where there are none, it goes down to lower bounds until one is.
+        It starts from feasible candidates; if there are none, it descends to lower bounds until one is feasible.
         """
         if self._walk is None:
             lowest = sorted(self._streams["random",].made, key=lambda c: c.estimate.bound_ms)[:_LOWEST]
@@ -263,7 +263,7 @@ class Pool:
 
 @dataclass
 class _Walk:
-    """Where a walk is: candidates it steps from, feasible ones it has found, in how many rounds."""
+    """State of a walk: current candidates, feasible ones found, number of rounds."""
 
     rng: random.Random
     at: list[Candidate]

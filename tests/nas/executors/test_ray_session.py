@@ -60,7 +60,7 @@ import hashlib
 import psutil
 from nas.executors import ray_session
 
-ray_session._HEARD_S = 1.0
+ray_session._REACTION_S = 1.0
 session = ray_session.RaySession(1, None, 100 * 2**20, "go on so")
 [head] = [child for child in psutil.Process().children(recursive=True) if "gcs_server" in child.name()]
 head.kill()
