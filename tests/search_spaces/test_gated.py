@@ -353,7 +353,7 @@ def test_gates_inside_a_skipped_body_count_as_often_as_they_are_reached() -> Non
     assert worst - expected_macs(network, TASK, [1.0, 0.5, 0.0]) == 0.5 * inside + 0.5 * pointwise
 
 
-@pytest.mark.parametrize("rates, message", [([0.5], "1 rates are given for 5 gated blocks"), (1.5, "rates must be 0 to 1")])
+@pytest.mark.parametrize("rates, message", [([0.5], "1 rates given for 5 gated blocks"), (1.5, "rates must be 0 to 1")])
 def test_wrong_rates_are_refused(rates: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         expected_macs(genotype("rnn"), TASK, rates)

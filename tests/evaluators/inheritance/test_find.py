@@ -197,7 +197,7 @@ def test_a_folder_that_cannot_serve_is_named(tmp_path: Path) -> None:
         ({"preprocessing": SEEN | {"mean": [float("nan")]}}, "preprocessing.mean[0] must be a finite number"),
         ({"preprocessing": SEEN | {"std": [0.0]}}, "preprocessing.std[0] must be above 0"),
         ({"preprocessing": SEEN | {"input": [3, -1, 0]}}, "preprocessing.input: an input is 8 to 4096 pixels"),
-        ({"preprocessing": None}, "does not say how images are brought to the network"),
+        ({"preprocessing": None}, 'has no "preprocessing" entry'),
     ],
 )
 def test_a_card_that_says_too_little(card: dict[str, Any], message: str, tmp_path: Path) -> None:
