@@ -249,7 +249,7 @@ def test_a_file_that_cannot_serve_is_named(theirs: dict[str, Tensor], tmp_path: 
 
 def test_weights_whose_images_are_unknown_cannot_serve(tmp_path: Path) -> None:
     torch.save(timm.create_model("mobilenetv2_035").state_dict(), tmp_path / "mine.pth")
-    refused(f"mobilenet_v2:0.35={tmp_path / 'mine.pth'}", "it is not known how images are normalised")
+    refused(f"mobilenet_v2:0.35={tmp_path / 'mine.pth'}", "image normalisation is not known")
 
 
 @pytest.mark.parametrize(
@@ -259,10 +259,10 @@ def test_weights_whose_images_are_unknown_cannot_serve(tmp_path: Path) -> None:
         ("mobilnet_v2", 'there is no donor "mobilnet_v2"; did you mean "mobilenet_v2"?'),
         ("torchvision/mobilnet_v2", 'did you mean "torchvision/mobilenet_v2"?'),
         ("runs/nowhere", "there is no folder runs/nowhere"),
-        ("mobilenet_v2:0.35", "mobilenet_v2:0.35=FILE takes a file of timm"),
-        ("shufflenet_v2", "no weights of shufflenet_v2 can be installed or downloaded"),
-        ("mobilenet_v2", "`--download` lets torchvision/mobilenet_v2 be downloaded"),
-        (str(AS_RESNET), "does not say which network it is of; ANCHOR="),
+        ("mobilenet_v2:0.35", "use mobilenet_v2:0.35=FILE with weights from timm"),
+        ("shufflenet_v2", "shufflenet_v2 has no weights to install or download"),
+        ("mobilenet_v2", "`--download` downloads torchvision/mobilenet_v2"),
+        (str(AS_RESNET), "belongs to; use ANCHOR="),
     ],
 )
 def test_a_name_that_is_no_donor(spec: str, message: str) -> None:
