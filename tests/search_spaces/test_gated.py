@@ -261,8 +261,8 @@ def test_a_body_may_read_the_image() -> None:
 @pytest.mark.parametrize(
     "branches, message",
     [
-        ("| conv 8/1\n  | conv 8/1", "one branch is needed, with all gated blocks in a row, not 2"),
-        ("| add\n      | conv 3/1\n      |", "two blocks or more"),
+        ("| conv 8/1\n  | conv 8/1", "exactly one branch is needed, with all gated blocks in sequence, not 2"),
+        ("| add\n      | conv 3/1\n      |", "at least two blocks"),
         ("| add\n      | conv 3/1\n      |\n    conv 3/1", "block 2 of its branch is not an add of two branches"),
         ("| add x2\n      | conv 3/1\n      |\n      |", "block 1 of its branch is not an add of two branches"),
         ("| concat x2\n      | conv 3/1\n      |", "block 1 of its branch is not an add of two branches"),
