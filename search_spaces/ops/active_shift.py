@@ -16,11 +16,11 @@ class ActiveShift(LearntShift):
     """Active shift layer (arXiv:1806.07370): samples x [N, C, H, W] at real-valued offsets, bilinearly, zero outside.
 
     out[h, w] = x[h * stride + row_offset, w * stride + col_offset]; gradients are those of the interpolation. Offsets start
-    uniform in -1..1, sorted by their integer parts; the authors train them at a hundredth of the learning rate. In eval mode,
+    uniform in -1..1, sorted by integer part; the authors train them at a hundredth of the learning rate. In eval mode,
     all-integer offsets move data without computing.
 
     Channels whose offsets have the same integer part, a cell, are shifted together, followed by a 2x2 depthwise convolution
-    with the interpolation weights, 4 multiply-adds per element. Training and ONNX use this form. torch's eval mode uses a single
+    with the interpolation weights, 4 multiply-adds per element. Training and ONNX use this form. torch's eval mode uses one
     grid_sample with the images as channels, as does ONNX for small feature maps with many cells.
     """
 
