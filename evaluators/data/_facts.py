@@ -54,7 +54,7 @@ def _depth(files: Sequence[Path]) -> int:
     return min(max(most.bit_length(), _LEAST_DEPTH), _MOST_DEPTH) if files else _MOST_DEPTH
 
 
-def in_several_sets(found: Found) -> list[list[Placed]]:
+def in_several_parts(found: Found) -> list[list[Placed]]:
     """Groups of identical images that occur in more than one of the training, validation and test sets.
 
     Files are read only if others have the same size, and in full only if those have the same last bytes.

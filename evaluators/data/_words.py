@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from evaluators.data._facts import Facts, in_several_sets
+from evaluators.data._facts import Facts, in_several_parts
 from evaluators.data._render import LEAST_STD
 from evaluators.data._unreadable import shown
 from evaluators.data.dataset import Found
@@ -80,7 +80,7 @@ def _deep(known: Facts) -> list[str]:
 
 
 def _twice(found: Found) -> str:
-    groups = in_several_sets(found)
+    groups = in_several_parts(found)
     if not groups:
         return ""
     (part, image), *others = groups[0]
