@@ -1,5 +1,5 @@
-"""How good is a network: its cost, its latency on a device, its accuracy after training on images."""
+"""Evaluates networks: cost, latency on a device, and accuracy after training."""
 
 import os
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime since 1.29 reports models and machines unless it is set
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # since 1.29, ONNX Runtime sends telemetry unless this is set

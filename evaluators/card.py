@@ -1,4 +1,4 @@
-"""model.json in a folder of `nas train` or `nas export`: what it says of the network and of the files there."""
+"""The model card, model.json, that `nas train` and `nas export` write: describes the network and its files."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -19,7 +19,7 @@ CARD = "model.json"
 @among_others
 @dataclass(frozen=True)
 class Seen:
-    """How images are brought to the network, as it is written."""
+    """The preprocessing entry of a card."""
 
     input: Annotated[Input, AfterValidator(check_input)]
     fit: Fit
@@ -32,7 +32,7 @@ class Seen:
 @among_others
 @dataclass(frozen=True)
 class _Model:
-    """The network in a format: names and shapes of its input, [1, C, H, W], and of its output, [1, classes]."""
+    """A deployed file: name and shape of its input, [1, C, H, W], and of its output, [1, classes]."""
 
     output: tuple[str, tuple[int, Count]]
     input: tuple[str, tuple[int, Count, Count, Count]] | None = None
@@ -41,7 +41,7 @@ class _Model:
 @among_others
 @dataclass(frozen=True)
 class _Listing:
-    """Files of other programs' formats beside the card, by name."""
+    """The deployed files next to the card, by name."""
 
     files: Annotated[dict[str, _Model], Field(min_length=1)]
 
@@ -49,7 +49,7 @@ class _Listing:
 @among_others
 @dataclass(frozen=True)
 class Card(_Listing):
-    """The part of model.json that is read; a network of an unknown source has no preprocessing."""
+    """The part of model.json that is read; a network of unknown origin has no preprocessing."""
 
     preprocessing: Seen | None = None
 
@@ -59,12 +59,12 @@ class Card(_Listing):
 
 
 def files_entry(task: Task, files: Iterable[str]) -> dict[str, Any]:
-    """What a card says of files with one network in them, each in its format: names, where it has any, and shapes."""
+    """The card's entry for files of one network in several formats: names and shapes of input and output."""
     return {file: {"input": ["image", [1, *task.input]], "output": ["logits", [1, task.classes]]} for file in files}
 
 
 def listed(path: Path) -> set[str]:
-    """The files beside a card that it says an export wrote; none where it is no card of ours. Raises OSError."""
+    """The exported files that a card lists; none if it is not one of this project's cards. Raises OSError."""
     try:
         files = checked_json(_Listing, path.read_text(encoding="utf-8"), f"{path}").files if path.is_file() else {}
     except ValueError:
@@ -73,8 +73,8 @@ def listed(path: Path) -> set[str]:
 
 
 def read_card(path: Path) -> tuple[int, Preprocessing]:
-    """(number of classes, preprocessing) as a card says; raises InputError when it is damaged or does not say them."""
+    """(number of classes, preprocessing) from a card; raises InputError when it is damaged or lacks them."""
     card = checked_json(Card, read_text(path, "card"), f"{path}: damaged")
     if (seen := card.preprocessing) is None:
-        raise InputError(f"{path} does not say how images are brought to the network")
+        raise InputError(f'{path} has no "preprocessing" entry, so it is not known how to prepare images')
     return card.classes, Preprocessing.from_json(asdict(seen))

@@ -1,4 +1,4 @@
-"""What a network costs before it is trained: parameters, MACs, activations, peak memory; read off its traced graph."""
+"""The cost of an untrained network from its traced graph: parameters, MACs, activations, peak memory."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
 LINEAR = ("addmm", "mm")
-# Operations that write each element from the same element of their input, so that they can take over its memory.
+# Elementwise operations, which can run in place.
 ELEMENTWISE = frozenset(
     [
         "native_batch_norm",
@@ -39,14 +39,14 @@ Image = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of a network or of one of its blocks.
+    """The cost of a network or of one of its blocks.
 
-    params: trainable parameters, the affine pair of batch norm included.
-    macs: multiply-accumulates of convolutions (Cout Hout Wout Cin/groups k k) and linear layers (in out), biases and all else
-        zero, for one image.
-    activations: elements that convolutions and linear layers write (arXiv:2003.13678, section 3.3), for one image.
-    peak_mib: largest sum of float32 feature maps alive at once, batch 1, operations in the order of the code, batch norm and
-        elementwise operations in place where nothing else reads their input; weights and workspaces not counted.
+    params: trainable parameters, including the scale and shift of batch norm.
+    macs: multiply-accumulates of convolutions (Cout Hout Wout Cin/groups k k) and linear layers (in out) for one image; biases
+        and everything else count as zero.
+    activations: output elements of convolutions and linear layers (arXiv:2003.13678, section 3.3) for one image.
+    peak_mib: largest total of float32 feature maps alive at once, in MiB, at batch 1, in the order of the code. Batch norm and
+        elementwise operations run in place where nothing else reads their input; excludes weights and workspaces.
     """
 
     params: int
@@ -57,7 +57,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class BlockCost:
-    """One block's share: shapes are (channels, height, width), the head's output (classes,)."""
+    """The cost of one block; shapes are (channels, height, width), the head's output (classes,)."""
 
     spec: BlockSpec
     in_shape: tuple[int, int, int]
@@ -66,9 +66,9 @@ class BlockCost:
 
 
 def cost(genotype: Genotype, task: Task) -> Cost:
-    """The cost of a network: its blocks' parameters, MACs and activations summed, their largest peak.
+    """The cost of a network: the sum of its blocks' parameters, MACs and activations, and their largest peak.
 
-    Raises InputError that quotes the block when its knobs do not go together.
+    Raises InputError quoting the block when its knobs are incompatible.
     """
     found = _all_traced(genotype, task)
     last_reader = _last_reader(found)
@@ -81,7 +81,7 @@ def cost(genotype: Genotype, task: Task) -> Cost:
 
 
 def block_costs(genotype: Genotype, task: Task) -> list[BlockCost]:
-    """The cost of every block in its place; an image that a later block reads counts as memory until then."""
+    """The cost of each block in the network; an image that a later block reads stays in memory until then."""
     found = _all_traced(genotype, task)
     last_reader = _last_reader(found)
     in_shapes = [task.input, *(traced.out_shape for traced in found)]
@@ -92,7 +92,7 @@ def block_costs(genotype: Genotype, task: Task) -> list[BlockCost]:
 
 
 def macs(node: Mapping[str, Any]) -> int:
-    """MACs of one node of the graph, by Cost's rule."""
+    """MACs of one graph node, counted as in Cost."""
     if node["op"] == "convolution":
         channels = node["inputs"][0][1] // node["groups"]
         return math.prod(node["shape"]) * channels * math.prod(node["kernel"])
@@ -103,7 +103,7 @@ def macs(node: Mapping[str, Any]) -> int:
 
 @dataclass(frozen=True)
 class _Traced:
-    """What is kept of a block's graph. Peaks are in elements: of the block alone, and with its input kept to its end."""
+    """Summary of a block's graph. Peaks are in elements: of the block alone, and with its input kept until the end."""
 
     out_shape: tuple[int, ...]
     reads_image: bool
@@ -117,7 +117,7 @@ class _Traced:
         return Cost(self.params, self.macs, self.activations, self.peak_mib(task, index, last_reader))
 
     def peak_mib(self, task: Task, index: int, last_reader: int) -> float:
-        """The peak of the block at place `index`, when the block at `last_reader` is the last that reads the image."""
+        """The peak of block `index`, where block `last_reader` is the last one that reads the image."""
         peak = self.peak
         if index < last_reader:
             peak = self.peak_kept if index == 0 else self.peak + math.prod(task.input) * (not self.reads_image)
@@ -155,7 +155,7 @@ def _traced(spec: BlockSpec, in_shape: Image, image: Image, classes: int) -> _Tr
 
 
 def _peak(graph: "nx.DiGraph[int]", keep_input: bool) -> int:
-    """The largest number of elements alive at once when the nodes run in order."""
+    """The largest number of elements alive at once when nodes run in order."""
     owners = _owners(graph)
     last = _last_reads(graph, owners)
     for node, data in graph.nodes(data=True):
@@ -172,7 +172,7 @@ def _peak(graph: "nx.DiGraph[int]", keep_input: bool) -> int:
 
 
 def _owners(graph: "nx.DiGraph[int]") -> dict[int, int]:
-    """The node that allocated the memory which each node's output is in."""
+    """For each node, the node that allocated its output's memory."""
     owners: dict[int, int] = {}
     for node, data in graph.nodes(data=True):
         owner = owners.get(data["memory"], node)
@@ -184,7 +184,7 @@ def _owners(graph: "nx.DiGraph[int]") -> dict[int, int]:
 
 
 def _spent(graph: "nx.DiGraph[int]", source: int, node: int, owners: dict[int, int]) -> bool:
-    """Whether nothing after `node` reads the memory that `source` is in (and it is not a part of a larger one)."""
+    """Whether nothing after `node` reads the memory of `source` (and `source` is not part of a larger tensor)."""
     mates = [n for n, owner in owners.items() if owner == owners[source]]
     whole = graph.nodes[owners[source]]["shape"] == graph.nodes[source]["shape"]
     held = any(graph.nodes[n]["op"] in ("input", "image") for n in mates)

@@ -1,4 +1,4 @@
-"""The rules by which sources counted params and MACs, so that a printed figure can be compared with a network's own."""
+"""The rules by which papers and libraries count params and MACs, for comparison with published figures."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,12 +15,12 @@ _ACTIVATIONS = ELEMENTWISE - {"native_batch_norm", "add", "sub", "mul", "div"}
 
 
 def params_all(genotype: Genotype, task: Task) -> int:
-    """Every trainable parameter, the affine pair of batch norm included."""
+    """All trainable parameters, including the scale and shift of batch norm."""
     return cost(genotype, task).params
 
 
 def params_without_norm(genotype: Genotype, task: Task) -> int:
-    """Every trainable parameter but those of batch norm."""
+    """All trainable parameters except those of batch norm."""
     import torch
     from torch import nn
 
@@ -38,7 +38,7 @@ def macs_conv_fc(genotype: Genotype, task: Task) -> int:
 
 
 def macs_conv(genotype: Genotype, task: Task) -> int:
-    """MACs of convolutions alone."""
+    """MACs of convolutions only."""
     from evaluators.graph import network_graph
 
     nodes = (data for _, data in network_graph(genotype, task).nodes(data=True))
@@ -46,14 +46,14 @@ def macs_conv(genotype: Genotype, task: Task) -> int:
 
 
 def macs_twice(genotype: Genotype, task: Task) -> int:
-    """Multiplications and additions of convolutions and linear layers, each counted as one."""
+    """Multiplications and additions of convolutions and linear layers, counted separately (FLOPs)."""
     return 2 * macs_conv_fc(genotype, task)
 
 
 def macs_and_operations(genotype: Genotype, task: Task) -> int:
-    """MACs of convolutions and linear layers, biases of linear layers, what activations write and average poolings read.
+    """MACs of convolutions and linear layers, plus biases of linear layers, outputs of activations, inputs of average pooling.
 
-    ShichenLiu/CondenseNet, measure_layer in utils.py.
+    Source: ShichenLiu/CondenseNet, measure_layer in utils.py.
     """
     from evaluators.graph import network_graph
 
@@ -70,7 +70,7 @@ def _operations_besides_macs(node: Mapping[str, Any]) -> int:
 
 
 def macs_with_shifts(genotype: Genotype, task: Task) -> int:
-    """MACs of convolutions and linear layers, and 4 for each element that an active shift interpolates (arXiv:1806.07370)."""
+    """MACs of convolutions and linear layers, plus 4 per element that an active shift interpolates (arXiv:1806.07370)."""
     import torch
     from torch import nn
 
@@ -104,22 +104,22 @@ MACS_RULES: Mapping[str, Rule] = MappingProxyType(
 
 
 def rule(rules: Mapping[str, Rule], name: str) -> Rule:
-    """The rule called `name`; raises InputError with the near miss."""
+    """The rule called `name`; raises InputError that suggests the closest name."""
     if name not in rules:
         raise InputError(f'there is no counting rule "{name}"{near_miss(name, rules)}')
     return rules[name]
 
 
 def agrees(printed_m: float, counted: int) -> bool:
-    """Whether `counted` is less than one unit of the last printed digit from `printed_m` millions.
+    """Whether `counted` differs from `printed_m` millions by less than one unit of the last printed digit.
 
-    Papers round, cut off and (ShuffleNetV2 0.5) round up.
+    Papers round, truncate, and (ShuffleNetV2 0.5) round up.
     """
     return abs(counted / 1e6 - printed_m) < _last_digit(printed_m)
 
 
 def _last_digit(printed: float) -> float:
-    """The place value of the last digit as printed: .01 for 3.47, 1 for 300, 100 for 1400 (closing zeros count below 1000)."""
+    """The place value of the last printed digit: .01 for 3.47, 1 for 300, 100 for 1400 (trailing zeros count below 1000)."""
     text = f"{printed:g}" if printed < 1e6 else str(int(printed))
     if "." in text:
         return float(10.0 ** -len(text.partition(".")[2]))

@@ -1,4 +1,4 @@
-"""Networks that skip blocks image by image: how many gated blocks they have, their expected MACs."""
+"""Dynamic networks, which skip blocks per image: number of gated blocks and expected MACs."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -15,14 +15,15 @@ Image = tuple[int, int, int]
 
 
 def gated_blocks(genotype: Genotype) -> int:
-    """How many blocks have a gate: all in a `gated` block but the first of each."""
+    """The number of blocks with a gate: all in each `gated` block except its first."""
     return _gates(genotype.blocks)
 
 
 def expected_macs(genotype: Genotype, task: Task, rates: float | Sequence[float]) -> float:
-    """MACs when gated block i, in the order of the text, runs on a share `rates[i]` of the images that reach it.
+    """Expected MACs if gated block i, in text order, runs on a share `rates[i]` of the images that reach it.
 
-    One number is the rate of all. Gates and shortcuts always run, so that rate 1 gives the worst case, `cost(...).macs`.
+    A single number is the rate of all blocks. Gates and shortcuts always run, so rate 1 gives the worst case,
+    `cost(...).macs`. Raises InputError for a wrong number of rates, or rates outside 0..1.
     """
     worst = cost(genotype, task).macs
     return worst - _skipped(genotype.blocks, task.input, task, iter(_rates(rates, gated_blocks(genotype))))
@@ -31,7 +32,7 @@ def expected_macs(genotype: Genotype, task: Task, rates: float | Sequence[float]
 def _rates(rates: float | Sequence[float], gates: int) -> list[float]:
     found = list(rates) if isinstance(rates, Sequence) else [rates] * gates
     if len(found) != gates:
-        raise InputError(f"{len(found)} rates are given for {gates} gated blocks")
+        raise InputError(f"{len(found)} rates given for {gates} gated blocks")
     if not all(0 <= rate <= 1 for rate in found):
         raise InputError("rates must be 0 to 1")
     return found
@@ -43,7 +44,7 @@ def _gates(blocks: Iterable[BlockSpec]) -> int:
 
 
 def _skipped(blocks: Iterable[BlockSpec], shape: Image, task: Task, rates: Iterator[float]) -> float:
-    """Expected MACs of blocks in a row that are not executed; takes one of `rates` for each gate in them."""
+    """Expected MACs of the skipped blocks in a sequence; consumes one of `rates` per gate."""
     total = 0.0
     for spec, inner in _with_shapes(blocks, shape, task):
         if spec.kind == "gated":
@@ -69,7 +70,7 @@ def _macs(blocks: Iterable[BlockSpec], shape: Image, task: Task) -> int:
 
 
 def _with_shapes(blocks: Iterable[BlockSpec], shape: Image, task: Task) -> Iterator[tuple[BlockSpec, Image]]:
-    """Blocks in a row, each with its input's shape."""
+    """Consecutive blocks, each with its input shape."""
     for spec in blocks:
         yield spec, shape
         shape = _graph(spec, shape, task).graph["out_shape"]

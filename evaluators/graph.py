@@ -1,21 +1,20 @@
-"""The operator graph of a block or a network, traced from its torch code on meta tensors (shapes only, no data).
+"""The operator graph of a block or a network, traced on meta tensors (shapes only, no data).
 
 A node is one aten operation; its attributes are
 
     op         aten's name without overload and trailing underscore: "convolution", "hardswish", "slice"
-    inputs     shapes of the tensors it reads that depend on the image, in order
-    shape      shape of what it writes (of its first output)
-    weights    elements of the constant tensors it reads (parameters, buffers)
-    view       whether it moves no data (its output shares its input's storage)
+    inputs     shapes of the input tensors that depend on the image, in order
+    shape      shape of the (first) output
+    weights    elements of the constant input tensors (parameters, buffers)
+    view       whether it moves no data (the output shares the input's storage)
     in_place   whether it overwrites its input
-    memory     the first node that wrote to the storage its output is in
+    memory     the first node that wrote to its output's storage
     stored     elements of that storage
     kernel, stride, padding, dilation, groups, ceil_mode   of convolutions and poolings
 
-Nodes are numbered in the order of execution, edges follow tensors (through views and in-place writes too). The
-image-like sources are nodes with op "input" and, for a block that reads it, "image". Everything computed from
-constants alone is left out, as is everything the output does not need. The graph's own attributes: in_shape,
-out_shape, params, output (a node).
+Nodes are numbered in execution order; edges follow tensors, including through views and in-place writes. The
+sources are nodes with op "input" and, for a block that reads it, "image". Operations on constants only, and those
+that the output does not need, are left out. Graph attributes: in_shape, out_shape, params, output (a node).
 """
 
 import math
@@ -52,7 +51,7 @@ def traced_blocks(genotype: Genotype, task: Task) -> Iterator[tuple[BlockSpec, "
 
 
 def network_graph(genotype: Genotype, task: Task) -> "nx.DiGraph[int]":
-    """The whole network's graph: the blocks' graphs joined; a node's `block` is its place in the genotype."""
+    """The network's graph, joined from its blocks' graphs; a node's `block` is its index in the genotype."""
     whole: nx.DiGraph[int] = nx.DiGraph(in_shape=task.input, params=0)
     whole.add_node(0, op="input", inputs=(), shape=(1, *task.input), weights=0, view=False, in_place=False, block=-1)
     whole.nodes[0].update(memory=0, stored=math.prod(task.input))
@@ -82,9 +81,9 @@ def _ops(graph: "nx.DiGraph[int]") -> list[tuple[int, str]]:
 
 @lru_cache(maxsize=4096)
 def block_graph(spec: BlockSpec, in_shape: Image, image: Image, classes: int) -> "nx.DiGraph[int]":
-    """The graph of one block for input [1, *in_shape] in a network whose image is [1, *image]. Do not modify it.
+    """The graph of one block for input [1, *in_shape] in a network with input [1, *image]. Cached: do not modify it.
 
-    Raises InputError that quotes the block when its knobs do not go together.
+    Raises InputError quoting the block when its knobs are incompatible.
     """
     with torch.device("meta"):
         module = build_block(spec, in_shape[0], classes).eval()
@@ -92,7 +91,7 @@ def block_graph(spec: BlockSpec, in_shape: Image, image: Image, classes: int) ->
 
 
 def trace(module: nn.Module, in_shape: Shape, image: Shape) -> "nx.DiGraph[int]":
-    """The graph of a block's module, whose parameters are on the meta device, for one image."""
+    """The graph of a block's module, with parameters on the meta device, for one image."""
     x = torch.empty(1, *in_shape, device="meta")
     source = torch.empty(1, *image, device="meta")
     recorder = _Recorder(x, source)
@@ -109,13 +108,13 @@ def trace(module: nn.Module, in_shape: Shape, image: Shape) -> "nx.DiGraph[int]"
 
 
 class _Recorder(TorchDispatchMode):
-    """Writes every aten operation on tensors that depend on the sources into `graph`."""
+    """Records every aten operation on tensors that depend on the sources in `graph`."""
 
     def __init__(self, x: Tensor, image: Tensor) -> None:
         super().__init__()
         self.graph: nx.DiGraph[int] = nx.DiGraph()
         self._writers: dict[int, int] = {}
-        self._storages: dict[int, list[Tensor]] = {}  # holds every tensor seen, so that no id() comes twice
+        self._storages: dict[int, list[Tensor]] = {}  # keeps every tensor alive, so that no id() is reused
         self._first: dict[int, int] = {}  # the first node that wrote to a storage
         for op, source in (("input", x), ("image", image)):
             self._record(op, (), source)
@@ -132,7 +131,7 @@ class _Recorder(TorchDispatchMode):
         return result
 
     def writer(self, tensor: Tensor) -> int | None:
-        """The node that wrote the tensor last; None for constants."""
+        """The last node that wrote the tensor; None for constants."""
         return self._writers.get(id(tensor))
 
     def _operation(self, func: Any, args: Any, read: list[Tensor], data: list[Tensor], written: list[Tensor]) -> None:
@@ -177,7 +176,7 @@ class _Recorder(TorchDispatchMode):
 
 
 def _run(func: Any, args: Any, kwargs: Any) -> Any:
-    """The operation's result; for what keeps its input's shape, without torch's slow code for meta tensors."""
+    """The operation's result; skips torch's slow meta kernels for operations that keep their input's shape."""
     name = func.overloadpacket.__name__
     operands = args[:2] if name.removesuffix("_") in ("add", "mul") else args[:1]
     alike = all(isinstance(operand, Tensor) and operand.shape == args[0].shape for operand in operands)

@@ -1,16 +1,16 @@
-"""Where the processes that this one starts import from: the same places, but never by accident from where a person works."""
+"""The import path for child processes: the same as this process's, without the current directory."""
 
 import os
 import sys
 from pathlib import Path
 
-HOME = os.fspath(Path(__file__).resolve().parents[1])  # the folder that these packages are in
+HOME = os.fspath(Path(__file__).resolve().parents[1])  # the folder that contains these packages
 
 
 def import_path() -> list[str]:
-    """sys.path in absolute paths, without the current directory, where a folder may have the name of a package.
+    """sys.path as absolute paths, without the current directory, where a folder could shadow a package.
 
-    It stays where these packages themselves are in it.
+    The current directory stays if it contains these packages.
     """
     here = os.path.realpath(os.curdir)
     left_out = {here} - {HOME}

@@ -1,8 +1,8 @@
-"""Export of a network to ONNX; the only file that knows torch's exporter.
+"""ONNX export; the only module that calls torch's exporter.
 
-The TorchScript exporter (`dynamo=False`) is used: 0.5 s for MobileNetV2 where the newer one takes 4.6 s (torch 2.15,
-one thread), and calibrating a device exports some seventy networks. After ONNX Runtime's own optimisation both files
-are the same graph (52 fused convolutions), but for GlobalAveragePool (here) against ReduceMean; their times agree
+Uses the TorchScript exporter (`dynamo=False`): 0.5 s for MobileNetV2, against 4.6 s for the newer one (torch 2.15, one
+thread), and calibrating a device exports some seventy networks. After ONNX Runtime's optimisation, both files give the
+same graph (52 fused convolutions), except for GlobalAveragePool (here) instead of ReduceMean; their latencies agree
 within noise.
 """
 
@@ -26,9 +26,9 @@ INPUT, OUTPUT = "image", "logits"
 
 
 def export_onnx(network: nn.Module, task: Task, path: Path) -> None:
-    """Writes `network` in eval mode as one ONNX file: input "image" float32 [1, C, H, W], output "logits" [1, classes].
+    """Exports `network` in eval mode to an ONNX file: input "image" float32 [1, C, H, W], output "logits" [1, classes].
 
-    `network` is left as it was.
+    `network` is not modified.
     """
     with quiet(), _one_thread(), torch.no_grad():
         torch.onnx.export(
@@ -43,20 +43,20 @@ def export_onnx(network: nn.Module, task: Task, path: Path) -> None:
 
 
 def deployable(network: nn.Module) -> nn.Module:
-    """A copy in eval mode, float32 on the CPU, channels of learnt shifts sorted, so that each group moves in one piece."""
+    """A copy in eval mode, float32 on the CPU, with the channels of learnt shifts sorted by offset."""
     network = copy.deepcopy(network).cpu().float().eval()
     fold_permutations(network)
     return network
 
 
 def trace(network: nn.Module, task: Task) -> torch.jit.ScriptModule:
-    """The TorchScript trace of `deployable(network)`, for converters that read it."""
+    """The TorchScript trace of `deployable(network)`, for converters that need one."""
     with quiet(), _one_thread(), torch.no_grad():
         return torch.jit.trace(deployable(network), example_input(task), check_trace=False)  # type: ignore[no-any-return]
 
 
 def onnx_difference(network: nn.Module, path: Path, task: Task, seed: int = 0) -> float:
-    """Largest difference of the logits between torch and ONNX Runtime on one image, relative to the largest logit."""
+    """The largest difference between the logits of torch and ONNX Runtime on one image, relative to the largest logit."""
     import onnxruntime
 
     image = example_input(task, seed=seed)
@@ -70,7 +70,7 @@ def onnx_difference(network: nn.Module, path: Path, task: Task, seed: int = 0) -
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """No warnings (the exporter's deprecation, the tracer's about constants), no prints, no log lines."""
+    """Suppresses warnings (the exporter's deprecation, the tracer's on constants), prints and log lines."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -83,7 +83,7 @@ def quiet() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """The exporter runs the network once: on a busy machine several threads wait for each other, 3 s instead of 0.5."""
+    """Sets torch to one thread: under load, several threads wait for each other, and export takes 3 s instead of 0.5 s."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""How many processors there are to work with."""
+"""The number of usable processors."""
 
 import math
 import os
@@ -7,9 +7,9 @@ from evaluators import cgroups
 
 
 def processors() -> int:
-    """Those that this process may use: by its affinity, where the operating system tells, and by its control groups' quota.
+    """The number of processors available to this process, by CPU affinity (if the system reports it) and cgroup quota.
 
-    Of a quota of one and a half processors two are used, of a half one.
+    Quotas are rounded up: 1.5 gives 2, 0.5 gives 1.
     """
     mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(mine, cgroups.processors())))

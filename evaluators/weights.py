@@ -1,4 +1,4 @@
-"""Weights of a network in a safetensors file, and the network in a folder of ours: genotype.txt beside its weights."""
+"""Weights in safetensors files, and networks in a folder: genotype.txt next to the weights."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
     from search_spaces.network import Network
 
-NORM_EPS = 1e-5  # of batch norms, in every file of weights that is written here
+NORM_EPS = 1e-5  # epsilon of batch norms in every weights file written here
 GENOTYPE, WEIGHTS = "genotype.txt", "weights.safetensors"
-NORMALISATION = "normalisation.json"  # beside them: mean and std, by channel, of the images that it was trained on
+NORMALISATION = "normalisation.json"  # next to them: mean and std per channel of the training images
 Moments = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def packed(network: "nn.Module") -> bytes:
-    """Parameters and buffers as the content of a safetensors file.
+    """Parameters and buffers as bytes of a safetensors file.
 
-    An epsilon of batch norms other than torch's goes into their variances, so that a network that is built and loaded has
-    the same outputs in eval mode.
+    A batch norm epsilon other than torch's default is folded into the variances, so that a network built anew has the same
+    outputs in eval mode.
     """
     from safetensors.torch import save
     from torch import nn
@@ -36,17 +36,17 @@ def packed(network: "nn.Module") -> bytes:
 
 
 def write_weights(weights: bytes, path: Path) -> None:
-    """Writes what `packed` returned, in place at once when it is whole and on the disk; raises OSError."""
+    """Writes the output of `packed` atomically and durably; raises OSError."""
     replace_file(path, weights)
 
 
 def save_weights(network: "nn.Module", path: Path) -> None:
-    """Writes parameters and buffers, in place at once when they are whole and on the disk; raises OSError."""
+    """Writes parameters and buffers atomically and durably; raises OSError."""
     write_weights(packed(network), path)
 
 
 def load_weights(network: "nn.Module", path: Path) -> None:
-    """Fills the network from a file that `save_weights` wrote; raises InputError when it is damaged or of another network."""
+    """Loads a file from `save_weights` into the network; raises InputError when it is damaged or of another network."""
     from search_spaces.weights import read_safetensors
 
     tensors, own = read_safetensors(path), network.state_dict()
@@ -61,7 +61,7 @@ def load_weights(network: "nn.Module", path: Path) -> None:
 
 
 def load_network(genotype: Genotype, task: Task, weights: Path | None) -> "Network":
-    """The network in eval mode, with the weights in a safetensors file if given; raises InputError if it is damaged."""
+    """Builds the network in eval mode and loads a weights file, if given; raises InputError when it is damaged."""
     from search_spaces.network import build
 
     network = build(genotype, task)

@@ -1,1 +1,1 @@
-"""What can be built: blocks, genotypes, search spaces and hand-designed anchor networks."""
+"""Search spaces, blocks, genotypes and hand-designed anchor networks."""

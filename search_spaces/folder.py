@@ -1,4 +1,4 @@
-"""made_whole: a folder that is there with all that belongs in it, or not at all."""
+"""made_whole: creates a folder atomically, with its complete content."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +11,9 @@ from search_spaces.errors import InputError
 
 @contextmanager
 def made_whole(path: Path, what: str) -> Iterator[Path]:
-    """A folder to be filled, which then becomes `path`: whole, or not there. Raises InputError when it cannot be written.
+    """Yields a temporary folder to fill, which then becomes `path`. Raises InputError when it cannot be written.
 
-    It is filled beside `path`, under a name that nothing had before.
+    The temporary folder is next to `path`, under a unique name.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

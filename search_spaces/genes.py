@@ -1,4 +1,4 @@
-"""Genes: the choices that make a genotype, by their names; a chooser is asked for those that are read."""
+"""Genes: the named choices that define a genotype; a chooser is asked for those that decoding reads."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -10,17 +10,17 @@ Chooser = Callable[[str, Sequence[Value]], Value]
 
 
 def not_among(gene: str, value: Value, values: Sequence[Value]) -> InputError:
-    """The error of a gene that cannot have this value."""
+    """The error for a gene that cannot have this value."""
     return InputError(f"{gene}: {show(value)} is not among {', '.join(map(show, values))}")
 
 
 def pick(choose: Chooser, gene: str, values: Sequence[Value]) -> Value:
-    """The value of a gene; where there is one alone nobody is asked."""
+    """The value of a gene; `choose` is not asked if there is only one."""
     return values[0] if len(values) == 1 else choose(gene, values)
 
 
 def once(choose: Chooser) -> Chooser:
-    """Asks for each gene once, however many blocks read it."""
+    """A chooser that asks `choose` once per gene, however many blocks read it."""
     chosen: dict[str, Value] = {}
 
     def ask(gene: str, values: Sequence[Value]) -> Value:
@@ -32,7 +32,7 @@ def once(choose: Chooser) -> Chooser:
 
 
 def from_table(genes: Genes) -> Chooser:
-    """Chooses what a table says; raises InputError for a gene that is missing or has a value outside the space."""
+    """A chooser from a table of genes; raises InputError for a missing gene or a value outside the space."""
 
     def choose(gene: str, values: Sequence[Value]) -> Value:
         if gene not in genes:

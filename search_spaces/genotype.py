@@ -1,6 +1,6 @@
-"""BlockSpec and Genotype: a network as its input and a list of blocks; equal text means equal network.
+"""BlockSpec and Genotype: a network as an input and a list of blocks; equal text means equal network.
 
-How the text is written stands in search_spaces.genotype_text.
+For the text format, see search_spaces.genotype_text.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ Blocks = tuple["BlockSpec", ...]
 
 @dataclass(frozen=True)
 class BlockSpec:
-    """One block: its kind, output width (channels; None if it has none of its own), stride, non-default knobs, branches."""
+    """A block: kind, output width (channels; None for kinds without one), stride, non-default knobs, branches."""
 
     kind: str
     width: int | None
@@ -42,13 +42,13 @@ class BlockSpec:
         knobs: Mapping[str, Value] | None = None,
         branches: Sequence[Sequence["BlockSpec"]] = (),
     ) -> "BlockSpec":
-        """A checked, canonical BlockSpec; raises InputError for an unknown kind or knob, or a value of the wrong type.
+        """A validated, canonical BlockSpec; raises InputError for an unknown kind or knob, or a value of the wrong type.
 
-        The stride of a block with branches is theirs, which must agree.
+        A block with branches has the stride of its branches, which must agree.
         """
         known = block_kind(kind)
         if known.has_width != (width is not None):
-            needs = "needs a width" if known.has_width else "takes no width of its own"
+            needs = "needs a width" if known.has_width else "takes no width"
             raise InputError(f"block {kind} {needs}")
         if width is not None and not 1 <= width <= WIDEST:
             raise InputError(f"the width of block {kind} must be 1 to {WIDEST}, not {width}")
@@ -67,7 +67,7 @@ class BlockSpec:
 
     @property
     def text(self) -> str:
-        """The block as it is written: one line, and below it its branches."""
+        """The block's text: one line, followed by its branches."""
         return "\n".join([self.line, *self._branch_lines()])
 
     def _branch_lines(self) -> Iterator[str]:
@@ -76,20 +76,20 @@ class BlockSpec:
             yield from (f"  {'|' if i == 0 else ' '} {line}".rstrip() for i, line in enumerate(lines))
 
     def repeated(self, times: int) -> list[str]:
-        """The lines of `times` such blocks in a row."""
+        """The lines of `times` consecutive copies of this block."""
         return [self.line + (f" x{times}" if times > 1 else ""), *self._branch_lines()]
 
     def out_width(self, c_in: int) -> int:
-        """Output channels for `c_in` input channels; raises InputError when branches that must agree do not."""
+        """Output channels for `c_in` input channels; raises InputError when the branches' widths do not agree."""
         if not self.branches:
             return self.width or c_in
         widths = [row_width(branch, c_in) for branch in self.branches]
         if block_kind(self.kind).concatenates:
             if sum(widths) > WIDEST:
-                raise InputError(f'block "{self.line}": {sum(widths)} channels side by side; at most {WIDEST} are possible')
+                raise InputError(f'block "{self.line}": its branches total {sum(widths)} channels; the maximum is {WIDEST}')
             return sum(widths)
         if len(set(widths)) > 1:
-            raise InputError(f'block "{self.line}": its branches are {_listed(widths)} channels wide, which must agree')
+            raise InputError(f'block "{self.line}": its branches are {_listed(widths)} channels wide; they must agree')
         return widths[0]
 
     def unstrided(self) -> "BlockSpec":
@@ -98,19 +98,19 @@ class BlockSpec:
         return replace(self, stride=1, branches=branches)
 
     def knob(self, name: str) -> Value:
-        """The value of a knob, its default when it is not written."""
+        """The value of a knob, or its default."""
         return dict(self.knobs).get(name, block_kind(self.kind).knob(name).default)
 
     def arguments(self) -> dict[str, Value]:
-        """Every knob with its value."""
+        """Every knob with its value, including defaults."""
         return {name: knob.default for name, knob in block_kind(self.kind).knobs.items()} | dict(self.knobs)
 
 
 @dataclass(frozen=True)
 class Genotype:
-    """A network as a sequence of blocks, stem and head included, and the input that it is trained, timed and deployed at.
+    """A network as a sequence of blocks, from stem to head, with the input for training, timing and deployment.
 
-    `input` is (channels, height, width), None where the genotype leaves it open.
+    `input` is (channels, height, width), or None if unspecified.
     """
 
     blocks: Blocks
@@ -118,10 +118,10 @@ class Genotype:
 
     @classmethod
     def parse(cls, text: str, source: str = "genotype") -> "Genotype":
-        """The genotype written as `text`, in time linear in it; raises InputError with `source` and line number."""
+        """Parses `text` in linear time; raises InputError with `source` and line number."""
         input, blocks = parse_blocks(text, source, BlockSpec.make)
         if not blocks:
-            raise InputError(f"{source}: no blocks; a line is `kind width/stride knob=value ... xN`")
+            raise InputError(f"{source}: no blocks; lines have the form `kind width/stride knob=value ... xN`")
         _check_head(blocks, source)
         return cls(tuple(blocks), input)
 
@@ -130,17 +130,17 @@ class Genotype:
         return cls(tuple(blocks), input)
 
     def at(self, input: Input) -> "Genotype":
-        """The same blocks at another input; raises InputError for one that no network can have."""
+        """The same blocks at another input; raises InputError for an invalid one."""
         return replace(self, input=check_input(input))
 
     def task(self, classes: int) -> Task:
-        """What the network is built for, with so many classes; raises InputError where the genotype leaves its input open."""
+        """The task at this input with `classes` classes; raises InputError if the genotype has no input."""
         if self.input is None:
-            raise InputError("the genotype names no input; its first line would be, for example, `input 3x224x224`")
+            raise InputError("the genotype has no input; add a first line such as `input 3x224x224`")
         return Task(self.input, classes)
 
     def at_stride(self, overall: int) -> "Genotype":
-        """The genotype with its first strides removed until it shrinks images by at most `overall`."""
+        """The genotype with its first strides removed until its overall stride is at most `overall`."""
         blocks = list(self.blocks)
         for i, spec in enumerate(blocks):
             if math.prod(b.stride for b in blocks) <= overall:
@@ -149,21 +149,21 @@ class Genotype:
         return replace(self, blocks=tuple(blocks))
 
     def padded(self, padding: PaddingRule) -> "Genotype":
-        """The genotype whose strided blocks pad by another of two rules, "symmetric" or TensorFlow's "same".
+        """The genotype with the padding of strided blocks changed to "symmetric" or TensorFlow's "same".
 
-        Blocks that pad by a number of pixels, or know no other rule, stay as they are.
+        Blocks that pad by a number of pixels, or do not support the padding, are unchanged.
         """
         return replace(self, blocks=tuple(_padded(spec, padding) for spec in self.blocks))
 
     @cached_property
     def text(self) -> str:
-        """The canonical text, one line for a run of equal blocks."""
+        """The canonical text, with one line per run of equal blocks."""
         opening = [f"{INPUT} {input_text(self.input)}"] if self.input else []
         return "".join(f"{line}\n" for line in [*opening, *_lines(self.blocks)])
 
     @cached_property
     def id(self) -> str:
-        """Twelve hex digits that stand for the text."""
+        """A hash of the text, twelve hex digits."""
         return hashlib.sha256(self.text.encode()).hexdigest()[:12]
 
     def __str__(self) -> str:
@@ -176,7 +176,7 @@ def read_genotype(path: Path) -> Genotype:
 
 
 def row_width(blocks: Iterable[BlockSpec], c_in: int) -> int:
-    """Output channels of blocks in a row for `c_in` input channels."""
+    """Output channels of consecutive blocks for `c_in` input channels."""
     for spec in blocks:
         c_in = spec.out_width(c_in)
     return c_in
@@ -190,18 +190,18 @@ def _padded(spec: BlockSpec, padding: PaddingRule) -> BlockSpec:
 
 
 def _lines(blocks: Iterable[BlockSpec]) -> list[str]:
-    """The canonical lines of blocks in a row, a run of equal blocks written once."""
+    """The canonical lines of consecutive blocks, with a run of equal blocks written once."""
     return [line for spec, run in groupby(blocks) for line in spec.repeated(len(list(run)))]
 
 
 def _branch_stride(kind: BlockKind, branches: tuple[Blocks, ...]) -> int:
     if not branches:
-        raise InputError(f"block {kind.name} needs branches below it, each opened by a | further in")
+        raise InputError(f"block {kind.name} needs branches below it, each starting with an indented |")
     strides = [math.prod(spec.stride for spec in branch) for branch in branches]
     if len(set(strides)) > 1:
-        raise InputError(f"the branches of block {kind.name} have strides {_listed(strides)}, which must agree")
+        raise InputError(f"the branches of block {kind.name} have strides {_listed(strides)}; they must agree")
     if any("classes" in block_kind(spec.kind).takes for branch in branches for spec in branch):
-        raise InputError(f"a branch of block {kind.name} holds a head; a genotype ends with its one head block")
+        raise InputError(f"a branch of block {kind.name} contains a head; a genotype has one head, its last block")
     return strides[0]
 
 
@@ -214,4 +214,4 @@ def _check_head(blocks: list[BlockSpec], source: str) -> None:
     heads = [i for i, b in enumerate(blocks) if "classes" in block_kind(b.kind).takes]
     if heads != [len(blocks) - 1]:
         found = f"{len(heads)}, at block {shortened(', '.join(str(i + 1) for i in heads))}" if heads else "none"
-        raise InputError(f"{source}: a genotype ends with its one head block; found {found}")
+        raise InputError(f"{source}: a genotype has one head, its last block; found {found}")

@@ -1,4 +1,4 @@
-"""Genotype text: blocks written one a line, read into whatever a block is.
+"""Genotype text: parses blocks, one per line.
 
     input 3x160x160
     conv 32/2 act=relu6
@@ -6,12 +6,12 @@
     inverted_residual 24/2 act=relu6
     head dropout=0.2
 
-A line is `kind width/stride knob=value ... xN`: knobs left out have the block's defaults, `xN` repeats the block, a block
-that has no width or stride of its own leaves it out, and `#` starts a comment. The input is channels x height x width; a
-genotype without one (an anchor's, say) is built for the input that is asked for.
+A line is `kind width/stride knob=value ... xN`: omitted knobs have the block's defaults, `xN` repeats the block, blocks
+without a width or stride omit it, and `#` starts a comment. The input is channels x height x width; a genotype without one,
+such as an anchor's, can be built for any input.
 
-Blocks that hold branches (`add`, `concat`, ...) have them below, each opened by a `|` further in; a branch is itself a list
-of blocks, and an empty one passes its input on:
+Blocks with branches (`add`, `concat`, ...) have them below, each starting with an indented `|`. A branch is a list of blocks;
+an empty one is the identity:
 
     add act=relu x2
       | conv 64/1
@@ -37,9 +37,9 @@ Make = Callable[[str, int | None, int, dict[str, Value], list[list[Block]]], Blo
 
 
 def parse_blocks(text: str, source: str, make: Make[Block]) -> tuple[Input | None, list[Block]]:
-    """The input, if the text names one, and the blocks that `make` makes of kind, width, stride, knobs and branches.
+    """The input, if given, and the blocks that `make` returns for kind, width, stride, knobs and branches.
 
-    In time linear in the text. Raises InputError with `source` and line number, for what `make` refuses too.
+    Runs in linear time. Raises InputError with `source` and line number, also for errors from `make`.
     """
     if len(text) > LARGEST:
         raise InputError(f"{source}: longer than {LARGEST} characters")
@@ -47,7 +47,7 @@ def parse_blocks(text: str, source: str, make: Make[Block]) -> tuple[Input | Non
 
 
 class _Line(NamedTuple):
-    """A line of text: its number, how far in it starts, whether it opens a branch, its words."""
+    """A line of text: number, indentation, whether it starts a branch, words."""
 
     number: int
     indent: int
@@ -56,7 +56,7 @@ class _Line(NamedTuple):
 
 
 class _Parser(Generic[Block]):
-    """Reads blocks by recursive descent; where lines start says which branch they belong to."""
+    """Recursive-descent parser; indentation tells which branch a line belongs to."""
 
     def __init__(self, text: str, source: str, make: Make[Block]) -> None:
         self._lines = list(_split(text))
@@ -66,11 +66,11 @@ class _Parser(Generic[Block]):
         input = self._input()
         blocks = self._row(-1, 1, 0)
         if (line := self._peek()) is not None:
-            raise self._error(line, "a branch is opened by | below a block that holds branches, further in than the block")
+            raise self._error(line, "a branch starts with |, below a block that takes branches, and indented further")
         return input, blocks
 
     def _input(self) -> Input | None:
-        """The input, if the first line that says something gives it."""
+        """The input, if the first non-empty line gives it."""
         line = self._peek()
         if line is None or line.opens or line.words[0] != INPUT:
             return None
@@ -87,12 +87,12 @@ class _Parser(Generic[Block]):
         return InputError(f"{self._source}, line {line.number}: {message}")
 
     def _row(self, outer: int, times: int, depth: int) -> list[Block]:
-        """Blocks that start further in than `outer`, in a row which is repeated `times` times."""
+        """Consecutive blocks indented further than `outer`, in a row that is repeated `times` times."""
         blocks: list[Block] = []
         while (line := self._peek()) is not None and line.indent > outer and not line.opens:
             self._next += 1
             if line.words[0] == INPUT:
-                raise self._error(line, "the input stands once, on the first line")
+                raise self._error(line, "the input may be given only once, on the first line")
             try:
                 kind, width, stride, knobs, repeat = _parse_line(line.words)
                 branches = self._branches(line, times * repeat, depth) if kind.has_branches else []
@@ -105,16 +105,16 @@ class _Parser(Generic[Block]):
         return blocks
 
     def _count(self, line: _Line, times: int) -> None:
-        """Counts a block, or a branch, which may be empty."""
+        """Counts a block or a branch, which may be empty, against the limit."""
         self._size += times
         if self._size > MOST_BLOCKS:
-            raise self._error(line, f"more than {MOST_BLOCKS} blocks, branches counted")
+            raise self._error(line, f"more than {MOST_BLOCKS} blocks, including branches")
 
     def _branches(self, parent: _Line, times: int, depth: int) -> list[list[Block]]:
         first = self._peek()
         found: list[list[Block]] = []
         if depth == _DEEPEST:
-            raise self._error(parent, f"branches within branches more than {_DEEPEST} deep")
+            raise self._error(parent, f"branches nested more than {_DEEPEST} deep")
         while first and (line := self._peek()) and line.opens and line.indent == first.indent > parent.indent:
             self._next += 1
             self._count(line, times)
@@ -123,7 +123,7 @@ class _Parser(Generic[Block]):
 
 
 def _split(text: str) -> Iterator[_Line]:
-    """The lines that say something; what follows a | that begins its line becomes a line of its own."""
+    """The non-empty lines; text after a leading | becomes a separate line."""
     for number, line in enumerate(text.splitlines(), 1):
         said = line.partition("#")[0].rstrip()
         start = said.lstrip()
@@ -142,7 +142,7 @@ def _parse_line(words: list[str]) -> tuple[BlockKind, int | None, int, dict[str,
     if rest and re.fullmatch(r"x[0-9]+", rest[-1]):
         repeat = int(rest.pop()[1:10])
         if not 1 <= repeat <= MOST_BLOCKS:
-            raise InputError(f"a line is repeated 1 to {MOST_BLOCKS} times, not {repeat}")
+            raise InputError(f"a line can be repeated 1 to {MOST_BLOCKS} times, not {repeat}")
     width, stride = None, 1
     if rest and "=" not in rest[0]:
         width, stride = _parse_size(rest.pop(0))

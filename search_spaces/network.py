@@ -1,4 +1,4 @@
-"""build(genotype, task): the torch network that a genotype describes."""
+"""build(genotype, task): builds the torch network of a genotype."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,9 +14,9 @@ from search_spaces.task import Task
 
 
 class Row(nn.Module):
-    """Blocks in a row; `blocks[i]` is the i-th, `widths[i]` its output channels.
+    """A sequence of blocks; `widths[i]` is the output channels of `blocks[i]`.
 
-    Input [N, C, H, W]; `image` is the network's input, for those that read it.
+    Input [N, C, H, W]; `image` is the network's input, for blocks that read it.
     """
 
     def __init__(self, blocks: Sequence[nn.Module], widths: Sequence[int]) -> None:
@@ -32,7 +32,7 @@ class Row(nn.Module):
 
 
 class Network(nn.Module):
-    """Blocks in a row. Input [N, C, H, W] float, output logits [N, classes]; `blocks[i]` is the genotype's i-th block."""
+    """A network. Input [N, C, H, W] float, output logits [N, classes]; `blocks[i]` is the genotype's i-th block."""
 
     def __init__(self, blocks: Sequence[nn.Module], genotype: Genotype) -> None:
         super().__init__()
@@ -43,21 +43,21 @@ class Network(nn.Module):
         return self.after(0, image, image)
 
     def after(self, count: int, x: Tensor, image: Tensor) -> Tensor:
-        """Logits from `x`, what the first `count` blocks make of `image`."""
+        """Logits from `x`, the output of the first `count` blocks for `image`."""
         for module in self.blocks[count:]:
             x = run_block(module, x, image)
         return x
 
 
 def run_block(module: nn.Module, x: Tensor, image: Tensor | None) -> Tensor:
-    """One block on its input; a block that `reads_image` (ESPNetV2's reinforcement) is given the network's input too."""
+    """Runs one block; a block that `reads_image` (ESPNetV2's reinforcement) also gets the network's input."""
     return module(x, image) if getattr(module, "reads_image", False) else module(x)  # type: ignore[no-any-return]
 
 
 def build(genotype: Genotype, task: Task) -> Network:
-    """The network of `genotype` for `task`, weights drawn from torch's global generator.
+    """Builds the network of `genotype` for `task`, with weights drawn from torch's global generator.
 
-    Raises InputError naming the block when its knobs do not go together.
+    Raises InputError naming the block when its knobs are incompatible.
     """
     blocks = [build_block(spec, c_in, task.classes) for spec, c_in in with_inputs(genotype, task)]
     network = Network(blocks, genotype)
@@ -66,7 +66,7 @@ def build(genotype: Genotype, task: Task) -> Network:
 
 
 def with_inputs(genotype: Genotype, task: Task) -> Iterator[tuple[BlockSpec, int]]:
-    """Each block with its input width in channels."""
+    """Each block with its number of input channels."""
     c_in = task.input[0]
     for spec in genotype.blocks:
         yield spec, c_in
@@ -74,7 +74,7 @@ def with_inputs(genotype: Genotype, task: Task) -> Iterator[tuple[BlockSpec, int
 
 
 def build_block(spec: BlockSpec, c_in: int, classes: int) -> nn.Module:
-    """The module of one block with `c_in` input channels; raises InputError that quotes the block's text."""
+    """Builds one block with `c_in` input channels; raises InputError quoting the block's text."""
     kind = block_kind(spec.kind)
     given: dict[str, Any] = {"c_in": c_in, "c_out": spec.width, "stride": spec.stride, "classes": classes}
     if spec.branches:
@@ -96,9 +96,9 @@ def _row(blocks: Iterable[BlockSpec], c_in: int, classes: int) -> Row:
 
 
 def initialise(network: nn.Module) -> None:
-    """He initialisation (arXiv:1502.01852, per group) of convolutions, normal(0, .01) of linear layers, no biases.
+    """He initialisation (arXiv:1502.01852, per group) for convolutions, normal(0, .01) for linear layers, zero biases.
 
-    Fan-out where batch norm follows; fan-in for convolutions with a bias, which nothing rescales.
+    Fan-out for convolutions before batch norm; fan-in for convolutions with a bias, which nothing rescales.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
@@ -113,11 +113,11 @@ def initialise(network: nn.Module) -> None:
 
 
 def example_input(task: Task, batch: int = 1, seed: int = 0) -> Tensor:
-    """Standard normal images [batch, C, H, W], the same for the same seed."""
+    """Standard normal images [batch, C, H, W], determined by the seed."""
     return torch.randn(batch, *task.input, generator=torch.Generator().manual_seed(seed))
 
 
 def classifier(network: nn.Module) -> nn.Linear | nn.Conv2d:
-    """The layer that gives the logits: the last one that is linear or a convolution."""
+    """The layer that computes the logits: the last linear layer or convolution."""
     *_, last = (module for module in network.modules() if isinstance(module, nn.Linear | nn.Conv2d))
     return last

@@ -1,11 +1,11 @@
-"""Plug-ins: what a folder of ours has by name, and what other installed packages add to it.
+"""Plug-ins: looks up items by name in a folder of this project, and in other installed packages.
 
-A package adds to a kind by an entry point of the group `compact_nas.KIND`, in its pyproject.toml say
+A package adds an item of a kind by an entry point in the group `compact_nas.KIND`, for example in pyproject.toml:
 
     [project.entry-points."compact_nas.samplers"]
     mine = "my_package.my_sampler"
 
-which names a module. To spaces, anchors and recipes it adds all YAML files in the folder of a package.
+The entry point names a module. For spaces, anchors and recipes, it names a package whose YAML files are added.
 """
 
 import ast
@@ -22,22 +22,21 @@ from typing import Generic, NamedTuple, TypeVar
 
 from search_spaces.errors import InputError, near_miss, quoted, shortened
 
-OURS = "compact-nas"  # who provides what is in the folders
+OURS = "compact-nas"  # the provider of this project's folders
 T = TypeVar("T")
 
 
 class _Found(NamedTuple, Generic[T]):
-    """A thing and the package that provides it."""
+    """An item and the package that provides it."""
 
     thing: T
     provider: str
 
 
 class Plugins(ABC, Generic[T]):
-    """The things of one kind by their names: those in the folder of `package`, and those that other packages add.
+    """The items of one kind by name: those in the folder of `package`, and those that other packages add.
 
-    `what` is the word for one of them in messages. Whatever a person asks for that is not there, and whatever two packages
-    call by one name, is an InputError.
+    `what` is the word for an item in messages. Unknown names, and names that two packages provide, raise InputError.
     """
 
     def __init__(self, kind: str, package: str, what: str) -> None:
@@ -48,26 +47,26 @@ class Plugins(ABC, Generic[T]):
         return sorted(self._found)
 
     def all(self) -> Mapping[str, T]:
-        """Every thing by its name, sorted."""
+        """Every item by name, sorted."""
         return {name: self._found[name].thing for name in self.names()}
 
     def find(self, name: str) -> T:
-        """The thing called `name`; raises InputError with the near miss."""
+        """The item called `name`; raises InputError that suggests the closest name."""
         if name not in self._found:
             raise InputError(f"there is no {self.what} {quoted(name)}{near_miss(name, self._found)}")
         return self._found[name].thing
 
     def check(self, name: str) -> None:
-        """Raises InputError with the near miss unless there is a thing called `name`."""
+        """Raises InputError that suggests the closest name, unless `name` exists."""
         self.find(name)
 
     @abstractmethod
     def _own(self) -> Iterable[tuple[str, T]]:
-        """What the folder has."""
+        """The items in the folder."""
 
     @abstractmethod
     def _added(self, entry: EntryPoint) -> Iterable[tuple[str, T]]:
-        """What an entry point of another package adds."""
+        """The items that another package's entry point adds."""
 
     @cached_property
     def _found(self) -> dict[str, _Found[T]]:
@@ -93,10 +92,10 @@ class Plugins(ABC, Generic[T]):
 
 
 class Modules(Plugins[str]):
-    """Plug-ins that are modules, none of which is imported before it is asked for.
+    """Plug-ins that are modules, imported on demand.
 
-    In the folder a name is that of the file, or with hyphens in the place of underscores if `hyphens`; files that begin with an
-    underscore are helpers. Elsewhere it is that of the entry point.
+    In the folder, the name is the file's, with hyphens instead of underscores if `hyphens`; files with a leading underscore are
+    helpers. In other packages, it is the entry point's.
     """
 
     def __init__(self, kind: str, package: str, what: str, *, hyphens: bool = False) -> None:
@@ -104,7 +103,7 @@ class Modules(Plugins[str]):
         self._hyphens = hyphens
 
     def load(self, name: str) -> ModuleType:
-        """The module called `name`; raises InputError when there is none, or another package's cannot be imported."""
+        """Imports the module called `name`; raises InputError if there is none, or if another package's fails to import."""
         module = self.find(name)
         try:
             return importlib.import_module(module)
@@ -115,7 +114,7 @@ class Modules(Plugins[str]):
             raise _unusable(f"the {self.what} {quoted(name)} of the package {provider}", module, error) from error
 
     def summaries(self) -> dict[str, str]:
-        """The first line of each module's docstring, by name; read from its file, none is imported."""
+        """The first line of each module's docstring by name, read from source without importing."""
         return {name: _summary(module) for name, module in self.all().items()}
 
     def _own(self) -> Iterable[tuple[str, str]]:
@@ -128,7 +127,7 @@ class Modules(Plugins[str]):
 
 
 def modules_of(package: str) -> list[str]:
-    """The modules in the folder of a package, but those that begin with an underscore; only the package is imported."""
+    """The modules in a package's folder, except those with a leading underscore; imports only the package."""
     stems = (file.name.removesuffix(".py") for file in files(package).iterdir() if file.name.endswith(".py"))
     return sorted(f"{package}.{stem}" for stem in stems if not stem.startswith("_"))
 

@@ -1,4 +1,4 @@
-"""Names for code: the kinds of block and their knobs, read from their sources without importing torch."""
+"""Registry of block kinds and their knobs, read from source code without importing torch."""
 
 import ast
 import importlib
@@ -26,7 +26,7 @@ _Class = TypeVar("_Class", bound=type)
 
 @dataclass(frozen=True)
 class Knob:
-    """An argument that one kind of block has: its type, its default, and its allowed values if they are listed."""
+    """An argument of a block kind: type, default, and allowed values, if restricted."""
 
     name: str
     type: type
@@ -34,11 +34,11 @@ class Knob:
     choices: tuple[Value, ...] = ()
 
     def parse(self, text: str) -> Value:
-        """The value written as `text`; raises InputError that says what would be right."""
+        """Parses a value; raises InputError saying what is allowed."""
         return self.check(self._convert(text))
 
     def check(self, value: object) -> Value:
-        """`value` as this knob's type (an int serves as a float); raises InputError when it is another type or choice."""
+        """`value` as this knob's type (an int may stand for a float); raises InputError for another type or choice."""
         if self.type is float and type(value) is int:
             value = float(value)
         if type(value) is not self.type or (isinstance(value, float) and not math.isfinite(value)):
@@ -63,10 +63,10 @@ class Knob:
 
 @dataclass(frozen=True)
 class BlockKind:
-    """A kind of block: where its class is, which of _POSITIONAL it takes, its strides, its knobs in order.
+    """A block kind: the module of its class, which of _POSITIONAL it takes, its strides, its knobs in order.
 
-    A kind that takes `branches` holds rows of blocks side by side; its output is as wide as each of them, or as all of
-    them together if it `concatenates`.
+    A kind that takes `branches` has parallel sequences of blocks; its output width is that of each branch, or their sum if it
+    `concatenates`.
     """
 
     name: str
@@ -90,7 +90,7 @@ class BlockKind:
         return "branches" in self.takes
 
     def check_stride(self, stride: int) -> None:
-        """Raises InputError for a stride that the block cannot have."""
+        """Raises InputError for an unsupported stride."""
         if stride not in self.strides:
             raise InputError(f"the stride of block {self.name} must be {' or '.join(map(str, self.strides))}, not {stride}")
 
@@ -106,10 +106,10 @@ class BlockKind:
 
 
 def block(kind: str) -> Callable[[_Class], _Class]:
-    """Class decorator: makes an nn.Module the kind of block called `kind`.
+    """Class decorator: registers an nn.Module as the block kind `kind`.
 
-    Its __init__ takes some of branches, c_in, c_out, stride, classes, then keyword-only knobs with annotated type and
-    default. Strides are 1 and 2 unless `stride` is annotated with others.
+    Its __init__ takes any of branches, c_in, c_out, stride, classes, then keyword-only knobs with type annotations and
+    defaults. Strides are 1 and 2 unless `stride` is annotated with others.
     """
 
     def register(cls: _Class) -> _Class:
@@ -120,7 +120,7 @@ def block(kind: str) -> Callable[[_Class], _Class]:
 
 
 def show(value: object) -> str:
-    """A knob's value as it is written in genotype text."""
+    """A knob's value in genotype text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -129,17 +129,17 @@ def show(value: object) -> str:
 
 
 def block_kinds() -> Mapping[str, BlockKind]:
-    """Every kind of block by name, sorted."""
+    """Every block kind by name, sorted."""
     return _BLOCKS.all()
 
 
 def block_kind(name: str) -> BlockKind:
-    """The kind of block called `name`; raises InputError with the near miss."""
+    """The block kind called `name`; raises InputError that suggests the closest name."""
     return _BLOCKS.find(name)
 
 
 class _Blocks(Plugins[BlockKind]):
-    """Kinds of block; another package's entry point names a module with classes under `@block`."""
+    """Block kinds; another package's entry point names a module with classes decorated by `@block`."""
 
     def _own(self) -> Iterator[tuple[str, BlockKind]]:
         for module in modules_of(self.package):
@@ -147,7 +147,7 @@ class _Blocks(Plugins[BlockKind]):
 
     def _added(self, entry: EntryPoint) -> Iterator[tuple[str, BlockKind]]:
         if not (found := list(_kinds_in(entry.module))):
-            raise InputError("it has no class under @block")
+            raise InputError("it has no class decorated with @block")
         yield from found
 
 
@@ -159,7 +159,7 @@ def _tree(module: str) -> ast.Module:
     spec = find_spec(module)
     source = getattr(spec and spec.loader, "get_source", lambda _: None)(module)
     if source is None:
-        raise InputError(f"there is no source of the module {module}")
+        raise InputError(f"the module {module} has no source code")
     return ast.parse(source)
 
 
@@ -200,7 +200,7 @@ def _knob(module: str, argument: ast.arg, default: ast.expr | None) -> Knob:
 
 
 def _choices(module: str, annotation: ast.expr) -> tuple[Value, ...]:
-    """The values of `Literal[...]`, written in place or as an alias, which may be imported."""
+    """The values of a `Literal[...]` annotation, inline or as an alias, which may be imported."""
     if isinstance(annotation, ast.Subscript):
         values = ast.literal_eval(annotation.slice)
         return values if isinstance(values, tuple) else (values,)

@@ -1,7 +1,7 @@
-"""Text of files: YAML, read strictly, and paths as people write them.
+"""Reads text files and strict YAML, and expands paths.
 
-A YAML file is one mapping, of what JSON has too: text, numbers, true, false, null, lists, and mappings whose keys are text;
-with anchors, aliases and merges. Keys given twice, tags, and what is too large are errors.
+A YAML file is one mapping of JSON types: strings, numbers, true, false, null, lists, and mappings with string keys; anchors,
+aliases and merges are allowed. Duplicate keys, tags and oversized files are errors.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,8 @@ import yaml
 
 from search_spaces.errors import InputError, quoted
 
-LARGEST = 2**20  # characters of a file of text
-_MOST_VALUES = 100_000  # in a file; an alias counts as all that it stands for
+LARGEST = 2**20  # characters of a text file
+_MOST_VALUES = 100_000  # per file; aliases count with their content
 _DEEPEST = 20
 _MOST_DIGITS = 40
 _YAML = "tag:yaml.org,2002:"
@@ -22,7 +22,7 @@ _Pair = tuple[yaml.ScalarNode, yaml.Node]
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """PyYAML's safe loader (its C form, ten times as fast, where there is one) for what JSON has too; dates are text."""
+    """PyYAML's safe loader (the C version, ten times as fast, if available) for JSON types only; dates stay strings."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012 (as in the base class)
         first: [(tag, pattern) for tag, pattern in known if tag in _KINDS]
@@ -31,7 +31,7 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
 
 
 def _number(construct: Callable[[Any, yaml.ScalarNode], Any]) -> Callable[[_Loader, yaml.ScalarNode], Any]:
-    """A constructor of numbers that refuses those which are too long to be meant."""
+    """A number constructor that rejects excessively long numbers."""
 
     def limited(loader: _Loader, node: yaml.ScalarNode) -> Any:
         if len(node.value) > _MOST_DIGITS:
@@ -39,7 +39,7 @@ def _number(construct: Callable[[Any, yaml.ScalarNode], Any]) -> Callable[[_Load
         try:
             return construct(loader, node)
         except ValueError:
-            raise _problem(node, f'"{node.value}" is no number') from None
+            raise _problem(node, f'"{node.value}" is not a number') from None
 
     return limited
 
@@ -49,7 +49,7 @@ _Loader.add_constructor(f"{_YAML}float", _number(yaml.SafeLoader.construct_yaml_
 
 
 def parse_yaml(text: str, source: str) -> dict[str, Any]:
-    """The mapping in `text`; raises InputError with `source`, line and column when it is no YAML that is read."""
+    """The mapping in `text`; raises InputError with `source`, line and column for invalid or unsupported YAML."""
     if len(text) > LARGEST:
         raise InputError(f"{source}: larger than {LARGEST} characters")
     try:
@@ -77,20 +77,20 @@ def _load(text: str) -> Any:
 
 
 class _Limits:
-    """Checks nodes before anything is made of them; keys become text, merges are done."""
+    """Validates nodes before construction; converts keys to strings and applies merges."""
 
     def __init__(self) -> None:
         self._values = 0
 
     def check(self, node: yaml.Node, depth: int) -> None:
-        """Raises yaml.MarkedYAMLError for a node that is not read."""
+        """Raises yaml.MarkedYAMLError for an unsupported node."""
         self._values += 1
         if self._values > _MOST_VALUES:
             raise _problem(node, f"more than {_MOST_VALUES} values")
         if depth > _DEEPEST:
             raise _problem(node, f"nested more than {_DEEPEST} deep")
         if node.tag not in _KINDS:
-            raise _problem(node, f"the tag {quoted(node.tag)} is not read")
+            raise _problem(node, f"the tag {quoted(node.tag)} is not supported")
         if isinstance(node, yaml.MappingNode):
             _check_keys([key for key, _ in node.value])
         for inner in _inner(node):
@@ -120,7 +120,7 @@ def _check_keys(keys: list[yaml.Node]) -> None:
 
 
 def _merged(node: yaml.MappingNode) -> dict[str, _Pair]:
-    """The entries of a mapping by their keys, as text; its own before those of the mappings that `<<` names, in their order."""
+    """The entries of a mapping by key, as strings; its own override merged ones (`<<`), and earlier merges override later."""
     own: dict[str, _Pair] = {}
     merged: dict[str, _Pair] = {}
     for key, value in node.value:
@@ -135,16 +135,16 @@ def _merged(node: yaml.MappingNode) -> dict[str, _Pair]:
 
 
 def expanded(path: str) -> Path:
-    """A path as a person writes it, `~` and `~name` being home folders; raises InputError where there is no such home."""
+    """Expands `~` and `~name` in a path; raises InputError when there is no such home folder."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        home = f"{path.partition('/')[0]} has no home folder that is known"
+        home = f"{path.partition('/')[0]} has no known home folder"
         raise InputError(f"there is no {quoted(path)}: {home}") from None
 
 
 def read_text(path: Path, what: str) -> str:
-    """The text of a file, which messages call `what`; raises InputError when it cannot be read, or is no text in UTF-8."""
+    """The text of a file, called `what` in messages; raises InputError when it cannot be read, or is not UTF-8."""
     try:
         if not path.is_file():
             raise InputError(f"there is no {what} {path}")

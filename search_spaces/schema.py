@@ -1,4 +1,4 @@
-"""checked: plain data of a file as a frozen dataclass, whose annotations say which keys, types and ranges are right."""
+"""checked: validates plain data against a frozen dataclass, whose annotations define keys, types and ranges."""
 
 import json
 from collections.abc import Hashable
@@ -14,9 +14,9 @@ T = TypeVar("T")
 _ALL = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 _SOME = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
 strict = with_config(_ALL)
-"""Class decorator of what files are read into: no key but its own, no value of another type, only finite numbers."""
+"""Class decorator for file contents: no unknown keys, no type coercion, only finite numbers."""
 among_others = with_config(_SOME)
-"""Likewise, for files that have other keys too, which are passed over."""
+"""Like `strict`, but ignores unknown keys."""
 
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Whole = Annotated[int, Field(ge=0, le=10**9)]
@@ -49,12 +49,12 @@ _SAID = {  # by pydantic's kinds of error
 
 
 def checked(kind: type[T], data: object, source: str) -> T:
-    """The dataclass `kind` of `data`, as a YAML or JSON file has it; raises InputError that names `source`, place and value."""
-    return checked_json(kind, json.dumps(data), source)  # in which lists stand for tuples, and mappings for dataclasses
+    """Validates `data` from a YAML or JSON file as `kind`; raises InputError naming `source`, place and value."""
+    return checked_json(kind, json.dumps(data), source)  # in JSON, lists may stand for tuples, and mappings for dataclasses
 
 
 def checked_json(kind: type[T], text: str, source: str) -> T:
-    """Likewise of JSON text, which may be nested 200 deep."""
+    """`checked` for JSON text, nested at most 200 deep."""
     try:
         found: T = _adapter(cast(Hashable, kind)).validate_json(text)
     except ValidationError as error:
@@ -69,14 +69,14 @@ def _adapter(kind: Hashable) -> TypeAdapter[Any]:
 
 
 def _said(kind: type[Any], fault: Any) -> str:
-    """The first fault in words."""
+    """The message for a validation error."""
     *above, last = fault["loc"] or ("",)
     if fault["type"] == "unexpected_keyword_argument":
         return f'{_within(above)}unknown key "{last}"{near_miss(str(last), _keys(kind))}'
     if fault["type"] == "missing":
         return f'{_within(above)}the key "{last}" is missing'
     if fault["type"] == "json_invalid":
-        return f"no JSON: {fault['ctx']['error']}"
+        return f"not JSON: {fault['ctx']['error']}"
     if fault["type"] == "value_error":
         error = fault["ctx"]["error"]  # other libraries' messages repeat the whole value
         return f"{_within(fault['loc'])}{error if isinstance(error, InputError) else shortened(str(error))}"
@@ -90,11 +90,11 @@ def _within(place: Any) -> str:
 
 
 def _place(place: Any) -> str:
-    """A place within the data, such as stages[2].depth."""
+    """A path within the data, such as stages[2].depth."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).lstrip(".")
 
 
 def _keys(kind: type[Any]) -> set[str]:
-    """Every key that a file may have at any place."""
+    """Every key that a file may have, at any level."""
     found = _adapter(cast(Hashable, kind)).json_schema()
     return {key for part in (found, *found.get("$defs", {}).values()) for key in part.get("properties", {})}

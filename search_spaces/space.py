@@ -1,11 +1,10 @@
-"""SearchSpace: the genotypes that a search may ask for; decode, encode, sample, count.
+"""SearchSpace: the set of genotypes that a search may propose; decode, encode, sample, count.
 
-A space is a row of stages. A stage is a run of equal-width blocks of one kind, the first of which has the stage's stride; a
-block kind without a width of its own (a pooling, the head) stands once. How a space is written stands in
-search_spaces.space_file.
+A space is a sequence of stages. A stage is a run of equal-width blocks of one kind, the first of which has the stage's stride;
+a block kind without a width (a pooling, the head) occurs once. For the file format, see search_spaces.space_file.
 
 Every choice is a gene, named by its place: `input`, `s1.block`, `s1.width`, `s1.depth`, `s1.inverted_residual.kernel`,
-`s1.inverted_residual.expand.2`. Genes of blocks that were not chosen stay silent: decoding never reads them.
+`s1.inverted_residual.expand.2`. Genes of blocks that were not chosen are inactive: decoding ignores them.
 """
 
 import math
@@ -26,7 +25,7 @@ INPUT = "input"  # the gene
 
 @dataclass(frozen=True)
 class Choice:
-    """Values for one knob: one value is fixed, several are a choice, `each` chooses anew for every block."""
+    """Values of a knob: one is fixed, several are a choice; with `each`, chosen separately for every block."""
 
     values: tuple[Value, ...]
     each: bool = False
@@ -34,7 +33,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Stage:
-    """Consecutive blocks at one resolution: how many, how wide, of which kinds, with which values of their knobs."""
+    """Consecutive blocks at one resolution: choices of depth, width, block kind and knobs."""
 
     name: str
     stride: int
@@ -43,7 +42,7 @@ class Stage:
     kinds: Mapping[str, Mapping[str, Choice]]
 
     def decode(self, choose: Chooser) -> Iterator[BlockSpec]:
-        """The stage's blocks; `choose` is asked for the active genes only, in order."""
+        """The stage's blocks; asks `choose` for active genes only, in order."""
         depth = int(pick(choose, f"{self.name}.depth", self.depths))
         if depth == 0:
             return
@@ -55,7 +54,7 @@ class Stage:
 
     @cached_property
     def _named(self) -> dict[str, list[list[tuple[str, str, tuple[Value, ...]]]]]:
-        """For each kind and layer the knobs, their genes and values."""
+        """The knobs with their genes and values, by kind and layer."""
         layers = range(max(self.depths))
         return {
             kind: [[(n, self._gene(kind, n, c, layer), c.values) for n, c in knobs.items()] for layer in layers]
@@ -66,7 +65,7 @@ class Stage:
         return f"{self.name}.{kind}.{knob}" + (f".{layer}" if choice.each else "")
 
     def genes(self) -> Iterator[tuple[str, tuple[Value, ...]]]:
-        """Every gene that could be read, with its values."""
+        """Every possible gene with its values."""
         yield f"{self.name}.depth", self.depths
         yield f"{self.name}.block", tuple(self.kinds)
         yield f"{self.name}.width", self.widths
@@ -76,7 +75,7 @@ class Stage:
                     yield self._gene(kind, knob, choice, layer), choice.values
 
     def size(self) -> int:
-        """How many different runs of blocks the stage decodes to."""
+        """The number of distinct block sequences of the stage."""
         return sum(self._size(block_kind(kind), knobs) for kind, knobs in self.kinds.items()) + (0 in self.depths)
 
     def _size(self, kind: BlockKind, knobs: Mapping[str, Choice]) -> int:
@@ -87,7 +86,7 @@ class Stage:
         return sum(fixed * each**depth for depth in self.depths if depth) * len(self.widths)
 
     def encode(self, blocks: Sequence[BlockSpec]) -> dict[str, Value]:
-        """The genes that decode to exactly these blocks; raises InputError that names the gene which excludes them."""
+        """The genes that decode to exactly these blocks; raises InputError naming the gene that excludes them."""
         genes: dict[str, Value] = {f"{self.name}.depth": len(blocks)}
         if not blocks:
             return genes | self._among("depth", 0, self.depths)
@@ -104,7 +103,7 @@ class Stage:
 
     def _encode_block(self, spec: BlockSpec, layer: int, kind: BlockKind, width: int | None, genes: Genes) -> dict[str, Value]:
         if (spec.kind, spec.width) != (kind.name, width):
-            raise InputError(f"{self.name}.block: {spec.line} does not go on from {kind.name} {width}")
+            raise InputError(f"{self.name}.block: {spec.line} does not continue {kind.name} {width}")
         if spec.stride != (self.stride if layer == 0 else 1):
             raise InputError(f"{self.name}: stride {spec.stride} at block {layer + 1} of the stage")
         found: dict[str, Value] = {}
@@ -127,13 +126,12 @@ class Stage:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Genotypes in stages.
+    """A search space of stages.
 
-    `inputs` are those (channels, height, width) that a network may be trained, timed and deployed at, by size. `anchors` are
-    the hand-designed networks that stand in every run, `other_anchors` further compact ones, each with "inside" or the gene
-    that excludes it; where they shrink images by more than `overall_stride`, their first strides are removed (the usual form
-    of ImageNet networks for small images). With `padding` "same" strided blocks pad as TensorFlow does, which belongs to the
-    weights of networks that were trained so.
+    `inputs` are the possible (channels, height, width) of a network, by size. `anchors` are the hand-designed networks in every
+    run, `other_anchors` further compact ones, each with "inside" or the gene that excludes it. If an anchor's overall stride
+    exceeds `overall_stride`, its first strides are removed (the usual way to adapt ImageNet networks to small images). With
+    `padding` "same", strided blocks pad like TensorFlow, as weights trained there require.
     """
 
     name: str
@@ -155,15 +153,15 @@ class SearchSpace:
         return Task(self.input, classes)
 
     def reference_networks(self) -> list[Anchor]:
-        """The anchors of this space, brought to its overall stride, at every input up to their published one.
+        """The anchors of this space, adapted to its overall stride, at every input up to their published one.
 
-        Where the space has none so small, at its smallest. Of several inputs the size stands behind the name:
-        mobilenet_v2@160 (the resolution multiplier of arXiv:1704.04861).
+        If all inputs are larger, at the smallest. With several inputs, the size is appended to the name: mobilenet_v2@160
+        (the resolution multiplier of arXiv:1704.04861).
         """
         return [at for known in map(anchor, self.anchors) for at in self._at_inputs(known)]
 
     def _brought(self, known: Anchor) -> Genotype:
-        """The anchor's blocks at the space's overall stride, padded as the space pads where that is TensorFlow's way."""
+        """The anchor's blocks with the space's overall stride, and its padding if that is "same"."""
         return self._padded(known.genotype.at_stride(self.overall_stride))
 
     def _padded(self, genotype: Genotype) -> Genotype:
@@ -176,12 +174,12 @@ class SearchSpace:
         return [replace(known, name=names[i], genotype=genotype.at(i)) for i in found]
 
     def with_anchors(self, names: Iterable[str]) -> "SearchSpace":
-        """The space with further anchors in its runs; raises InputError when there is no such anchor."""
+        """The space with additional anchors; raises InputError for an unknown anchor."""
         found = {known.name: self.place_of(known) for known in map(anchor, names)}
         return replace(self, anchors=dict(self.anchors) | found)
 
     def place_of(self, known: Anchor) -> str:
-        """ "inside", or the gene that excludes the anchor, brought to the space's overall stride."""
+        """ "inside", or the gene that excludes the anchor after adapting its overall stride."""
         try:
             self.encode(self._brought(known).at(self.input))
         except InputError as error:
@@ -190,35 +188,35 @@ class SearchSpace:
 
     @cached_property
     def genes(self) -> dict[str, tuple[Value, ...]]:
-        """The flat table: every gene that is a choice, with its values."""
+        """Every gene with more than one value, with its values."""
         own = [(INPUT, tuple(self._sizes)), *(gene for stage in self.stages for gene in stage.genes())]
         return {name: values for name, values in own if len(values) > 1}
 
     @cached_property
     def _sizes(self) -> dict[Value, Input]:
-        """The inputs by the value of their gene: the side of a square, else HEIGHTxWIDTH."""
+        """The inputs by the value of the gene `input`: the side of a square, else HEIGHTxWIDTH."""
         return {height if height == width else f"{height}x{width}": (c, height, width) for c, height, width in self.inputs}
 
     def decode(self, genes: Genes | Chooser) -> Genotype:
-        """The genotype of a table of genes, or of a function that is asked `choose(gene, values)` for each active gene.
+        """The genotype for a table of genes, or for a function `choose(gene, values)`, called for each active gene.
 
-        Raises InputError for a gene that is missing or has a value outside the space.
+        Raises InputError for a missing gene or a value outside the space.
         """
         choose = once(genes if callable(genes) else from_table(genes))
         input = self._sizes[pick(choose, INPUT, tuple(self._sizes))]
         return self._padded(Genotype.of([spec for stage in self.stages for spec in stage.decode(choose)], input))
 
     def sample(self, rng: random.Random) -> Genotype:
-        """A genotype with every active gene drawn uniformly."""
+        """A random genotype, with every active gene drawn uniformly."""
         return self.decode(lambda _, values: rng.choice(values))
 
     @cached_property
     def size(self) -> int:
-        """The number of genotypes, counted exactly as different runs of blocks stage by stage."""
+        """The exact number of genotypes, counting distinct block sequences stage by stage."""
         return len(self.inputs) * math.prod(stage.size() for stage in self.stages)
 
     def encode(self, genotype: Genotype) -> dict[str, Value]:
-        """The active genes that decode to `genotype`; raises InputError that names the gene which excludes it."""
+        """The active genes that decode to `genotype`; raises InputError naming the gene that excludes it."""
         size = self._size(genotype)
         deepest: list[tuple[int, InputError]] = []
         genes = self._match(self._unpadded(genotype).blocks, 0, 0, set(), deepest)
@@ -227,13 +225,13 @@ class SearchSpace:
         return {name: value for name, value in ({INPUT: size} | genes).items() if name in self.genes}
 
     def _unpadded(self, genotype: Genotype) -> Genotype:
-        """The genotype padded as the stages write it; raises InputError unless it is padded as the space pads."""
+        """The genotype with the stages' padding; raises InputError unless it has the space's padding."""
         if self._padded(genotype) != genotype:
-            raise InputError(f"padding: its strided blocks must pad as the space does, {self.padding}")
+            raise InputError(f"padding: its strided blocks must have the space's padding, {self.padding}")
         return genotype if self.padding == "symmetric" else genotype.padded("symmetric")
 
     def _size(self, genotype: Genotype) -> Value:
-        """The value of the input's gene; raises InputError for an input that the space does not have."""
+        """The value of the gene `input`; raises InputError for an input outside the space."""
         for value, input in self._sizes.items():
             if input == genotype.input:
                 return value
@@ -248,7 +246,7 @@ class SearchSpace:
         failed: set[tuple[int, int]],
         deepest: list[tuple[int, InputError]],
     ) -> dict[str, Value] | None:
-        """Genes for blocks[start:] from the stages on; on failure notes where, how far it came and why."""
+        """Genes for blocks[start:] from `stage` on, or None; records in `deepest` how far each failed attempt got, and why."""
         if (start, stage) in failed:
             return None
         failed.add((start, stage))
@@ -276,5 +274,5 @@ def _depths(stage: Stage, left: int) -> list[int]:
 
 @lru_cache(maxsize=2**17)
 def _spec(kind: str, width: int | None, stride: int, knobs: tuple[tuple[str, Value], ...]) -> BlockSpec:
-    """A block of a space, checked once; one object for equal ones, so that telling them apart is fast."""
+    """A block of a space, validated once and cached, so that comparison is fast."""
     return BlockSpec.make(kind, width, stride, dict(knobs))

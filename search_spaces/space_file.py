@@ -1,8 +1,8 @@
-"""Search spaces as YAML: load_space reads one by its name, or from a file.
+"""Search spaces in YAML: load_space reads one by name or from a file.
 
-A space is a row of stages. A stage is a run of equal-width blocks of one kind; in the YAML a list is a choice, anything
-else is fixed. `each: [...]` chooses anew for every block of the stage. The first block of a stage has the stage's stride.
-A block kind without a width of its own (a pooling, the head) stands once.
+A space is a sequence of stages. A stage is a run of equal-width blocks of one kind; in the YAML, a list is a choice, anything
+else is fixed. `each: [...]` is chosen separately for every block of the stage. The first block of a stage has the stage's
+stride. A block kind without a width (a pooling, the head) occurs once.
 
     summary: one sentence
     input: {channels: 3, size: [96, 128, 96x160, 224]}
@@ -18,7 +18,7 @@ A block kind without a width of its own (a pooling, the head) stands once.
           inverted_residual: {kernel: [3, 5, 7], expand: {each: [3, 4, 6]}}
           shuffle: {}
 
-A size of the input is the side of a square, or HEIGHTxWIDTH; `input: [3, 224, 224]` is one fixed input.
+An input size is the side of a square, or HEIGHTxWIDTH; `input: [3, 224, 224]` is one fixed input.
 """
 
 import math
@@ -43,7 +43,7 @@ _MOST_CHOICES = 100  # values of one knob
 
 
 def _listed(value: Any) -> Any:
-    """A fixed value as a choice of one."""
+    """Wraps a fixed value as a choice of one."""
     return value if isinstance(value, list) else [value]
 
 
@@ -55,7 +55,7 @@ def _different(values: list[Any]) -> list[Any]:
 
 def _some_blocks(depths: list[int]) -> list[int]:
     if not any(depths):
-        raise InputError("it never has a block")
+        raise InputError("at least one depth must be above 0")
     return depths
 
 
@@ -65,7 +65,7 @@ _Several = (BeforeValidator(_listed), Field(min_length=1, max_length=_MOST_CHOIC
 @strict
 @dataclass(frozen=True)
 class _SpaceFile:
-    """A space as its file has it."""
+    """The content of a space file."""
 
     summary: str
     input: Any
@@ -78,7 +78,7 @@ class _SpaceFile:
 @strict
 @dataclass(frozen=True)
 class _InputFile:
-    """Inputs of several sizes."""
+    """The inputs, at one or several sizes."""
 
     channels: int
     size: Annotated[list[Any], BeforeValidator(_listed), Field(min_length=1, max_length=_MOST_CHOICES)]
@@ -87,7 +87,7 @@ class _InputFile:
 @strict
 @dataclass(frozen=True)
 class _StageFile:
-    """A stage as its file has it."""
+    """A stage in a space file."""
 
     name: Annotated[str, Field(pattern=r"^\w[\w-]{0,39}$")]
     blocks: Annotated[dict[str, dict[str, Any] | None], Field(min_length=1)]
@@ -101,7 +101,7 @@ class _StageFile:
 @strict
 @dataclass(frozen=True)
 class _EachFile:
-    """Values of a knob that is chosen anew for every block."""
+    """Values of a knob that is chosen separately for every block."""
 
     each: Any
 
@@ -111,7 +111,7 @@ def space_names() -> list[str]:
 
 
 def space_text(name_or_path: str) -> str:
-    """The YAML of the search space called `name`, or in a file; raises InputError when there is none."""
+    """The YAML of the search space called `name`, or in a file; raises InputError if there is none."""
     return _SPACES.text(name_or_path)
 
 
@@ -144,17 +144,17 @@ def _space(source: str, data: dict[str, Any]) -> SearchSpace:
 
 
 def _check_sense(stages: Sequence[Stage], inputs: Sequence[Input]) -> None:
-    """Raises InputError for stages that make no network."""
+    """Raises InputError for stages that do not form a network."""
     if len({s.name for s in stages} | {INPUT}) <= len(stages):
         raise InputError(f'two stages have the same name, or one is called "{INPUT}"')
     heads = [[_is_head(kind) for kind in stage.kinds] for stage in stages]
     if not all(heads[-1]) or stages[-1].depths != (1,) or any(map(any, heads[:-1])):
-        raise InputError("the last stage must be the head, which stands nowhere else, and once")
+        raise InputError("the last stage must be the head, once, and no other stage may have one")
     if (blocks := sum(max(stage.depths) for stage in stages)) > MOST_BLOCKS:
-        raise InputError(f"its networks have up to {blocks} blocks; at most {MOST_BLOCKS} are possible")
+        raise InputError(f"its networks have up to {blocks} blocks; the maximum is {MOST_BLOCKS}")
     shrinks, least = math.prod(stage.stride for stage in stages), min(min(input[1:]) for input in inputs)
     if shrinks > least:
-        raise InputError(f"its stages shrink images {shrinks} times, but its smallest input has a side of {least} pixels")
+        raise InputError(f"its overall stride is {shrinks}, but its smallest input has a side of {least} pixels")
 
 
 def _is_head(kind: str) -> bool:
@@ -162,7 +162,7 @@ def _is_head(kind: str) -> bool:
 
 
 def _inputs(given: object) -> tuple[Input, ...]:
-    """Inputs by size; raises InputError for what is neither [channels, height, width] nor channels with sizes."""
+    """The inputs by size; raises InputError unless given as [channels, height, width] or channels with sizes."""
     if isinstance(given, dict):
         sized = checked(_InputFile, given, INPUT)
         found = [check_input((sized.channels, *_sides(size))) for size in sized.size]
@@ -172,12 +172,12 @@ def _inputs(given: object) -> tuple[Input, ...]:
         example = "[channels, height, width], or {channels: 3, size: [96, 128]}"
         raise InputError(f"input must be {example}, not {quoted(given)}")
     if len(set(found)) < len(found):
-        raise InputError("input: its sizes must be different ones")
+        raise InputError("input: a size is listed twice")
     return tuple(sorted(found, key=lambda i: (math.prod(i), i)))
 
 
 def _sides(size: object) -> tuple[int, int]:
-    """Height and width of a size: a side, or HEIGHTxWIDTH."""
+    """Height and width of a size, a side or HEIGHTxWIDTH."""
     try:
         return parse_size(str(size))
     except InputError as error:
@@ -204,7 +204,7 @@ def _stage(entry: dict[str, Any], where: str) -> Stage:
 def _knobs(stage: _StageFile, kind: str, knobs: Mapping[str, Any]) -> dict[str, Choice]:
     known = block_kind(kind)
     if known.has_branches:
-        raise InputError(f"block {kind} holds branches, which stages have not")
+        raise InputError(f"block {kind} has branches, which stages do not support")
     for stride in {stage.stride, *([1] if known.has_width and max(stage.depth) > 1 else [])}:
         known.check_stride(stride)
     return {name: _choice(known, name, value) for name, value in knobs.items()}

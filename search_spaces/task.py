@@ -1,4 +1,4 @@
-"""Task: what a network is built for; and inputs, (channels, height, width), as text."""
+"""Task: a network's input and number of classes; parsing and formatting of inputs (channels, height, width)."""
 
 import re
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ _SIDES = (8, 4096)
 
 
 class HasInput(Protocol):
-    """A genotype, as far as a task must know it."""
+    """Anything with an input, such as a genotype."""
 
     @property
     def input(self) -> Input | None: ...
@@ -28,17 +28,17 @@ class Task:
     classes: int
 
     def of(self, genotype: "HasInput") -> "Task":
-        """The task of one network among others: at the input that its genotype names, at this one if it names none."""
+        """The task at the genotype's own input, or at this one if it has none."""
         return replace(self, input=genotype.input) if genotype.input else self
 
 
 def input_text(input: Input) -> str:
-    """An input as it is written: 3x160x160."""
+    """Formats an input: 3x160x160."""
     return "x".join(map(str, input))
 
 
 def parse_input(text: str) -> Input:
-    """The input written as `text`; raises InputError that says what would be right."""
+    """Parses an input; raises InputError giving an example."""
     match = _TEXT.fullmatch(text.strip())
     if not match:
         raise InputError(f'"{shortened(text)}" is not an input, channels x height x width, such as 3x224x224')
@@ -46,7 +46,7 @@ def parse_input(text: str) -> Input:
 
 
 def check_input(input: Input) -> Input:
-    """The input itself; raises InputError unless it is grey or RGB and its sides are in range."""
+    """Returns the input; raises InputError unless it is grey or RGB with sides in range."""
     channels, *sides = input
     if channels not in _CHANNELS:
         raise InputError(f"an input has 3 channels (RGB) or 1 (grey), not {channels}")
@@ -56,7 +56,7 @@ def check_input(input: Input) -> Input:
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Height and width written as `text`: a side, or HEIGHTxWIDTH; raises InputError that says what would be right."""
+    """Parses height and width, given as a side or HEIGHTxWIDTH; raises InputError giving an example."""
     match = _SIZE.fullmatch(text.strip())
     if not match:
         raise InputError(f'size must be a side or HEIGHTxWIDTH, such as 224 or 96x160, not "{shortened(text)}"')
@@ -64,6 +64,6 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def size_text(input: Input) -> str:
-    """The height and width of an input, once where they are the same: 160, 96x160."""
+    """Formats the height and width of an input, once if they are equal: 160, 96x160."""
     _, height, width = input
     return str(height) if height == width else f"{height}x{width}"

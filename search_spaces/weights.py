@@ -1,6 +1,6 @@
-"""Trained weights of other libraries: a file's tensors become those of an anchor, by the names of their layers.
+"""Loads trained weights from other libraries into an anchor, matching tensors by layer name.
 
-An anchor names the layers of a source in the order of its own, with braces as in a shell:
+An anchor lists a source's layer names in the order of its own layers, with shell-style braces:
 
     weights:
       torchvision: |
@@ -28,16 +28,16 @@ _WRAPPERS = ("state_dict", "model", "model_state_dict")
 
 
 def load_pretrained(known: Anchor, path: Path) -> Network:
-    """The anchor's network with the weights in `path`: safetensors, a torch state dict, or arrays in .npz.
+    """The anchor's network with the weights in `path`: safetensors, a torch state dict, or .npz arrays.
 
-    Its batch norms have the source's epsilon, so that in eval mode outputs are the source's. Raises InputError when the
-    file cannot be read, or is not of a network that the anchor names the layers of.
+    Its batch norms have the source's epsilon, so that outputs in eval mode match the source. Raises InputError when the file
+    cannot be read, or its layer names match none of the anchor's sources.
     """
     return as_trained(known, read_tensors(path), str(path)).network
 
 
 class Loaded(NamedTuple):
-    """A network in eval mode with the tensors of a source, its batch norms with the source's epsilon; its task."""
+    """A network in eval mode with a source's tensors and batch norm epsilon; its task; the source."""
 
     network: Network
     task: Task
@@ -45,15 +45,15 @@ class Loaded(NamedTuple):
 
 
 def as_trained(known: Anchor, tensors: Tensors, where: str) -> Loaded:
-    """The anchor's network for as many classes as the tensors of one of its sources are for.
+    """The anchor's network with the tensors of one of its sources, for their number of classes.
 
-    `where` says in messages where the tensors are from. A norm without statistics, merged into weight and bias, is given
-    those that change nothing. Raises InputError when the tensors are not of a network that the anchor names the layers of.
+    `where` is the origin of the tensors in messages. A batch norm whose statistics are folded into weight and bias gets
+    neutral statistics. Raises InputError when the layer names match none of the anchor's sources.
     """
     names, source = _source_of(known, tensors, where)
     task = Task(known.task.input, _classes(tensors, names[-1], known.task.classes))
     if not task.classes:
-        raise InputError(f"{where}: layer {names[-1]} is for no classes")
+        raise InputError(f"{where}: layer {names[-1]} has no classes")
     network = build(known.genotype, task)
     layers = [module for module in network.modules() if has_tensors(module)]
     assert len(layers) == len(names), f"{known.name}: {len(names)} names of {source} for {len(layers)} layers"
@@ -63,37 +63,37 @@ def as_trained(known: Anchor, tensors: Tensors, where: str) -> Loaded:
         _fill(layer, name, tensors, f"{where}: layer {name} of {source}'s {known.name}")
     named = set(names)
     if left := sorted(tensor for tensor in tensors if tensor.rpartition(".")[0] not in named):
-        raise InputError(f"{where} has tensors that {known.name} has no layers for: {_some(left)}")
+        raise InputError(f"{where} has tensors that match no layer of {known.name}: {_some(left)}")
     return Loaded(network.eval(), task, source)
 
 
 def has_tensors(module: nn.Module) -> bool:
-    """Whether a module is a layer that holds parameters of its own."""
+    """Whether a module has parameters of its own."""
     return next(module.parameters(recurse=False), None) is not None
 
 
 def expand(pattern: str) -> list[str]:
-    """The words of `pattern` with {a,b} and {1..3} written out, the leftmost brace varying slowest."""
+    """Expands {a,b} and {1..3} in the words of `pattern`, with the leftmost brace varying slowest."""
     return [name for word in _words(pattern) for name in _expand(word)]
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors in a file by name; a wrapper ("state_dict") and a prefix "module." are taken off. Runs no code.
+    """The tensors in a file by name, without wrappers such as "state_dict" and the prefix "module."; runs no code.
 
-    Raises InputError for a file that cannot be read, and where a tensor is none that `check_tensors` lets pass.
+    Raises InputError for a file that cannot be read, and for tensors that `check_tensors` rejects.
     """
-    return state_dict(_read(path, "a file of weights (.safetensors, .npz, torch's state dict)"), str(path))
+    return state_dict(_read(path, "a weights file (.safetensors, .npz, torch's state dict)"), str(path))
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:
-    """The tensors in a safetensors file by name, as they are; raises InputError like `read_tensors`."""
+    """The tensors in a safetensors file by name, unchanged; raises InputError like `read_tensors`."""
     found: dict[str, Tensor] = _read(path, "a safetensors file", load_file)
     check_tensors(found, str(path))
     return found
 
 
 def state_dict(found: object, where: str) -> dict[str, Tensor]:
-    """The tensors by name in what a file held; a wrapper and a prefix "module." are taken off. Raises InputError."""
+    """The tensors by name in a loaded file, without wrappers and the prefix "module."; raises InputError."""
     for key in _WRAPPERS:
         found = found.get(key, found) if isinstance(found, dict) else found
     if (
@@ -101,33 +101,33 @@ def state_dict(found: object, where: str) -> dict[str, Tensor]:
         or not found
         or not all(isinstance(n, str) and isinstance(t, Tensor) for n, t in found.items())
     ):
-        raise InputError(f"{where} holds no state dict: tensors by name are expected")
+        raise InputError(f"{where} holds no state dict: expected tensors by name")
     tensors = {name.removeprefix("module."): t for name, t in found.items() if not name.endswith("num_batches_tracked")}
     check_tensors(tensors, where)
     return tensors
 
 
 def check_tensors(tensors: Tensors, where: str) -> None:
-    """Raises InputError unless all are dense tensors of finite real numbers; `where` says in messages where they are from."""
+    """Raises InputError unless all tensors are dense, real and finite; `where` is their origin in messages."""
     for name, tensor in tensors.items():
         if what := _unusual(tensor):
-            raise InputError(f"{where}: {shortened(name)} is {what}; dense tensors of real numbers are expected")
+            raise InputError(f"{where}: {shortened(name)} is {what}; expected dense tensors of real numbers")
         if not tensor.float().isfinite().all():
             raise InputError(f"{where}: {shortened(name)} holds values that are not finite")
 
 
 def _unusual(tensor: Tensor) -> str:
-    """What a tensor is that no layer has; nothing if it is a dense one of real numbers."""
+    """Why a tensor is not supported; empty for dense tensors of real numbers."""
     if tensor.layout != torch.strided or tensor.is_nested:
         return f"sparse or nested ({tensor.layout})"
     if tensor.is_quantized or tensor.is_complex():
         return "quantised" if tensor.is_quantized else "complex"
     held = 0 if tensor.is_meta else tensor.untyped_storage().nbytes()
-    return "" if tensor.numel() * tensor.element_size() <= held else "larger than what the file holds of it"
+    return "" if tensor.numel() * tensor.element_size() <= held else "larger than its data in the file"
 
 
 def _read(path: Path, what: str, read: Callable[[Path], Any] | None = None) -> Any:
-    """What a library reads in a file; raises InputError that calls the file `what`."""
+    """Reads a file with the library for its suffix; raises InputError that calls the file `what`."""
     try:
         if not path.is_file():
             raise InputError(f"there is no file {path}")
@@ -136,7 +136,7 @@ def _read(path: Path, what: str, read: Callable[[Path], Any] | None = None) -> A
         raise
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
-    except Exception as error:  # noqa: BLE001 on a damaged file the readers raise whatever they stumble over
+    except Exception as error:  # noqa: BLE001 readers may raise anything on a damaged file
         reason = shortened(f"{type(error).__name__}: {error}".partition("\n")[0])
         raise InputError(f"{path} is not {what}: {reason}") from None
 
@@ -154,7 +154,7 @@ _READERS: dict[str, Callable[[Path], Any]] = {".npz": _read_npz, ".safetensors":
 
 
 def _words(pattern: str) -> list[str]:
-    """Words apart from each other by blanks; a blank within braces belongs to the word and is dropped."""
+    """Splits at whitespace; drops whitespace within braces."""
     depth, text = 0, ""
     for letter in pattern:
         depth += {"{": 1, "}": -1}.get(letter, 0)
@@ -197,20 +197,20 @@ def _choices(inside: str) -> list[str]:
 
 
 def _source_of(known: Anchor, tensors: Tensors, where: str) -> tuple[list[str], str]:
-    """(names of layers, source): the source whose layers are all among the tensors."""
+    """(layer names, source) of the source whose layers are all among the tensors."""
     if not known.weights:
-        raise InputError(f"the layers of anchor {known.name} are not named for any source of weights")
+        raise InputError(f"anchor {known.name} lists no layer names for any source of weights")
     layers = {tensor.rpartition(".")[0] for tensor in tensors}
     names = {source: expand(pattern) for source, pattern in known.weights.items()}
     missing = {source: [name for name in expected if name not in layers] for source, expected in names.items()}
     source = min(missing, key=lambda s: len(missing[s]))
     lacks = missing[source]
     if len(lacks) == len(names[source]):
-        expected = "; ".join(f"{s}'s are called {_some(n)}" for s, n in names.items())
-        raise InputError(f"{where} is not of {known.name}: its layers are called {_some(sorted(layers))}; {expected}")
+        expected = "; ".join(f"{s}'s are {_some(n)}" for s, n in names.items())
+        raise InputError(f"{where} is not of {known.name}: its layers are {_some(sorted(layers))}; {expected}")
     if lacks:
         share = f"{len(lacks)} of {len(names[source])} layers of {source}'s {known.name}"
-        raise InputError(f"{where} is not of {known.name}, or not whole: it lacks {share}: {_some(lacks)}")
+        raise InputError(f"{where} is not of {known.name}, or incomplete: it lacks {share}: {_some(lacks)}")
     return names[source], source
 
 
@@ -224,7 +224,7 @@ def _classes(tensors: Tensors, name: str, default: int) -> int:
 
 
 def _tensor(tensors: Tensors, layer: str, role: str, place: int) -> Tensor | None:
-    """A layer's tensor by its role, or by its place as in Caffe's blobs."""
+    """A layer's tensor by its role, or by its position, as in Caffe's blobs."""
     return tensors.get(f"{layer}.{role}", tensors.get(f"{layer}.{place}"))
 
 
@@ -234,19 +234,17 @@ def _fill(layer: nn.Module, name: str, tensors: Tensors, where: str) -> None:
         target, found = getattr(layer, role), _tensor(tensors, name, role, place)
         if found is None and role not in ("running_mean", "running_var"):
             raise InputError(f"{where} has no {role}")
-        if found is None:  # statistics that are merged into weight and bias
+        if found is None:  # statistics are folded into weight and bias
             found = torch.zeros_like(target) if role == "running_mean" else torch.ones_like(target) - layer.eps  # type: ignore[operator]
         if target.is_floating_point() and not found.is_floating_point():
-            raise InputError(
-                f"{where}: {role} holds whole numbers ({found.dtype}), as quantised weights do; floats are expected"
-            )
+            raise InputError(f"{where}: {role} has integers ({found.dtype}), like quantised weights; expected floats")
         if found.numel() != target.numel() or _squeezed(found) != _squeezed(target):
             raise InputError(f"{where}: {role} has shape {tuple(found.shape)}, not {tuple(target.shape)}")
         with torch.no_grad():
             target.copy_(found.reshape(target.shape))
     spare = _tensor(tensors, name, "bias", 1)
     if "bias" not in roles and not hasattr(layer, "row_offsets") and spare is not None:
-        raise InputError(f"{where} has a bias, which the anchor's has not")
+        raise InputError(f"{where} has a bias, but the anchor's layer has none")
 
 
 def _roles(layer: nn.Module) -> list[str]:
@@ -258,7 +256,7 @@ def _roles(layer: nn.Module) -> list[str]:
 
 
 def _squeezed(tensor: Tensor) -> tuple[int, ...]:
-    """Its shape without closing ones: a 1x1 convolution may stand for a linear layer."""
+    """The shape without trailing ones: a 1x1 convolution may stand for a linear layer."""
     shape = list(tensor.shape)
     while shape and shape[-1] == 1:
         shape.pop()

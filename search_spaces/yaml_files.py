@@ -1,4 +1,4 @@
-"""YamlFiles: data by name, the YAML files of a folder by their stems, or by path."""
+"""YamlFiles: YAML files of a folder by stem, or by path."""
 
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint
@@ -12,15 +12,15 @@ from search_spaces.resources import parse_yaml, read_text
 
 
 class YamlFiles(Plugins[Traversable]):
-    """Plug-ins that are YAML files; another package's entry point names a package with such files in its folder."""
+    """Plug-ins that are YAML files; another package's entry point names a package with YAML files."""
 
     def read(self, name_or_path: str) -> tuple[str, dict[str, Any]]:
-        """(source, mapping) of the file called NAME, or at a path that ends in .yaml; raises InputError when there is none."""
+        """(source, mapping) of the file called NAME, or at a path ending in .yaml; raises InputError if there is none."""
         source = Path(name_or_path).name if _is_path(name_or_path) else f"{name_or_path}.yaml"
         return source, parse_yaml(self.text(name_or_path), source)
 
     def text(self, name_or_path: str) -> str:
-        """The text of that file; raises InputError when there is none."""
+        """The text of that file; raises InputError if there is none."""
         if _is_path(name_or_path):
             return read_text(Path(name_or_path), f"{self.what} file")
         return self.find(name_or_path).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Images to train and test on: `load` one of the registered data sets, or anyone's photos, as plain arrays, or streamed."""
+"""Data sets: `load` a registered data set or a folder of photos, in memory or streamed."""
 
 from evaluators.data._load import load
 from evaluators.data._registry import names, summaries

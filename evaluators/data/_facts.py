@@ -1,4 +1,4 @@
-"""What can be known of images before they are brought to an input: their sizes, how deep they are, and which occur twice."""
+"""Facts about images before preprocessing: sizes, bit depth, and duplicates across sets."""
 
 import hashlib
 import os
@@ -16,14 +16,14 @@ from evaluators.data.dataset import Found
 
 _TAIL = 4096
 _LEAST_DEPTH, _MOST_DEPTH = 8, 16
-Placed = tuple[int, Any]  # the number of its part, and an image: its file or its pixels
+Placed = tuple[int, Any]  # index of the set, and an image: its file or its pixels
 
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """Of all images that can be opened: `names` of those in files, `sizes` int64 [N, 2] (width, height), upright.
+    """Facts about all readable images: `names` of files, `sizes` int64 [N, 2] (width, height) after EXIF rotation.
 
-    `grey16` and `colour16` are how many have 16 bits a pixel or colour channel, `depth` is how many bits the former use.
+    `grey16` and `colour16` count the images with 16 bits per pixel or colour channel; `depth` is the bits that the former use.
     """
 
     names: list[Path]
@@ -34,7 +34,7 @@ class Facts:
 
 
 def facts(found: Found) -> Facts:
-    """What the heads of the files say, and of 16-bit grey images of the training set their highest value."""
+    """Reads the file headers and, for 16-bit grey images of the training set, the highest pixel value."""
     parts = (found.train, found.validation, found.test)
     if isinstance(found.train.items, np.ndarray):
         own = [[part.items.shape[2], part.items.shape[1]] for part in parts if isinstance(part.items, np.ndarray)]
@@ -49,15 +49,15 @@ def facts(found: Found) -> Facts:
 
 
 def _depth(files: Sequence[Path]) -> int:
-    """How many bits the pixels of 16-bit grey images use, at least eight: many sensors give 10, 12 or 14."""
+    """The number of bits that 16-bit grey images use, at least eight: many sensors give 10, 12 or 14."""
     most = max(in_threads(highest, files), default=0)
     return min(max(most.bit_length(), _LEAST_DEPTH), _MOST_DEPTH) if files else _MOST_DEPTH
 
 
 def in_several_parts(found: Found) -> list[list[Placed]]:
-    """Images of which there are exact copies in more than one part: of each all of them.
+    """Groups of identical images that occur in more than one of the training, validation and test sets.
 
-    Files are read only where others have their size, and whole only where those end alike.
+    Files are read only if others have the same size, and in full only if those have the same last bytes.
     """
     parts = enumerate((found.train, found.validation, found.test))
     groups: list[list[Placed]] = [[(number, image) for number, part in parts for image in part.items]]
@@ -67,7 +67,7 @@ def in_several_parts(found: Found) -> list[list[Placed]]:
 
 
 def _alike(group: Sequence[Placed], key: Callable[[Any], Hashable]) -> list[list[Placed]]:
-    """The images in groups with the same key, as far as these are of more than one part."""
+    """Groups of images with the same key, restricted to groups that span more than one set."""
     by_key: dict[Hashable, list[Placed]] = defaultdict(list)
     for placed in group:
         by_key[key(placed[1])].append(placed)

@@ -1,4 +1,4 @@
-"""Images that stay in their files, for sets that do not fit in memory."""
+"""Images streamed from files, for data sets that do not fit in memory."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -11,15 +11,15 @@ from evaluators.data._render import empty, in_threads, mean_std, read_image, ren
 from evaluators.data._unreadable import UnreadableImage
 from evaluators.data.preprocess import Fitting, Moments
 
-SAMPLE = 2000  # images that the mean and standard deviation of the pixels are taken from
+SAMPLE = 2000  # images for the mean and standard deviation of the pixels
 
 
 @dataclass(frozen=True, eq=False)
 class Files:
-    """In place of an array uint8 [N, C, H, W]: decoded whenever they are read, in the same way and so to the same.
+    """Stands in for an array uint8 [N, C, H, W]; images are decoded on each read, deterministically.
 
-    `paths` are the files' names as bytes [N]: one array, which processes share without a copy. Those for `training` come
-    as they are held in memory, at the largest input and decoded coarsely, whatever the network's input.
+    `paths` are file names as bytes [N]: a single array, which processes share without copying. `training` images are decoded
+    coarsely at the largest input, like those held in memory, whatever the network's input.
     """
 
     paths: np.ndarray
@@ -28,7 +28,7 @@ class Files:
 
     @classmethod
     def of(cls, paths: Sequence[Path], fitting: Fitting, training: bool) -> "Files":
-        names = [os.fsencode(path.absolute()) for path in paths]  # workers run in folders of their own
+        names = [os.fsencode(path.absolute()) for path in paths]  # workers run in other folders
         return cls(np.array(names), fitting, training)
 
     def __len__(self) -> int:
@@ -39,15 +39,15 @@ class Files:
 
     @property
     def nbytes(self) -> int:
-        """Memory that is taken, bytes."""
+        """Memory used, in bytes."""
         return self.paths.nbytes
 
     def at(self, fitting: Fitting) -> "Files":
-        """The same files, fitted in this way in one step from the original, unless they are for training."""
+        """The same files, resized from the original to `fitting`; training images stay as they are."""
         return self if self.training else replace(self, fitting=fitting)
 
     def read(self, indexes: Sequence[int]) -> np.ndarray:
-        """The images with these indexes, uint8 [B, C, H, W]; raises UnreadableImage naming all bad files."""
+        """The images at these indexes, uint8 [B, C, H, W]; raises UnreadableImage naming all unreadable files."""
         out = empty(len(indexes), self.fitting)
         unreadable: dict[str, str] = {}
         for place, index in zip(out, indexes, strict=True):
@@ -60,7 +60,7 @@ class Files:
         return out
 
     def unreadable(self, progress: Callable[[int], None]) -> dict[str, str]:
-        """The files that cannot be read, with the reason: each is decoded, and how many are done is told."""
+        """Decodes every file and returns the unreadable ones with the reason; `progress` gets the number done."""
         found: dict[str, str] = {}
         for i, reasons in enumerate(in_threads(self._wrong_with, range(len(self)))):
             found |= reasons
@@ -75,7 +75,7 @@ class Files:
         return {}
 
     def sampled_mean_std(self) -> Moments:
-        """Mean and standard deviation of each channel, in units of 255, over a sample spread evenly over the files."""
+        """Mean and standard deviation per channel, in units of 255, over an evenly spaced sample of the files."""
         chosen = np.arange(0, len(self), -(-len(self) // SAMPLE))
         paths = [self._path(index) for index in chosen.tolist()]
         return mean_std(render(paths, [self.fitting], self.training, lambda done: None).at(self.fitting))

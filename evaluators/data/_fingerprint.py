@@ -1,4 +1,4 @@
-"""What tells one data set from another: its classes, its split, and the names and sizes of its files or its arrays' bytes."""
+"""Fingerprints of data sets: classes, split, and names and sizes of files or bytes of arrays."""
 
 import hashlib
 import os
@@ -11,10 +11,10 @@ from evaluators.data.dataset import Found, Images
 
 
 def fingerprint(found: Found) -> dict[str, Any]:
-    """Numbers of `classes` and of images in `train`, `validation` and `test`, and the `sha256` of what they are.
+    """The number of `classes`, of images in `train`, `validation` and `test`, and a `sha256` of the content.
 
-    That hash is of the class names, of the labels in each part, and of arrays' bytes or of files' names, below the folder
-    that holds them all, and sizes: it is the same wherever the folder lies, and no image is read for it.
+    The hash covers the class names, the labels of each set, and the bytes of arrays, or the sizes and names of files relative
+    to their common folder. It does not depend on where the folder is, and reads no images.
     """
     parts = {"train": found.train, "validation": found.validation, "test": found.test}
     digest = hashlib.sha256("\0".join(found.classes).encode("utf-8", "surrogateescape"))
@@ -33,7 +33,7 @@ def _arrays(part: Images) -> list[bytes | memoryview]:
 
 
 def _files(part: Images, folder: str) -> list[bytes]:
-    """Of each file its name, in Unicode's composed form as class names are, and its size in bytes."""
+    """For each file, its name in Unicode NFC, like class names, and its size in bytes."""
     names = [unicodedata.normalize("NFC", os.path.relpath(file, folder)) for file in part.items]
     sizes = [os.path.getsize(file) for file in part.items]
     return [f"{name}\0{size}\0".encode("utf-8", "surrogateescape") for name, size in zip(names, sizes, strict=True)]

@@ -1,4 +1,4 @@
-"""The images in the folders of a class, and what of them is left out: other files, links that lead elsewhere, hidden ones."""
+"""Lists the images of a class, and counts what is skipped: other files, links to elsewhere, hidden files."""
 
 import os
 from collections import Counter
@@ -14,12 +14,12 @@ _SERVICE = {"#recycle", "#snapshot", "$recycle.bin", "system volume information"
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is none of the data's: hidden, or kept by a system or a storage device for itself."""
+    """Whether a file or folder is hidden, or belongs to an operating system or storage device."""
     return name.startswith((".", "@", "__MACOSX", "__pycache__")) or name.casefold() in _SERVICE
 
 
 def folders(path: Path, left_out: Counter[str] | None = None) -> list[Path]:
-    """The folders in `path` by name, links to folders elsewhere too; `left_out` counts by kind what is beside them."""
+    """The folders in `path` by name, including links to folders elsewhere; `left_out` counts other entries by kind."""
     found: list[Path] = []
     for entry in sorted(path.iterdir(), key=lambda entry: entry.name):
         kind = _kind_beside(entry)
@@ -31,10 +31,10 @@ def folders(path: Path, left_out: Counter[str] | None = None) -> list[Path]:
 
 
 def images(class_folders: Iterable[Path], left_out: Counter[str]) -> list[Path]:
-    """The images below the folders, by folder and name; `left_out` counts, by kind, what is there and is none.
+    """The images below the folders, by folder and name; `left_out` counts all other entries by kind.
 
-    Regular files with the extension of a format that is read, and links to such in the same folder. Links that leave it or
-    lead back to a file of the list are left out: an image would be there twice.
+    Images are regular files with a supported extension, and links to such files within the same folder. Links that leave the
+    folder, or point to a listed file, are skipped, as they would duplicate images.
     """
     found: list[tuple[str, str]] = []
     for top in class_folders:
@@ -57,7 +57,7 @@ def holds_images(folder: Path) -> bool:
 
 
 def _sorted_out(top: Path, left_out: Counter[str]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """(folder, name) of the images below a folder, and of links that are named like images."""
+    """(folder, name) of the images below a folder, and of links named like images."""
     files, links = [], []
     for entry in _below(os.fspath(top), left_out):
         place = os.path.dirname(entry.path), entry.name
@@ -72,7 +72,7 @@ def _sorted_out(top: Path, left_out: Counter[str]) -> tuple[list[tuple[str, str]
 
 
 def _below(folder: str, left_out: Counter[str]) -> Iterator[os.DirEntry[str]]:
-    """All that is in a folder and in folders below it but these; links are not followed, hidden ones counted."""
+    """All non-folder entries below a folder; does not follow links, counts hidden entries."""
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if is_hidden(entry.name):
@@ -84,7 +84,7 @@ def _below(folder: str, left_out: Counter[str]) -> Iterator[os.DirEntry[str]]:
 
 
 def _kind(entry: os.DirEntry[str]) -> str | None:
-    """What a file is left out as; None for an image."""
+    """The kind under which a file is skipped; None for an image."""
     if entry.is_symlink():
         return LINK
     if not entry.is_file(follow_symlinks=False):
@@ -98,7 +98,7 @@ def _extension(name: str) -> str:
 
 
 def _kind_beside(entry: Path) -> str | None:
-    """What an entry of a folder is left out as; None for a folder, or a link to one elsewhere."""
+    """The kind under which an entry is skipped; None for a folder, or a link to a folder elsewhere."""
     if is_hidden(entry.name):
         return HIDDEN
     if not entry.is_dir():

@@ -1,4 +1,4 @@
-"""A data set by its name, split and made ready for the inputs of networks."""
+"""Loads a data set by name, split and prepared for the networks' inputs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from search_spaces.errors import InputError
 from search_spaces.resources import expanded
 
 SMALLEST = 8
-ASPECTS = 1.05  # by how much the inputs' aspects may differ: training images are held at one of them
+ASPECTS = 1.05  # allowed ratio of the inputs' aspect ratios: training images are held at one input only
 
 
 def load(
@@ -26,14 +26,13 @@ def load(
     progress: Progress | None = None,
     stream: bool | None = None,
 ) -> Dataset:
-    """The data set that `spec`, NAME or NAME:PATH, names, for networks with one of `inputs` (channels, height, width).
+    """The data set `spec`, NAME or NAME:PATH, for networks with one of `inputs` (channels, height, width).
 
-    `fit` and `interpolation` say how images are brought to an input (evaluators.data.preprocess). Arrays that are no larger
-    than the largest input are kept as they are. Of all other images those for training are held once, at the largest input,
-    those for validation and test at each, in one step from the original. `download` permits fetching a public data set that
-    is not there yet. `progress` is called with (images done, images in all). Images in files that would take more than half
-    of the available memory are streamed: read and decoded anew whenever they are shown; `stream` decides it otherwise.
-    Raises InputError for anything a person can put right.
+    `fit` and `interpolation` say how images are resized (evaluators.data.preprocess). Arrays no larger than the largest input
+    are kept unchanged. Other training images are held once, at the largest input; validation and test images at each input,
+    resized from the original. `download` permits downloading a public data set. `progress` is called with (images done,
+    images in total). Image files that would take more than half of the available memory are streamed, that is, decoded on
+    each use; `stream` overrides this. Raises InputError for anything the user can fix.
     """
     name, _, path = spec.partition(":")
     read, inputs = reader(name), tuple(dict.fromkeys(inputs))
@@ -55,16 +54,16 @@ def _made_ready(
     progress: Progress,
     stream: bool | None,
 ) -> Dataset:
-    """What was found, ready for `inputs`; `largest` says how images are brought to the one with the most pixels."""
+    """Prepares a data set for `inputs`; `largest` is the fitting for the input with the most pixels."""
     from evaluators.data._facts import facts
     from evaluators.data._fingerprint import fingerprint
     from evaluators.data._ready import ready
-    from evaluators.data._words import told
+    from evaluators.data._words import described
 
     known = facts(found)
     largest = replace(largest, depth=known.depth)
     splits, moments, remarks = ready(found, [replace(largest, input=i) for i in inputs], largest, progress, stream)
-    source = "; ".join([*told(found, known, largest, moments), *remarks])
+    source = "; ".join([*described(found, known, largest, moments), *remarks])
     train, validation, test = splits
     return Dataset(
         name=name,
@@ -83,15 +82,15 @@ def _made_ready(
 
 
 def _largest(inputs: Sequence[Input]) -> Input:
-    """The input with the most pixels; raises InputError unless one data set can serve them all."""
+    """The input with the most pixels; raises InputError unless one data set can serve all inputs."""
     for given in inputs:
         if min(given[1:]) < SMALLEST or given[0] not in (1, 3):
-            raise InputError(f"input {_text(given)}: 1 or 3 channels, and at least {SMALLEST} pixels high and wide are needed")
+            raise InputError(f"input {_text(given)}: must have 1 or 3 channels and at least {SMALLEST} pixels per side")
     wide, tall = (choose(inputs, key=lambda i: i[2] / i[1]) for choose in (max, min))
     if len({channels for channels, _, _ in inputs}) > 1:
         raise InputError(f"inputs {', '.join(map(_text, inputs))}: all must have the same number of channels")
     if wide[2] * tall[1] > ASPECTS * tall[2] * wide[1]:
-        raise InputError(f"inputs {_text(wide)} and {_text(tall)}: all must have the same shape, within 5 % of width / height")
+        raise InputError(f"inputs {_text(wide)} and {_text(tall)}: all must have the same aspect ratio, within 5 %")
     return max(inputs, key=lambda i: i[1] * i[2])
 
 

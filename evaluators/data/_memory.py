@@ -1,4 +1,4 @@
-"""How much memory images take, and how much there is."""
+"""Checks whether images fit in memory."""
 
 import os
 from pathlib import Path
@@ -13,16 +13,17 @@ def fits_memory(needed: int) -> bool:
 
 
 def check_memory(needed: int, count: int) -> None:
-    """Raises InputError unless `needed` bytes, those of `count` images, fit in memory."""
+    """Raises InputError unless `count` images of `needed` bytes in total fit in memory."""
     if not fits_memory(needed):
         raise InputError(
             f"{count:,} images at every input of the space take {gib(needed)} of memory, more than half of the "
-            f"{gib(available_bytes())} available; give a space with smaller inputs, fewer images, or image files to be streamed"
+            f"{gib(available_bytes())} available; use a space with smaller inputs, fewer images, or image files, which can be "
+            "streamed"
         )
 
 
 def available_bytes() -> float:
-    """Memory that can be had without swapping, bytes: the system's, or what its control groups leave this process if less."""
+    """Bytes of memory available without swapping, on the system or within this process's cgroup limits."""
     meminfo = Path("/proc/meminfo")
     found: list[float] = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), cgroups.memory_bytes()]
     if meminfo.exists():

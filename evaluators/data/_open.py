@@ -1,4 +1,4 @@
-"""Opens image files: upright, eight bits a channel, or the file named that cannot be read."""
+"""Opens image files as upright 8-bit RGB, or raises an error naming the file."""
 
 import re
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from evaluators.data._unreadable import UnreadableImage
 
-Kind = Literal["grey16", "colour16", "other"]  # 16 bits a pixel; 16 bits of each of several channels; all others
-ORIENTATION = 0x0112  # EXIF's tag
-_DEEP = re.compile(";16[BLN]'")  # in Pillow's words for how pixels are stored
-# single images that Pillow decodes by itself; HEIF where pillow-heif is installed
+Kind = Literal["grey16", "colour16", "other"]  # 16-bit grey; 16 bits per channel; all others
+ORIENTATION = 0x0112  # EXIF tag
+_DEEP = re.compile(";16[BLN]'")  # in Pillow's tile descriptors
+# single-image formats that Pillow decodes itself; HEIF needs pillow-heif
 _FORMATS = (
     *("AVIF", "BMP", "DIB", "GIF", "HEIF", "ICO", "JPEG", "JPEG2000"),
     *("PCX", "PNG", "PPM", "PSD", "QOI", "SGI", "TGA", "TIFF", "WEBP"),
@@ -23,7 +23,7 @@ _FORMATS = (
 
 @cache
 def formats() -> tuple[str, ...]:
-    """Pillow's names of the formats that are read."""
+    """Pillow's names of the supported formats."""
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
@@ -36,20 +36,20 @@ def formats() -> tuple[str, ...]:
 
 @cache
 def extensions() -> Mapping[str, str]:
-    """The formats that are read, by the extensions of their files, in lower case with the dot."""
-    known = {*formats(), "MPO"}  # a JPEG of several images, which Pillow opens as a JPEG
+    """The supported formats by file extension, in lower case with the dot."""
+    known = {*formats(), "MPO"}  # MPO: several images in a JPEG, which Pillow opens as a JPEG
     return {extension: name for extension, name in Image.registered_extensions().items() if name in known}
 
 
 def head(file: Path) -> tuple[int, int, Kind] | None:
-    """Width and height of an image, upright, and its kind, without decoding it; None for a file that cannot be opened."""
+    """Upright width and height of an image, and its kind, without decoding it; None for a file that cannot be opened."""
     try:
         with Image.open(file, formats=formats()) as image:
             kind: Kind = "grey16" if _is_grey16(image) else "colour16" if _DEEP.search(str(image.tile)) else "other"
-            known = "exif" in image.info or image.format == "TIFF"  # of others, to look for it would decode them
+            known = "exif" in image.info or image.format == "TIFF"  # for other formats, getexif would decode the image
             turned = known and image.getexif().get(ORIENTATION, 1) >= 5
             return (image.height, image.width, kind) if turned else (image.width, image.height, kind)
-    except Exception:  # noqa: BLE001 as in `opened`, which says what is wrong with it
+    except Exception:  # noqa: BLE001 `opened` reports the error
         return None
 
 
@@ -58,15 +58,15 @@ def highest(file: Path) -> int:
     try:
         with Image.open(file, formats=formats()) as image:
             return int(np.asarray(image).max())
-    except Exception:  # noqa: BLE001 as in `opened`, which says what is wrong with it
+    except Exception:  # noqa: BLE001 `opened` reports the error
         return 0
 
 
 def opened(file: Path, depth: int = 16, coarse: int | None = None) -> Image.Image:
-    """The image in a file, `upright`; raises UnreadableImage that names it.
+    """The image in a file, `upright`; raises UnreadableImage naming it.
 
-    With `coarse` a big JPEG is decoded at a fraction of its size that leaves at least `coarse` pixels a side: some four times
-    as fast, and not quite what the whole comes to when it is scaled.
+    With `coarse`, a large JPEG is decoded at a fraction of its size that leaves at least `coarse` pixels per side: about four
+    times as fast, with slightly different pixels after resizing.
     """
     try:
         with Image.open(file, formats=formats()) as image:
@@ -78,16 +78,16 @@ def opened(file: Path, depth: int = 16, coarse: int | None = None) -> Image.Imag
 
 
 def upright(image: Image.Image, depth: int = 16) -> Image.Image:
-    """Eight-bit RGB, turned by its EXIF orientation; transparent parts become white.
+    """The image as 8-bit RGB, rotated by its EXIF orientation, composed on white.
 
-    Of 16-bit grey the upper eight of the lowest `depth` bits are kept; what is above them is white.
+    For 16-bit grey, the upper eight of the lowest `depth` bits are kept; higher values become white.
     """
     grey16 = _is_grey16(image)
     image = ImageOps.exif_transpose(image)
     if grey16:
         image = Image.fromarray(np.minimum(np.asarray(image) >> (depth - 8), 255).astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise ValueError("its pixels have 32 bits; save it with 8 or 16 bits a channel")
+        raise ValueError("its pixels have 32 bits; save it with 8 or 16 bits per channel")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -95,7 +95,7 @@ def upright(image: Image.Image, depth: int = 16) -> Image.Image:
 
 
 def _is_grey16(image: Image.Image) -> bool:
-    return image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")  # the latter's values end at 65535
+    return image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM")  # 16-bit PPM opens in mode I
 
 
 def _reason(error: BaseException) -> str:

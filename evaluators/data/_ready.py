@@ -1,4 +1,4 @@
-"""Splits made ready for the inputs of networks: arrays kept as they are, images held at the inputs, or files streamed."""
+"""Prepares splits for the networks' inputs: keeps arrays, resizes images in memory, or streams files."""
 
 from collections.abc import Sequence
 from typing import cast
@@ -13,11 +13,11 @@ from evaluators.data.dataset import Found, Images, Progress, Split
 from evaluators.data.preprocess import Fitting, Moments
 
 Splits = tuple[Split, Split, Split]  # training, validation, test
-Ready = tuple[Splits, Moments, list[str]]  # the second of the training pixels; the last words for the report
+Ready = tuple[Splits, Moments, list[str]]  # splits, moments of the training pixels, remarks for the report
 
 
 def ready(found: Found, fittings: Sequence[Fitting], largest: Fitting, progress: Progress, stream: bool | None) -> Ready:
-    """The splits for networks with the inputs of `fittings`, of which `largest` has the most pixels; as `load` says."""
+    """The splits for networks with the inputs of `fittings`, of which `largest` has the most pixels; see `load`."""
     parts = [found.train, found.validation, found.test]
     if isinstance(found.train.items, np.ndarray) and _within(found.train.items, largest):
         return _with_moments([_kept(part, largest) for part in parts])
@@ -43,7 +43,7 @@ def _kept(part: Images, largest: Fitting) -> Split:
 
 
 def _held_bytes(parts: Sequence[Images], fittings: Sequence[Fitting], largest: Fitting) -> int:
-    """Memory that the images take when they are held, bytes."""
+    """Memory for images held at all inputs, in bytes."""
     train, *others = (len(part.labels) for part in parts)
     return train * int(np.prod(largest.input)) + sum(others) * sum(int(np.prod(fitting.input)) for fitting in fittings)
 
@@ -66,7 +66,7 @@ def _held(parts: Sequence[Images], fittings: Sequence[Fitting], largest: Fitting
 
 
 def _streamed(found: Found, parts: Sequence[Images], largest: Fitting, needed: int, progress: Progress) -> Ready:
-    """Every file is decoded once, as in an epoch of training: what cannot be read is known before one begins."""
+    """Decodes every file once, as in a training epoch, so that unreadable files are reported before training starts."""
     files = [Files.of(cast("list", part.items), largest, part is found.train) for part in parts]  # type: ignore[type-arg]
     done, total = 0, sum(map(len, files))
     unreadable: dict[str, str] = {}
@@ -76,5 +76,5 @@ def _streamed(found: Found, parts: Sequence[Images], largest: Fitting, needed: i
     if unreadable:
         raise UnreadableImage(unreadable)
     train, validation, test = (Split(images, part.labels) for images, part in zip(files, parts, strict=True))
-    words = f"they would take {gib(needed)} of memory, and are read from their files whenever they are shown"
+    words = f"images are streamed from their files, as they would take {gib(needed)} of memory"
     return (train, validation, test), files[0].sampled_mean_std(), [words]

@@ -1,4 +1,4 @@
-"""The data sets there are, found by name; and where public ones are kept."""
+"""Looks up data sets by name, and the folder for public ones."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ def names() -> list[str]:
 
 
 def summaries() -> dict[str, str]:
-    """One line about each data set, by name."""
+    """A one-line summary of each data set by name."""
     return {name: (reader(name).__doc__ or "").strip().partition("\n")[0] for name in names()}
 
 
 def reader(name: str) -> Reader:
-    """What reads the data set called `name`, `(path, download) -> Found`; raises InputError with the near miss."""
+    """The reader of the data set called `name`, `(path, download) -> Found`; raises InputError that suggests a close name."""
     if name not in names() and (os.sep in name or Path(name).is_dir()):
-        raise InputError(f'there is no data set "{name}"; a folder of photos is imagefolder:PATH')
+        raise InputError(f'there is no data set "{name}"; for a folder of photos, use imagefolder:PATH')
     return cast(Reader, _SETS.load(name).read)
 
 
 def default_folder() -> Path:
-    """Where public data sets are looked for and downloaded to when no PATH is given; InputError where there is no home."""
+    """The folder for public data sets when no PATH is given; raises InputError without a home folder."""
     try:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:
-        hint = "XDG_CACHE_HOME=FOLDER names another folder"
+        hint = "set XDG_CACHE_HOME=FOLDER to use another folder"
         raise InputError(f"public data sets are kept in the home folder, and there is none (HOME is not set); {hint}") from None
     return base / "compact-nas" / "datasets"

@@ -1,4 +1,4 @@
-"""Images, in arrays or in files, brought to arrays of one size, or of several sizes at once; what their pixels come to."""
+"""Resizes images from arrays or files to one or several sizes; computes mean and standard deviation of pixels."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,8 +16,8 @@ from evaluators.data.preprocess import Fitting, Moments
 
 T = TypeVar("T")
 BATCH = 256
-# of a channel that is the same in all images: normalised it is 0, and the little that augmentation makes of it stays little. Of
-# 1/255 it is made up to 255, and nothing is learnt with colours altered (loss 1.05 after 3 epochs, with .05 .90, with .1 .88)
+# Lower bound on a channel's std. A constant channel normalises to 0, and what colour augmentation adds stays small. With 1/255
+# as the bound, that grows to 255, and nothing is learnt (loss 1.05 after 3 epochs, against .90 with .05 and .88 with .1).
 LEAST_STD = 0.05
 Items = np.ndarray | list[Path]
 Size = tuple[int, int]
@@ -25,7 +25,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class Rendered:
-    """Images at each of several sizes (height, width): of each an array uint8 [N, C, H, W], as `render` makes them."""
+    """Images at several sizes (height, width), an array uint8 [N, C, H, W] for each; see `render`."""
 
     arrays: dict[Size, np.ndarray]
 
@@ -37,20 +37,20 @@ class Rendered:
 
     @property
     def nbytes(self) -> int:
-        """Memory that is taken, bytes."""
+        """Memory used, in bytes."""
         return sum(array.nbytes for array in self.arrays.values())
 
     def at(self, fitting: Fitting) -> np.ndarray:
-        """The images fitted in this way, which must be one of those that they were rendered in."""
+        """The images for one of the fittings that they were rendered with."""
         return self.arrays[fitting.input[1:]]
 
 
 def render(items: Items, fittings: Sequence[Fitting], coarse: bool, progress: Callable[[int], None]) -> Rendered:
-    """The images fitted in each of these ways, in one step from the original, decoded once.
+    """The images at each fitting, decoded once and resized from the original.
 
     Arrays uint8 [N, H, W] or [N, H, W, 3] or files become arrays uint8 [N, C, H, W], channels last in memory. `coarse`
-    decodes big JPEGs at a fraction of their size, at least twice the largest of the inputs. `progress` is told how many are
-    done. Raises UnreadableImage that names all files which cannot be read as images.
+    decodes large JPEGs at a fraction of their size, at least twice the largest input. `progress` gets the number of images
+    done. Raises UnreadableImage naming all unreadable files.
     """
     arrays = {f.input[1:]: empty(len(items), f) for f in fittings}
 
@@ -75,7 +75,7 @@ def render(items: Items, fittings: Sequence[Fitting], coarse: bool, progress: Ca
 
 
 def in_threads(work: Callable[[Any], T], items: Iterable[Any]) -> Iterator[T]:
-    """The results of `work` in the order of `items`: in threads, but for those of an array."""
+    """The results of `work` in the order of `items`; in threads, unless `items` is an array."""
     if isinstance(items, np.ndarray):
         yield from map(work, items)
         return
@@ -87,20 +87,20 @@ def in_threads(work: Callable[[Any], T], items: Iterable[Any]) -> Iterator[T]:
 
 
 def read_image(file: Path, fitting: Fitting, coarse: bool) -> np.ndarray:
-    """The image in a file as `render` gives it, uint8 [C, H, W]; raises UnreadableImage that names it."""
+    """The image in a file as `render` gives it, uint8 [C, H, W]; raises UnreadableImage naming it."""
     return fitting.pixels(_opened(file, [fitting], coarse)).transpose(2, 0, 1)
 
 
 def empty(count: int, fitting: Fitting) -> np.ndarray:
-    """Room for `count` images, uint8 [N, C, H, W] with channels last in memory."""
+    """An empty array for `count` images, uint8 [N, C, H, W] with channels last in memory."""
     channels, height, width = fitting.input
     return np.empty((count, height, width, channels), np.uint8).transpose(0, 3, 1, 2)
 
 
 def as_they_are(pixels: np.ndarray, channels: int) -> np.ndarray:
-    """uint8 [N, H, W] or [N, H, W, 3] as [N, C, H, W] on the same memory; only RGB for a grey input is made anew.
+    """uint8 [N, H, W] or [N, H, W, 3] as [N, C, H, W] without copying, unless RGB is converted for a grey input.
 
-    Grey images keep one channel for an RGB input too.
+    Grey images keep one channel, even for an RGB input.
     """
     if pixels.ndim == 4 and channels == 1:
         pixels = np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in pixels])
@@ -108,7 +108,7 @@ def as_they_are(pixels: np.ndarray, channels: int) -> np.ndarray:
 
 
 def mean_std(images: np.ndarray) -> Moments:
-    """Mean and standard deviation of each channel of uint8 [N, C, H, W], in units of 255; exact, from histograms.
+    """Mean and standard deviation per channel of uint8 [N, C, H, W], in units of 255; exact, from histograms.
 
     The standard deviation is at least LEAST_STD.
     """

@@ -1,19 +1,19 @@
-"""Splits images into parts: by class, and always the same way."""
+"""Stratified, deterministic splits."""
 
 import numpy as np
 
 from search_spaces.errors import InputError
 
-SEED = 20_240_229  # fixed: the split belongs to the data, so it must not follow a run's seed
+SEED = 20_240_229  # fixed: the split belongs to the data, not to a run's seed
 
 
 def stratified(labels: np.ndarray, classes: tuple[str, ...], shares: list[float]) -> list[np.ndarray]:
-    """Indexes of the parts, each int64 and ascending: one part for each of `shares` after the rest, which comes first.
+    """Indexes of each split, int64 and ascending: the remainder first, then one split per entry of `shares`.
 
-    Every part holds its share of each class, rounded, and at least one image of it. Raises InputError that names a
-    class with fewer images than parts. `labels` is int64 [N]; label i means `classes[i]`.
+    Every split has its share of each class, rounded, and at least one image of it. Raises InputError naming a class with
+    fewer images than splits. `labels` is int64 [N]; label i means `classes[i]`.
     """
-    shuffle = np.random.RandomState(SEED)  # the generator whose stream NumPy promises not to change
+    shuffle = np.random.RandomState(SEED)  # NumPy guarantees that this generator's stream never changes
     parts: list[list[np.ndarray]] = [[] for _ in range(len(shares) + 1)]
     for label, name in enumerate(classes):
         mine = shuffle.permutation(np.flatnonzero(labels == label))
@@ -26,7 +26,7 @@ def _cut(indexes: np.ndarray, name: str, shares: list[float]) -> list[np.ndarray
     if len(indexes) <= len(shares):
         raise InputError(
             f'class "{name}" has {len(indexes)} image{"s" * (len(indexes) != 1)} to split; it needs at least '
-            f"{len(shares) + 1}, one for each part"
+            f"{len(shares) + 1}, one for each set"
         )
     sizes = [max(1, round(share * len(indexes))) for share in shares]
     edges = len(indexes) - np.cumsum(sizes[::-1])[::-1]

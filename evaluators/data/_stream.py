@@ -1,4 +1,4 @@
-"""Batches of images that worker processes read from their files, in the order that is asked for."""
+"""Streams batches of images that worker processes read from files, in a given order."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -13,13 +13,13 @@ from evaluators.data._unreadable import UnreadableImage
 
 
 def stream(files: Files, batches: Sequence[Tensor], workers: int) -> Iterator[Tensor]:
-    """For each of `batches`, indices [B], its images uint8 [B, C, H, W]: the same whatever the number of workers.
+    """The images uint8 [B, C, H, W] of each batch of indices [B]; independent of the number of workers.
 
-    With 0 workers this process reads. Raises UnreadableImage naming the files of a batch that cannot be read. Images come as
-    arrays, through pipes: tensors would come through /dev/shm, and where that is small, as in containers, never arrive.
+    With 0 workers, this process reads. Raises UnreadableImage naming a batch's unreadable files. Images are sent as arrays,
+    through pipes: tensors would go through /dev/shm, and hang where that is small, as in containers.
     """
     wanted = [chosen.tolist() for chosen in batches]
-    # a generator of its own: the loader draws a seed for its workers, by default from the one that dropout draws from
+    # a separate generator: by default, the loader draws its workers' seed from the one that dropout uses
     own = torch.Generator()
     loader = DataLoader(
         _Batches(files), batch_size=None, sampler=wanted, num_workers=workers, collate_fn=_as_it_is, generator=own
@@ -31,7 +31,7 @@ def stream(files: Files, batches: Sequence[Tensor], workers: int) -> Iterator[Te
 
 
 class _Batches(Dataset[np.ndarray | UnreadableImage]):
-    """Arrays uint8 [B, H, W, C]. Errors are handed over like them: raised in a worker, they would come as a traceback."""
+    """Arrays uint8 [B, H, W, C]. Errors are returned, not raised: raised in a worker, they would arrive as a traceback."""
 
     def __init__(self, files: Files) -> None:
         self._files = files

@@ -1,4 +1,4 @@
-"""Files that cannot be read as images, and names that any terminal can print."""
+"""The error for unreadable images, and names escaped for terminals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from search_spaces.errors import InputError
 
 
 class UnreadableImage(InputError):
-    """Files cannot be read as images: `reasons` by the file; the message names them all."""
+    """Files that cannot be read as images: `reasons` by file; the message lists all."""
 
     def __init__(self, reasons: Mapping[str, str]) -> None:
         super().__init__(reasons)
@@ -23,5 +23,5 @@ class UnreadableImage(InputError):
 
 
 def shown(name: str | Path) -> str:
-    """A name in one line that any terminal can print: what is not printable is escaped."""
+    """A name on one line, with unprintable characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(name))

@@ -1,4 +1,4 @@
-"""What a data set is made of, in words: classes, images of each part, sizes, and whatever a person should know of them."""
+"""Describes a data set in words: classes, images per set, sizes, and anything unusual."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -12,25 +12,25 @@ from evaluators.data._unreadable import shown
 from evaluators.data.dataset import Found
 from evaluators.data.preprocess import Fitting, Moments
 
-_FEW = 10  # class names that are all told
-_ELONGATED = 2  # times the aspect of the input
+_FEW = 10  # class names listed in full
+_ELONGATED = 2  # times the input's aspect ratio
 _HEIC = {".heic", ".heif", ".hif"}
 _CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
 
 
-def told(found: Found, known: Facts, fitting: Fitting, moments: Moments) -> list[str]:
-    """Each in some words: where the images are from, classes, images of each part, sizes, and what is unusual in them."""
+def described(found: Found, known: Facts, fitting: Fitting, moments: Moments) -> list[str]:
+    """A phrase each: source, classes, images per set, sizes, and anything unusual."""
     remarks = [_elongated(known, fitting, found.folder), *_deep(known), _twice(found), _constant(moments)]
     left_out = f"left out: {left_out_words(found.left_out)}" if found.left_out else ""
     return [found.source, _classes(found.classes), _images(found), _sizes(known.sizes), *filter(None, [*remarks, left_out])]
 
 
 def left_out_words(left_out: Mapping[str, int]) -> str:
-    """The kinds of files that are left out with their numbers, the most frequent first."""
+    """The kinds of skipped files with their counts, most frequent first."""
     kinds = sorted(left_out.items(), key=lambda kind: (-kind[1], kind[0]))
     words = ", ".join(f"{count:,} {kind}" for kind, count in kinds)
     heic = sorted(_HEIC & set(left_out))
-    return words + (f" ({heic[0]} is read after pip install 'compact-nas[heic]')" if heic else "")
+    return words + (f" (to read {heic[0]}: pip install 'compact-nas[heic]')" if heic else "")
 
 
 def _classes(names: Sequence[str]) -> str:
@@ -60,7 +60,7 @@ def _range(least: str, most: str) -> str:
 
 
 def _elongated(known: Facts, fitting: Fitting, folder: str) -> str:
-    """Of images so much longer or wider than the input that most of them, or of the input, is lost."""
+    """A remark on images so elongated that cropping or padding loses most of the image or the input."""
     aspects = known.sizes[:, 0] / known.sizes[:, 1] * fitting.input[1] / fitting.input[2]
     off = np.maximum(aspects, 1 / aspects)
     if not (count := int((off > _ELONGATED).sum())):
@@ -75,7 +75,7 @@ def _elongated(known: Facts, fitting: Fitting, folder: str) -> str:
 
 def _deep(known: Facts) -> list[str]:
     grey = f"16-bit grey images ({known.grey16:,}) use {known.depth} bits, of which the upper eight are kept"
-    colour = f"images with 16 bits a channel ({known.colour16:,}) are read with the upper eight"
+    colour = f"images with 16 bits per channel ({known.colour16:,}) are reduced to the upper eight"
     return [grey] * bool(known.grey16) + [colour] * bool(known.colour16)
 
 
@@ -86,7 +86,7 @@ def _twice(found: Found) -> str:
     (part, image), *others = groups[0]
     names = [image, next(other for number, other in others if number != part)]
     which = " and ".join(shown(os.path.relpath(name, found.folder)) for name in names if isinstance(name, Path))
-    return f"{sum(map(len, groups)):,} images have exact copies in another part{f' (such as {which})' * bool(which)}"
+    return f"{sum(map(len, groups)):,} images have exact copies in another set{f' (such as {which})' * bool(which)}"
 
 
 def _constant(moments: Moments) -> str:

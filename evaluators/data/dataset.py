@@ -1,6 +1,6 @@
-"""What a data set is, and how one is found by name, split and made ready for the inputs of networks.
+"""Dataset: a split data set prepared for the networks' inputs.
 
-A new data set is one new file in the folder sets/. Nothing heavy is imported until images are read.
+A new data set is a new file in the folder sets/. Nothing heavy is imported until images are read.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images with their classes: uint8 [N, C, H, W] at one size or at each input, or in files; labels int64 [N].
+    """Images uint8 [N, C, H, W], at one size, at each input, or in files, with labels int64 [N].
 
-    What is held at another size than a network's input is scaled batch by batch (evaluators.training.batches).
+    Images at another size than a network's input are resized batch by batch (evaluators.training.batches).
     """
 
     images: np.ndarray | Rendered | Files
@@ -39,11 +39,11 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Three disjoint splits for networks with one of `inputs`; label i means `classes[i]`, `source` is for reports.
+    """Disjoint training, validation and test sets for networks with one of `inputs`.
 
-    `fit`, `interpolation` and `depth` say how images are brought to an input. `moments` are the mean and standard deviation of
-    the training pixels, of a sample where they are streamed; they are computed where none are given. `fingerprint` tells this
-    data set from others, in plain types (evaluators.data._fingerprint); one that was not loaded has none.
+    Label i means `classes[i]`; `source` is for reports. `fit`, `interpolation` and `depth` say how images are preprocessed.
+    `moments` are the mean and standard deviation of the training pixels, estimated from a sample when streaming, and computed
+    on demand if None. `fingerprint` identifies the data set (evaluators.data._fingerprint); it is empty if made in code.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Dataset:
     depth: int = 16
 
     def mean_std(self) -> Moments:
-        """Mean and standard deviation of each channel of the training pixels, scaled to 0..1; the latter at least LEAST_STD."""
+        """Mean and standard deviation per channel of the training pixels in 0..1; the latter at least LEAST_STD."""
         from evaluators.data._render import mean_std
 
         mean, std = self.moments or mean_std(cast("np.ndarray", self.train.images))
@@ -68,7 +68,7 @@ class Dataset:
         return per_channel(mean, channels), per_channel(std, channels)
 
     def preprocessing(self, input: Input, mean: Sequence[float], std: Sequence[float]) -> Preprocessing:
-        """How images become the input of a network; a `mean` and `std` of three channels are averaged for a grey input."""
+        """The preprocessing for a network's input; a `mean` and `std` of three channels are averaged for a grey input."""
         channels = input[0]
         mean, std = per_channel(mean, channels), per_channel(std, channels)
         return Preprocessing(input, self.fit, self.interpolation, mean, std, depth=self.depth)
@@ -76,7 +76,7 @@ class Dataset:
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images as they were found: an array uint8 [N, H, W] or [N, H, W, 3], or files; labels int64 [N]."""
+    """Original images: an array uint8 [N, H, W] or [N, H, W, 3], or files; labels int64 [N]."""
 
     items: np.ndarray | list[Path]
     labels: np.ndarray
@@ -84,7 +84,7 @@ class Images:
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """What a data set's reader returns: the splits as they were found; `left_out` counts by kind the files that are none's."""
+    """What a data set's reader returns: the original splits; `left_out` counts skipped files by kind."""
 
     classes: tuple[str, ...]
     train: Images
@@ -95,7 +95,7 @@ class Found:
 
     @property
     def folder(self) -> str:
-        """The folder that all files lie in; "" for arrays."""
+        """The common folder of all files; "" for arrays."""
         parts = (self.train, self.validation, self.test)
         parents = {os.path.dirname(file) for part in parts if isinstance(part.items, list) for file in part.items}
         return os.path.commonpath(parents or {""})

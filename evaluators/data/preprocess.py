@@ -1,4 +1,4 @@
-"""Preprocessing: the one description of how an image becomes a network's input, in training and where it is deployed."""
+"""Preprocessing: how an image becomes a network's input, in training and in deployment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Fit = Literal["crop", "pad"]
 Interpolation = Literal["bilinear", "bicubic"]
-Moments = tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation of each channel of pixels in 0..1
+Moments = tuple[tuple[float, ...], tuple[float, ...]]  # mean and standard deviation per channel of pixels in 0..1
 _RESIZE = {
     "crop": "scaled with its aspect kept so that it just covers the input, the longer side rounded down; centre of it cropped, "
     "offset (side - input side) / 2 rounded half to even",
@@ -25,11 +25,11 @@ _CHANNELS = {3: "RGB, red first; grey repeated three times", 1: "grey: (299 R + 
 
 @dataclass(frozen=True)
 class Fitting:
-    """How an image is brought to `input` (channels, height, width): 3 channels are RGB, 1 is grey.
+    """Resizes an image to `input` (channels, height, width): 3 channels are RGB, 1 is grey.
 
-    `crop` covers the input and loses what is beyond it at the centre; `pad` keeps all, with black around it.
-    `interpolation` is PIL's, which is antialiased. `depth` is how many bits 16-bit grey images use: the upper eight of them
-    are kept, and what is above them is white.
+    `crop` covers the input and takes the centre crop; `pad` keeps the whole image, with black around it. `interpolation` is
+    PIL's, which is antialiased. `depth` is how many bits 16-bit grey images use: the upper eight of them are kept, and higher
+    values become white.
     """
 
     input: tuple[int, int, int]
@@ -38,7 +38,7 @@ class Fitting:
     depth: int = field(default=16, kw_only=True)
 
     def pixels(self, image: Image.Image) -> np.ndarray:
-        """An upright 8-bit image of mode RGB or L (see `upright`) in this size, uint8 [H, W, C]."""
+        """Resizes an upright 8-bit image of mode RGB or L (see `upright`) to uint8 [H, W, C]."""
         import numpy as np
         from PIL import Image
 
@@ -47,11 +47,11 @@ class Fitting:
         image = image.convert("L" if channels == 1 else "RGB").resize(
             (columns, rows), Image.Resampling[self.interpolation.upper()]
         )
-        image = image.crop((left, top, left + width, top + height))  # what is outside of it becomes black
+        image = image.crop((left, top, left + width, top + height))  # pixels outside the image become black
         return np.asarray(image).reshape(height, width, channels)
 
     def placed(self, height: int, width: int) -> tuple[int, int, int, int]:
-        """Of an image of height x width: height and width to scale it to, then row and column in it where the input begins."""
+        """For a height x width image: height and width to resize to, then row and column where the input starts."""
         _, rows, columns = self.input
         if (rows * width >= columns * height) == (self.fit == "crop"):
             scaled = rows, max(1, width * rows // height)
@@ -68,9 +68,9 @@ class Preprocessing(Fitting):
     std: tuple[float, ...]
 
     def __call__(self, image: Image.Image | Path | str) -> np.ndarray:
-        """The network's input, float32 [1, C, H, W], of an image or a file; raises UnreadableImage that names the file.
+        """Preprocesses an image or a file to float32 [1, C, H, W]; raises UnreadableImage naming the file.
 
-        It is turned upright by its EXIF orientation; transparent parts become white; 16-bit grey is read as `depth` says.
+        Applies the EXIF orientation, composes transparency on white, and reads 16-bit grey by `depth`.
         """
         import numpy as np
         from PIL import Image
@@ -83,7 +83,7 @@ class Preprocessing(Fitting):
         return np.ascontiguousarray(normal.transpose(2, 0, 1)[None])
 
     def as_json(self) -> dict[str, Any]:
-        """In plain types, in words for the one who deploys the network; `from_json` reads it."""
+        """As plain types, with descriptions for whoever deploys the network; `from_json` reads it."""
         return {
             "input": list(self.input),
             "channels": _CHANNELS[self.input[0]],
@@ -109,5 +109,5 @@ class Preprocessing(Fitting):
 
 
 def per_channel(values: Sequence[float], channels: int) -> tuple[float, ...]:
-    """A mean or standard deviation of three channels, or of one, for `channels`: averaged or repeated where they differ."""
+    """Converts a mean or standard deviation between one and three channels, by averaging or repeating."""
     return tuple(values) if len(values) == channels else (sum(values) / len(values),) * channels

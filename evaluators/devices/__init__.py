@@ -1,1 +1,1 @@
-"""Device profiles that ship: one file a device, measured on that device."""
+"""Bundled device profiles: one file per device, measured on that device."""

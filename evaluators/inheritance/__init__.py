@@ -1,1 +1,1 @@
-"""Inheritance: donors, trained networks that others inherit weights from, and how weights are remapped."""
+"""Inheritance: remaps weights from a donor, a trained network, to other networks."""

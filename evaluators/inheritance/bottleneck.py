@@ -1,8 +1,9 @@
-"""Convolutions and inverted bottlenecks from a donor's: widths sliced or copied, kernels cropped or padded, new parts neutral.
+"""Inherits convolutions and inverted bottlenecks: slices or copies channels, crops or pads kernels, initialises new layers as
+identities.
 
-The plain and the fused bottleneck inherit from each other. A fused one takes the product of expansion and depthwise kernel,
-and gives its dense kernels' best product (of rank one): the activation between the two is lost or new, so this changes the
-function, and it needs new batch-norm statistics.
+Plain and fused bottlenecks inherit from each other. A fused one takes the product of expansion and depthwise kernel; a plain
+one takes the best rank-one factorisation of each dense kernel. The activation between the two is lost or new, so the function
+changes, and batch-norm statistics must be re-estimated.
 """
 
 from dataclasses import dataclass
@@ -14,12 +15,12 @@ from evaluators.inheritance.channels import Channels, Reader
 from evaluators.inheritance.filling import Filling, begin_as_selection, open_gates
 from evaluators.inheritance.parts import Layer, Parts
 
-_LINEAR_SHIFT = 2.0  # in standard deviations: where an activation passes nearly everything on
+_LINEAR_SHIFT = 2.0  # in standard deviations: shifts inputs to where the activation is nearly linear
 
 
 @dataclass(frozen=True, eq=False)
 class Ends:
-    """The donor's channels at a block's input, which are read through `reader`, and those at its output."""
+    """The donor channels at a block's input, with the `reader` that adapts weights to them, and those at its output."""
 
     inputs: Channels
     reader: Reader
@@ -27,7 +28,7 @@ class Ends:
 
 
 def fill_bottleneck(filling: Filling, ours: Parts, theirs: Parts, ends: Ends) -> None:
-    """Fills a block in place."""
+    """Fills a block with inherited weights, in place."""
     inputs, reader, outputs = ends.inputs, ends.reader, ends.outputs
     if ours.start is not None and theirs.start is not None:
         filling.layer(ours.start, theirs.start, inputs.rows(theirs.start.weight), inputs)
@@ -43,7 +44,7 @@ def fill_bottleneck(filling: Filling, ours: Parts, theirs: Parts, ends: Ends) ->
 
 
 def _fill_expansion(filling: Filling, ours: Parts, theirs: Parts, inputs: Channels, reader: Reader) -> Channels:
-    """Fills a pointwise or fused expansion; which of the donor's channels are in the middle."""
+    """Fills a pointwise or fused expansion; returns the donor's channels in the middle."""
     expands = theirs.expand is not None or theirs.dense is not None
     if ours.dense is not None and theirs.before:
         return _fill_dense(filling, ours.dense, theirs, reader)
@@ -67,14 +68,14 @@ def _fill_dense(filling: Filling, layer: Layer, theirs: Parts, reader: Reader) -
 
 
 def _nearest(theirs: Parts, inputs: Channels) -> Channels:
-    """Without an expansion: for each input channel the expanded one that reads it most and matters most."""
+    """Without an expansion: for each input channel, the expanded channel with the largest importance times input share."""
     weight = theirs.before[0].weight.abs().sum((2, 3))
     share = weight / weight.sum(1, keepdim=True).clamp(min=torch.finfo().tiny)
     return Channels((theirs.middle_importance[:, None] * share).argmax(0)[inputs.source], theirs.middle)
 
 
 def _fill_new_expansion(filling: Filling, layer: Layer, theirs: Parts, inputs: Channels, reader: Reader) -> Channels:
-    """An expansion that the donor lacks begins as copies of the input, which an activation that the input had leaves alone."""
+    """Initialises an expansion that the donor lacks with copies of the input; a repeated activation does not change them."""
     picked = Channels.choose(theirs.middle_importance[inputs.source], layer.convolution.out_channels, filling.draws)
     middle = Channels(inputs.source[picked.source], theirs.middle)
     if isinstance(reader, Channels):
@@ -86,7 +87,7 @@ def _fill_new_expansion(filling: Filling, layer: Layer, theirs: Parts, inputs: C
 
 
 def _fill_factor(filling: Filling, layer: Layer, weight: Tensor) -> None:
-    """An expansion whose activation the donor lacks: shifted to where it passes most on."""
+    """Fills an expansion whose activation the donor lacks, shifted to where the activation is nearly linear."""
     filling.kernel(layer.convolution, weight)
     nn.init.constant_(layer.norm.bias, _LINEAR_SHIFT)
 
@@ -102,7 +103,7 @@ def _fill_depthwise(filling: Filling, layer: Layer, theirs: Parts, middle: Chann
 
 
 def _fill_gates(filling: Filling, ours: Parts, theirs: Parts, middle: Channels) -> Tensor | float:
-    """Fills squeeze-and-excitation; what the projection has to multiply the donor's channels by in its place."""
+    """Fills squeeze-and-excitation; returns the factor on the projection's input channels that compensates for changes."""
     if ours.squeeze is None:
         return theirs.mean_gates[:, None, None] if theirs.squeeze is not None else 1.0
     if theirs.squeeze is None:
@@ -112,7 +113,7 @@ def _fill_gates(filling: Filling, ours: Parts, theirs: Parts, middle: Channels) 
 
 
 def _merged(theirs: Parts) -> Tensor:
-    """The donor's expansion and depthwise kernel as one dense kernel [middle, in, k, k], up to a factor for each channel."""
+    """The donor's expansion and depthwise kernel merged to a dense kernel [middle, in, k, k], up to a factor per channel."""
     if theirs.depthwise is None:
         return theirs.before[-1].weight
     kernel = theirs.depthwise.weight
@@ -122,7 +123,7 @@ def _merged(theirs: Parts) -> Tensor:
 
 
 def _factors(dense: Layer) -> tuple[Tensor, Tensor]:
-    """Pointwise [middle, in, 1, 1] and depthwise weights [middle, 1, k, k] whose product is nearest to the dense ones."""
+    """Pointwise [middle, in, 1, 1] and depthwise weights [middle, 1, k, k] whose product best approximates the dense ones."""
     weight = dense.weight
     pointwise, sizes, kernels = torch.linalg.svd(weight.flatten(2), full_matrices=False)
     sign = kernels[:, 0].sum(1).sign()

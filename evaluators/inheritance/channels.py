@@ -1,4 +1,4 @@
-"""Which of a donor's channels a network's are: kept by importance, copied where there are more, read at random shares."""
+"""Maps donor channels to a network's channels: selection by importance, copies for wider layers, adapted input weights."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,27 +9,27 @@ from torch import Tensor
 
 
 class Reader(Protocol):
-    """How a layer reads the channels of its input."""
+    """Adapts a layer's weights to its input channels."""
 
     def columns(self, weight: Tensor, draws: torch.Generator) -> Tensor:
-        """Weights [out, donor's channels, ...] as weights [out, the network's channels, ...]."""
+        """Maps weights [out, donor channels, ...] to [out, network channels, ...]."""
 
 
 @dataclass(frozen=True, eq=False)
 class Channels:
-    """Channels of a network, each a copy of one of the donor's `width` channels: `source` [n] says of which."""
+    """Channels of a network, each a copy of donor channel `source[i]` out of `width`."""
 
     source: Tensor
     width: int
 
     @classmethod
     def all(cls, width: int) -> "Channels":
-        """The donor's channels as they are."""
+        """The donor's channels unchanged."""
         return cls(torch.arange(width), width)
 
     @classmethod
     def choose(cls, importance: Tensor, count: int, draws: torch.Generator) -> "Channels":
-        """The `count` most important channels in the donor's order; where there are fewer, all and copies of random ones."""
+        """The `count` most important channels in the donor's order; if there are fewer, all plus random copies."""
         width = len(importance)
         if count <= width:
             kept = importance.argsort(descending=True, stable=True)[:count]
@@ -39,15 +39,15 @@ class Channels:
 
     @cached_property
     def copied(self) -> bool:
-        """Whether two channels are copies of the same one."""
+        """Whether any donor channel occurs more than once."""
         return len(self.source.unique()) < len(self.source)
 
     def rows(self, tensor: Tensor) -> Tensor:
-        """[donor's channels, ...] to [the network's channels, ...]."""
+        """Maps [donor channels, ...] to [network channels, ...]."""
         return tensor.index_select(0, self.source)
 
     def columns(self, weight: Tensor, draws: torch.Generator) -> Tensor:
-        """Copies of a channel are read at random shares that sum to one, others for each output (Net2Net, arXiv:1511.05641)."""
+        """Splits a copied channel's weight randomly between its copies, anew per output (Net2Net, arXiv:1511.05641)."""
         taken = weight.index_select(1, self.source)
         if not self.copied:
             return taken
@@ -59,7 +59,7 @@ class Channels:
 
 @dataclass(frozen=True, eq=False)
 class Mixed:
-    """Channels that a layer has to read in place of others, which are `matrix` [others, the donor's channels] times them."""
+    """Reads `channels` in place of others that are `matrix` [others, donor channels] times them."""
 
     channels: Channels
     matrix: Tensor
@@ -70,7 +70,7 @@ class Mixed:
 
 @dataclass(frozen=True)
 class Colours:
-    """An image of another number of channels than the donor's: each is read as the mean of the donor's channels."""
+    """An image with another number of channels than the donor's: every channel gets the mean weight."""
 
     channels: int
 

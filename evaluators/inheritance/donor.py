@@ -1,4 +1,4 @@
-"""Donor: a trained network that others inherit weights from, as plain data."""
+"""Donor: a trained network whose weights others inherit, as plain data."""
 
 import json
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ _FACTS = ("name", "mean", "std", "interpolation", "norm_eps", "source", "folded"
 @strict
 @dataclass(frozen=True)
 class _About:
-    """donor.json as it is written."""
+    """The content of donor.json."""
 
     name: str
     mean: Means
@@ -39,11 +39,11 @@ class _About:
 
 @dataclass(frozen=True, eq=False)
 class Donor:
-    """A trained network: its genotype, its tensors on the CPU, and what its images have to look like.
+    """A trained network: its genotype, its tensors on the CPU, and its preprocessing.
 
     `tensors` is the state dict of build(genotype, task), for batch norms with epsilon `norm_eps`; `mean` and `std` are per
-    channel of pixels in 0..1, `interpolation` is bilinear or bicubic, `source` says where the weights come from. Where
-    `folded`, statistics of batch norms are merged into weights, and channels before those norms have wild variances.
+    channel of pixels in 0..1; `interpolation` is bilinear or bicubic; `source` is the origin of the weights. If `folded`,
+    batch-norm statistics are folded into the weights, and variances before those norms are far from 1.
     """
 
     name: str
@@ -59,12 +59,12 @@ class Donor:
 
     @property
     def padding(self) -> PaddingRule:
-        """The rule by which its strided blocks pad: "same" as TensorFlow does, or "symmetric"."""
+        """The padding of its strided blocks: "same", as in TensorFlow, or "symmetric"."""
         knobs = (dict(spec.knobs).get("padding") for spec in self.genotype.blocks)
         return "same" if "same" in knobs else "symmetric"
 
     def save(self, folder: Path) -> None:
-        """Writes it to a new folder, for `load_donor`; raises OSError."""
+        """Writes the donor to a new folder, for `load_donor`; raises OSError."""
         folder.mkdir()
         (folder / GENOTYPE).write_text(self.genotype.at(self.task.input).text, encoding="utf-8")
         (folder / WEIGHTS).write_bytes(save({name: tensor.contiguous() for name, tensor in self.tensors.items()}))
@@ -80,7 +80,7 @@ class Donor:
 
 
 def load_donor(folder: Path) -> Donor:
-    """The donor that was saved in a folder; raises InputError when it is damaged."""
+    """The donor saved in a folder; raises InputError when it is damaged."""
     try:
         about = checked_json(_About, read_text(folder / ABOUT, "file"), ABOUT)
         genotype, tensors = read_genotype(folder / GENOTYPE), read_safetensors(folder / WEIGHTS)
@@ -89,12 +89,12 @@ def load_donor(folder: Path) -> Donor:
         donor.network()
     except (InputError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{folder}: the donor that was kept here is damaged: {reason}") from None
+        raise InputError(f"{folder}: the saved donor is damaged: {reason}") from None
     return donor
 
 
 def set_norm_eps(network: nn.Module, eps: float) -> None:
-    """Gives every batch norm the epsilon `eps`."""
+    """Sets the epsilon of every batch norm."""
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eps = eps

@@ -1,4 +1,4 @@
-"""Writing a donor's values into the layers of a network, and counting how many of its parameters came from there."""
+"""Writes donor weights into a network's layers, and counts the inherited parameters."""
 
 import math
 from typing import cast
@@ -10,21 +10,21 @@ from evaluators.inheritance.channels import Channels
 from evaluators.inheritance.parts import Layer
 from search_spaces.ops.squeeze_excite import SqueezeExcite
 
-_OPEN = 0.75  # what the gates of a new squeeze-and-excitation begin at: far enough from 1 to learn
+_OPEN = 0.75  # initial gates of a new squeeze-and-excitation: far enough from 1 to learn
 _OPEN_BIAS = {nn.Hardsigmoid: 6 * (_OPEN - 0.5), nn.Sigmoid: math.log(_OPEN / (1 - _OPEN))}
 
 
 class Filling:
-    """Fills layers in place; `inherited` counts the parameters that a donor's values were written to.
+    """Fills layers in place; `inherited` counts the parameters set from the donor.
 
-    Batch norms that inherit have the epsilon of the donor's, `eps`; `draws` says at which shares copies are read.
+    Inherited batch norms get the donor's epsilon, `eps`; `draws` is the generator for splitting weights between copies.
     """
 
     def __init__(self, eps: float, draws: torch.Generator) -> None:
         self.eps, self.draws, self.inherited = eps, draws, 0
 
     def copy(self, block: nn.Module, source: nn.Module) -> None:
-        """All tensors of a block of the same shapes."""
+        """Copies all tensors of a block with the same shapes."""
         block.load_state_dict(source.state_dict())
         self.inherited += sum(parameter.numel() for parameter in block.parameters())
         for module in block.modules():
@@ -32,7 +32,7 @@ class Filling:
                 module.eps = self.eps
 
     def layer(self, layer: Layer, source: Layer, weight: Tensor, rows: Channels) -> None:
-        """A layer: `weight` cropped or padded to its kernel, the rest the source's `rows`."""
+        """Fills a layer: `weight` cropped or padded to its kernel, the rest from the source's `rows`."""
         self.kernel(layer.convolution, weight)
         self.norm(layer.norm, source.norm, rows)
         if layer.convolution.bias is not None and source.convolution.bias is not None:
@@ -41,13 +41,13 @@ class Filling:
             self.write(layer.act.weight, rows.rows(source.act.weight.detach()))
 
     def kernel(self, convolution: nn.Conv2d, weight: Tensor) -> None:
-        """Weights [out, in, k, k] of any odd kernel, zeros around them or their edges left out."""
+        """Fills a kernel with weights [out, in, k, k] of any odd size, zero-padded or cropped."""
         edge = (convolution.kernel_size[0] - weight.shape[-1]) // 2
         fitted = nn.functional.pad(weight, (edge,) * 4)
         self.write(convolution.weight, fitted, min(fitted.numel(), weight.numel()))
 
     def norm(self, norm: nn.BatchNorm2d, source: nn.BatchNorm2d, rows: Channels) -> None:
-        """Scale, shift and statistics."""
+        """Fills scale, shift and statistics."""
         norm.eps = self.eps
         self.write(norm.weight, rows.rows(source.weight.detach()))
         self.write(norm.bias, rows.rows(source.bias.detach()))
@@ -56,12 +56,12 @@ class Filling:
         cast(Tensor, norm.num_batches_tracked).copy_(cast(Tensor, source.num_batches_tracked))
 
     def linear(self, layer: nn.Linear, source: nn.Linear, weight: Tensor) -> None:
-        """`weight` [out, in] and the source's bias."""
+        """Fills a linear layer with `weight` [out, in] and the source's bias."""
         self.write(layer.weight, weight)
         self.write(layer.bias, source.bias.detach())
 
     def gates(self, squeeze: SqueezeExcite, source: SqueezeExcite, middle: Channels) -> None:
-        """Squeeze-and-excitation of the channels `middle`; squeezed units are chosen as channels are."""
+        """Fills squeeze-and-excitation over the channels `middle`; selects squeezed units by importance."""
         (reduce, widen), (down, up) = gate_layers(squeeze), gate_layers(source)
         importance = down.weight.detach().abs().sum((1, 2, 3)) * up.weight.detach().abs().sum((0, 2, 3))
         squeezed = Channels.choose(importance, reduce.out_channels, self.draws)
@@ -71,13 +71,13 @@ class Filling:
         self.write(cast(Tensor, widen.bias), middle.rows(cast(Tensor, up.bias).detach()))
 
     def silence(self, norm: nn.BatchNorm2d) -> None:
-        """Begins a batch norm that was filled with zeros in place of the donor's scale and shift."""
+        """Resets the scale and shift of a filled batch norm to zero."""
         nn.init.zeros_(norm.weight)
         nn.init.zeros_(norm.bias)
         self.inherited -= norm.weight.numel() + norm.bias.numel()
 
     def write(self, target: Tensor, values: Tensor, inherited: int | None = None) -> None:
-        """Copies values into a parameter; all of them are inherited, or as many as is said."""
+        """Copies values into a parameter; counts all of them, or `inherited`, as inherited."""
         with torch.no_grad():
             target.copy_(values)
         self.inherited += target.numel() if inherited is None else inherited
@@ -89,7 +89,7 @@ def gate_layers(squeeze: SqueezeExcite) -> tuple[nn.Conv2d, nn.Conv2d]:
 
 
 def open_gates(squeeze: SqueezeExcite) -> float:
-    """Begins squeeze-and-excitation as a constant, which is returned, from which it can learn."""
+    """Initialises squeeze-and-excitation to a constant gate, and returns that."""
     _, widen = gate_layers(squeeze)
     nn.init.zeros_(widen.weight)
     nn.init.constant_(cast(Tensor, widen.bias), _OPEN_BIAS[type(squeeze.gate[3])])
@@ -97,7 +97,7 @@ def open_gates(squeeze: SqueezeExcite) -> float:
 
 
 def begin_as_selection(layer: Layer, source: Tensor) -> None:
-    """Begins a convolution and its batch norm as the input's channels `source` [out]; zeros for a depthwise one's own."""
+    """Initialises a convolution and its batch norm to select input channels `source` [out]; zeros for a depthwise identity."""
     centre = layer.convolution.kernel_size[0] // 2
     weight = torch.zeros_like(layer.weight)
     weight[torch.arange(len(source)), source, centre, centre] = 1.0
@@ -107,6 +107,6 @@ def begin_as_selection(layer: Layer, source: Tensor) -> None:
 
 
 def selects(convolution: nn.Conv2d) -> bool:
-    """Whether each output is one input channel as it is, as `begin_as_selection` leaves it."""
+    """Whether each output is an unchanged input channel, as after `begin_as_selection`."""
     weight, centre = convolution.weight.detach(), convolution.kernel_size[0] // 2
     return bool((weight[:, :, centre, centre].amax(1) == 1).all() and weight.count_nonzero() == len(weight))

@@ -1,4 +1,4 @@
-"""find_donor: the donor that a person named, from a file, a folder of ours, an installed package, or a download."""
+"""find_donor: loads a donor from a file, a folder of this project, an installed package, or a download."""
 
 import os
 import sys
@@ -24,11 +24,11 @@ from search_spaces.weights import Loaded, as_trained, read_tensors, state_dict
 
 
 def find_donor(spec: str | None = None, *, download: bool = False, progress: bool = False) -> Donor:
-    """The donor that `spec` names; without one, the network whose weights are installed with this project.
+    """The donor `spec`; by default, the network whose weights are installed with this project.
 
-    `spec` is ANCHOR=FILE (torchvision's, timm's or the authors' weights), a folder of `nas train`, `nas export` or a run,
-    an anchor whose weights are in an installed package, or, with `download`, torchvision/MODEL, timm/MODEL or an anchor
-    with weights of theirs: fetched by their own functions, which verify the checksum; `progress` shows a bar.
+    `spec` is ANCHOR=FILE (weights from torchvision, timm or the authors), a folder of `nas train`, `nas export` or a run, an
+    anchor whose weights are in an installed package, or, with `download`, torchvision/MODEL, timm/MODEL or an anchor that has
+    weights there: downloaded by the library's own functions, which verify the checksum. `progress` shows a progress bar.
     Raises InputError when there is no such donor, or its weights are damaged or of another network.
     """
     spec = spec or DEFAULT
@@ -39,7 +39,7 @@ def find_donor(spec: str | None = None, *, download: bool = False, progress: boo
     if equals:
         return _from_file(anchor(name), expanded(file))
     if path.is_file():
-        raise InputError(f"{spec} does not say which network it is of; ANCHOR={spec} does, such as mobilenet_v2={spec}")
+        raise InputError(f"it is not known which network {spec} belongs to; use ANCHOR={spec}, such as mobilenet_v2={spec}")
     offer = _offered(spec, download)
     return _from_package(offer) if offer.version else _from_download(offer, progress)
 
@@ -49,8 +49,8 @@ def _from_file(known: Anchor, path: Path) -> Donor:
     trained = known.trained.get(loaded.source)
     if not trained:
         raise InputError(
-            f"{path} cannot be inherited from: {loaded.source} publishes no weights of {known.name}, so that it is not known "
-            "how images are normalised for them"
+            f"{path} cannot be a donor: {loaded.source} publishes no weights of {known.name}, so their "
+            "image normalisation is not known"
         )
     return _donor(known, loaded, trained, f"{path}, weights of {loaded.source}")
 
@@ -69,10 +69,10 @@ def _from_package(offer: Offer) -> Donor:
 def _from_download(offer: Offer, progress: bool) -> Donor:
     fetch = {"torchvision": _fetch_torchvision, "timm": _fetch_timm}[offer.source]
     try:
-        with redirect_stdout(sys.stderr):  # torch says there what it does
+        with redirect_stdout(sys.stderr):  # torch logs to stdout
             found = fetch(offer.trained.download, map_location="cpu", progress=progress, check_hash=True, weights_only=True)
     except (OSError, RuntimeError, UnpicklingError) as error:
-        raise InputError(f"{offer.name} cannot be downloaded: {error}") from None
+        raise InputError(f"cannot download {offer.name}: {error}") from None
     return _offer(offer, state_dict(found, offer.name), offer.name)
 
 
@@ -87,9 +87,9 @@ def _fetch_timm(name: str, **arguments: Any) -> object:
     try:
         from timm.models import get_pretrained_cfg
     except ImportError:
-        raise InputError(f"timm/{name} is downloaded by timm, which is not installed: `pip install timm`") from None
+        raise InputError(f"downloading timm/{name} needs timm, which is not installed: `pip install timm`") from None
     known = get_pretrained_cfg(name)
-    assert known and isinstance(known.url, str) and known.url, f"timm has no address of {name}"
+    assert known and isinstance(known.url, str) and known.url, f"timm has no URL for {name}"
     return torch.hub.load_state_dict_from_url(known.url, **arguments)
 
 
@@ -117,23 +117,23 @@ def _donor(known: Anchor, loaded: Loaded, trained: TrainedWeights, source: str) 
 
 
 def _read_rgb(network: nn.Module) -> None:
-    """Reverses the channels that the first convolution reads."""
+    """Reverses the input channels of the first convolution."""
     first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
     first.weight.data = first.weight.data.flip(1)
 
 
 def _folded(network: nn.Module, eps: float) -> bool:
-    """Whether some batch norm subtracts 0 and divides by 1, which no training leads to."""
+    """Whether some batch norm has mean 0 and variance 1, which never results from training."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     return any(not norm.running_mean.any() and ((norm.running_var - 1).abs() <= 2 * eps).all() for norm in norms)  # type: ignore[union-attr, operator]
 
 
 def _from_folder(path: Path) -> Donor:
-    """The network that `nas train` or `nas export` left in a folder, or in the folder export/ there."""
+    """The network that `nas train` or `nas export` wrote to a folder, or to export/ in it."""
     place = next((p for p in (path, path / "export") if all((p / f).is_file() for f in (GENOTYPE, WEIGHTS, CARD))), None)
     if not place:
         raise InputError(
-            f"{path} holds no trained network: {GENOTYPE}, {WEIGHTS} and {CARD}, as `nas train` and `nas export` write them"
+            f"{path} holds no trained network: {GENOTYPE}, {WEIGHTS} and {CARD}, as written by `nas train` and `nas export`"
         )
     classes, seen = read_card(place / CARD)
     genotype = read_genotype(place / GENOTYPE).at(seen.input)
@@ -153,7 +153,7 @@ def _from_folder(path: Path) -> Donor:
 
 
 def _offered(name: str, download: bool) -> Offer:
-    """The offer called `name`: what is installed, else what may be downloaded; raises InputError that says what is missing."""
+    """The offer called `name`: installed, or else downloadable; raises InputError saying how to get it."""
     everything = [offer for offer in offers() if offer.trained.package or offer.trained.download]
     found = [offer for offer in everything if name in (offer.name, offer.anchor.name)]
     ready = [offer for offer in found if offer.version or (download and offer.trained.download)]
@@ -161,13 +161,13 @@ def _offered(name: str, download: bool) -> Offer:
         return ready[0]
     if not found:
         raise _unknown(name, [known for offer in everything for known in (offer.name, offer.anchor.name)])
-    raise InputError(f"the weights of {name} are not here: {'; '.join(map(_remedy, found))}")
+    raise InputError(f"the weights of {name} are not installed: {'; '.join(map(_remedy, found))}")
 
 
 def _unknown(name: str, known: Iterable[str]) -> InputError:
     if name in anchor_names():
-        hint = f"; {name}=FILE takes a file of {' or '.join(anchor(name).weights)}" * bool(anchor(name).weights)
-        return InputError(f"no weights of {name} can be installed or downloaded{hint}")
+        hint = f"; use {name}=FILE with weights from {' or '.join(anchor(name).weights)}" * bool(anchor(name).weights)
+        return InputError(f"{name} has no weights to install or download{hint}")
     if os.sep in name and not name.startswith(("torchvision/", "timm/")):
         return InputError(f"there is no folder {name}")
     return InputError(f'there is no donor "{name}"{near_miss(name, set(known))} (`nas list donors`)')
@@ -175,6 +175,6 @@ def _unknown(name: str, known: Iterable[str]) -> InputError:
 
 def _remedy(offer: Offer) -> str:
     if not offer.trained.package:
-        return f"`--download` lets {offer.name} be downloaded"
+        return f"`--download` downloads {offer.name}"
     extra = "" if offer.anchor.name == DEFAULT else f", or `pip install '{EXTRA}'`"
     return f"`pip install {offer.trained.package}`{extra}"

@@ -1,10 +1,10 @@
-"""imitate: the last pointwise convolution of each block is fitted to the donor's features, in closed form, block after block.
+"""imitate: fits the last pointwise convolution of each block to the donor's features, block by block, in closed form.
 
-Cutting a trained network to other widths, depths and kernels leaves little of what its blocks computed. What a block's last
-convolution reads is known on some images, and so is what the donor's block in its place gives there: the weights between the
-two are a ridge regression. Blocks are fitted in order, each to what the fitted ones before it pass on, so that errors do not
-add up. The regression is that of channel pruning (He et al., arXiv:1707.06168), the goals are those of blockwise distillation
-(DNA, arXiv:1911.13053).
+Changing a trained network's widths, depths and kernels destroys most of what its blocks computed. On a few images, the inputs
+of a block's last convolution and the outputs of the corresponding donor block are known, so the weights between them follow by
+ridge regression. Blocks are fitted in order, each on the outputs of the fitted blocks before it, so that errors do not
+accumulate. The regression is that of channel pruning (He et al., arXiv:1707.06168); the targets are those of blockwise
+distillation (DNA, arXiv:1911.13053).
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,15 +18,15 @@ from evaluators.inheritance.inherit import Goal
 from evaluators.inheritance.statistics import batch_size
 from search_spaces.network import Network, run_block
 
-_PIXELS = 8192  # of a block's output that the regression sees, at most
-_HELD_OUT = 4  # every fourth image chooses the penalty
-_PENALTIES = (0.01, 0.1, 1.0, 10.0)  # on the squared change of the weights, as a share of the inputs' mean square
-_DEAD = 1e-3  # share of a layer's largest standard deviation below which a channel counts as constant
+_PIXELS = 8192  # maximum number of output pixels per block in the regression
+_HELD_OUT = 4  # one in four pixels is held out to choose the penalty
+_PENALTIES = (0.01, 0.1, 1.0, 10.0)  # penalties on the squared change of the weights, relative to the inputs' variance
+_DEAD = 1e-3  # channels with less than this share of the layer's largest standard deviation count as constant
 
 
 @dataclass(frozen=True)
 class Imitated:
-    """How far a block's output is from its goal's: squared error over variance, on held-out images, before and after."""
+    """The error of a block's output, squared error / variance on held-out images, before and after fitting."""
 
     before: float
     after: float
@@ -34,11 +34,11 @@ class Imitated:
 
 @torch.no_grad()
 def imitate(network: Network, donor: Network, images: Tensor, goals: Mapping[int, Goal]) -> dict[int, Imitated]:
-    """Fits the blocks of `network` that have a goal to the features of `donor`, in place; what that came to, by block.
+    """Fits the blocks of `network` that have a goal to the features of `donor`, in place; returns errors by block.
 
-    `images` [N, C, H, W] are normalised. Batch-norm statistics become those of the images, layer after layer. Blocks whose last
-    layer is no plain pointwise convolution, or is not passed on as it is, or whose map is of another size than the goal's, keep
-    their weights, as do those that the regression does not bring nearer to the goal. Both networks are left in eval mode.
+    `images` [N, C, H, W] are normalised. Batch-norm statistics are re-estimated on them, layer by layer. A block keeps its
+    weights if its last layer is not a plain pointwise convolution, if that layer's output is modified further, if its feature
+    map has another size than the goal's, or if the regression does not reduce the error. Leaves both networks in eval mode.
     """
     network.eval()
     donor.eval()
@@ -62,7 +62,7 @@ def _split(images: Tensor) -> list[Tensor]:
 
 
 def _observed(block: nn.Module, maps: list[Tensor], images: list[Tensor], last: "_Last | None") -> list[Tensor]:
-    """Gives the block's batch norms the statistics of what they see; what the last convolution reads, batch by batch."""
+    """Re-estimates the block's batch-norm statistics; returns the last convolution's inputs, batch by batch."""
     norms = [m for m in block.modules() if isinstance(m, nn.BatchNorm2d)]
     reads: list[Tensor] = []
     hook = last.convolution.register_forward_pre_hook(lambda _, inputs: reads.append(inputs[0])) if last else None
@@ -83,7 +83,7 @@ def _observed(block: nn.Module, maps: list[Tensor], images: list[Tensor], last: 
 
 @dataclass(frozen=True, eq=False)
 class _Last:
-    """A block's last convolution, which is pointwise, the batch norm behind it and the activation behind that, if any."""
+    """A block's last convolution, which is pointwise, with the batch norm and activation after it, if any."""
 
     convolution: nn.Conv2d
     norm: nn.BatchNorm2d | None
@@ -91,7 +91,7 @@ class _Last:
 
     @classmethod
     def of(cls, block: nn.Module) -> "_Last | None":
-        """None where the block does not end so."""
+        """The last layers of a block; None if it does not end in a pointwise convolution."""
         rows = [list(m) for m in block.modules() if isinstance(m, nn.Sequential)]
         convolutions = [m for m in block.modules() if isinstance(m, nn.Conv2d)]
         if not convolutions or convolutions[-1].kernel_size != (1, 1) or convolutions[-1].groups > 1:
@@ -104,9 +104,9 @@ class _Last:
         return cls(last, norm, act) if norm is None or isinstance(norm, nn.BatchNorm2d) else None
 
     def places(self, block: nn.Module, x: Tensor, image: Tensor) -> Tensor | None:
-        """The channels of the block's output that this layer gives, with the block's identity if it adds one, in their order.
+        """For each output channel of this layer, its index in the block's output (identity included, if the block adds one).
 
-        In eval mode; None where not all that the layer gives is passed on as it is.
+        In eval mode; None if some of the layer's output is modified or dropped.
         """
         reads: list[Tensor] = []
         hook = self.convolution.register_forward_pre_hook(lambda _, inputs: reads.append(inputs[0]))
@@ -128,7 +128,7 @@ class _Last:
 
     @property
     def matrix(self) -> Tensor:
-        """[out, in], with the batch norm's factor."""
+        """Weights [out, in] with batch norm folded in."""
         return self.convolution.weight.flatten(1) * self._factor[:, None]
 
     @property
@@ -138,12 +138,12 @@ class _Last:
         return self.norm.weight / (cast(Tensor, self.norm.running_var) + self.norm.eps).sqrt()
 
     def rows(self, reads: Iterable[Tensor]) -> list[Tensor]:
-        """What the convolution reads for each pixel of its output, [pixels, in] an entry of `reads`."""
+        """The convolution's input for each output pixel, [pixels, in] per entry of `reads`."""
         step = self.convolution.stride[0]
         return [_pixels(x[:, :, ::step, ::step]) for x in reads]
 
     def fit(self, reads: list[Tensor], goals: list[Tensor]) -> Imitated:
-        """Ridge regression from the present weights to goals [pixels, out], with the penalty that held-out images ask for."""
+        """Ridge regression to goals [pixels, out], shrunk towards the current weights; penalty chosen on held-out images."""
         (seen, wanted), (others, others_wanted) = _taken(self.rows(reads), goals)
         present = self.matrix
         middle, level = seen.mean(0), wanted.mean(0)
@@ -159,7 +159,7 @@ class _Last:
         return Imitated(errors[0], errors[best])
 
     def _take(self, matrix: Tensor, shift: Tensor, seen: Tensor) -> None:
-        """The layer becomes `matrix` [out, in] and `shift` [out]: convolutions of unit variance where a batch norm follows."""
+        """Sets the layer to `matrix` [out, in] and `shift` [out]; with batch norm, convolutions get unit variance."""
         if self.norm is None:
             self.convolution.weight.copy_(matrix.view_as(self.convolution.weight))
             return
@@ -175,7 +175,7 @@ class _Last:
 
 
 class _Features:
-    """Outputs of a donor's blocks on images, batch by batch; of layers with an activation also what it is given."""
+    """Outputs of a donor's blocks on images, batch by batch, and inputs of their final activations."""
 
     def __init__(self, donor: Network, images: Tensor, blocks: set[int]) -> None:
         self._outputs: dict[int, list[Tensor]] = {index: [] for index in blocks}
@@ -194,7 +194,7 @@ class _Features:
                     self._outputs[index].append(x.clone())
 
     def of(self, goal: Goal, last: _Last, reads: list[Tensor]) -> list[Tensor] | None:
-        """The maps, batch by batch, that a layer which reads `reads` is to give; None where they are of another size."""
+        """Target feature maps, batch by batch, for a layer with inputs `reads`; None if their sizes differ."""
         features = (self._before[goal.block] if last.act is not None else []) or self._outputs[goal.block]
         step = last.convolution.stride[0]
         if list(features[0].shape[2:]) != [-(-side // step) for side in reads[0].shape[2:]]:
@@ -203,7 +203,7 @@ class _Features:
 
 
 def _goal(features: list[Tensor], goal: Goal, places: Tensor, added: list[Tensor] | None) -> list[Tensor]:
-    """[pixels, out] batch by batch, what a layer is to give at `places` of its block's output, where `added` comes on top."""
+    """Targets [pixels, out] of a layer, batch by batch, at `places` of its block's output, minus the identity `added`."""
     wanted = [y.index_select(1, goal.channels.source[places]) for y in features]
     if added is not None:
         wanted = [y - x[:, places] for y, x in zip(wanted, added, strict=True)]
@@ -211,12 +211,12 @@ def _goal(features: list[Tensor], goal: Goal, places: Tensor, added: list[Tensor
 
 
 def _pixels(x: Tensor) -> Tensor:
-    """[N H W, C] of a map [N, C, H, W]."""
+    """Flattens a feature map [N, C, H, W] to [N H W, C]."""
     return x.permute(0, 2, 3, 1).flatten(0, 2)
 
 
 def _taken(rows: list[Tensor], goals: list[Tensor]) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Pixels to fit to and held-out ones, each with their goals: evenly spread, the last share of each batch held out."""
+    """Training and held-out pixels with their goals, evenly subsampled; the end of each batch is held out."""
     step = max(1, sum(map(len, rows)) // _PIXELS)
     pairs = [(r[::step], g[::step]) for r, g in zip(rows, goals, strict=True)]
     cuts = [len(r) - len(r) // _HELD_OUT for r, _ in pairs]
@@ -226,5 +226,5 @@ def _taken(rows: list[Tensor], goals: list[Tensor]) -> tuple[tuple[Tensor, Tenso
 
 
 def _error(found: Tensor, wanted: Tensor) -> float:
-    """Squared error over variance, 0 for the goal itself, about 1 for its mean."""
+    """Squared error / variance: 0 for a perfect fit, about 1 for predicting the mean."""
     return float((found - wanted).square().mean(0).sum() / wanted.var(0).sum().clamp_min(torch.finfo(wanted.dtype).tiny))

@@ -1,4 +1,4 @@
-"""inherit: a network's weights from a donor by parameter remapping over genotypes (FNA, arXiv:2001.02525)."""
+"""inherit: fills a network with a donor's weights by parameter remapping between genotypes (FNA, arXiv:2001.02525)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _FREE_KNOBS = ("act",)
 
 @dataclass(frozen=True, eq=False)
 class Goal:
-    """The donor's block whose output a block stands for, and which of its channels the block's are."""
+    """The donor block whose output a block should reproduce, and which of its channels."""
 
     block: int
     channels: Channels
@@ -31,10 +31,10 @@ class Goal:
 
 @dataclass(frozen=True, eq=False)
 class Inherited:
-    """The share of a network's parameters that came from a donor, and of each block's; the classifier is left out.
+    """The inherited share of a network's parameters, in total and by block, without the classifier.
 
-    Zeros around a smaller kernel, gates that the donor lacks and scales that begin at zero did not come from there. A block
-    without such parameters has the share 1. `goals` are by the index of a block, for those that have one.
+    Zero-padding of kernels, gates that the donor lacks, and scales reset to zero do not count as inherited. A block without
+    parameters has share 1. `goals` are by block index, for blocks that have one.
     """
 
     share: float
@@ -43,12 +43,12 @@ class Inherited:
 
 
 def inherit(network: Network, donor: Donor, seed: int) -> Inherited:
-    """Fills a network that was built of its genotype, for any input and number of classes, in place.
+    """Fills a network made by `build`, for any input and number of classes, in place.
 
-    Channels are kept by importance, kernels cropped, depth cut; where the network is wider, deeper, has larger kernels or
-    squeeze-and-excitation, it computes the same function (Net2Net, arXiv:1511.05641), `seed` saying at which shares copies
-    are read. Where the donor has no counterpart, and in the classifier, weights stay as they are. Batch-norm statistics are
-    the donor's, which are right for grown networks only: see statistics.estimate_statistics.
+    Channels are selected by importance, kernels cropped, blocks dropped. Wider or deeper networks, larger kernels and added
+    squeeze-and-excitation preserve the function (Net2Net, arXiv:1511.05641); `seed` is for splitting weights between copies.
+    Blocks without a counterpart and the classifier keep their weights. Batch-norm statistics are the donor's, which are right
+    only where the function is preserved: see statistics.estimate_statistics.
     """
     remapping = _Remapping(network, donor, seed)
     inherited = [remapping.fill(place) for place in remapping.ours.places] + [remapping.fill_head()]
@@ -59,7 +59,7 @@ def inherit(network: Network, donor: Donor, seed: int) -> Inherited:
 
 
 class _Remapping:
-    """The state of one inheritance: both layouts, which of the donor's runs each of ours holds, channels chosen so far."""
+    """The state of one remapping: both layouts, the donor run that current features correspond to, channels chosen so far."""
 
     def __init__(self, network: Network, donor: Donor, seed: int) -> None:
         ours, theirs = alike(network.genotype, donor.genotype)
@@ -69,11 +69,11 @@ class _Remapping:
         self.partners = partners(self.ours, self.theirs)
         self.draws = torch.Generator().manual_seed(seed)
         self.eps = donor.norm_eps
-        self.holds: int | None = IMAGE  # which run of the donor's the last block's outputs are; None if none
+        self.holds: int | None = IMAGE  # the donor run that the last block's outputs correspond to, if any
         self._chosen: dict[tuple[int, int], Channels] = {}
 
     def fill(self, place: Place) -> int:
-        """Fills the next block; how many of its parameters were inherited."""
+        """Fills the next block; returns the number of inherited parameters."""
         partner = self.partners.get(place.index)
         if place.passes or partner is None:
             self.holds = self.holds if place.passes else None
@@ -95,7 +95,7 @@ class _Remapping:
         return True
 
     def fill_head(self) -> int:
-        """Hidden layers, where all are of the size of the donor's; how many parameters were inherited."""
+        """Fills the head's hidden layers if all sizes match the donor's; returns the number of inherited parameters."""
         filling = Filling(self.eps, self.draws)
         ours, theirs = self.network.blocks[-1], self.donor.blocks[-1]
         hidden, sources = _hidden(ours), _hidden(theirs)
@@ -110,13 +110,13 @@ class _Remapping:
         return filling.inherited
 
     def goals(self) -> dict[int, Goal]:
-        """What the blocks that were filled, or left as they are, stand for."""
+        """The goals of the blocks, filled or not, by index."""
         found = goals(self.ours, self.theirs, self.partners).items()
         places = {place.index: place.writes for place in self.ours.places}
         return {i: Goal(j, self._channels(self.theirs.places[j].writes, places[i])) for i, j in found}
 
     def _channels(self, theirs: int, ours: int) -> Channels:
-        """Which channels of the donor's run `theirs` those of our run `ours` are, wherever they are asked for."""
+        """The mapping from the donor's run `theirs` to our run `ours`; cached, so that it is the same everywhere."""
         if (theirs, ours) not in self._chosen:
             self._chosen[theirs, ours] = Channels.choose(self._importance(theirs), self.ours.widths[ours], self.draws)
         return self._chosen[theirs, ours]
@@ -124,7 +124,7 @@ class _Remapping:
     def _reader(self, theirs: int, ours: int) -> Reader:
         """How a layer that read the donor's run `theirs` reads our run `ours`.
 
-        Where ours holds an earlier run of the donor's, blocks between the two are left out: they are taken as linear.
+        If ours corresponds to an earlier run, the dropped blocks in between are approximated as linear.
         """
         if ours == theirs == IMAGE and self.ours.widths[IMAGE] != self.theirs.widths[IMAGE]:
             return Colours(self.ours.widths[IMAGE])
@@ -133,7 +133,7 @@ class _Remapping:
         return self._channels(theirs, ours)
 
     def _skipped(self, start: int, end: int) -> Tensor | None:
-        """The donor's run `end` [channels of end, channels of start] from `start` by linear maps; None if it has none."""
+        """The linear map from the donor's run `start` to `end`, [channels of end, channels of start]; None if there is none."""
         matrix = torch.eye(self.theirs.widths[start])
         for place in self.theirs.places:
             block = self.donor.blocks[place.index]
@@ -144,7 +144,7 @@ class _Remapping:
         return matrix
 
     def _importance(self, run: int) -> Tensor:
-        """Importance of the channels of a run of the donor: their standard deviation times the weights that read them."""
+        """Importance of a donor run's channels: standard deviation times L1 norm of the weights that read them."""
         variance, read = torch.zeros(2, self.theirs.widths[run])
         for place in self.theirs.places:
             parts = parts_of(self.donor.blocks[place.index])
@@ -160,12 +160,12 @@ class _Remapping:
 
 @lru_cache(maxsize=1)
 def _reading(donor: Donor) -> Network:
-    """The donor's network, not to be changed: many inherit from it one after the other."""
+    """The donor's network, cached; do not modify it."""
     return donor.network()
 
 
 def _image_channels(network: Network) -> int:
-    """Channels of the images that a network is built for."""
+    """The number of image channels of a network."""
     return next(m.in_channels for m in network.modules() if isinstance(m, nn.Conv2d))
 
 
@@ -174,7 +174,7 @@ def _adds(block: nn.Module) -> bool:
 
 
 def _copied(filling: Filling, ours: BlockSpec, theirs: BlockSpec, block: nn.Module, source: nn.Module) -> bool:
-    """Copies a block of equal width and knobs, whatever its activation; whether it was possible."""
+    """Copies a block of equal width and knobs, regardless of the activation; returns whether that was possible."""
     same = ours.branches == theirs.branches and _essence(ours) == _essence(theirs)
     if not same or _shapes(block) != _shapes(source):
         return False
@@ -191,7 +191,7 @@ def _shapes(module: nn.Module) -> dict[str, torch.Size]:
 
 
 def _hidden(head: nn.Module) -> list[nn.Linear | Layer]:
-    """The hidden layers of a head: linear, or a pointwise convolution with batch norm."""
+    """The hidden layers of a head: linear, or pointwise convolutions with batch norm."""
     found = [m for m in cast(nn.Sequential, head.classifier) if isinstance(m, nn.Linear | Layers)]
     return [Layer.of(m) if isinstance(m, Layers) else m for m in found[:-1]]
 
@@ -201,7 +201,7 @@ def _units(hidden: list[nn.Linear | Layer]) -> list[tuple[type, int]]:
 
 
 def _matrix(layer: nn.Linear | Layer) -> Tensor:
-    """Its weights [out, in]."""
+    """The layer's weights [out, in]."""
     return layer.weight.detach().flatten(1)
 
 

@@ -1,7 +1,7 @@
-"""Which block of a donor each block of a network inherits from: by resolution and position; plain genotypes, no weights.
+"""Matches blocks of a network to blocks of a donor by resolution and position; uses genotypes only, no weights.
 
-Channels come in runs: blocks of equal width behind the block that opens it, along which identities are added. A conv block
-always opens one; poolings go on with the channels that they read.
+A run is a sequence of blocks of equal width that share channels through identities. A conv block always starts a new run;
+poolings continue the run that they read.
 """
 
 import math
@@ -18,7 +18,7 @@ _FAMILIES = {"fused": "inverted_residual"}
 
 @dataclass(frozen=True)
 class Place:
-    """A block in its network: its index, the runs of channels that it reads and writes, the overall stride at its output."""
+    """A block in its network: its index, the runs that it reads and writes, and the overall stride at its output."""
 
     index: int
     spec: BlockSpec
@@ -29,20 +29,20 @@ class Place:
 
     @property
     def family(self) -> str:
-        """Its kind; the inverted bottlenecks are one family."""
+        """The block kind; all inverted bottlenecks are one family."""
         return _FAMILIES.get(self.spec.kind, self.spec.kind)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The places of all blocks but the head, and how many channels each run has (run 0 is the image)."""
+    """The places of all blocks except the head, and the width of each run (run 0 is the image)."""
 
     places: tuple[Place, ...]
     widths: tuple[int, ...]
 
     @classmethod
     def of(cls, genotype: Genotype, channels: int) -> "Layout":
-        """The layout of a network for images of `channels` channels."""
+        """The layout of a network for images with `channels` channels."""
         places: list[Place] = []
         widths, resolution = [channels], 1
         for index, spec in enumerate(genotype.blocks[:-1]):
@@ -62,23 +62,23 @@ class Layout:
 
 @dataclass(frozen=True)
 class Partner:
-    """The donor's block that a block inherits from; `beyond` the donor's depth it is the last one of its run."""
+    """The donor block that a block inherits from; `beyond` the donor's depth, it is the last block of the run."""
 
     index: int
     beyond: bool
 
 
 def alike(network: Genotype, donor: Genotype) -> tuple[Genotype, Genotype]:
-    """Both with the overall stride of the one that shrinks images less: the other's first strides are taken off."""
+    """Both genotypes at the smaller of their overall strides: first strides of the other are removed."""
     overall = min(math.prod(spec.stride for spec in genotype.blocks) for genotype in (network, donor))
     return network.at_stride(overall), donor.at_stride(overall)
 
 
 def partners(network: Layout, donor: Layout) -> dict[int, Partner]:
-    """For each block of the network that has a counterpart, the donor's.
+    """The donor block for each block of the network that has a counterpart.
 
-    At each resolution the first run of a family is paired with the first, and in it the first block with the first. Runs
-    that the donor has too few of go on with the blocks of its last one.
+    At each resolution, runs of a family are paired in order, and blocks within runs in order. If the donor has fewer runs,
+    further runs continue with the blocks of its last one.
     """
     theirs = _by_family(donor.places)
     found: dict[int, Partner] = {}
@@ -107,11 +107,11 @@ def _paired(runs: list[list[Place]], theirs: list[list[Place]]) -> Iterator[tupl
 
 
 def goals(network: Layout, donor: Layout, found: dict[int, Partner]) -> dict[int, int]:
-    """For each block of the network the donor's block whose output it stands for, where there is one.
+    """For each block of the network, the donor block whose output it should reproduce, if any.
 
-    A run stands for the donor's run that its blocks inherit from, else for the one that a later block reads in its place, else
-    for the donor's last at its resolution. Its last block stands for the last of that run, so that it makes up for those left
-    out; others for their own partner, or for the block at the same place.
+    A run corresponds to the donor run that its blocks inherit from, else to the one that a later block reads in its place, else
+    to the donor's last run at its resolution. Its last block corresponds to the last of that run, which makes up for dropped
+    blocks; others to their own partner, or to the block at the same position.
     """
     runs, blocks = _runs_stood_for(network, donor, found), _blocks_of_runs(donor)
     stands: dict[int, int] = {}

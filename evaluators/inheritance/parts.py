@@ -1,4 +1,4 @@
-"""The layers of blocks by what they do, and what their batch norms tell about the values that they pass on."""
+"""The layers of blocks by role, and statistics of their outputs derived from batch norm."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _FLOOR = 1e-3
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A convolution, the batch norm behind it, and the activation behind that, None where there is none."""
+    """A convolution with its batch norm and activation (None for no activation)."""
 
     convolution: nn.Conv2d
     norm: nn.BatchNorm2d
@@ -27,29 +27,29 @@ class Layer:
 
     @classmethod
     def of(cls, layers: nn.Module) -> "Layer":
-        """The layer that ops.conv.conv_bn_act made."""
+        """The layer made by ops.conv.conv_bn_act."""
         convolution, norm, *act = cast(nn.Sequential, layers)
         return cls(cast(nn.Conv2d, convolution), cast(nn.BatchNorm2d, norm), act[0] if act else None)
 
     @property
     def weight(self) -> Tensor:
-        """[out, in / groups, k, k]."""
+        """Weights [out, in / groups, k, k]."""
         return self.convolution.weight.detach()
 
     @property
     def scale(self) -> Tensor:
-        """What the batch norm in eval mode multiplies each channel by [out]."""
+        """Batch norm's factor per channel in eval mode [out]."""
         return self.norm.weight.detach() / (cast(Tensor, self.norm.running_var) + self.norm.eps).sqrt()
 
     @property
     def column_norms(self) -> Tensor:
-        """L1 norm of the weights that read each input channel, the batch norm folded in [in]."""
+        """L1 norm of the weights per input channel, with batch norm folded in [in]."""
         weight = self.weight.abs().sum((2, 3)) * self.scale.abs()[:, None]
         return weight.flatten() if self.convolution.groups > 1 else weight.sum(0)
 
     @cached_property
     def outputs(self) -> "Outputs":
-        """What the layer passes on, normalised values taken as normally distributed."""
+        """Statistics of the layer's outputs, assuming normally distributed values after normalisation."""
         shift, deviation = self.norm.bias.detach(), self.norm.weight.detach().abs()
         points = torch.special.ndtri((torch.arange(_POINTS) + 0.5) / _POINTS)
         points = points / points.square().mean().sqrt()
@@ -61,7 +61,7 @@ class Layer:
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """Mean, standard deviation, and mean slope of the activation of each channel [out]."""
+    """Mean, standard deviation and mean activation slope per channel [out]."""
 
     mean: Tensor
     deviation: Tensor
@@ -70,10 +70,10 @@ class Outputs:
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """The layers of an inverted bottleneck, None where there is none of a sort.
+    """The layers of an inverted bottleneck; None for missing ones.
 
-    `dense` is a fused one's expansion, which stands for expansion and depthwise convolution. A conv block is one that only
-    projects.
+    `dense` is the expansion of a fused bottleneck, which replaces expansion and depthwise convolution. A conv block has a
+    projection only.
     """
 
     project: Layer
@@ -85,7 +85,7 @@ class Parts:
 
     @property
     def middle(self) -> int:
-        """How many channels are projected."""
+        """The number of input channels of the projection."""
         return self.project.convolution.in_channels
 
     @property
@@ -95,18 +95,18 @@ class Parts:
 
     @property
     def reading(self) -> Layer:
-        """The layer that reads the block's input, the first depthwise one apart."""
+        """The layer that reads the block's input, ignoring the first depthwise convolution."""
         return (self.before or [self.project])[0]
 
     @property
     def middle_importance(self) -> Tensor:
-        """Importance of the channels that are projected [middle]: how much of the output varies with each."""
+        """Importance of the projection's input channels [middle]: how much the output varies with each."""
         weight = self.project.weight.abs().sum((0, 2, 3))
         return weight * self.before[-1].outputs.deviation if self.before else weight
 
     @property
     def mean_gates(self) -> Tensor:
-        """What squeeze-and-excitation multiplies each channel by for a map of the mean values [middle]; ones without it."""
+        """Gates of squeeze-and-excitation for a feature map of mean values [middle]; ones without it."""
         if self.squeeze is None or not self.before:
             return torch.ones(self.middle)
         mean = self.before[-1].outputs.mean
@@ -114,7 +114,7 @@ class Parts:
 
     @property
     def linear_map(self) -> Tensor:
-        """[out, in]: what the block does to a constant map, each activation replaced by its mean slope."""
+        """The block's linear map [out, in] for a constant input, with each activation replaced by its mean slope."""
         layers = [*([] if self.start is None else [self.start]), *self.before]
         return _linear(self.project) @ (self.mean_gates[:, None] * _product(layers, self.project.convolution.in_channels))
 
@@ -146,5 +146,5 @@ def _product(layers: Sequence[Layer], width: int) -> Tensor:
 
 
 def _linear(layer: Layer) -> Tensor:
-    """[out, in / groups]."""
+    """The layer's linear map [out, in / groups]."""
     return layer.weight.sum((2, 3)) * (layer.outputs.slope * layer.scale)[:, None]

@@ -1,4 +1,4 @@
-"""Batch-norm statistics of inherited networks, and convolutions of unit variance where batch norms were folded into them."""
+"""Re-estimates batch-norm statistics of networks with inherited weights, and rescales convolutions to unit variance."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,17 +13,17 @@ from evaluators.inheritance.donor import Donor
 from evaluators.inheritance.filling import selects
 from search_spaces.ops.norm_act import normed
 
-_PIXELS = 2**18  # of all images of a batch: larger maps leave the cache
+_PIXELS = 2**18  # pixels per batch: larger feature maps exceed the cache
 _FEWEST, _MOST = 8, 128
-_DEAD = 1e-4  # share of a layer's largest standard deviation below which a channel counts as constant
+_DEAD = 1e-4  # channels with less than this share of the layer's largest standard deviation count as constant
 Observer = Callable[[Tensor], None]
 
 
 def estimate_statistics(network: nn.Module, images: Tensor) -> None:
-    """Running statistics of all batch norms anew, from images [N, C, H, W] that are normalised as for training.
+    """Re-estimates the running statistics of all batch norms from images [N, C, H, W], normalised as for training.
 
-    They are cumulative averages over batches in training mode, without dropout. A layer that passes channels on as they are
-    gets the standard deviation and mean that it sees as scale and shift as well, so that it still does, in training too.
+    They are cumulative averages over batches in training mode, without dropout. A layer that selects channels also gets the
+    measured standard deviation and mean as scale and shift, so that it remains an identity, in training too.
     """
     pairs = [(convolution, norm) for convolution, norm in _pairs(network) if selects(convolution)]
     constant = {id(norm) for _, norm in pairs}
@@ -38,10 +38,10 @@ def estimate_statistics(network: nn.Module, images: Tensor) -> None:
 
 
 def unit_variance(network: nn.Module, images: Tensor) -> None:
-    """Scales each output channel of convolutions before batch norms to unit variance on images [N, C, H, W], normalised.
+    """Rescales convolutions before batch norms to unit output variance on images [N, C, H, W], normalised.
 
-    For weights that batch norms were folded into, which have wild norms. Scale, shift and statistics of the norms take
-    up the difference: outputs in eval mode stay the same, and those in training mode become so.
+    For weights with folded batch norms, whose scales vary widely. Scale, shift and statistics of the batch norms compensate:
+    outputs in eval mode stay the same, and those in training mode match them.
     """
     pairs = list(_pairs(network))
     seen = [_Moments() for _ in pairs]
@@ -58,11 +58,11 @@ def unit_variance(network: nn.Module, images: Tensor) -> None:
 
 
 def calibrated(donor: Donor, images: Tensor) -> Donor:
-    """The donor with the same function, but the statistics of images [N, C, H, W], normalised, and unit variance as above.
+    """The donor with the same function, but batch-norm statistics of images [N, C, H, W], normalised, and unit variance.
 
-    Networks that inherit from it and get statistics of these images are then as near to the donor's function as they can be:
-    with statistics of other images than its own, the donor itself is not (ridge on features of TrashNet: 78 % before, 69 %
-    with statistics anew, 77 % so, n = 300).
+    Networks that inherit from it and re-estimate statistics on these images then stay close to the donor's function. Simply
+    re-estimating statistics changes even the donor's (ridge on features of TrashNet: 78 % before, 69 % re-estimated, 77 % with
+    this method, n = 300).
     """
     network = donor.network()
     unit_variance(network, images)
@@ -71,7 +71,7 @@ def calibrated(donor: Donor, images: Tensor) -> Donor:
 
 
 class _Moments:
-    """Mean and variance of each channel of maps [N, C, H, W], averaged over batches as batch norms do."""
+    """Mean and variance per channel of feature maps [N, C, H, W], averaged over batches like batch norm's."""
 
     def __init__(self) -> None:
         self.batches, self.mean, self.variance = 0, torch.zeros(()), torch.zeros(())
@@ -84,7 +84,7 @@ class _Moments:
 
 
 def _keep_function(norm: nn.BatchNorm2d, seen: _Moments, factor: Tensor | float) -> None:
-    """Gives a batch norm the statistics of what it sees, divided by `factor`, and scale and shift that make up for it."""
+    """Sets a batch norm's statistics to the measured ones, divided by `factor`, and compensates by scale and shift."""
     mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
     with torch.no_grad():
         slope = norm.weight / (variance + norm.eps).sqrt()
@@ -95,13 +95,13 @@ def _keep_function(norm: nn.BatchNorm2d, seen: _Moments, factor: Tensor | float)
 
 
 def _pairs(network: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """Each convolution with the batch norm right behind it."""
+    """Each convolution with the batch norm directly after it."""
     for layers, place in normed(network):
         yield cast(nn.Conv2d, layers[place]), cast(nn.BatchNorm2d, layers[place + 1])
 
 
 def _observe(network: nn.Module, images: Tensor, observed: list[tuple[nn.Module, Observer]]) -> None:
-    """Shows a network the images batch by batch, and each observer the outputs of its layer."""
+    """Runs a network on the images batch by batch, and passes layer outputs to their observers."""
     handles: list[RemovableHandle] = []
     for module, see in observed:
         handles.append(module.register_forward_hook(lambda _module, _inputs, output, see=see: see(output)))  # type: ignore[misc]
@@ -115,13 +115,13 @@ def _observe(network: nn.Module, images: Tensor, observed: list[tuple[nn.Module,
 
 
 def batch_size(images: Tensor) -> int:
-    """How many images [N, C, H, W] are shown at once: as many as keep the memory small at any size."""
+    """The batch size for images [N, C, H, W] that limits memory at any image size."""
     return max(_FEWEST, min(_MOST, _PIXELS // (images.shape[2] * images.shape[3])))
 
 
 @contextmanager
 def _modes_kept(network: nn.Module) -> Iterator[None]:
-    """Eval mode within, and after it every module's own."""
+    """Eval mode within the context; restores every module's mode afterwards."""
     modes = {module: module.training for module in network.modules()}
     network.eval()
     try:
@@ -133,7 +133,7 @@ def _modes_kept(network: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _cumulative(norms: list[nn.BatchNorm2d]) -> Iterator[None]:
-    """Norms begin their statistics anew, as averages over batches."""
+    """Resets the statistics of batch norms, and makes them cumulative averages within the context."""
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

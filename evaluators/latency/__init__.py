@@ -1,5 +1,6 @@
-"""Latency: measuring networks on a device, device profiles, and the predictor fitted to them.
+"""Latency: measures networks on a device, stores device profiles, and predicts latency from them.
 
-Rooms, each of which knows those after it: `predict`, the predictor; `device`, what was measured of a device; `runtimes`, one
-file each; `kernels`, which ones a network runs; `timing`, the protocol. `runtime.py` says what a runtime's file must have.
+Subpackages, each importing only from those after it: `predict`, the predictor; `device`, profiles and how they are measured;
+`runtimes`, one file per runtime; `kernels`, the kernels that a network runs; `timing`, the timing protocol. `runtime.py`
+defines the interface of a runtime.
 """

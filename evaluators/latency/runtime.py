@@ -1,4 +1,4 @@
-"""Runtime: what a file in `runtimes/` must have; looking one up by name."""
+"""Runtime: the interface of the modules in `runtimes/`, and their lookup by name."""
 
 from collections.abc import Callable
 from importlib import metadata
@@ -22,18 +22,18 @@ Graph = Literal["fused", "eager"]
 
 
 class Runtime(Protocol):
-    """A module in `runtimes/`: how a network is prepared, loaded with a number of threads, and run once.
+    """A module in `runtimes/`: exports a network, loads it with a number of threads, and runs it.
 
-    CLOCK: the honest clock with one thread. "cpu": runs are synchronous and stay in the calling thread; "wall": they do
-    not; "event": they return their seconds by the device's own clock.
+    CLOCK: the clock to use with one thread. "cpu": runs are synchronous and stay in the calling thread; "wall": they do
+    not; "event": runs return their seconds, by the device's own clock.
 
-    GRAPH: which lowering gives the kernels that it runs (evaluators.latency.kernels). "eager": torch's operations one by one;
+    GRAPH: the lowering that gives the runtime's kernels (evaluators.latency.kernels). "eager": torch's operations one by one;
     "fused": ONNX Runtime's optimised graph. The latter stands in for every runtime that folds batch norm and fuses activations
-    in its own way; its kernels are then summed by class, and their times not told.
+    in its own way; such kernels are summed by class, without times of their own.
 
-    `version` raises InputError naming what is not installed. `prepare` writes one file, and others beside it with the same
-    stem where the format has several. A module whose device is not the processor has a function `processor` that names it.
-    A module whose runtime tells the times of kernels has a function `kernel_times`.
+    `version` raises InputError naming the missing package. `prepare` writes one file, plus others with the same stem if the
+    format has several. A module whose device is not the CPU has a function `processor` that returns the device's name. A
+    module whose runtime reports kernel times has a function `kernel_times`.
     """
 
     CLOCK: Clock
@@ -49,16 +49,16 @@ class Runtime(Protocol):
 
 
 def clock_of(runtime: Runtime, threads: int) -> Clock:
-    """By which clock so many threads are timed: CPU time of the calling thread sees no other."""
+    """The clock for a number of threads: CPU time of the calling thread misses the other threads."""
     return "wall" if runtime.CLOCK == "cpu" and threads > 1 else runtime.CLOCK
 
 
 def installed_version(package: str, what: str, extra: str = "") -> str:
-    """The version of a runtime's package; raises InputError that names what to install."""
+    """The version of a runtime's package; raises InputError naming what to install."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        also = f", or the extra of this project: pip install 'compact-nas[{extra}]'" if extra else ""
+        also = f", or this project's extra: pip install 'compact-nas[{extra}]'" if extra else ""
         raise InputError(f"{what} needs the package {package}, which is not installed: pip install {package}{also}") from None
 
 
@@ -68,10 +68,10 @@ def runtime_names() -> list[str]:
 
 
 def summaries() -> dict[str, str]:
-    """One line about each runtime, by name; imports none of them."""
+    """A one-line summary of each runtime by name; imports none of them."""
     return _RUNTIMES.summaries()
 
 
 def load_runtime(name: str) -> Runtime:
-    """The runtime called `name`; raises InputError with the near miss."""
+    """The runtime called `name`; raises InputError that suggests the closest name."""
     return cast(Runtime, _RUNTIMES.load(name))

@@ -1,1 +1,1 @@
-"""Weight sharing: one network that holds weights for every genotype of a space, trained once, and scores them all."""
+"""Weight sharing: a supernet with weights for every genotype of a space, trained once, scores them all."""

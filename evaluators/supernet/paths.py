@@ -1,4 +1,4 @@
-"""Which genotypes a supernet trains on, one for each batch."""
+"""Samples the genotypes that a supernet trains on, one per batch."""
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,12 +14,11 @@ SAMPLINGS: tuple[Sampling, ...] = get_args(Sampling)
 
 
 def paths(space: SearchSpace, sampling: Sampling, rng: random.Random) -> Iterator[Genotype]:
-    """Genotypes of a space, without end.
+    """An infinite stream of genotypes of a space.
 
-    `uniform` draws each gene by itself (arXiv:1904.00420). `fair` deals each gene's values like cards: every value once, in
-    random order, before any comes again, so that no kind of block is trained more often than another (strict fairness,
-    arXiv:1907.01845, for every gene and with an update after each path). `sandwich` takes in turn a largest, a smallest and
-    two fairly drawn genotypes (arXiv:1903.05134).
+    `uniform` draws each gene independently (arXiv:1904.00420). `fair` draws each gene's values without replacement, so that no
+    block kind is trained more often than another (strict fairness, arXiv:1907.01845, here for every gene and with an update
+    after each path). `sandwich` cycles through a largest, a smallest and two fairly drawn genotypes (arXiv:1903.05134).
     """
     if sampling == "uniform":
         while True:
@@ -32,7 +31,7 @@ def paths(space: SearchSpace, sampling: Sampling, rng: random.Random) -> Iterato
 
 
 class _Decks:
-    """Chooses values of genes so that each comes once before any comes again."""
+    """Draws values of genes without replacement, reshuffling once all were drawn."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
@@ -46,7 +45,7 @@ class _Decks:
 
 
 def _extreme(pick: Callable[[Iterable[Any]], Any], otherwise: Chooser) -> Chooser:
-    """Chooses the largest or smallest of numbers, and leaves to `otherwise` what has no size."""
+    """Chooses the largest or smallest number, and leaves non-numeric values to `otherwise`."""
 
     def choose(gene: str, values: Sequence[Value]) -> Value:
         return otherwise(gene, values) if isinstance(values[0], str) else pick(values)

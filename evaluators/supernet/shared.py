@@ -1,8 +1,8 @@
-"""The weights that all blocks of a search space share: which there are, how large, and which part is a block's own.
+"""The shared weights of a search space: names, shapes, and the slice that each block uses.
 
-There is one tensor for each stage, layer in the stage, kind of block and parameter of that kind, as large along each
-dimension as the largest of all choices. A block has the leading part of it along channels and the middle along the sides of
-a convolution's kernel (arXiv:1904.00420; the middle of kernels: arXiv:1908.09791).
+There is one tensor for each stage, layer, block kind and parameter, as large along each dimension as the largest choice. A
+block uses its leading channels and the centre of its convolution kernels (arXiv:1904.00420; kernel centres:
+arXiv:1908.09791).
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ from search_spaces.task import Task
 
 @dataclass(frozen=True)
 class Member:
-    """A shared tensor: its shape; and of all blocks that use it the one that uses most, as its parameter `name`."""
+    """A shared tensor: its shape, and the block that uses the most of it, as its parameter `name`."""
 
     shape: tuple[int, ...]
     elements: int
@@ -32,14 +32,14 @@ class Member:
     name: str
 
     def joined(self, other: "Member") -> "Member":
-        """One tensor that is large enough for both."""
+        """A tensor large enough for both."""
         shape = tuple(max(sizes) for sizes in zip(self.shape, other.shape, strict=True))
         most = max(self, other, key=lambda member: member.elements)
         return Member(shape, most.elements, most.block, most.c_in, most.name)
 
 
 def members(space: SearchSpace, task: Task) -> dict[str, Member]:
-    """Every shared tensor of a space by its name, found by building each block that the space can ask for, without weights."""
+    """Every shared tensor of a space by name, found by building each possible block on the meta device."""
     found: dict[str, Member] = {}
     for stage, inputs in _with_inputs(space, task.input[0]):
         for kind in stage.kinds:
@@ -51,10 +51,10 @@ def members(space: SearchSpace, task: Task) -> dict[str, Member]:
 
 
 def initial(found: dict[str, Member], classes: int, seed: int) -> dict[str, Tensor]:
-    """Tensors as blocks start with them: matrices and kernels drawn with the spread that they have in the largest block.
+    """Initial tensors: matrices and kernels are normal, with the standard deviation that the largest block starts with.
 
-    Vectors are those of the largest block, their elements in an order that is the same for all of one length: a leading
-    part of the offsets of a shift then has offsets in all directions.
+    Vectors are the largest block's, permuted the same way for equal lengths, so that a leading slice of a shift's offsets
+    covers all directions.
     """
     torch.manual_seed(seed)
     blocks: dict[tuple[BlockSpec, int], nn.Module] = {}
@@ -73,9 +73,9 @@ def initial(found: dict[str, Member], classes: int, seed: int) -> dict[str, Tens
 
 
 def uses(space: SearchSpace, genotype: Genotype, blocks: Iterable[nn.Module]) -> Iterator[tuple[str, str, nn.Parameter]]:
-    """For each parameter of a genotype's network its name there, its shared tensor's name, and itself.
+    """For each parameter of a genotype's network: its name, its shared tensor's name, and the parameter.
 
-    `blocks` are the modules of the genotype's blocks. Raises InputError for a genotype that is not of the space.
+    `blocks` are the modules of the genotype's blocks. Raises InputError for a genotype outside the space.
     """
     for i, (place, block) in enumerate(zip(_places(space, genotype), blocks, strict=True)):
         for name, slot, parameter in slots(block):
@@ -83,21 +83,21 @@ def uses(space: SearchSpace, genotype: Genotype, blocks: Iterable[nn.Module]) ->
 
 
 def part(shared: Tensor, shape: Sequence[int]) -> Tensor:
-    """A view of the part of a shared tensor that a parameter of this shape has."""
+    """The view of a shared tensor that a parameter of this shape uses."""
     spans = []
     for i, (have, want) in enumerate(zip(shared.shape, shape, strict=True)):
-        assert want <= have, "a block has a parameter that is larger than the largest choice"
+        assert want <= have, "a parameter is larger than its shared tensor"
         start = (have - want) // 2 if i >= 2 else 0
         spans.append(slice(start, start + want))
     return shared[tuple(spans)]
 
 
 def slots(module: nn.Module) -> Iterator[tuple[str, str, nn.Parameter]]:
-    """Each parameter of a block: its name, the name that it is shared under, itself.
+    """For each parameter of a block: its name, its shared name, and the parameter.
 
-    Knobs put members into an nn.Sequential and take them out, so what is called `layers.2` is here one thing and there
-    another. Members are therefore named by what they do and counted from the end: `layers.conv0` is the projection of an
-    inverted residual, be there an expansion before it, squeeze-and-excitation, or neither.
+    Knobs add members to an nn.Sequential or remove them, so that `layers.2` means different things in different blocks.
+    Members are therefore named by role and counted from the end: `layers.conv0` is the projection of an inverted residual,
+    with or without expansion and squeeze-and-excitation.
     """
     return _slots(module, "", "")
 
@@ -110,7 +110,7 @@ def _slots(module: nn.Module, name: str, slot: str) -> Iterator[tuple[str, str, 
 
 
 def _children(module: nn.Module) -> Iterator[tuple[str, str, nn.Module]]:
-    """The children with their name and the name they are shared under."""
+    """The children with their name and shared name."""
     later: Counter[str] = Counter()
     for name, child in reversed(list(module.named_children())):
         role = _role(child)
@@ -119,7 +119,7 @@ def _children(module: nn.Module) -> Iterator[tuple[str, str, nn.Module]]:
 
 
 def _role(module: nn.Module) -> str:
-    """What a member of a row does: for a row within the row, what its first member with parameters does."""
+    """The role of a member of a sequence; for a nested sequence, that of its first member with parameters."""
     if isinstance(module, nn.Sequential):
         return next((_role(child) for child in module if next(child.parameters(), None) is not None), "none")
     if isinstance(module, nn.Conv2d):
@@ -132,7 +132,7 @@ def _place(stage: Stage, layer: int, kind: str) -> str:
 
 
 def _places(space: SearchSpace, genotype: Genotype) -> Iterator[str]:
-    """The place of each block of a genotype; raises InputError that names the gene which excludes it from the space."""
+    """The place of each block of a genotype; raises InputError naming the gene that excludes it from the space."""
     genes = space.encode(genotype)
     for stage in space.stages:
         for layer, spec in enumerate(stage.decode(lambda gene, _: genes[gene])):
@@ -140,7 +140,7 @@ def _places(space: SearchSpace, genotype: Genotype) -> Iterator[str]:
 
 
 def _with_inputs(space: SearchSpace, channels: int) -> Iterator[tuple[Stage, set[int]]]:
-    """Each stage with the widths that may come into it."""
+    """Each stage with its possible input widths."""
     widths = {channels}
     for stage in space.stages:
         yield stage, widths
@@ -150,14 +150,14 @@ def _with_inputs(space: SearchSpace, channels: int) -> Iterator[tuple[Stage, set
 
 
 def _blocks(stage: Stage, kind: str, inputs: Iterable[int]) -> Iterator[tuple[BlockSpec, int]]:
-    """Every choice for the first block of a stage that can make a difference, with its input width."""
+    """Every distinct choice for the first block of a stage, with its input width."""
     for c_in, width in product(sorted(inputs), stage.widths if block_kind(kind).has_width else (None,)):
         for knobs in _knobs(stage, kind):
             yield BlockSpec.make(kind, width, stage.stride, knobs), c_in
 
 
 def _later_blocks(stage: Stage, kind: str) -> Iterator[tuple[BlockSpec, int]]:
-    """The same for a further block of a stage, whose input width is its own."""
+    """Every distinct choice for a later block of a stage, whose input width equals its own."""
     if block_kind(kind).has_width and max(stage.depths) > 1:
         for width, knobs in product(stage.widths, _knobs(stage, kind)):
             yield BlockSpec.make(kind, width, 1, knobs), width
@@ -170,7 +170,7 @@ def _knobs(stage: Stage, kind: str) -> Iterator[dict[str, Value]]:
 
 
 def _distinct(knob: str, values: Sequence[Value]) -> list[Value]:
-    """The values that can make a difference: of activations one without parameters, and one with."""
+    """The values that affect parameters: of activations, one without parameters and one with."""
     if knob != "act":
         return list(values)
     with_parameters = {any(True for _ in activation(value, 1).parameters()): value for value in values}  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Supernet: a single-path one-shot network over a search space, trained once; its weights score every genotype."""
+"""Supernet: a single-path one-shot network over a search space, trained once; scores every genotype by shared weights."""
 
 import math
 import random
@@ -30,15 +30,15 @@ from search_spaces.network import Network, build, build_block, with_inputs
 from search_spaces.space import SearchSpace
 from search_spaces.task import Task
 
-_RECALIBRATION = 1000  # images that a candidate's batch norms see before it is scored
-_PROBES = 2  # genotypes whose mean accuracy stands for the supernet's after an epoch
+_RECALIBRATION = 1000  # images to recalibrate a candidate's batch norms before scoring
+_PROBES = 2  # genotypes whose mean accuracy is reported as the supernet's after an epoch
 
 
 class Supernet:
-    """Weights for every genotype of `space`, trained one genotype a batch (arXiv:1904.00420).
+    """Shared weights for every genotype of `space`, trained with one genotype per batch (arXiv:1904.00420).
 
-    `trained` counts epochs. The state after each epoch can be saved, and training goes on from it as if it had not been
-    interrupted: everything random follows from `seed` and the number of the epoch.
+    `trained` counts epochs. Training can resume from the saved state of any epoch with identical results, since all randomness
+    comes from `seed` and the epoch number.
     """
 
     def __init__(self, space: SearchSpace, task: Task, seed: int, device: torch.device | None = None) -> None:
@@ -49,13 +49,13 @@ class Supernet:
         self._momentum = {key: torch.zeros_like(tensor) for key, tensor in self.weights.items()}
 
     def train(self, train: Batches, validation: Batches, recipe: Recipe, sampling: Sampling = "fair") -> Iterator[Epoch]:
-        """Trains until `recipe.epochs` are done, yielding after each; an epoch's accuracy is the mean of two fixed genotypes.
+        """Trains up to `recipe.epochs`, yielding after each; an epoch's accuracy is the mean of two fixed genotypes.
 
-        Batch norms use the statistics of their batch. Raises TrainingFailed when the loss is not finite, InputError for
-        a recipe with another optimizer than SGD.
+        Batch norm uses batch statistics. Raises TrainingFailed when the loss is not finite, InputError for a recipe with an
+        optimizer other than SGD.
         """
         if recipe.optimizer != "sgd":
-            raise InputError(f"a supernet is trained by sgd, not by {recipe.optimizer} as its recipe says")
+            raise InputError(f"a supernet needs the optimizer sgd, but its recipe has {recipe.optimizer}")
         keep_heap()
         probes = [self.space.sample(random.Random(_seed_of("probe", self._seed, i))) for i in range(_PROBES)]
         while self.trained < recipe.epochs:
@@ -66,10 +66,10 @@ class Supernet:
             yield Epoch(self.trained, loss, reached, perf_counter() - start)
 
     def score(self, genotype: Genotype, train: Batches, validation: Batches, recipe: Recipe) -> float:
-        """Top-1 accuracy (0..1) on the validation set of the genotype with the shared weights, which stay as they are.
+        """Top-1 validation accuracy (0..1) of a genotype with the shared weights, which are not modified.
 
-        It sees the images at its own input. Its batch norms are calibrated anew on training images, always the same ones.
-        Raises InputError for a genotype that is not of the space.
+        Images are at the genotype's own input. Batch norms are recalibrated on a fixed sample of training images. Raises
+        InputError for a genotype outside the space.
         """
         network = self.network(genotype)
         task = self.task.of(genotype)
@@ -77,7 +77,7 @@ class Supernet:
         return accuracy(network, validation.at(task.input))
 
     def network(self, genotype: Genotype) -> Network:
-        """The genotype's network with a copy of its part of the shared weights; raises InputError if it is not of the space."""
+        """The genotype's network with a copy of its shared weights; raises InputError for a genotype outside the space."""
         network = build(genotype, self.task.of(genotype))
         with torch.no_grad():
             for _, key, parameter in uses(self.space, genotype, network.blocks):
@@ -85,27 +85,27 @@ class Supernet:
         return network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def save(self, path: Path) -> None:
-        """Writes weights, momentum and the number of epochs, in place at once when they are whole; raises OSError."""
+        """Writes weights, momentum and the number of epochs atomically; raises OSError."""
         from safetensors.torch import save
 
         replace_file(path, save(self._tensors(), {"epochs": str(self.trained)}))
 
     def load(self, path: Path) -> None:
-        """Goes back to what `save` wrote; raises InputError when the file is damaged or of another space or task."""
+        """Loads a file from `save`; raises InputError when it is damaged, or of another space or task."""
         from safetensors import SafetensorError, safe_open
 
         from search_spaces.weights import check_tensors
 
         try:
             with safe_open(path, "pt") as file:
-                found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no mapping)
+                found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
                 trained = int(file.metadata()["epochs"])
         except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: cannot be read as a supernet: {str(error).splitlines()[0]}") from None
         check_tensors(found, str(path))
         mine = self._tensors()
         if {key: tensor.shape for key, tensor in found.items()} != {key: tensor.shape for key, tensor in mine.items()}:
-            raise InputError(f"{path}: the supernet of another space or of other classes")
+            raise InputError(f"{path}: a supernet for another space or number of classes")
         for key, tensor in mine.items():
             tensor.copy_(found[key])
         self.trained = trained
@@ -115,7 +115,7 @@ class Supernet:
         return weights | {f"momentum.{key}": tensor for key, tensor in self._momentum.items()}
 
     def _epoch(self, number: int, train: Batches, recipe: Recipe, sampling: Sampling) -> float:
-        """Trains for the epoch of this number; the mean loss."""
+        """Trains one epoch; returns the mean loss."""
         torch.manual_seed(_seed_of("dropout", self._seed, number))
         generator = torch.Generator().manual_seed(_seed_of("pictures", self._seed, number))
         genotypes = paths(self.space, sampling, random.Random(_seed_of("paths", self._seed, number)))
@@ -133,16 +133,16 @@ class Supernet:
     def _step(
         self, genotype: Genotype, batch: tuple[Tensor, Tensor], recipe: Recipe, share: float, generator: torch.Generator
     ) -> Tensor:
-        """One step of SGD, at a share of the learning rate, on the genotype's part of the weights; the batch's loss.
+        """One SGD step on the genotype's slice of the weights, at `share` of the learning rate; returns the batch's loss.
 
-        The batch, images and labels, is scaled to the genotype's own input.
+        The batch's images are resized to the genotype's own input.
         """
         frame = self._frame(genotype)
         used = {name: (key, parameter.shape) for name, key, parameter in uses(self.space, genotype, frame.blocks)}
         parts: dict[str, Tensor] = {name: nn.Parameter(part(self.weights[key], shape)) for name, (key, shape) in used.items()}
         momentum = {name: part(self._momentum[key], shape) for name, (key, shape) in used.items()}
         images, shown = mixup(self._scaled(batch[0], genotype), batch[1], recipe.mixup, generator)
-        with lowered(self._device, recipe.mixed_precision and self._device.type == "cpu"):  # on CUDA that is untested
+        with lowered(self._device, recipe.mixed_precision and self._device.type == "cpu"):  # not tested on CUDA
             logits = functional_call(fast(frame), parts, images)
         losses = [weight * F.cross_entropy(logits, of, label_smoothing=recipe.label_smoothing) for weight, of in shown]
         loss = torch.stack(losses).sum()
@@ -159,7 +159,7 @@ class Supernet:
         return F.interpolate(images, size, mode="bilinear", antialias=True).contiguous(memory_format=torch.channels_last)
 
     def _frame(self, genotype: Genotype) -> Network:
-        """The genotype's network in training mode, whose own weights do not count."""
+        """The genotype's network in training mode; its own weights are ignored."""
         task = self.task.of(genotype)
         blocks = [build_block(spec, c_in, task.classes) for spec, c_in in with_inputs(genotype, task)]
         return Network(blocks, genotype).to(self._device)
@@ -167,11 +167,11 @@ class Supernet:
 
 @torch.no_grad()
 def recalibrate(network: nn.Module, split: Batches, recipe: Recipe) -> None:
-    """Gives batch norms the mean statistics of about a thousand of the split, augmented as in training, always the same."""
+    """Resets batch-norm statistics to their mean over about a thousand augmented training images, always the same."""
     network.eval()
     for norm in (module for module in network.modules() if isinstance(module, nn.BatchNorm2d)):
         norm.reset_running_stats()
-        norm.momentum = None  # which makes them means over all batches
+        norm.momentum = None  # cumulative mean over all batches
         norm.train()
     among = split.share(min(1.0, _RECALIBRATION / len(split)))
     for images, _ in split.epoch(among, replace(recipe, least_images=0), torch.Generator().manual_seed(0)):
@@ -181,13 +181,13 @@ def recalibrate(network: nn.Module, split: Batches, recipe: Recipe) -> None:
 
 @torch.no_grad()
 def _descend(weights: list[tuple[Tensor, Tensor]], recipe: Recipe, share: float, decay: float) -> None:
-    """One step of SGD in place on weights that have gradients, each with its momentum."""
+    """One in-place SGD step on weights with gradients, each with its momentum."""
     used = [(weight, weight.grad, momentum) for weight, momentum in weights if weight.grad is not None]
     sgd(
         [weight for weight, _, _ in used],
         [gradient for _, gradient, _ in used],
         [momentum for _, _, momentum in used],
-        foreach=False,  # the weights are parts of larger tensors
+        foreach=False,  # weights are views of larger tensors
         weight_decay=decay,
         momentum=recipe.momentum,
         lr=share * recipe.learning_rate * recipe.batch_size / 128,
@@ -198,5 +198,5 @@ def _descend(weights: list[tuple[Tensor, Tensor]], recipe: Recipe, share: float,
 
 
 def _seed_of(*parts: object) -> int:
-    """A seed that follows from its parts."""
+    """A seed derived from the parts."""
     return random.Random(repr(parts)).getrandbits(32)

@@ -1,1 +1,1 @@
-"""Training a network on images held in memory: the recipe and the loop."""
+"""Training: recipes, the training loop, augmentation, distillation, the linear probe."""

@@ -1,4 +1,4 @@
-"""Augmentations of a batch: crops, flip, colour, RandAugment, cutout, mixup; everything random follows from a generator."""
+"""Batch augmentation: crops, flip, colour, RandAugment, cutout, mixup; all randomness comes from a given generator."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,17 +9,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Parts = list[tuple[float, Tensor]]
-_ASPECTS = (3 / 4, 4 / 3)  # of a random part to the input's own
+_ASPECTS = (3 / 4, 4 / 3)  # aspect ratio of a random crop, relative to the input's
 _LUMA = (0.2989, 0.587, 0.114)  # torchvision's
 
 
 def random_resized_crop(
     images: Tensor, size: tuple[int, int], least: float, interpolation: str, generator: torch.Generator
 ) -> Tensor:
-    """Of each image of uint8 [B, C, h, w] a random part scaled to `size` (H, W), in channels_last order.
+    """A random crop of each image of uint8 [B, C, h, w], resized to `size` (H, W), channels_last.
 
-    The part shows `least` (0..1) to all of the area; its aspect is the input's times 3/4 to 4/3. Szegedy et al. 2014,
-    arXiv:1409.4842, as torchvision does it, antialiased.
+    The crop covers `least` (0..1) to 1 of the area; its aspect ratio is the input's times 3/4 to 4/3. Szegedy et al. 2014,
+    arXiv:1409.4842, as in torchvision, antialiased.
     """
     from torchvision.transforms import RandomResizedCrop
     from torchvision.transforms.v2 import InterpolationMode
@@ -31,12 +31,14 @@ def random_resized_crop(
         for image, place in zip(images, out, strict=True):
             top, left, height, width = RandomResizedCrop.get_params(image, [least, 1.0], ratio)
             part = image[None, :, top : top + height, left : left + width].contiguous(memory_format=torch.channels_last)
-            place.copy_(resize(part, list(size), InterpolationMode(interpolation), antialias=True)[0])  # thrice as fast so
+            place.copy_(
+                resize(part, list(size), InterpolationMode(interpolation), antialias=True)[0]
+            )  # three times as fast one by one
     return out
 
 
 def crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
-    """Each image of [B, C, H, W] moved by its own offset of up to `padding` pixels in both directions, zeros outside."""
+    """Random crop: shifts each image of [B, C, H, W] by up to `padding` pixels in both directions, zero-padded."""
     if padding == 0:
         return images
     n, _, height, width = images.shape
@@ -48,16 +50,16 @@ def crop(images: Tensor, padding: int, generator: torch.Generator) -> Tensor:
 
 
 def flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Half of the images [B, C, H, W] mirrored left to right, in place."""
+    """Flips each image of [B, C, H, W] horizontally with probability 1/2, in place."""
     for i in (torch.rand(len(images), generator=generator) < 0.5).nonzero().flatten().tolist():
         images[i] = images[i].flip(2)
     return images
 
 
 def cutout(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """Each image of [B, C, H, W] with a square of `side` pixels set to zero, its centre anywhere in the image.
+    """Cutout: zeroes a square of `side` pixels in each image of [B, C, H, W], centred anywhere in the image.
 
-    The square may reach over the edge. DeVries and Taylor 2017, arXiv:1708.04552.
+    The square may extend beyond the edge. DeVries and Taylor 2017, arXiv:1708.04552.
     """
     if side == 0:
         return images
@@ -66,10 +68,10 @@ def cutout(images: Tensor, side: int, generator: torch.Generator) -> Tensor:
 
 
 def colour(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
-    """Brightness, contrast and, of RGB, saturation of each image of float32 [B, C, H, W] in 0..1 altered, in place.
+    """Jitters brightness, contrast and, for RGB, saturation of each image of float32 [B, C, H, W] in 0..1, in place.
 
-    Three factors for each image, 1 - `strength` to 1 + `strength`, as torchvision's ColorJitter draws them. The three
-    commute, and are one affine map, but for the clamping to 0..1, which is done once, at the end.
+    Three factors per image, 1 - `strength` to 1 + `strength`, drawn like torchvision's ColorJitter. Apart from clamping, the
+    three commute and form one affine map; clamping to 0..1 is done once, at the end.
     """
     if strength == 0:
         return images
@@ -88,10 +90,9 @@ def colour(images: Tensor, strength: float, generator: torch.Generator) -> Tenso
 
 
 def mixup(images: Tensor, labels: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Parts]:
-    """The batch mixed with itself in another order; and the labels with their shares, which sum to 1.
+    """Mixup: the batch mixed with a permutation of itself, and the labels with their weights, which sum to 1.
 
-    One share for the batch, of the distribution Beta(alpha, alpha); 0 leaves the batch alone. Zhang et al. 2018,
-    arXiv:1710.09412.
+    One weight per batch, drawn from Beta(alpha, alpha); alpha 0 is off. Zhang et al. 2018, arXiv:1710.09412.
     """
     if alpha == 0:
         return images, [(1.0, labels)]
@@ -101,7 +102,7 @@ def mixup(images: Tensor, labels: Tensor, alpha: float, generator: torch.Generat
 
 
 def randaugment(ops: int, magnitude: int) -> Callable[[Tensor, torch.Generator], Tensor]:
-    """RandAugment of uint8 images [B, C, H, W], each with operations of its own. Cubuk et al. 2019, arXiv:1909.13719."""
+    """RandAugment for uint8 images [B, C, H, W], drawn anew for each image. Cubuk et al. 2019, arXiv:1909.13719."""
     from torchvision.transforms import v2
 
     transform = v2.RandAugment(ops, magnitude)
@@ -115,14 +116,14 @@ def randaugment(ops: int, magnitude: int) -> Callable[[Tensor, torch.Generator],
 
 @contextmanager
 def _torchs_own(generator: torch.Generator) -> Iterator[None]:
-    """Within it torch's global generator of the CPU, which torchvision draws from, follows from `generator`."""
+    """Seeds torch's global CPU generator, which torchvision uses, from `generator` within the context."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(_seed(generator))
         yield
 
 
 def _covered(count: int, length: int, side: int, generator: torch.Generator) -> Tensor:
-    """For `count` spans of `side` along a line, their centres anywhere in it: bool [count, length]."""
+    """Masks of `count` random spans of `side` pixels, centred anywhere on a line: bool [count, length]."""
     starts = torch.randint(0, length, (count, 1), generator=generator) - side // 2
     pixels = torch.arange(length)
     return (starts <= pixels) & (pixels < starts + side)

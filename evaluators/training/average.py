@@ -1,4 +1,4 @@
-"""Weights averaged over the steps of a training, exponentially; those are what is evaluated and kept."""
+"""Exponential moving average (EMA) of weights over training steps; the averaged weights are evaluated and kept."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,16 +9,16 @@ from torch.optim.swa_utils import AveragedModel
 
 
 def averaged(network: nn.Module, decay: float) -> AveragedModel:
-    """A copy of the network that `update_parameters(network)` moves towards it after each step.
+    """The EMA of a network; call `update_parameters(network)` after each step.
 
-    Running statistics of batch norm are averaged as the weights are. `decay` is reached slowly, by (1 + n) / (10 + n) after
-    n steps, so that a short training is not held back by its beginning.
+    Batch norm statistics are averaged too. The decay warms up as (1 + n) / (10 + n) after n steps, so that early weights do
+    not dominate a short training.
     """
     return AveragedModel(network, multi_avg_fn=_mean(decay), use_buffers=True)
 
 
 def _mean(decay: float) -> Callable[[Any, Any, Tensor | int], None]:
-    """torch's own rule would average integers (counts, indices of channels) too, and round them down; these are copied."""
+    """EMA of floating-point tensors; copies integers (counts, channel indices), which torch's own rule would average."""
 
     @torch.no_grad()
     def update(kept: Any, current: Any, count: Tensor | int) -> None:

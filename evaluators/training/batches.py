@@ -1,4 +1,4 @@
-"""Batches at a network's own input from images in memory or in files: augmented as a recipe says, normalised, channels_last."""
+"""Batches at a network's input, from memory or files: augmented by a recipe, normalised, channels_last."""
 
 import math
 import warnings
@@ -21,11 +21,11 @@ from search_spaces.task import Input
 
 
 class Batches:
-    """A split at a network's input; images held share memory with its arrays, those in files are read whenever shown.
+    """A split at a network's input; shares memory with arrays, reads files on each use.
 
-    `size` is the input's (height, width), by default that of the images; its channels are as many as `mean` and `std` have,
-    which are those of pixels in 0..1; `fit`, `interpolation` and `depth` are as in evaluators.data.preprocess.
-    Images held at another size are scaled batch by batch. `labels` are int64 [N].
+    `size` is the input's (height, width), by default the images'; `mean` and `std` are of pixels in 0..1, with one value per
+    channel of the input; `fit`, `interpolation` and `depth` are as in evaluators.data.preprocess. Images held at another size
+    are resized batch by batch. `labels` are int64 [N].
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class Batches:
 
     @classmethod
     def of(cls, split: Split, how: Preprocessing, device: torch.device) -> "Batches":
-        """The split as `how` describes the network's input."""
+        """The split with the preprocessing `how`."""
         ways = {"size": how.input[1:], "fit": how.fit, "interpolation": how.interpolation, "depth": how.depth}
         return cls(split.images, split.labels, how.mean, how.std, device, **ways)  # type: ignore[arg-type]
 
     def at(self, input: Input) -> "Batches":
-        """The same images on the same memory, as a network with another input sees them."""
+        """The same images, without copying, for a network with another input."""
         how = self.preprocessing
         if input == how.input:
             return self
@@ -67,35 +67,35 @@ class Batches:
         return len(self.labels)
 
     def share(self, share: float) -> Tensor:
-        """Indices [M] of a share of the images of each class, at least one, always the same ones."""
+        """Indices [M] of a stratified share of the images, at least one per class; always the same."""
         order = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))
         labels = self.labels.cpu()[order]
         parts = [order[labels == label] for label in labels.unique()]
         return torch.cat([part[: max(1, round(share * len(part)))] for part in parts])
 
     def epoch(self, among: Tensor, recipe: Recipe, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """Augmented (images [B, C, H, W] float32, labels [B]) of the images with the indices `among`, in random order.
+        """Augmented (images [B, C, H, W] float32, labels [B]) of the images at indices `among`, in random order.
 
-        Fewer than the recipe's `least_images` are shown again, in another order, up to that number. A last single image
-        is left out. Mixup is not done here: it is of images and labels.
+        Fewer images than the recipe's `least_images` are repeated up to that number, in a new order. A final batch of one
+        image is dropped. Mixup is not applied here, as it mixes labels too.
         """
         batches = _order(among, recipe.least_images, generator).split(recipe.batch_size)
-        for images, labels in self._read([b for b in batches if len(b) > 1]):  # batch norm cannot train on one image
+        for images, labels in self._read([b for b in batches if len(b) > 1]):  # batch norm cannot train on a single image
             images = self._augmented(self._shown(images, recipe, generator), recipe, generator)
             yield images.contiguous(memory_format=torch.channels_last), labels
 
     def in_order(self, batch_size: int, among: Tensor | None = None) -> Iterator[tuple[Tensor, Tensor]]:
-        """(images, labels) as they are, for evaluation: fitted to the input and normalised exactly as `preprocessing` does.
+        """(images, labels) in order, without augmentation, preprocessed exactly as in deployment.
 
-        Of all images, or of those with the indices `among`.
+        All images, or those at indices `among`.
         """
         for images, labels in self._read((torch.arange(len(self)) if among is None else among).split(batch_size)):
             yield self._as_deployed(images), labels
 
     def few(self, count: int) -> tuple[Tensor, Tensor]:
-        """(images, labels) of about `count` images, as many of each class as it has a share of all; always the same ones.
+        """(images, labels) of a stratified sample of about `count` images; always the same.
 
-        Their order is random: statistics of a part of them are those of all classes.
+        They are in random order, so that any slice represents all classes.
         """
         among = self.share(count / len(self))
         order = torch.randperm(len(among), generator=torch.Generator().manual_seed(0))
@@ -103,29 +103,29 @@ class Batches:
         return self._as_deployed(images), labels
 
     def normalise(self, images: Tensor) -> Tensor:
-        """uint8 images to float32 of mean 0 and standard deviation 1 per channel."""
+        """Normalises uint8 images to float32 of mean 0 and standard deviation 1 per channel."""
         return (images.float() / 255 - self._mean) / self._std
 
     def _for_each_pixel(self, values: tuple[float, ...]) -> Tensor:
-        """A value of each channel as [1, C, H, W]: of the images' order in memory, eight times as fast as [1, C, 1, 1]."""
+        """Per-channel values expanded to [1, C, H, W], channels_last: eight times as fast as broadcasting [1, C, 1, 1]."""
         each = torch.tensor(values, device=self.labels.device).view(1, -1, 1, 1).expand(1, *self.preprocessing.input)
         return each.contiguous(memory_format=torch.channels_last)
 
     def _read(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """(images as held, uint8 on the CPU, labels) of `batches`, indices [B] each.
+        """(images as stored, uint8 on the CPU, labels) of `batches` of indices [B].
 
-        As many processes read files as torch has threads.
+        Files are read by as many processes as torch has threads.
         """
         if isinstance(self.images, Files):
             found = stream(self.images, batches, torch.get_num_threads())
         else:
-            channels_last = self.images.permute(0, 2, 3, 1)  # the order in memory, in which whole images are copied at once
+            channels_last = self.images.permute(0, 2, 3, 1)  # the memory order, so that each image is one contiguous copy
             found = (channels_last.index_select(0, chosen).permute(0, 3, 1, 2) for chosen in batches)
         for chosen, images in zip(batches, found, strict=True):
             yield images, self.labels[chosen.to(self.labels.device)]
 
     def _as_deployed(self, images: Tensor) -> Tensor:
-        """Images as held, fitted one by one where they have another size, and normalised."""
+        """Stored images, resized one by one if they have another size, and normalised."""
         how = self.preprocessing
         if images.shape[2:] != how.input[1:]:
             fitted = empty(len(images), how)
@@ -135,7 +135,7 @@ class Batches:
         return self.normalise(images.to(self.labels.device)).contiguous(memory_format=torch.channels_last)
 
     def _shown(self, images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-        """Images as held, in part or whole, brought to the input and flipped: uint8 [B, C, H, W]."""
+        """Stored images, cropped or resized to the input and flipped: uint8 [B, C, H, W]."""
         channels, height, width = self.preprocessing.input
         if recipe.crop_scale:
             size = (height, width)
@@ -147,7 +147,7 @@ class Batches:
         return images.to(self.labels.device).expand(-1, channels, -1, -1)
 
     def _augmented(self, images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-        """uint8 images of the input's size altered in all other ways that the recipe says, and normalised."""
+        """Applies the recipe's other augmentations to uint8 images of the input's size, and normalises."""
         side = min(images.shape[2:])
         if recipe.randaugment_ops:
             images = augment.randaugment(recipe.randaugment_ops, recipe.randaugment_magnitude)(images, generator)
@@ -157,12 +157,12 @@ class Batches:
 
 
 def _own_size(images: np.ndarray | Rendered | Files) -> tuple[int, int]:
-    assert isinstance(images, np.ndarray), "images at several inputs have no size of their own"
+    assert isinstance(images, np.ndarray), "images at several inputs have no single size"
     return images.shape[2], images.shape[3]
 
 
 def _fitted(images: Tensor, how: Preprocessing) -> Tensor:
-    """As `how.pixels`, of a whole batch and within one level of it: torch weighs pixels in 16 bits, PIL in 32."""
+    """`how.pixels` for a whole batch, within one grey level: torch interpolates with 16-bit weights, PIL with 32."""
     from torchvision.transforms.v2 import InterpolationMode
     from torchvision.transforms.v2.functional import crop, resize
 
@@ -172,14 +172,14 @@ def _fitted(images: Tensor, how: Preprocessing) -> Tensor:
 
 
 def _share(array: np.ndarray) -> Tensor:
-    """A tensor on the array's own memory; an array from Ray's object store is read-only, and so is every use of ours."""
+    """A tensor that shares the array's memory; arrays from Ray's object store are read-only, and nothing writes to them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array)
 
 
 def _order(among: Tensor, least: int, generator: torch.Generator) -> Tensor:
-    """The indices in random order, in as many rounds as it takes to come to `least`."""
+    """The indices in random order, repeated until there are at least `least`."""
     rounds = max(1, math.ceil(least / len(among)))
     order = torch.cat([among[torch.randperm(len(among), generator=generator)] for _ in range(rounds)])
     return order[: max(least, len(among))]

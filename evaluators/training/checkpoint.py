@@ -1,4 +1,4 @@
-"""Checkpoints of a training: the newest finished epoch in a folder of its own, whole or not there."""
+"""Training checkpoints: the last finished epoch in its own folder, written atomically."""
 
 import io
 import shutil
@@ -16,7 +16,7 @@ _STATE = "state.pt"
 
 
 def save_checkpoint(training: Training, folder: Path) -> None:
-    """Keeps the state of a training after its last epoch in `folder`, in place of an earlier one; raises OSError."""
+    """Saves the state after the last epoch to `folder`, replacing older checkpoints; raises OSError."""
     part = folder / ".checkpoint.part"
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
@@ -33,13 +33,13 @@ def save_checkpoint(training: Training, folder: Path) -> None:
 
 
 def load_checkpoint(training: Training, folder: Path) -> None:
-    """Goes back to the newest checkpoint in `folder`, if there is one; raises InputError when it cannot be read."""
+    """Restores the newest checkpoint in `folder`, if any; raises InputError when it is damaged."""
     for newest in _checkpoints(folder)[-1:]:
         try:
             training.restore(load_file(newest / WEIGHTS), torch.load(newest / _STATE, weights_only=True))
-        except Exception as error:  # noqa: BLE001 on a damaged file the readers raise whatever they stumble over
+        except Exception as error:  # noqa: BLE001 readers may raise anything on a damaged file
             reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-            raise InputError(f"{newest} is damaged: {reason}; without it, the training begins anew") from None
+            raise InputError(f"{newest} is damaged: {reason}; delete it, and training starts over") from None
 
 
 def remove_checkpoints(folder: Path) -> None:
@@ -48,5 +48,5 @@ def remove_checkpoints(folder: Path) -> None:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    """The oldest first."""
+    """Checkpoint folders, oldest first."""
     return sorted(folder.glob("checkpoint-*"))

@@ -1,4 +1,4 @@
-"""Accuracy of the file that is deployed: images through a network's ONNX, one by one, on some threads."""
+"""Accuracy of the deployed file: runs images through a network's ONNX export, one per thread."""
 
 import tempfile
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from evaluators.training.batches import Batches
 from evaluators.training.metrics import Scores, confusion, scores
 from search_spaces.task import Task
 
-_READ = 64  # images brought to the input at once
+_READ = 64  # images preprocessed per batch
 
 
 def deployed_scores(network: nn.Module, task: Task, split: Batches, threads: int, among: Tensor | None = None) -> Scores:
-    """Scores of what `export_onnx` writes of a network, by ONNX Runtime in float32; over a split, or its images `among`.
+    """Scores of a network's ONNX export in ONNX Runtime, float32, over a split or its images at indices `among`.
 
-    Where networks are judged on CPUs this is faster than torch, too: 8.9 ms an image for EfficientNet-Lite0 at 224x224, which
-    torch in eval mode takes 14.8 to 25 for, by the size of its batches (one thread of an AMD EPYC).
+    On CPUs, this is also faster than torch: 8.9 ms per image for EfficientNet-Lite0 at 224x224, against 14.8 to 25 ms for
+    torch in eval mode, depending on batch size (one thread of an AMD EPYC).
     """
     with tempfile.TemporaryDirectory(prefix="nas-judge-") as folder:
         file = Path(folder, "model.onnx")

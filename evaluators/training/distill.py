@@ -1,4 +1,4 @@
-"""Knowledge distillation: a trained network teaches another one."""
+"""Knowledge distillation from a trained teacher network."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +13,13 @@ from search_spaces.resources import read_text
 from search_spaces.schema import Means, Stds, checked_json
 from search_spaces.task import Task
 
-# The paper finds 2.5 to 4 best for small students, and the labels' part best at a "considerably lower weight".
+# The paper finds temperatures of 2.5 to 4 best for small students, and a "considerably lower weight" on the labels' loss.
 TEMPERATURE = 4.0
 LABELS = 0.1
 
 
 class Teacher(nn.Module):
-    """A trained network that is shown its student's images [B, C, H, W], brought to its own input and normalisation."""
+    """A trained network that takes its student's images [B, C, H, W], adapted to its own input size and normalisation."""
 
     def __init__(
         self,
@@ -44,9 +44,10 @@ class Teacher(nn.Module):
 
 
 def load_teacher(folder: Path, task: Task, device: torch.device, student: Moments) -> Teacher:
-    """The network in a folder with genotype.txt and weights.safetensors, in eval mode; raises InputError if damaged.
+    """Loads the teacher, in eval mode, from a folder with genotype.txt and weights.safetensors.
 
-    `student` is the mean and standard deviation, by channel, that the images it is shown were normalised with.
+    `student` is the mean and standard deviation per channel with which the student's images are normalised. Raises InputError
+    when a file is damaged.
     """
     genotype = read_genotype(folder / GENOTYPE)
     network = load_network(genotype, task.of(genotype), folder / WEIGHTS)
@@ -57,10 +58,10 @@ def load_teacher(folder: Path, task: Task, device: torch.device, student: Moment
 
 
 def distilled(logits: Tensor, teacher: Tensor, labels_loss: Tensor) -> Tensor:
-    """The loss that mixes that of the labels with the divergence from a teacher's softened answer; logits [B, classes].
+    """The distillation loss: the labels' loss mixed with the divergence from the teacher's soft targets; logits [B, classes].
 
-    Kullback-Leibler divergence at `TEMPERATURE`, times its square so that gradients keep their size; the labels' loss has
-    the share `LABELS`. Hinton, Vinyals and Dean 2015, arXiv:1503.02531.
+    Kullback-Leibler divergence at `TEMPERATURE`, times its square to preserve the gradients' scale; the labels' loss has
+    weight `LABELS`. Hinton, Vinyals and Dean 2015, arXiv:1503.02531.
     """
     soft = F.log_softmax(logits / TEMPERATURE, 1)
     target = F.log_softmax(teacher / TEMPERATURE, 1)

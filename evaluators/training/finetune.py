@@ -1,4 +1,4 @@
-"""Beginnings: new networks at the start of their fine-tuning, with what they inherit from a donor and a probe as their head."""
+"""Initialises networks for fine-tuning: inherited weights from a donor, and a linear probe as classifier."""
 
 from collections.abc import Container
 from dataclasses import dataclass
@@ -17,19 +17,19 @@ from evaluators.training.recipe import Metric
 from search_spaces.network import Network
 from search_spaces.task import Input
 
-_PROBED = 400  # images that the probe is fitted to, at most
-_PIXELS = 2**20  # of the images that statistics and features are taken from; by their number no fewer or more than these
+_PROBED = 400  # maximum number of images for the linear probe
+_PIXELS = 2**20  # pixel budget for batch-norm statistics and features; the number of images is within the next two
 _FEWEST, _MOST = 40, 256
-_INHERITED = 0.5  # of a block's parameters, from which it counts as the donor's
+_INHERITED = 0.5  # minimum inherited share of a block's parameters for it to count as the donor's
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a network is before its first epoch.
+    """A network's state before its first epoch.
 
-    `share` of its parameters, the classifier left out, come from the donor; `accuracy` (0..1) is that of the linear probe by
-    leave-one-out on training images; `seconds` is what all of it took. The first `ready` blocks came from the donor, or were
-    fitted to it.
+    `share` is the inherited share of its parameters, without the classifier; `accuracy` (0..1) is the linear probe's
+    leave-one-out accuracy on training images; `seconds` is the time taken. The first `ready` blocks were inherited, or fitted
+    to the donor.
     """
 
     share: float
@@ -39,23 +39,23 @@ class Start:
 
 
 def ready_blocks(inherited: Inherited, imitated: Container[int]) -> int:
-    """How many of a network's first blocks came from the donor, or were fitted to it."""
+    """The number of leading blocks that were inherited, or fitted to the donor."""
     of_donor = [share >= _INHERITED or index in imitated for index, share in enumerate(inherited.by_block)]
     return [*of_donor, False].index(False)
 
 
 class Beginnings:
-    """Brings networks to the start of their fine-tuning; what the donor makes of the images of one input is kept."""
+    """Initialises networks for fine-tuning; caches the donor calibrated for one input."""
 
     def __init__(self, donor: Donor, metric: Metric = "top1") -> None:
         self._donor, self._metric = donor, metric
         self._input: Input | None = None
 
     def begin(self, network: Network, train: Batches, seed: int) -> Start:
-        """Fills a newly built network, in place; `train` are the images as it will see them.
+        """Initialises a newly built network in place; `train` is the training set at the network's input.
 
-        It inherits from the donor with the statistics of these images (inheritance.statistics.calibrated), its blocks imitate
-        the donor's (inheritance.imitation), and its classifier begins as the linear probe.
+        Weights are inherited from the donor calibrated on these images (inheritance.statistics.calibrated), blocks are fitted
+        to the donor's (inheritance.imitation), and the classifier is set to the linear probe.
         """
         start = perf_counter()
         self._see(train)
@@ -67,7 +67,7 @@ class Beginnings:
         return Start(inherited.share, getattr(found.scores, self._metric), perf_counter() - start, ready)
 
     def _see(self, train: Batches) -> None:
-        """The donor on images of this input, unless that is the last one that it saw."""
+        """Calibrates the donor for this input, unless it is cached."""
         if self._input == train.preprocessing.input:
             return
         self._input = train.preprocessing.input

@@ -1,4 +1,4 @@
-"""The optimizer of a recipe: which parameters learn at which rate, and which of them decay."""
+"""The optimizer of a recipe: parameter groups with their learning rates and weight decay."""
 
 from collections.abc import Iterator
 from itertools import accumulate
@@ -12,9 +12,9 @@ from search_spaces.network import Network, classifier
 
 
 def optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimizer over a network's parameters in groups of one rate each; only weights of layers decay.
+    """The recipe's optimizer, with a parameter group per learning rate; weight decay only on weights of conv and linear layers.
 
-    `network` is a Network where the recipe has a `layer_decay`.
+    `network` must be a Network if the recipe has a `layer_decay`.
     """
     rates, groups = _rates(network, recipe), dict[tuple[float, bool], list[nn.Parameter]]()
     for module in network.modules():
@@ -42,13 +42,13 @@ def _optimizer(groups: list[dict[str, Any]], recipe: Recipe) -> torch.optim.Opti
 
 
 def _rates(network: nn.Module, recipe: Recipe) -> dict[nn.Parameter, float]:
-    """The learning rate of those parameters that have one of their own, as a multiple of the recipe's."""
+    """Learning rates as multiples of the recipe's, for parameters where it is not 1."""
     rates = dict(_stage_rates(network, recipe.layer_decay)) if recipe.layer_decay < 1 else {}
     return rates | dict.fromkeys(classifier(network).parameters(), recipe.head_rate)
 
 
 def _stage_rates(network: nn.Module, decay: float) -> Iterator[tuple[nn.Parameter, float]]:
-    """Stages are blocks at one resolution, in a row: each learns at `decay` times the rate of the next one."""
+    """Layer-wise decay by stage: each stage of consecutive blocks at one resolution has `decay` times the next one's rate."""
     assert isinstance(network, Network)
     stages = list(accumulate(int(spec.stride > 1) for spec in network.genotype.blocks))
     for stage, block in zip(stages, network.blocks, strict=True):

@@ -1,4 +1,4 @@
-"""The first blocks of a network that inherits, which a training may keep as they are: no gradients, and little time."""
+"""Frozen leading blocks of a network with inherited weights: no gradients, fast forward passes."""
 
 from itertools import accumulate
 from operator import mul
@@ -12,15 +12,15 @@ from search_spaces.network import Network, run_block
 
 
 def kept_count(network: Network, stride: int, ready: int) -> int:
-    """How many of the first `ready` blocks have maps of at least 1/stride of the input's sides; never the last block."""
+    """How many of the first `ready` blocks have an output stride of at most `stride`; never includes the last block."""
     strides = accumulate((spec.stride for spec in network.genotype.blocks[:-1]), mul)
     return min(ready, sum(1 for each in strides if each <= stride))
 
 
 class Kept:
-    """The first `count` blocks of a network as they are now; a call gives what they make of images [B, C, H, W] in eval mode.
+    """The first `count` blocks of a network, copied and frozen; a call runs them on images [B, C, H, W] in eval mode.
 
-    `low`: in bfloat16 where that is native (evaluators.training.precision). Results are float32 and take no gradients.
+    `low`: use bfloat16 where it is native (evaluators.training.precision). Outputs are float32, without gradients.
     """
 
     def __init__(self, network: Network, count: int, low: bool) -> None:

@@ -1,4 +1,4 @@
-"""Passes in eval mode in little time: batch norms folded into convolutions, few images at once."""
+"""Fast inference: batch norm folded into convolutions, small batches."""
 
 import copy
 from typing import TypeVar, cast
@@ -10,19 +10,19 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from search_spaces.ops.norm_act import normed
 from search_spaces.task import Input
 
-_PIXELS = {"cpu": 2**18, "cuda": 2**23}  # of the images shown at once: on a CPU, maps of more leave its cache
+_PIXELS = {"cpu": 2**18, "cuda": 2**23}  # pixels per batch: on a CPU, larger feature maps exceed the cache
 _FEWEST, _MOST = 4, 256
 _M = TypeVar("_M", bound=nn.Module)
 
 
 def at_once(input: Input, device: torch.device) -> int:
-    """How many images are shown to a network with this input at once."""
+    """The inference batch size for this input."""
     pixels = _PIXELS.get(device.type, _PIXELS["cuda"])
     return max(_FEWEST, min(_MOST, pixels // (input[1] * input[2])))
 
 
 def folded(network: _M) -> _M:
-    """A copy in eval mode with the same outputs, where each batch norm right behind a convolution is part of it."""
+    """A copy in eval mode with the same outputs, each batch norm after a convolution folded into it."""
     found = copy.deepcopy(network).eval()
     for layers, place in list(normed(found)):
         convolution, norm = cast(nn.Conv2d, layers[place]), cast(nn.BatchNorm2d, layers[place + 1])

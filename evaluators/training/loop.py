@@ -1,4 +1,4 @@
-"""The training loop: one epoch at a time, so that whoever runs it can stop it early."""
+"""The training loop, one epoch at a time, so that the caller can stop early."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -27,18 +27,18 @@ from search_spaces.genotype import Genotype
 from search_spaces.network import Network, build, classifier
 from search_spaces.task import Task
 
-_MOST_PIXELS = 2**20  # of the images whose gradient is taken at once
+_MOST_PIXELS = 2**20  # pixels per backward pass
 
 
 class TrainingFailed(Exception):
-    """This network cannot be trained by this recipe; the message says why."""
+    """The network cannot be trained with this recipe; the message says why."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """After epoch `number` (from 1): mean training loss, accuracy on the validation set (0..1), seconds it took.
+    """Results of epoch `number` (from 1): mean training loss, validation accuracy (0..1), seconds.
 
-    `accuracy` is by the metric of the training, `scores` by every metric's name.
+    `accuracy` is by the training's metric; `scores` has every metric by name.
     """
 
     number: int
@@ -49,13 +49,12 @@ class Epoch:
 
 
 class Training:
-    """A network's training, epoch by epoch; `state` and `restore` let it go on in another process as if never interrupted.
+    """Trains a network epoch by epoch; `state` and `restore` resume it in another process with identical results.
 
-    `network` is trained in place, its layers in their fast forms (evaluators.training.kernels); where the recipe averages
-    weights, it holds the averaged ones after the last epoch. A `teacher` in eval mode teaches by its logits
-    (evaluators.training.distill). `metric` is what its epochs report. The first `ready` blocks have weights that the recipe may
-    keep.
-    Everything random follows from `generator` and, in layers such as dropout, from torch's global one.
+    `network` is trained in place, with fast layers (evaluators.training.kernels). If the recipe averages weights, it holds the
+    averaged ones after the last epoch. `teacher`, in eval mode, is for distillation (evaluators.training.distill). `metric` is
+    what epochs report as accuracy. The recipe may freeze blocks among the first `ready`. All randomness comes from `generator`
+    and, in layers such as dropout, from torch's global generator.
     """
 
     def __init__(
@@ -110,7 +109,7 @@ class Training:
         return self.history[-1]
 
     def _judged(self, number: int) -> Scores:
-        """Scores on as many validation images as the recipe wants for this epoch; on a CPU those of the file to be deployed."""
+        """Scores on the recipe's number of validation images for this epoch; on a CPU, scores of the ONNX export."""
         most = self.recipe.most_validated
         few = 0 < most < len(self._validation) and not 1 < number == self.recipe.epochs
         among = self._validation.share(most / len(self._validation)) if few else None
@@ -121,7 +120,7 @@ class Training:
         return deployed_scores(judged, task, self._validation, torch.get_num_threads(), among)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Weights by name, averaged ones under `averaged.`; and all else, in plain types and tensors."""
+        """Weights by name, averaged ones under `averaged.`; and the remaining state as plain types and tensors."""
         weights = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         if self._averaged:
             weights |= {f"averaged.{name}": tensor for name, tensor in self._averaged.state_dict().items()}
@@ -135,7 +134,7 @@ class Training:
         }
 
     def restore(self, weights: dict[str, Tensor], rest: dict[str, Any]) -> None:
-        """Goes back to a `state` of a training of the same network and recipe."""
+        """Restores a `state` of a training of the same network and recipe."""
         self.network.load_state_dict(_under("network.", weights))
         if self._averaged:
             self._averaged.load_state_dict(_under("averaged.", weights))
@@ -147,7 +146,7 @@ class Training:
         torch.set_rng_state(rest["global_generator"])
 
     def _step(self, images: Tensor, labels: Tensor) -> Tensor:
-        """One step of the optimizer; the batch's loss."""
+        """One optimizer step; returns the batch's loss."""
         images, shown = mixup(images, labels, self.recipe.mixup, self._generator)
         self._optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=labels.device)
@@ -165,7 +164,7 @@ class Training:
         return total
 
     def _loss(self, images: Tensor, begun: Tensor, parts: Parts) -> Tensor:
-        """`begun` is what the blocks that are kept make of the images; the images themselves where none are."""
+        """The loss; `begun` is the output of the frozen blocks, or the images if there are none."""
         with lowered(images.device, self.recipe.mixed_precision):
             logits = cast(Network, self.network).after(self._count, begun, images) if self._kept else self.network(images)
             taught = self._teacher(images) if self._teacher else None
@@ -176,9 +175,9 @@ class Training:
 
 
 def _parts(maps: Tensor) -> list[slice]:
-    """A batch [B, C, H, W] in as many equal parts as keep the memory of a step small; their gradients add up to its own.
+    """Slices of a batch [B, C, H, W] for gradient accumulation, as many as needed to limit memory.
 
-    Batch norms see one part at a time. Batches of 32 images up to 160x160 are one part, and so are those of smaller maps.
+    Batch norm sees one slice at a time. Batches of 32 images up to 160x160, or of smaller feature maps, are not split.
     """
     count = -(-len(maps) * maps.shape[2] * maps.shape[3] // _MOST_PIXELS)
     edges = [len(maps) * i // count for i in range(count + 1)]
@@ -196,7 +195,7 @@ def epochs(
     metric: Metric = "top1",
     ready: int = 0,
 ) -> Iterator[Epoch]:
-    """Trains `network` in place by the recipe, yielding after each epoch; raises TrainingFailed as `Training.epoch`."""
+    """Trains `network` in place, yielding after each epoch; raises TrainingFailed like `Training.epoch`."""
     training = Training(network, train, validation, recipe, generator, teacher=teacher, metric=metric, ready=ready)
     while not training.finished:
         yield training.epoch()
@@ -208,7 +207,7 @@ def accuracy(network: nn.Module, images: Batches) -> float:
 
 
 def seeded_network(genotype: Genotype, task: Task, seed: int, device: torch.device) -> tuple[Network, torch.Generator]:
-    """The untrained network and the generator of its batches; both follow from the seed alone."""
+    """The untrained network and the generator for its batches, determined by the seed."""
     torch.manual_seed(seed)
     network = build(genotype, task).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network, torch.Generator().manual_seed(seed)
@@ -219,7 +218,7 @@ def training_device() -> torch.device:
 
 
 def check_finite(total: Tensor, epoch: int, batches: int) -> float:
-    """The sum of losses as a number; raises TrainingFailed with its place when it is not finite."""
+    """The sum of losses as a float; raises TrainingFailed with epoch and batch when it is not finite."""
     value = float(total)
     if not math.isfinite(value):
         raise TrainingFailed(f"the loss was {value} in epoch {epoch}, by batch {batches}")
@@ -227,7 +226,7 @@ def check_finite(total: Tensor, epoch: int, batches: int) -> float:
 
 
 def rate(step: int, steps: int, warmup: float) -> float:
-    """Share of the learning rate at a step: linear up over the warm-up, then half a cosine down to zero."""
+    """The learning rate factor at a step: linear warm-up, then cosine decay to zero."""
     up = max(1, round(warmup * steps))
     if step < up:
         return (step + 1) / up
@@ -235,10 +234,10 @@ def rate(step: int, steps: int, warmup: float) -> float:
 
 
 def shown(train: Batches, recipe: Recipe) -> Callable[[int], Tensor]:
-    """The indices of the images that the epoch of a number, from 1, is about: of the recipe's share, `most_images` at most.
+    """The function from epoch number (from 1) to indices of its training images: the recipe's share, at most `most_images`.
 
-    Where there are more, each epoch goes on where the last one ended, in an order in which every stretch has as many images
-    of each class as the class has a share of all.
+    If there are more, each epoch continues where the last one ended, in an order in which every stretch is stratified by
+    class.
     """
     among, most = train.share(recipe.share), recipe.most_images
     if not 0 < most < len(among):

@@ -1,4 +1,4 @@
-"""How right a network is: top-1 accuracy, balanced accuracy and macro F1, all from one confusion matrix."""
+"""Metrics: top-1 accuracy, balanced accuracy and macro F1, from one confusion matrix."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ from evaluators.training.lean import at_once, folded
 
 @dataclass(frozen=True)
 class Scores:
-    """Shares in 0..1: of the images that are right; the mean over classes of it; the mean over classes of F1.
+    """Top-1 accuracy, mean recall over classes, and mean F1 over classes, each in 0..1.
 
-    Classes of which there is no image do not count for `balanced_accuracy`, those that are not predicted either not for
-    `macro_f1`, as in scikit-learn.
+    As in scikit-learn, `balanced_accuracy` ignores classes without images; `macro_f1` ignores classes with neither images nor
+    predictions.
     """
 
     top1: float
@@ -23,12 +23,12 @@ class Scores:
 
 
 def confusion(labels: Tensor, predicted: Tensor, classes: int) -> Tensor:
-    """int64 [classes, classes]: entry (i, j) counts the images of class i, `labels` [N], that are taken for class j."""
+    """The confusion matrix, int64 [classes, classes]: entry (i, j) counts images of class i predicted as class j."""
     return (labels * classes + predicted).bincount(minlength=classes**2).view(classes, classes)
 
 
 def scores(counts: Tensor) -> Scores:
-    """The scores of a confusion matrix [classes, classes] with rows of true classes, of at least one image."""
+    """The scores of a confusion matrix [classes, classes], rows being true classes, with at least one image."""
     counts = counts.double()
     right, there, taken = counts.diagonal(), counts.sum(1), counts.sum(0)
     recall = (right / there)[there > 0]
@@ -37,7 +37,7 @@ def scores(counts: Tensor) -> Scores:
 
 
 def evaluate(network: nn.Module, split: Batches, *, among: Tensor | None = None, batch_size: int | None = None) -> Scores:
-    """Scores of a network as it is in eval mode, in one pass over a split, or over the images with the indices `among`."""
+    """Scores of a network in eval mode, in one pass over a split or its images at indices `among`."""
     network, device = folded(network), split.labels.device
     labels, predicted = [], []
     with torch.no_grad():

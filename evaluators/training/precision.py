@@ -1,8 +1,8 @@
-"""Mixed precision: which part of training is computed in less than float32, by device.
+"""Mixed precision: the parts of training that run below float32, by device.
 
-On CUDA what torch's autocast chooses, in bfloat16, or float16 where there is none (untested on a GPU). On a CPU whose processor
-has instructions for bfloat16, convolutions (kernels.low_precision); autocast, which lowers batch norm and depthwise
-gradients too, is slower there than float32 (benchmarks/training.md). It serves passes that take no gradients.
+On CUDA: torch's autocast in bfloat16, or float16 if the GPU lacks it (not tested on a GPU). On CPUs with native bfloat16:
+convolutions only (kernels.low_precision), as autocast, which also lowers batch norm and depthwise gradients, is slower than
+float32 there (benchmarks/training.md). Forward passes without gradients use autocast.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from evaluators.training.kernels import low_precision
 
 
 def lowered(device: torch.device, on: bool) -> AbstractContextManager[object]:
-    """Forward passes in training mode within it are in mixed precision, if `on` and where the device is faster so."""
+    """Runs forward passes in training mode in mixed precision, if `on` and if that is faster on the device."""
     if device.type == "cuda":
         return torch.autocast("cuda", _on_cuda(), enabled=on)
     return low_precision.bfloat16_convolutions() if on and low_precision.native() else nullcontext()
@@ -22,10 +22,10 @@ def lowered(device: torch.device, on: bool) -> AbstractContextManager[object]:
 
 @contextmanager
 def lowered_passes(device: torch.device, on: bool) -> Iterator[None]:
-    """Passes within it, without gradients, compute convolutions and linear layers in bfloat16, if `on` and native to the CPU.
+    """Runs convolutions and linear layers in bfloat16, without gradients, if `on` and the CPU supports it natively.
 
-    Inputs, weights and results are rounded to 8 bits of precision: enough for features that others are trained on, not for
-    figures of a network. On other processors and on GPUs nothing changes.
+    Inputs, weights and results have 8 bits of precision: enough for the features that later blocks train on, not for
+    evaluation. No effect on other CPUs and on GPUs.
     """
     lower = on and device.type == "cpu" and low_precision.native()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=lower):
@@ -33,7 +33,7 @@ def lowered_passes(device: torch.device, on: bool) -> Iterator[None]:
 
 
 def scaler(device: torch.device, on: bool) -> torch.amp.GradScaler:
-    """Scales losses up where gradients would vanish in float16; else it changes nothing."""
+    """The gradient scaler, enabled for float16 only."""
     return torch.amp.GradScaler(device.type, enabled=on and device.type == "cuda" and _on_cuda() == torch.float16)
 
 

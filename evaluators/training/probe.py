@@ -1,4 +1,4 @@
-"""The linear probe: ridge regression on a network's features in closed form; a score for one pass, a head to begin with."""
+"""Linear probe: closed-form ridge regression on a network's features, used as a score and to initialise the classifier."""
 
 import math
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from evaluators.training.metrics import Scores, confusion, scores
 from search_spaces.network import classifier
 
 _PENALTIES = torch.logspace(-4, 2, 25).tolist()
-_SHARPEST = 100.0  # what answers, about 0 to 1, are multiplied by at most before the softmax
-_SMOOTHING = 0.1  # of labels, as in the recipes: a head that is too sure of itself would have to unlearn it
-_LINEAR = 3.0  # from here on ReLU and hard-swish are the identity
+_SHARPEST = 100.0  # maximum scale of the regression's outputs, about 0 to 1, before the softmax
+_SMOOTHING = 0.1  # label smoothing, as in the recipes: training would have to undo an overconfident head
+_LINEAR = 3.0  # above this, ReLU and hard-swish are the identity
 
 
 @dataclass(frozen=True, eq=False)
 class Ridge:
     """Ridge regression to one-hot targets: `weight` [classes, F] and `bias` [classes], if it has one.
 
-    `left_out` [N, classes] is what it answers for each image when it is fitted to the others; `penalty` is that on the squared
-    weights, for each image, where features have a variance of 1.
+    `left_out` [N, classes] are leave-one-out predictions; `penalty` is the penalty on the squared weights, per image, for
+    features scaled to unit variance.
     """
 
     weight: Tensor
@@ -36,10 +36,10 @@ class Ridge:
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """A linear classifier on features: `weight` [classes, F], `bias` [classes] unless the network's own has none.
+    """A linear classifier on features: `weight` [classes, F], `bias` [classes] unless the network's classifier has none.
 
-    `scores` are by leave-one-out on the training images that it is fitted to, `images` in number; `validation` on the
-    validation set, where that was given.
+    `scores` are leave-one-out scores on the `images` training images that it is fitted to; `validation` are scores on the
+    validation set, if given.
     """
 
     weight: Tensor
@@ -51,20 +51,19 @@ class Probe:
     seconds: float
 
     def logits(self, features: Tensor) -> Tensor:
-        """[N, classes] of features [N, F]."""
+        """Logits [N, classes] of features [N, F]."""
         return F.linear(features, self.weight, self.bias)
 
 
 def probe(
     network: nn.Module, train: Batches, validation: Batches | None = None, most: int = 2000, batch_size: int | None = None
 ) -> Probe:
-    """Fits a linear classifier to a network's features of at most about `most` training images, of each class its share.
+    """Fits a linear classifier to a network's features on a stratified sample of about `most` training images.
 
-    Features are what the network's classifier is given, averaged over pixels where it classifies pixels. They take one
-    pass in eval mode. The answers are scaled so that the softmax of those by leave-one-
-    out has the least cross-entropy with smoothed labels (temperature scaling, Guo et al. 2017, arXiv:1706.04599). A
-    classifier without a bias has a probe without one, fitted so. The bias of a classifier of pixels is raised for all
-    classes alike, until an activation behind it changes nothing.
+    Features are the inputs of the network's classifier, averaged over pixels for a pixelwise classifier, from one pass in eval
+    mode. Logits are scaled to minimise the cross-entropy of the leave-one-out predictions with smoothed labels (temperature
+    scaling, Guo et al. 2017, arXiv:1706.04599). If the classifier has no bias, the probe is fitted without one. The bias of a
+    pixelwise classifier is raised equally for all classes, until the activation after it is the identity.
     """
     start, last = perf_counter(), classifier(network)
     found, labels, pixels = features(network, train, train.share(min(1.0, most / len(train))), batch_size)
@@ -83,7 +82,7 @@ def probe(
 
 @torch.no_grad()
 def begin_head(network: nn.Module, begun: Probe) -> None:
-    """The network's classifier becomes the probe, so that the network answers as the probe does."""
+    """Sets the network's classifier to the probe."""
     last = classifier(network)
     last.weight.copy_(begun.weight.view_as(last.weight))
     if last.bias is not None and begun.bias is not None:
@@ -93,9 +92,9 @@ def begin_head(network: nn.Module, begun: Probe) -> None:
 def features(
     network: nn.Module, split: Batches, among: Tensor, batch_size: int | None = None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """(features [N, F], labels [N], pixels) of the images with the indices `among`, in one pass in eval mode.
+    """(features [N, F], labels [N], pixels) of the images at indices `among`, in one pass in eval mode.
 
-    `pixels` [B, F, H, W] is what a classifier of pixels was given for the last batch.
+    `pixels` [B, F, H, W] is the input of a pixelwise classifier for the last batch, else None.
     """
     network, device = folded(network), split.labels.device
     given: list[Tensor] = []
@@ -111,21 +110,21 @@ def features(
 
 
 def ridge(features: Tensor, labels: Tensor, classes: int, intercept: bool = True) -> Ridge:
-    """The ridge regression of one-hot targets on features [N, F], scaled to a variance of 1, with the best penalty.
+    """Ridge regression of one-hot targets on features [N, F], scaled to unit variance, with the best penalty.
 
-    That is the one with the least squared error by leave-one-out, which follows from one singular value decomposition
-    (PRESS, Allen 1974; scikit-learn's RidgeCV).
+    The penalty minimises the leave-one-out squared error, computed from a single SVD (PRESS, Allen 1974; scikit-learn's
+    RidgeCV).
     """
     n = len(features)
     targets = F.one_hot(labels, classes).to(features.dtype)
     middle, level = (features.mean(0), targets.mean(0)) if intercept else (features.new_zeros(()), targets.new_zeros(()))
     spread = (features - middle).square().mean(0).sqrt()
-    spread[spread < 1e-6 * spread.max()] = math.inf  # constant features say nothing
+    spread[spread < 1e-6 * spread.max()] = math.inf  # ignore constant features
     left, values, right = torch.linalg.svd((features - middle) / spread, full_matrices=False)
     turned = left.T @ (targets - level)
 
     def answers(penalty: float) -> Tensor:
-        """By leave-one-out: the residual of an image, divided by 1 minus its leverage."""
+        """Leave-one-out predictions: an image's residual is divided by 1 minus its leverage."""
         kept = values.square() / (values.square() + n * penalty)
         leverage = left.square() @ kept + (1 / n if intercept else 0.0)
         fitted = left @ (kept[:, None] * turned) + level
@@ -137,7 +136,7 @@ def ridge(features: Tensor, labels: Tensor, classes: int, intercept: bool = True
 
 
 def _scale(answers: Tensor, labels: Tensor) -> float:
-    """What answers are multiplied by so that their softmax has the least cross-entropy."""
+    """The scale of the logits that minimises the cross-entropy."""
 
     def loss(log_scale: float) -> float:
         return float(F.cross_entropy(math.exp(log_scale) * answers, labels, label_smoothing=_SMOOTHING))

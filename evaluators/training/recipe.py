@@ -1,4 +1,4 @@
-"""Recipe: one way of training a network."""
+"""Recipe: how a network is trained."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -9,7 +9,7 @@ from search_spaces.errors import InputError
 from search_spaces.schema import AboveZero, FromZero, Share, Whole, checked, strict
 from search_spaces.yaml_files import YamlFiles
 
-Metric = Literal["top1", "balanced_accuracy", "macro_f1"]  # by which accuracies are told (evaluators.training.metrics)
+Metric = Literal["top1", "balanced_accuracy", "macro_f1"]  # the reported accuracy (evaluators.training.metrics)
 RECIPES = YamlFiles("recipes", "evaluators.training.recipes", "recipe")
 _Below1 = Annotated[float, Field(ge=0, le=0.99999)]
 _UpTo1 = Annotated[float, Field(gt=0, le=1)]
@@ -18,22 +18,24 @@ _UpTo1 = Annotated[float, Field(gt=0, le=1)]
 @strict
 @dataclass(frozen=True)
 class Recipe:
-    """How to step and what to show. The learning rate is linear over the first `warmup` share of steps, then cosine to zero.
+    """Hyperparameters of a training. The learning rate warms up linearly over the first `warmup` share of steps, then follows
+    a cosine to zero.
 
-    `share` is the share of the training images, of each class, that is trained on. An epoch shows at least `least_images`
-    of them, a smaller set again and again, and at most `most_images`, of a larger set others in each epoch (0: all). Epochs
-    are judged by at most `most_validated` validation images (0: all), the last one of several by all.
-    `optimizer` is sgd, with Nesterov `momentum` and `learning_rate` for a batch of 128 images, which scales linearly with
-    `batch_size`; or adamw (arXiv:1711.05101), with `momentum` as its first beta and `learning_rate` as it is written, for
-    batches of any size. `head_rate` multiplies it for the classifier, `layer_decay` for each stage, counted from the last
-    one towards the stem; 1 is off. Of the first blocks of a network that inherited, those whose maps have at least
-    1/`kept_stride` of the input's sides stay as they are. Weight decay acts on weights of convolutions and linear layers only.
-    Of the images, `crop_scale` is the smallest share of the area that a random resized crop shows, `colour` the strength of
-    random brightness, contrast and saturation, `crop_padding` the share of the side that a random crop may move by, `cutout`
-    the side of a square that is left out as a share of theirs, `mixup` its alpha, `randaugment_ops` how many operations at
-    `randaugment_magnitude` (0 to 30) each image gets. `ema` is the decay per step of averaged weights, which are those that
-    are evaluated and kept. 0 is off. `mixed_precision` computes parts in less than float32 where that is faster
-    (evaluators.training.precision).
+    `share` is the stratified share of the training set to use. An epoch has at least `least_images` images, repeating a smaller
+    set, and at most `most_images` (0: all), taking the next ones of a larger set in each epoch. Epochs are evaluated on at most
+    `most_validated` validation images (0: all), except the last of several, which uses all.
+
+    `optimizer` is sgd, with Nesterov `momentum` and a `learning_rate` for batches of 128 images, scaled linearly with
+    `batch_size`; or adamw (arXiv:1711.05101), with `momentum` as its first beta and an unscaled `learning_rate`. `head_rate`
+    multiplies the learning rate of the classifier; `layer_decay` multiplies it per stage, from the last one towards the stem;
+    1 is off. In a network with inherited weights, leading blocks with an output stride of at most `kept_stride` are frozen.
+    Weight decay applies to weights of convolutions and linear layers only.
+
+    `crop_scale` is the smallest area of a random resized crop, `crop_padding` the largest shift of a random crop as a share of
+    the side, `colour` the strength of brightness, contrast and saturation jitter, `cutout` the side of the erased square as a
+    share of the image's, `mixup` its alpha; `randaugment_ops` operations of `randaugment_magnitude` (0 to 30) are applied per
+    image. `ema` is the decay per step of the averaged weights, which are evaluated and kept. 0 is off. `mixed_precision` runs
+    parts below float32 where that is faster (evaluators.training.precision).
     """
 
     epochs: Annotated[int, Field(ge=1, le=10**6)]
@@ -66,10 +68,10 @@ class Recipe:
         if 0 < self.most_images < self.least_images:
             raise InputError(f"most_images must be 0 (all) or at least least_images, {self.least_images}")
         if self.crop_scale and self.crop_padding:
-            raise InputError("crop_scale and crop_padding are two kinds of random crop; one of them must be 0")
+            raise InputError("crop_scale and crop_padding are alternative random crops; one of them must be 0")
 
 
 def load_recipe(name_or_path: str, epochs: int | None = None) -> Recipe:
-    """The recipe called `name`, or in a YAML file; `epochs` overrides its own. Raises InputError naming the file and key."""
+    """The recipe called `name`, or in a YAML file; `epochs` overrides the recipe's. Raises InputError naming file and key."""
     source, data = RECIPES.read(name_or_path)
     return checked(Recipe, data | ({"epochs": epochs} if epochs else {}), source)

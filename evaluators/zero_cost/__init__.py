@@ -1,7 +1,7 @@
-"""Zero-cost scores: how good untrained networks look on one batch of images; one file a score, found by the folder.
+"""Zero-cost scores: proxies for the accuracy of untrained networks, from one batch of images; one module per score.
 
-A module here has a function `score(network, images, labels, generator) -> float`, higher is better; it leaves the network
-as it was. Files that start with an underscore are helpers. Nothing heavy is imported until networks are scored.
+Each module has a function `score(network, images, labels, generator) -> float`, higher is better, which does not modify the
+network. Files with a leading underscore are helpers. Nothing heavy is imported until networks are scored.
 """
 
 import math
@@ -22,10 +22,10 @@ _SCORES = Modules("scores", __name__, "zero-cost score")
 
 
 class Score(Protocol):
-    """A module of this folder.
+    """A module in this folder.
 
-    `network` is untrained; images float32 [B, C, S, S], normalised, B two or more; labels int64 [B]; whatever is random
-    comes from the generator. Parameters, buffers and mode of the network stay as they were.
+    `network` is untrained; images float32 [B, C, S, S], normalised, B >= 2; labels int64 [B]; all randomness comes from the
+    generator. Parameters, buffers and mode of the network are unchanged.
     """
 
     def score(self, network: "Network", images: "Tensor", labels: "Tensor", generator: "torch.Generator") -> float: ...
@@ -41,9 +41,9 @@ def scores(
 ) -> dict[str, float]:
     """The scores called `names`, or all, of the network of `genotype` with weights drawn from `seed`; higher is better.
 
-    images float32 [B, *task.input], normalised, B two or more; labels int64 [B]; `task` is that of training. A score that
-    is not finite comes out as -inf. Neither the other scores asked for nor torch's global generator make a difference.
-    Raises InputError for an unknown name.
+    images float32 [B, *task.input], normalised, B >= 2; labels int64 [B]; `task` is the training task. Non-finite scores become
+    -inf. Results do not depend on which other scores are computed, or on torch's global generator. Raises InputError for an
+    unknown name.
     """
     import torch
 
@@ -59,17 +59,17 @@ def scores(
 
 
 def vote(table: Sequence[Mapping[str, float]]) -> list[float]:
-    """For each network of `table` (its scores by name, the same names in each) the mean of its ranks; higher is better.
+    """The mean rank of each network in `table` (its scores by name, the same names in each row); higher is better.
 
-    A rank is the share of networks that score lower, plus half the share of those that score the same, itself included: 0
-    to 1. A score that is not finite is lower than any other.
+    A rank, in 0..1, is the share of networks with a lower score plus half the share with the same score, itself included.
+    Non-finite scores rank lowest.
     """
     ranks = [_ranks([row[name] for row in table]) for name in (table[0] if table else ())]
     return [sum(row) / len(row) for row in zip(*ranks, strict=True)]
 
 
 def modules(wanted: Sequence[str] | None = None) -> dict[str, Score]:
-    """The modules of the scores called `wanted`, or of all; raises InputError for an unknown name."""
+    """The modules of the scores called `wanted`, or all; raises InputError for an unknown name."""
     for name in wanted or ():
         _SCORES.check(name)
     chosen = names() if wanted is None else wanted

@@ -1,4 +1,4 @@
-"""What scores do to networks: copies to work on, the weights that count."""
+"""Helpers for scores: copies of networks, and their weights."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -13,7 +13,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def for_batch(network: Module) -> Module:
-    """A copy that computes as in training, batch norm by the batch's own statistics, but without dropout."""
+    """A copy in training mode, so that batch norm uses batch statistics, but without dropout."""
     copied = fast(deepcopy(network)).train()
     copied.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for module in copied.modules():

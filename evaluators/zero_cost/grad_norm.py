@@ -1,4 +1,4 @@
-"""grad_norm: how large the gradient of an untrained network's weights is."""
+"""grad_norm: the gradient norm of an untrained network's weights."""
 
 import torch
 from torch import Tensor
@@ -9,9 +9,9 @@ from search_spaces.network import Network
 
 
 def score(network: Network, images: Tensor, labels: Tensor, generator: torch.Generator) -> float:
-    """The Euclidean norms of the gradients of each convolution's and linear layer's weights, summed; arXiv:2101.08134.
+    """The sum over convolutions and linear layers of the L2 norm of the weights' gradient; arXiv:2101.08134.
 
-    The loss is the cross-entropy of the batch, batch norm uses the batch's statistics, dropout is off. Nothing is random.
+    Cross-entropy loss, batch norm with batch statistics, no dropout. Deterministic.
     """
     copied = for_batch(network)
     copied.zero_grad()

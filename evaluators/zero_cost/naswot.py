@@ -1,4 +1,4 @@
-"""naswot: how differently an untrained network's units switch on and off for different images."""
+"""naswot: how well an untrained network's activation patterns separate images."""
 
 import math
 from typing import Any
@@ -10,18 +10,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from evaluators.zero_cost._networks import for_batch
 from search_spaces.network import Network
 
-# Activation functions by aten's names, which modules and functionals have in common; ReLU6 is a hardtanh.
+# Activation functions by aten name, shared by modules and functionals; ReLU6 is a hardtanh.
 _ACTIVATIONS = frozenset(
     ["relu", "hardtanh", "leaky_relu", "_prelu_kernel", "hardswish", "silu", "sigmoid", "hardsigmoid", "tanh"]
 )
 
 
 def score(network: Network, images: Tensor, labels: Tensor, generator: torch.Generator) -> float:
-    """log det K, where K[i, j] counts the units that are both on or both off for images i and j; arXiv:2006.04647.
+    """log det K, where K[i, j] counts the units with the same state, on or off, for images i and j; arXiv:2006.04647.
 
-    -inf if K is singular, as it is for equal images. A unit is an element that an activation function is given, on where
-    it is positive: the paper's rule for ReLU, and the same threshold for all others, those of gates included. Batch norm
-    uses the batch's statistics, dropout is off. Labels are not used, nothing is random.
+    -inf if K is singular, as for identical images. A unit is an input element of an activation function, on if positive: the
+    paper's rule for ReLU, applied to all other activations too, including those of gates. Batch norm uses batch statistics,
+    no dropout. Labels are not used. Deterministic.
     """
     with torch.no_grad(), _Codes(len(images)) as codes:
         for_batch(network)(images)
@@ -30,7 +30,7 @@ def score(network: Network, images: Tensor, labels: Tensor, generator: torch.Gen
 
 
 class _Codes(TorchDispatchMode):
-    """Adds up the kernel [B, B] of whatever activation functions see while this is entered."""
+    """Accumulates the kernel [B, B] over the inputs of all activation functions within the context."""
 
     def __init__(self, images: int) -> None:
         super().__init__()
@@ -42,6 +42,6 @@ class _Codes(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
     def _add(self, x: Tensor) -> None:
-        """Units that agree are (all + sum of products of signs) / 2: whole numbers, exact in float32 below 2^24."""
+        """Adds the number of agreeing units, (all + sum of products of signs) / 2, which float32 represents up to 2^24."""
         signs = (x > 0).flatten(1).float().mul_(2).sub_(1)
         self.kernel += ((signs @ signs.T + signs.shape[1]) / 2).to(self.kernel)

@@ -1,4 +1,4 @@
-"""synflow: how much the weights of an untrained network carry from its input to its output, signs left out."""
+"""synflow: synaptic flow through an untrained network's absolute weights, from input to output."""
 
 import math
 from copy import deepcopy
@@ -11,7 +11,7 @@ from search_spaces.network import Network
 from search_spaces.ops.learnt_shift import LearntShift
 from search_spaces.ops.squeeze_excite import SqueezeExcite
 
-# What is not linear, or would not be for large positive input; without it the output is linear in each layer's weights.
+# Layers that are nonlinear, or saturate for large positive inputs; without them, the output is linear in each layer's weights.
 _PASSED = (
     nn.ReLU,
     nn.ReLU6,
@@ -27,11 +27,11 @@ _PASSED = (
 
 
 def score(network: Network, images: Tensor, labels: Tensor, generator: torch.Generator) -> float:
-    """log of the sum over weights of |w dR/dw|, R the network's summed output for an image of ones; arXiv:2006.05467.
+    """The log of the sum over weights of |w dR/dw|, R being the sum of outputs for an image of ones; arXiv:2006.05467.
 
-    All weights are taken positive, activations and squeeze-and-excitation pass their input on, batch norm is in eval mode
-    with its initial statistics. In float64, whose range of 10^308 is enough for some 200 layers. Of the images only the
-    shape is used; nothing is random.
+    Weights are replaced by their absolute values, activations and squeeze-and-excitation by identities; batch norm is in eval
+    mode with its initial statistics. Uses float64, whose range of 10^308 suffices for some 200 layers. Uses only the shape of
+    the images. Deterministic.
     """
     flow = _linear(network)
     ones = torch.ones(1, *images.shape[1:], dtype=torch.float64, device=images.device)
@@ -50,7 +50,7 @@ def _linear(network: Network) -> Network:
     for module in copied.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.reset_running_stats()
-        if not isinstance(module, LearntShift):  # where its channels read has a sign
+        if not isinstance(module, LearntShift):  # the offsets of shifts keep their sign
             for parameter in module.parameters(recurse=False):
                 parameter.data.abs_()
     return copied

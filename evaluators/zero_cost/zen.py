@@ -1,4 +1,4 @@
-"""zen: how strongly the features of a network with random weights react to small changes of its input."""
+"""zen: sensitivity of a randomly initialised network's features to small input perturbations."""
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +12,9 @@ _ALPHA = 0.01
 def score(network: Network, images: Tensor, labels: Tensor, generator: torch.Generator) -> float:
     """log E ||f(x) - f(x + .01 e)|| + sum over batch norms of log sqrt(mean variance of their input); arXiv:2102.01063.
 
-    f is all but the head; its weights, x and e are standard normal. Batch norm uses the batch's statistics, dropout is off.
-    Identities stay, which the authors remove. Of the images only the shape is used; the network's own weights do not matter
-    either, except slopes of activations and offsets of shifts.
+    f is the network without its head; its weights, x and e are standard normal. Batch norm uses batch statistics, no dropout.
+    Unlike in the paper, identities are kept. Uses only the shape of the images and, of the network's parameters, only slopes of
+    activations and offsets of shifts.
     """
     features = for_batch(network)
     with torch.no_grad():
@@ -26,7 +26,7 @@ def score(network: Network, images: Tensor, labels: Tensor, generator: torch.Gen
 
 
 def _redraw(network: Network, generator: torch.Generator) -> None:
-    """Weights standard normal, batch norm's affine pair the identity, no biases."""
+    """Draws standard normal weights; resets batch norm's scale and shift to 1 and 0, and biases to 0."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.weight.copy_(torch.randn(module.weight.shape, generator=generator))
@@ -39,7 +39,7 @@ def _redraw(network: Network, generator: torch.Generator) -> None:
 
 
 def _run_with_scale(network: Network, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The features, and the logarithm of all that batch norms divided by."""
+    """The features, and the log of the product of all batch norms' divisors."""
     scales: list[Tensor] = []
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:

@@ -1,1 +1,1 @@
-"""One file a block family; a class decorated with `@block("kind")` is a kind of block, its keyword-only arguments its knobs."""
+"""Block families, one per module; `@block("kind")` registers a class as a block kind, with keyword-only arguments as knobs."""

@@ -1,4 +1,4 @@
-"""add, concat: rows of blocks side by side, summed or concatenated; residual, dense and inception blocks are made of them."""
+"""add, concat: parallel branches, summed or concatenated, for residual, dense and inception blocks."""
 
 from typing import Literal
 
@@ -13,12 +13,12 @@ Act = Literal["none", "relu", "relu6", "hard_swish", "swish"]
 
 
 class _Branches(nn.Module):
-    """Branches that read the same input; `image` is the network's input, for branches that read it."""
+    """Branches with a shared input; `image` is the network's input, for branches that read it."""
 
     def __init__(self, branches: list[nn.Module]) -> None:
         super().__init__()
         if len(branches) < 2:
-            raise InputError("two branches or more are needed; an empty one passes the input on")
+            raise InputError("at least two branches are needed; an empty one is the identity")
         self.branches = nn.ModuleList(branches)
         self.reads_image = any(branch.reads_image for branch in branches)
 
@@ -28,9 +28,9 @@ class _Branches(nn.Module):
 
 @block("add")
 class Add(_Branches):
-    """The sum of its branches, activation.
+    """Sum of branches, activation.
 
-    Branches are equally wide; an empty one is the identity. arXiv:1512.03385.
+    Branches have equal widths; an empty one is the identity. arXiv:1512.03385.
     """
 
     def __init__(self, branches: list[nn.Module], *, act: Act = "none") -> None:
@@ -46,9 +46,9 @@ class Add(_Branches):
 
 @block("concat")
 class Concat(_Branches):
-    """The channels of its branches one behind the other, activation.
+    """Concatenation of branches along channels, activation.
 
-    An empty branch is the identity, which makes a dense layer. arXiv:1409.4842, arXiv:1608.06993.
+    An empty branch is the identity, as in a dense layer. arXiv:1409.4842, arXiv:1608.06993.
     """
 
     concatenates = True

@@ -1,4 +1,4 @@
-"""channel_shuffle: ShuffleNetV1's shuffle between two grouped convolutions."""
+"""channel_shuffle: ShuffleNetV1's channel shuffle between grouped convolutions."""
 
 from torch import Tensor, nn
 
@@ -9,7 +9,7 @@ from search_spaces.registry import block
 
 @block("channel_shuffle")
 class ChannelShuffle(nn.Module):
-    """Takes channels from each of `groups` groups in turn; keeps the width. arXiv:1707.01083."""
+    """Channel shuffle across `groups` groups; keeps the width. arXiv:1707.01083."""
 
     def __init__(self, c_in: int, *, groups: int = 2) -> None:
         super().__init__()

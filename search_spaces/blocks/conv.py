@@ -1,4 +1,4 @@
-"""conv: a convolution with batch norm and activation; stems, depthwise layers and the last pointwise layer."""
+"""conv: convolution with batch norm and activation, for stems, depthwise layers and final pointwise layers."""
 
 from math import gcd
 from typing import Literal
@@ -16,9 +16,8 @@ from search_spaces.registry import block
 class Conv(nn.Module):
     """Convolution, batch norm (unless `norm=no`), activation.
 
-    `groups` that do not divide both widths become their greatest common divisor with them; 0 asks for as many as
-    possible, which is depthwise where the widths are equal. `padding` is symmetric, TensorFlow's asymmetric `same`, or a
-    number of pixels.
+    `groups` is reduced to its greatest common divisor with both widths; 0 means as many as possible, which is depthwise for
+    equal widths. `padding` is symmetric, TensorFlow's asymmetric `same`, or a number of pixels.
     """
 
     def __init__(

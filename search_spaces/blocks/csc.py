@@ -1,4 +1,4 @@
-"""csc: the conv-shift-conv block of ShiftNet, pre-activated."""
+"""csc: ShiftNet's pre-activated conv-shift-conv block."""
 
 from typing import Literal
 
@@ -15,11 +15,11 @@ from search_spaces.registry import block
 
 @block("csc")
 class Csc(nn.Module):
-    """Pre-activated pointwise convolution, shift of groups of channels, pre-activated pointwise convolution.
+    """Pre-activated pointwise convolution, grouped shift, pre-activated pointwise convolution.
 
-    At stride 2 to a larger width only the new channels are computed, and the average-pooled input is concatenated
-    behind; at stride 1 the identity is added where shapes allow. `expand` multiplies the width that is computed. A
-    middle of fewer than kernel^2 channels has none to shift. arXiv:1711.08141.
+    At stride 2 with a larger output width, only the new channels are computed, and the average-pooled input is appended; at
+    stride 1, the identity is added if shapes match. `expand` multiplies the computed width. With fewer than kernel^2 middle
+    channels, nothing is shifted. arXiv:1711.08141.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""eesp: the extremely efficient spatial pyramid of ESPNetV2, and its strided form."""
+"""eesp: ESPNetV2's extremely efficient spatial pyramid, plain and strided."""
 
 from itertools import accumulate
 from math import gcd
@@ -18,15 +18,15 @@ _PICTURE = 3
 
 @block("eesp")
 class Eesp(nn.Module):
-    """Grouped pointwise reduction, dilated depthwise 3x3 in parallel, their running sums, grouped pointwise, identity.
+    """Grouped pointwise reduction, parallel dilated depthwise 3x3, running sums, grouped pointwise, identity.
 
-    Branch i sees 3 + 2i pixels, or 3 where that exceeds `receptive_field`; `fusion` is the running sum. At stride 2 to
-    a larger width the average-pooled input is concatenated in front and only the new channels are computed. The
-    identity is added where shapes allow. `reinforce` adds a projection of the average-pooled image (RGB or grey).
-    The pointwise convolutions have `branches` groups, or as many as divide the widths; an output width that is no
-    multiple of `branches` is reached by the last one. `authors_unused` adds what the authors' strided unit owns and
-    never runs, and their printed params count: a second activation and, without `reinforce`, the projection of the
-    image. arXiv:1811.11431, sacmehta/ESPNetv2 imagenet/Model.py.
+    Branch i has a receptive field of 3 + 2i pixels, or 3 if that exceeds `receptive_field`; `fusion` enables the running sums.
+    At stride 2 with a larger output width, the average-pooled input is prepended, and only the new channels are computed. The
+    identity is added if shapes match. `reinforce` adds a projection of the average-pooled image (RGB or grey).
+    Pointwise convolutions have `branches` groups, or as many as divide the widths; if `branches` does not divide the output
+    width, the last convolution adjusts it. `authors_unused` adds modules that the authors' strided unit has but never runs,
+    as their published params include them: a second activation and, without `reinforce`, the image projection.
+    arXiv:1811.11431, sacmehta/ESPNetv2 imagenet/Model.py.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Eesp(nn.Module):
 
 
 class _Pyramid(nn.Module):
-    """Reduce, split, transform, merge: all of the unit before the identity and the last activation."""
+    """Reduce, split, transform, merge: the unit up to the identity and final activation."""
 
     def __init__(self, c_in: int, c_out: int, stride: int, rates: list[int], *, fusion: bool, act: Act) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class _Pyramid(nn.Module):
 
 
 def dilations(branches: int, receptive_field: int) -> list[int]:
-    """The dilation of each branch's 3x3 kernel, ascending: 3 + 2i pixels, 3 where that exceeds `receptive_field`."""
+    """The dilation of each branch's 3x3 kernel, ascending: receptive fields of 3 + 2i, or 3 above `receptive_field`."""
     sizes = [3 + 2 * i for i in range(branches)]
     return sorted((size - 1) // 2 if size <= receptive_field else 1 for size in sizes)
 
@@ -98,7 +98,7 @@ def _reinforcement(c_out: int, act: Act) -> nn.Sequential:
 
 
 def _shrunk(image: Tensor, width: int) -> Tensor:
-    """The image in three channels, average-pooled by two until it is at most `width` pixels wide."""
+    """The image with three channels, average-pooled by two until it is at most `width` pixels wide."""
     if image.shape[1] == 1:
         image = image.expand(-1, _PICTURE, -1, -1)
     while image.shape[-1] > width:

@@ -1,4 +1,4 @@
-"""fe: the FE-Block of FE-Net, inverted bottlenecks with a learnt shift that see ever more of the channels."""
+"""fe: FE-Net's FE-Block, inverted bottlenecks with a learnt shift on growing subsets of the channels."""
 
 from typing import Literal
 
@@ -15,13 +15,13 @@ from search_spaces.registry import block
 
 @block("fe")
 class Fe(nn.Module):
-    """Units of pointwise expansion, learnt sparse shift and pointwise projection on growing shares of the channels.
+    """Units of pointwise expansion, learnt sparse shift and pointwise projection on growing subsets of the channels.
 
-    The channels are parts [..., 4P, 2P, P, P]. The first unit computes the last part, each next one its result with the
-    part before it, the last one everything: it alone changes the width and adds no identity, and at stride 2 it pools
-    instead of shifting. `expand` multiplies the input channels of each unit; with `pool_expands=output` the output
-    channels of a unit that pools, as the authors' code does. The first part takes channels left over; where there are
-    fewer than 2^(units - 1) channels there are fewer units. arXiv:1903.05285, and for the details
+    The channels are split into [..., 4P, 2P, P, P]. The first unit processes the last part, each following unit its
+    predecessor's output with the part before it, and the last unit all channels; only that one changes the width, has no
+    identity, and pools instead of shifting at stride 2. `expand` multiplies the input channels of each unit or, with
+    `pool_expands=output`, the output channels of the pooling unit, as in the authors' code. The first part takes remaining
+    channels; with fewer than 2^(units - 1) channels, there are fewer units. arXiv:1903.05285; details from
     hikvision-research/SparseShiftLayer.
     """
 
@@ -54,7 +54,7 @@ class Fe(nn.Module):
 
 
 def part_widths(channels: int, units: int) -> list[int]:
-    """The parts that `units` units, or as many as there are channels for, compute on, from the first channel on."""
+    """The widths of the parts for `units` units (fewer if there are too few channels), in channel order."""
     units = min(units, channels.bit_length())
     smallest = channels >> (units - 1)
     later = [smallest << max(0, i - 1) for i in range(units - 1)]
@@ -78,16 +78,16 @@ class Unit(nn.Module):
 
     @torch.no_grad()
     def sort_channels(self) -> None:
-        """Renumbers the middle channels in place so that channels of equal offsets are neighbours."""
+        """Permutes the middle channels in place so that channels with equal offsets are adjacent."""
         if order := self.order():
             self.load_state_dict(self.renumbered(order), strict=False)
 
     def order(self) -> tuple[int, ...]:
-        """Of the middle channels, so that those of equal offsets are neighbours; empty where they are."""
+        """The permutation that makes middle channels with equal offsets adjacent; empty if they are."""
         return self.move.plan().order if isinstance(self.move, SparseShift) else ()
 
     def renumbered(self, order: tuple[int, ...]) -> dict[str, Tensor]:
-        """Parameters and buffers with the middle channels in the given order."""
+        """Parameters and buffers with the middle channels permuted."""
         weight = self.project.get_parameter("0.weight")
         index = torch.tensor(order, device=weight.device)
         state = {"project.0.weight": weight.index_select(1, index)}

@@ -12,7 +12,7 @@ from search_spaces.registry import block
 
 @block("fused")
 class Fused(nn.Module):
-    """Dense expansion with a kernel of `kernel` pixels, pointwise projection, identity where shapes allow.
+    """Dense expansion with a `kernel` x `kernel` convolution, pointwise projection, identity if shapes match.
 
     `expand` multiplies the input width, rounded to a multiple of 8. arXiv:2003.02838, 2104.00298, 2404.10518.
     """

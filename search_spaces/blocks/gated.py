@@ -1,4 +1,4 @@
-"""gated: residual blocks in a row, each but the first skipped or run for each image as its gate decides (SkipNet)."""
+"""gated: a sequence of residual blocks, each but the first skipped or run per image by its gate (SkipNet)."""
 
 from collections.abc import Sequence
 from typing import Literal, cast
@@ -14,19 +14,19 @@ from search_spaces.network import Row
 from search_spaces.ops.conv import conv_bn_act
 from search_spaces.registry import block
 
-_HIDDEN = 10  # of the recurrent gate: units of the LSTM and channels that it reads
+_HIDDEN = 10  # recurrent gate: LSTM units and input channels
 State = tuple[Tensor, Tensor] | None
 
 
 @block("gated")
 class Gated(nn.Module):
-    """Residual blocks of which all but the first are skipped or run, image by image, as gates decide.
+    """Residual blocks; gates decide per image whether to skip or run each block but the first.
 
-    The one branch holds `add` blocks of two branches, body and shortcut. Each but the first gives s + g (act(body(x) + s)
-    - s), where s is its shortcut's output and g = 1 if its gate's probability for x is 1/2 or more, else 0; in training
-    the gradient of g is the probability's. `gate`: `ff1` (max pool, two 3x3 convolutions, the second at stride 2), `ff2`
-    (one at stride 2), `rnn` (global pool, projection, an LSTM that all gates share and that starts anew with each
-    image). `authors_unused` adds what the authors' code owns and never uses: a gate behind the last block.
+    The single branch has `add` blocks with two branches, body and shortcut. Each but the first computes s + g (act(body(x) + s)
+    - s), where s is the shortcut's output and g = 1 if the gate's probability for x is at least 1/2, else 0; in training, g has
+    the gradient of the probability (straight-through). `gate`: `ff1` (max pool, two 3x3 convolutions, the second at stride 2),
+    `ff2` (one at stride 2), `rnn` (global pool, projection, an LSTM shared by all gates and reset for each image).
+    `authors_unused` adds a gate after the last block, which the authors' code has but never uses.
     arXiv:1711.09485, ucbdrive/skipnet cifar/models.py.
     """
 
@@ -41,7 +41,7 @@ class Gated(nn.Module):
         self.decisions: Tensor | None = None
 
     def forward(self, x: Tensor, image: Tensor | None = None) -> Tensor:
-        """In eval mode `decisions` are left behind for statistics: [N, gates], 1 where a block ran."""
+        """In eval mode, stores `decisions` for statistics: [N, gates], 1 if the block ran."""
         y, decisions = self.run(x, image)
         if not self.training and _at_hand(x):
             self.decisions = decisions
@@ -62,7 +62,7 @@ class Gated(nn.Module):
         return x, torch.cat(decisions, 1)
 
     def _gated(self, residual: Add, x: Tensor, g: Tensor, image: Tensor | None) -> Tensor:
-        """The output of a block for the decisions g [N, 1]; in eval mode a block that no image needs is not computed."""
+        """The output of a block for decisions g [N, 1]; in eval mode, a block that no image needs is not computed."""
         body, shortcut = residual.branches
         s: Tensor = shortcut(x, image)
         if not self.training and _at_hand(x) and not g.any():
@@ -72,12 +72,12 @@ class Gated(nn.Module):
 
 
 def _residual_row(branches: Sequence[Row]) -> Row:
-    """The one branch; raises InputError unless it holds additions of a body and a shortcut."""
+    """The single branch; raises InputError unless it consists of additions of a body and a shortcut."""
     if len(branches) != 1:
-        raise InputError(f"one branch is needed, with all gated blocks in a row, not {len(branches)}")
+        raise InputError(f"exactly one branch is needed, with all gated blocks in sequence, not {len(branches)}")
     blocks = branches[0].blocks
     if len(blocks) < 2:
-        raise InputError("its branch holds two blocks or more, the first of which always runs")
+        raise InputError("its branch needs at least two blocks; the first one always runs")
     for number, inner in enumerate(blocks, 1):
         if not isinstance(inner, Add) or len(inner.branches) != 2:
             raise InputError(f"block {number} of its branch is not an add of two branches, the body and the shortcut")
@@ -85,12 +85,12 @@ def _residual_row(branches: Sequence[Row]) -> Row:
 
 
 def _at_hand(x: Tensor) -> bool:
-    """Whether values can steer the program: not on the meta device, not while being traced or compiled."""
+    """Whether control flow may depend on values: not on the meta device, nor when traced or compiled."""
     return not (x.is_meta or torch.jit.is_tracing() or torch.compiler.is_compiling())  # type: ignore[attr-defined]
 
 
 class _FeedForwardGates(nn.Module):
-    """A small convolutional network for each gate, which knows nothing of the other gates."""
+    """An independent small convolutional network per gate."""
 
     def __init__(self, widths: Sequence[int], pooled: bool) -> None:
         super().__init__()
@@ -102,14 +102,14 @@ class _FeedForwardGates(nn.Module):
 
 
 def _feed_forward_gate(width: int, pooled: bool) -> nn.Sequential:
-    """FFGate-I (`pooled`) or FFGate-II: [N, width, H, W] to the logits [N, 2, 1, 1] of skipping and running."""
+    """FFGate-I (`pooled`) or FFGate-II: [N, width, H, W] to logits [N, 2, 1, 1] for skipping and running."""
     before = [MaxPool(2, kernel=2), conv_bn_act(width, width, 3, act="relu")] if pooled else []
     halving = conv_bn_act(width, width, 3, 2, act="relu")
     return nn.Sequential(*before, halving, nn.AdaptiveAvgPool2d(1), nn.Conv2d(width, 2, 1))
 
 
 class _RecurrentGates(nn.Module):
-    """RNNGate: a projection of the pooled map for each gate, one LSTM and one output unit for all."""
+    """RNNGate: a projection of the pooled features per gate, with a shared LSTM and output unit."""
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
@@ -125,7 +125,7 @@ class _RecurrentGates(nn.Module):
 
 
 class Lstm(nn.Module):
-    """One step of an LSTM as torch has it (two biases; gates in the order i, f, g, o), of linear layers."""
+    """One LSTM step from linear layers, like torch's (two biases; gate order i, f, g, o)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class Lstm(nn.Module):
         self.recall = nn.Linear(width, 4 * width)
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, Tensor]:
-        """x [N, width] and (hidden, cell), each [N, width], zero at the start, to the next (hidden, cell)."""
+        """The next (hidden, cell) from x [N, width] and (hidden, cell), each [N, width], initially zero."""
         hidden, cell = state or (x.new_zeros(x.shape), x.new_zeros(x.shape))
         i, f, g, o = (self.read(x) + self.recall(hidden)).chunk(4, 1)
         cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()

@@ -1,4 +1,4 @@
-"""head: pooling and the classifier, with optional hidden layers as in MobileNetV3 or AlexNet, or pixel by pixel as in NIN."""
+"""head: pooling and classifier, optionally with hidden layers (MobileNetV3, AlexNet) or pixelwise (NIN)."""
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +11,11 @@ from search_spaces.registry import block
 
 @block("head")
 class Head(nn.Module):
-    """Average pooling to `pool` x `pool` pixels, `layers` of `hidden` units, dropout, linear to the classes (logits).
+    """Average pooling to `pool` x `pool` pixels, `layers` hidden layers of `hidden` units, dropout, linear classifier (logits).
 
-    A hidden layer is linear, activation, dropout; `dropout_first` puts the dropout before each linear layer but the last;
-    `norm` gives it batch norm instead of a bias, as in MobileNetV4.
-    `pixelwise` classifies each pixel (dropout, 1x1 convolution, activation) and averages the logits, as NIN and SqueezeNet
-    do.
+    A hidden layer is linear, activation, dropout; `dropout_first` puts dropout before each linear layer but the last; `norm`
+    uses batch norm instead of a bias, as in MobileNetV4. `pixelwise` classifies each pixel (dropout, 1x1 convolution,
+    activation) and averages the logits, as in NIN and SqueezeNet.
     """
 
     def __init__(
@@ -40,7 +39,7 @@ class Head(nn.Module):
         if pixelwise and (hidden or pool > 1):
             raise InputError("a pixelwise head has neither hidden layers nor a pool")
         if norm and (pool > 1 or pixelwise):
-            raise InputError("a head whose hidden layers have batch norm pools to one pixel and is not pixelwise")
+            raise InputError("a head with norm=yes needs pool=1 and pixelwise=no")
         self.pixelwise, self.size, self.normalises = pixelwise, pool, norm
         if pixelwise:
             classify = nn.Conv2d(c_in, classes, 1, bias=bias)
@@ -63,12 +62,12 @@ class Head(nn.Module):
 
 
 def _hidden(width: int, units: int, act: Act, norm: bool) -> list[nn.Module]:
-    """A hidden layer on [N, width]; with batch norm a pointwise convolution on [N, width, 1, 1], as timm's MobileNetV4 has."""
+    """A hidden layer on [N, width]; with batch norm, a pointwise convolution on [N, width, 1, 1], as in timm's MobileNetV4."""
     return [conv_bn_act(width, units, act=act)] if norm else [nn.Linear(width, units), activation(act, units)]
 
 
 def adaptive_avg_pool(x: Tensor, size: int) -> Tensor:
-    """[N, C, H, W] averaged to [N, C, size, size] by torch's rule for windows, in operations that ONNX has for any H, W."""
+    """Average pooling of [N, C, H, W] to [N, C, size, size], with torch's windows; exportable to ONNX for any H and W."""
     if size == 1:
         return nn.functional.adaptive_avg_pool2d(x, 1)
     if tuple(x.shape[2:]) == (size, size):

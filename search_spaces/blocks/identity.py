@@ -1,4 +1,4 @@
-"""identity: the shortcut without parameters of the CIFAR ResNets (their option A)."""
+"""identity: the parameter-free shortcut of the CIFAR ResNets (option A)."""
 
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -8,7 +8,7 @@ from search_spaces.registry import block
 
 @block("identity")
 class Identity(nn.Module):
-    """Every stride-th pixel; channels of zeros in front and behind, or channels left out, where widths differ.
+    """Strided subsampling; zero-pads or crops channels, at both ends, if widths differ.
 
     arXiv:1512.03385, section 3.3.
     """

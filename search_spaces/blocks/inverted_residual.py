@@ -13,17 +13,17 @@ from search_spaces.registry import block
 
 @block("inverted_residual")
 class InvertedResidual(nn.Module):
-    """Pointwise expansion, depthwise convolution, squeeze-and-excitation, pointwise projection, identity where shapes allow.
+    """Pointwise expansion, depthwise convolution, squeeze-and-excitation, pointwise projection, identity if shapes match.
 
-    `expand` multiplies the input width, rounded to a multiple of 8; nothing is expanded where that changes nothing.
-    `se` is the squeezed share of the expanded width, or of the input's as in MnasNet (`se_of=input`), 0 for none.
-    `linear=no` puts the activation behind the projection too, as MobileNetV1 does. `pointwise=always` expands by a
-    factor of 1 too, as FBNet does. arXiv:1704.04861, 1801.04381, 1905.02244, 1807.11626, 1812.03443.
+    `expand` multiplies the input width, rounded to a multiple of 8; there is no expansion layer if the width stays the same.
+    `se` is the squeeze ratio of the expanded width, or of the input width as in MnasNet (`se_of=input`); 0 for none.
+    `linear=no` adds an activation after the projection, as in MobileNetV1. `pointwise=always` keeps the expansion layer at a
+    factor of 1, as in FBNet. arXiv:1704.04861, 1801.04381, 1905.02244, 1807.11626, 1812.03443.
 
-    `start` is the kernel of a first depthwise convolution with batch norm before the expansion, 0 for none; `kernel=0`
-    leaves out the one in the middle. These are the forms of the universal inverted bottleneck: extra depthwise (both),
-    ConvNext-like (`start` alone), feed-forward network (neither). The stride is the middle's, or else the start's, or
-    else the first pointwise convolution's. arXiv:2404.10518.
+    `start` is the kernel of a depthwise convolution with batch norm before the expansion, 0 for none; `kernel=0` omits the
+    middle one. These are the variants of the universal inverted bottleneck: extra depthwise (both), ConvNext-like (`start`
+    only), feed-forward network (neither). The middle depthwise convolution has the stride, or else the start, or else the first
+    pointwise convolution. arXiv:2404.10518.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""lgc: CondenseNet's learned group convolution in the form that it has after training."""
+"""lgc: CondenseNet's learned group convolution in its inference form."""
 
 from math import gcd
 
@@ -13,11 +13,11 @@ from search_spaces.registry import block
 
 @block("lgc")
 class LearnedGroupConv(nn.Module):
-    """Channels picked by an index, batch norm, ReLU, grouped pointwise convolution, channel shuffle.
+    """Channel selection, batch norm, ReLU, grouped pointwise convolution, channel shuffle.
 
-    Each group reads its own 1/`condense` of the input channels, rounded up; the buffer `index` says which. It starts with
-    the groups' channels one behind the other, from the first again after the last. `groups` that do not divide the output
-    width become their greatest common divisor with it. arXiv:1711.09224, ShichenLiu/CondenseNet layers.py.
+    Each group reads 1/`condense` of the input channels, rounded up, as listed in the buffer `index`. Initially, groups take
+    consecutive channels, cycling through all. `groups` is reduced to its greatest common divisor with the output width.
+    arXiv:1711.09224, ShichenLiu/CondenseNet layers.py.
     """
 
     index: Tensor

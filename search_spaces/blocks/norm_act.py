@@ -1,4 +1,4 @@
-"""norm_act: batch norm and activation, which end a network of pre-activated blocks."""
+"""norm_act: batch norm and activation, for the end of pre-activated networks."""
 
 from torch import Tensor, nn
 

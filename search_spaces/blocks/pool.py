@@ -1,4 +1,4 @@
-"""max_pool, avg_pool: pooling over small windows."""
+"""max_pool, avg_pool: local pooling."""
 
 from typing import Literal
 
@@ -13,10 +13,9 @@ Kernel = Literal[2, 3, 5]
 
 @block("max_pool")
 class MaxPool(nn.Module):
-    """The largest value of each window; keeps the width.
+    """Max pooling; keeps the width.
 
-    The window is `kernel` pixels wide, or as wide as the map. `ceil=yes` adds windows that reach over the lower and right
-    edges, as Caffe does.
+    The window is `kernel` pixels wide, at most the size of the feature map. `ceil=yes` rounds the output size up, as in Caffe.
     """
 
     def __init__(self, stride: int, *, kernel: Kernel = 3, padding: Padding = "symmetric", ceil: bool = False) -> None:
@@ -31,10 +30,9 @@ class MaxPool(nn.Module):
 
 @block("avg_pool")
 class AvgPool(nn.Module):
-    """The mean of each window, padded zeros included; keeps the width.
+    """Average pooling, including padded zeros; keeps the width.
 
-    The window is `kernel` pixels wide, or as wide as the map. `ceil=yes` adds windows that reach over the lower and right
-    edges.
+    The window is `kernel` pixels wide, at most the size of the feature map. `ceil=yes` rounds the output size up.
     """
 
     def __init__(self, stride: int, *, kernel: Kernel = 3, padding: Padding = "symmetric", ceil: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""lrn, dropout: what networks before batch norm have between their layers."""
+"""lrn, dropout: regularisation in networks that predate batch norm."""
 
 from torch import Tensor, nn
 
@@ -10,7 +10,7 @@ from search_spaces.registry import block
 class Lrn(nn.Module):
     """Local response normalisation over five channels with AlexNet's constants; keeps the width.
 
-    x / (1 + 1e-4 mean of x^2 over the five)^0.75, as Caffe and torch compute it. Krizhevsky et al., NIPS 2012, section 3.3.
+    x / (1 + 1e-4 mean of x^2 over the five)^0.75, as in Caffe and torch. Krizhevsky et al., NIPS 2012, section 3.3.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Lrn(nn.Module):
 
 @block("dropout")
 class Dropout(nn.Module):
-    """Zeroes elements with probability `rate` while training; keeps the width."""
+    """Dropout with probability `rate`; keeps the width."""
 
     def __init__(self, *, rate: float = 0.5) -> None:
         super().__init__()

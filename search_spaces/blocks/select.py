@@ -1,4 +1,4 @@
-"""select: some of the channels, picked by an index, as CondenseNet's classifier reads them."""
+"""select: channel selection by an index, as before CondenseNet's classifier."""
 
 import torch
 from torch import Tensor, nn
@@ -8,10 +8,9 @@ from search_spaces.registry import block
 
 @block("select")
 class Select(nn.Module):
-    """The channels that the buffer `index` lists.
+    """Selects the channels listed in the buffer `index`.
 
-    It starts as the first ones, from the first again after the last where more are asked for than there are.
-    arXiv:1711.09224, ShichenLiu/CondenseNet layers.py.
+    Initially the first channels, cycling if the output is wider. arXiv:1711.09224, ShichenLiu/CondenseNet layers.py.
     """
 
     index: Tensor

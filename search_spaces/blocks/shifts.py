@@ -1,4 +1,4 @@
-"""grouped_shift, active_shift, sparse_shift: the shifts alone, for blocks that are composed of lines."""
+"""grouped_shift, active_shift, sparse_shift: shift operations as separate blocks."""
 
 from typing import Literal
 
@@ -13,10 +13,10 @@ from search_spaces.registry import block
 
 @block("grouped_shift")
 class GroupedShiftBlock(nn.Module):
-    """Shifts groups of channels to the places of a kernel x kernel grid; keeps the width.
+    """Shifts channel groups by the offsets of a kernel x kernel grid; keeps the width.
 
-    Groups are contiguous, or interleaved as in the authors' code (`order=modulo`). Fewer than kernel^2 channels stay where
-    they are. arXiv:1711.08141.
+    Groups are contiguous, or interleaved as in the authors' code (`order=modulo`). With fewer than kernel^2 channels, nothing
+    is shifted. arXiv:1711.08141.
     """
 
     def __init__(self, c_in: int, *, kernel: Literal[3, 5, 7] = 3, dilation: int = 1, order: Order = "contiguous") -> None:
@@ -31,7 +31,7 @@ class GroupedShiftBlock(nn.Module):
 
 @block("active_shift")
 class ActiveShiftBlock(nn.Module):
-    """Shifts every channel by real-valued offsets that it learns, bilinearly; keeps the width. arXiv:1806.07370."""
+    """Shifts each channel by learnt real-valued offsets, with bilinear interpolation; keeps the width. arXiv:1806.07370."""
 
     def __init__(self, c_in: int, stride: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class ActiveShiftBlock(nn.Module):
 
 @block("sparse_shift")
 class SparseShiftBlock(nn.Module):
-    """Shifts every channel by offsets that it learns, rounded to whole pixels; keeps the width. arXiv:1903.05285."""
+    """Shifts each channel by learnt offsets, rounded to whole pixels; keeps the width. arXiv:1903.05285."""
 
     def __init__(self, c_in: int) -> None:
         super().__init__()

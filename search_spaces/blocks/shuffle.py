@@ -1,4 +1,4 @@
-"""shuffle: the units of ShuffleNetV2."""
+"""shuffle: ShuffleNetV2's units."""
 
 from typing import Literal
 
@@ -13,12 +13,12 @@ from search_spaces.registry import block
 
 @block("shuffle")
 class Shuffle(nn.Module):
-    """Two branches (pass or depthwise + pointwise; pointwise + depthwise + pointwise), concatenated, shuffled by two.
+    """Two branches (identity or depthwise + pointwise; pointwise + depthwise + pointwise), concatenated, channel shuffle.
 
-    At stride 1 with equal, even widths half the channels pass and half are transformed; in any other case both branches
-    read the whole input. `split` says how these share the output: `authors` lets the left one keep the input's width
-    (the published MACs; halves where the output is not wider), `half` halves it, as torchvision does. Of an odd width
-    the right branch has one channel more; of width 1 it has the only one. arXiv:1807.11164.
+    At stride 1 with equal, even widths, half of the channels pass through and half are transformed; otherwise both branches
+    read the whole input. `split` divides the output between them: with `authors`, the left branch keeps the input width
+    (matches the published MACs; halves if the output is not wider); with `half`, each has half, as in torchvision. For odd
+    widths, the right branch has one channel more. arXiv:1807.11164.
     """
 
     def __init__(
@@ -53,5 +53,5 @@ class Shuffle(nn.Module):
         return self.joined(self.left(x), self.right(x))
 
     def joined(self, left: Tensor, right: Tensor) -> Tensor:
-        """The channels of two maps, one behind the other and shuffled in two groups."""
+        """Concatenates two feature maps and shuffles their channels in two groups."""
         return channel_shuffle(torch.cat([left, right], 1), 2)

@@ -1,1 +1,1 @@
-"""Operations that blocks share: activations, squeeze-and-excitation, channel shuffle, shifts."""
+"""Shared operations of blocks: activations, squeeze-and-excitation, channel shuffle, shifts."""

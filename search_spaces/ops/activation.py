@@ -1,7 +1,7 @@
 """Activations by name; `none` is the identity.
 
-In eval mode they overwrite their input. So do those in training whose gradient follows from their output; for the others
-torch would then have to copy the input first.
+In eval mode, they run in place. In training, only those do whose gradient can be computed from the output; for others, torch
+would have to copy the input first.
 """
 
 from typing import Literal
@@ -13,7 +13,7 @@ Act = Literal["none", "relu", "relu6", "leaky_relu", "prelu", "hard_swish", "swi
 
 
 def activation(name: Act, channels: int) -> nn.Module:
-    """The activation called `name` for feature maps of `channels` channels (PReLU learns one slope a channel)."""
+    """The activation called `name` for `channels` channels (PReLU learns one slope per channel)."""
     match name:
         case "none":
             return nn.Identity()

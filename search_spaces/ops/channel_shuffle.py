@@ -1,14 +1,13 @@
-"""Channel shuffle (arXiv:1707.01083): mixes the channels of groups; Reshape, Transpose, Reshape in ONNX."""
+"""Channel shuffle (arXiv:1707.01083): mixes channels across groups; Reshape, Transpose, Reshape in ONNX."""
 
 import torch
 from torch import Tensor
 
 
 def channel_shuffle(x: Tensor, groups: int) -> Tensor:
-    """[N, C, H, W] with channels taken from the groups in turn: channel j of group i moves to j * groups + i.
+    """Shuffles the channels of [N, C, H, W]: channel j of group i moves to j * groups + i.
 
-    C is at least `groups`; the C mod `groups` channels at the end that fill no whole row stay where they are. Maps in
-    channels_last order stay in it.
+    C is at least `groups`; the last C mod `groups` channels stay in place. Preserves channels_last.
     """
     c, h, w = x.shape[1:]
     rest = c % groups

@@ -1,4 +1,4 @@
-"""Convolution, batch norm and activation in a row; the rounding of widths."""
+"""Convolution, batch norm and activation; rounding of widths."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from search_spaces.ops.padding import Padding, padded
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A depthwise convolution that keeps the size at stride 1."""
+    """A depthwise convolution that preserves the size at stride 1."""
 
     def __init__(self, channels: int, kernel: int, stride: int = 1, dilation: int = 1) -> None:
         padding = dilation * (kernel // 2)
@@ -17,7 +17,7 @@ class DepthwiseConv2d(nn.Conv2d):
 
 
 class PaddedConv2d(nn.Conv2d):
-    """A convolution with the given padding; a map that is smaller than the kernel is padded to its size."""
+    """A convolution with the given padding; pads feature maps smaller than the kernel to its size."""
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int, *, groups: int, bias: bool, padding: Padding) -> None:
         super().__init__(c_in, c_out, kernel, stride, groups=groups, bias=bias)
@@ -43,7 +43,7 @@ def conv_bn_act(
     bias: bool = False,
     padding: Padding = "symmetric",
 ) -> nn.Sequential:
-    """Convolution (`symmetric` padding keeps the size at stride 1), batch norm, activation."""
+    """Convolution (`symmetric` padding preserves the size at stride 1), batch norm, activation."""
     convolution = _conv(c_in, c_out, kernel, stride, groups=groups, bias=bias, padding=padding)
     layers: list[nn.Module] = [convolution, nn.BatchNorm2d(c_out)]
     if act != "none":
@@ -60,6 +60,6 @@ def _conv(c_in: int, c_out: int, kernel: int, stride: int, *, groups: int, bias:
 
 
 def make_divisible(value: float, divisor: int = 8) -> int:
-    """`value` rounded to a multiple of `divisor`, never below 90 % of it (TensorFlow's MobileNet code)."""
+    """Rounds `value` to a multiple of `divisor`, never below 90 % of it (TensorFlow's MobileNet code)."""
     rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * value else rounded

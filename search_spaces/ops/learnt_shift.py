@@ -1,4 +1,4 @@
-"""Shifts whose channels learn where they read: their offsets, and the plan by which channels move."""
+"""Base of shifts with learnt offsets, and the plan for moving channels."""
 
 from abc import ABC, abstractmethod
 from itertools import groupby
@@ -12,9 +12,9 @@ from search_spaces.ops.shift import Run
 
 
 class Plan(NamedTuple):
-    """How a learnt shift moves channels: sort them by `order` (empty: they are sorted), then shift them run by run.
+    """How a learnt shift moves channels: sort them by `order` (empty if sorted), then shift them run by run.
 
-    `moves` are runs of equal rounded offsets; `cells` are runs, in the same order, of equal offsets rounded down.
+    `moves` are runs of equal rounded offsets; `cells` are runs of equal floored offsets, in the same order.
     """
 
     order: tuple[int, ...]
@@ -29,7 +29,7 @@ class Plan(NamedTuple):
 
 
 def make_plan(rows: Tensor, cols: Tensor) -> Plan:
-    """The plan of offsets [C]."""
+    """The plan for offsets [C]."""
     offsets = torch.stack([rows, cols]).cpu()
     keys = torch.cat([(offsets.abs() + 0.5).floor().copysign(offsets), offsets.floor()]).int().numpy()
     order = np.lexsort(keys[::-1])
@@ -43,9 +43,9 @@ def make_plan(rows: Tensor, cols: Tensor) -> Plan:
 
 
 class LearntShift(nn.Module, ABC):
-    """A shift whose channels learn how far down (`row_offsets`) and right (`col_offsets`) they read, [C] each, in pixels.
+    """A shift with learnt offsets per channel, down (`row_offsets`) and right (`col_offsets`), [C] each, in pixels.
 
-    These parameters want no weight decay. The plan by which channels move follows from them.
+    Exclude these parameters from weight decay. They determine the plan.
     """
 
     def __init__(self, rows: Tensor, cols: Tensor, plan: Plan) -> None:
@@ -55,11 +55,11 @@ class LearntShift(nn.Module, ABC):
         self._planned_for: tuple[list[float], list[float]] = ([], [])
 
     def penalty(self) -> Tensor:
-        """The L1 norm of the offsets, a scalar; lambda times its sum over layers joins the loss, for sparse shifts."""
+        """The L1 norm of the offsets, a scalar; for sparse shifts, add lambda times its sum over layers to the loss."""
         return self.row_offsets.abs().sum() + self.col_offsets.abs().sum()
 
     def plan(self) -> Plan:
-        """The plan of the present offsets; under torch.export and on meta tensors, which hide values, the last one."""
+        """The plan for the current offsets; under torch.export and on meta tensors, which have no values, the last one."""
         if not (self.row_offsets.is_meta or torch.compiler.is_exporting()):
             offsets = self.row_offsets.detach(), self.col_offsets.detach()
             if (values := (offsets[0].tolist(), offsets[1].tolist())) != self._planned_for:
@@ -68,7 +68,7 @@ class LearntShift(nn.Module, ABC):
 
     @abstractmethod
     def _planned(self, rows: Tensor, cols: Tensor) -> Plan:
-        """The plan of these offsets."""
+        """The plan for these offsets."""
 
     def train(self, mode: bool = True) -> Self:
         self.plan()
@@ -80,7 +80,7 @@ class LearntShift(nn.Module, ABC):
 
 
 def freeze_offsets(network: nn.Module, frozen: bool = True) -> None:
-    """Stops learnt shifts from learning (or lets them again); their L1 penalty then has no gradient either.
+    """Freezes (or unfreezes) the offsets of learnt shifts; frozen offsets have no L1 gradient either.
 
     FE-Net's authors train offsets for the first half of the epochs (hikvision-research/SparseShiftLayer).
     """

@@ -1,4 +1,4 @@
-"""Layers in a row; batch norm and activation."""
+"""Sequential layers; batch norm and activation."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -9,16 +9,16 @@ from search_spaces.ops.activation import Act, activation
 
 
 class Layers(nn.Sequential):
-    """Layers in a row whose outputs go to the next one only, so that a training may compute neighbours together."""
+    """A sequence whose intermediate outputs are used nowhere else, so that adjacent layers may be fused in training."""
 
 
 def norm_act(channels: int, act: Act) -> nn.Sequential:
-    """Batch norm and activation of maps of `channels` channels."""
+    """Batch norm and activation for `channels` channels."""
     return Layers(nn.BatchNorm2d(channels), activation(act, channels))
 
 
 def normed(network: nn.Module) -> Iterator[tuple[nn.Sequential, int]]:
-    """Where in `network` a batch norm is right behind a convolution: the row of layers, and the convolution's place in it."""
+    """Each convolution directly followed by batch norm: the sequence, and the convolution's index in it."""
     for row in network.modules():
         layers = list(row) if isinstance(row, nn.Sequential) else []
         for place, (layer, norm) in enumerate(pairwise(layers)):

@@ -1,4 +1,4 @@
-"""Padding of convolutions and poolings: symmetric, TensorFlow's `same`, or a number of pixels."""
+"""Padding of convolutions and pooling: symmetric, TensorFlow's `same`, or a number of pixels."""
 
 from typing import Literal
 
@@ -9,10 +9,10 @@ Padding = Literal["symmetric", "same", "0", "1", "2", "3"]
 
 
 def padded(x: Tensor, kernel: int, stride: int, padding: Padding, value: float = 0.0) -> tuple[Tensor, int]:
-    """x [N, C, H, W], padded where the padding is asymmetric, and the pixels still to be padded on all four sides.
+    """x [N, C, H, W], padded if the padding is asymmetric, and the symmetric padding left to apply, in pixels.
 
-    `symmetric` is (kernel - 1) // 2. `same` is TensorFlow's: as much as gives ceil(size / stride) pixels, an odd pixel of
-    it at the lower and right edge.
+    `symmetric` is (kernel - 1) // 2. `same` is TensorFlow's: the output has ceil(size / stride) pixels, and an odd pixel of
+    padding goes to the bottom and right.
     """
     if padding != "same":
         return x, (kernel - 1) // 2 if padding == "symmetric" else int(padding)
@@ -23,6 +23,6 @@ def padded(x: Tensor, kernel: int, stride: int, padding: Padding, value: float =
 
 
 def same(x: Tensor, kernel: int, stride: int) -> tuple[int, int]:
-    """How many rows and columns of padding x [N, C, H, W] gets by TensorFlow's rule, both edges together."""
+    """Total rows and columns of padding for x [N, C, H, W] by TensorFlow's rule."""
     rows, cols = (max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in x.shape[2:])
     return rows, cols

@@ -1,4 +1,4 @@
-"""Shifts of feature maps by moving data; the grouped shift of ShiftNet."""
+"""Shifts of feature maps; ShiftNet's grouped shift."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
@@ -11,7 +11,7 @@ Order = Literal["contiguous", "modulo"]
 
 
 class Run(NamedTuple):
-    """`channels` channels in a row that read from `rows` further down and `cols` further right."""
+    """`channels` consecutive channels that read `rows` pixels further down and `cols` further right."""
 
     rows: int
     cols: int
@@ -19,7 +19,7 @@ class Run(NamedTuple):
 
 
 def grid(channels: int, kernel: int, dilation: int = 1) -> tuple[Run, ...]:
-    """The kernel^2 offsets, row by row, on equal runs of channels; the centre, which stays, has the remainder too."""
+    """Equal runs of channels for the kernel^2 offsets, row by row; the centre, which is not shifted, takes the remainder."""
     each, rest = divmod(channels, kernel**2)
     steps = [dilation * (i - kernel // 2) for i in range(kernel)]
     runs = [Run(r, c, each + (0 if r or c else rest)) for r in steps for c in steps]
@@ -29,8 +29,8 @@ def grid(channels: int, kernel: int, dilation: int = 1) -> tuple[Run, ...]:
 def shift(x: Tensor, runs: Sequence[Run], size: tuple[int, int] | None = None) -> Tensor:
     """x [..., C, H, W] with each run of channels shifted, zero-filled: out[h, w] = x[h + rows, w + cols].
 
-    The result has H x W pixels, or `size`. One pad a run, which crops too, between one split and one concatenation:
-    in ONNX Runtime on a CPU no way of only moving data was faster (benchmarks/shift.md).
+    The result has H x W pixels, or `size`. Implemented as a split, one pad per run (which also crops) and a concatenation:
+    the fastest of the data-moving variants in ONNX Runtime on a CPU (benchmarks/shift.md).
     """
     if size is None and not any(run.rows or run.cols for run in runs):
         return x
@@ -39,12 +39,12 @@ def shift(x: Tensor, runs: Sequence[Run], size: tuple[int, int] | None = None) -
 
 
 def pixels(x: Tensor) -> tuple[int, int]:
-    """Height and width as numbers, which are constants in an exported graph."""
+    """Height and width as Python ints, which become constants in an exported graph."""
     return int(x.shape[-2]), int(x.shape[-1])
 
 
 def split(x: Tensor, widths: list[int], dim: int) -> Sequence[Tensor]:
-    """torch.split, but a single part is x itself: ONNX Runtime would copy it, and LiteRT's converter fails on it."""
+    """torch.split, but returns x itself for a single part, which ONNX Runtime would copy and LiteRT's converter rejects."""
     return torch.split(x, widths, dim) if len(widths) > 1 else (x,)
 
 
@@ -57,17 +57,17 @@ def _shift_part(x: Tensor, rows: int, cols: int, height: int, width: int) -> Ten
 
 
 def grouped_shift(x: Tensor, kernel: int, dilation: int = 1, order: Order = "contiguous") -> Tensor:
-    """ShiftNet's shift (arXiv:1711.08141) of x [N, C, H, W]: C // kernel^2 channels an offset, the remainder unshifted.
+    """ShiftNet's shift (arXiv:1711.08141) of x [N, C, H, W]: C // kernel^2 channels per offset, the remainder unshifted.
 
-    Groups are contiguous, in rows of offsets, the remainder with the centre. `modulo` interleaves them as the authors'
-    code does (peterhj/shiftnet_cuda_v2): channel c has offset c modulo kernel^2, the last C modulo kernel^2 channels stay.
-    Between two 1x1 convolutions both are the same network with its channels renumbered.
+    Groups are contiguous, ordered by rows of offsets, with the remainder at the centre. `modulo` interleaves them as in the
+    authors' code (peterhj/shiftnet_cuda_v2): channel c has offset c modulo kernel^2, and the last C modulo kernel^2 channels
+    are not shifted. Between two 1x1 convolutions, both are equivalent up to a permutation of channels.
     """
     return GroupedShift(x.shape[1], kernel, dilation, order).eval()(x)  # type: ignore[no-any-return]
 
 
 class GroupedShift(nn.Module):
-    """`grouped_shift` for maps of `channels` channels."""
+    """`grouped_shift` for `channels` channels."""
 
     def __init__(self, channels: int, kernel: int, dilation: int = 1, order: Order = "contiguous") -> None:
         super().__init__()
@@ -86,20 +86,20 @@ class GroupedShift(nn.Module):
         return self.shifted(x.reshape(-1, c // self.period, self.period, h, w)).reshape(-1, c, h, w)
 
     def shifted(self, x: Tensor) -> Tensor:
-        """Shifted as the runs say."""
+        """Shifts x by the runs."""
         return shift(x, self.runs)
 
 
 def by_run(runs: Sequence[Run], *tensors: Tensor) -> Any:
-    """Each run with its channels of each tensor."""
+    """Each run with its slice of channels of each tensor."""
     counts = [run.channels for run in runs]
     return zip(runs, *(split(t, counts, -3) for t in tensors), strict=True)
 
 
 def fold_permutations(network: nn.Module) -> None:
-    """Renumbers channels in place wherever a block can (its `sort_channels`), so that sparse shifts need no gather.
+    """Permutes channels in place in blocks that support it (`sort_channels`), so that sparse shifts need no gather.
 
-    The function of the network stays the same. For export, not during training: optimisers would keep the old order.
+    Preserves the network's function. For export only: during training, optimizer states would keep the old order.
     """
     for module in network.modules():
         if callable(sort := getattr(module, "sort_channels", None)):

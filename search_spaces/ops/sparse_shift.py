@@ -1,4 +1,4 @@
-"""The learnable sparse shift of FE-Net, and what its offsets learn from."""
+"""FE-Net's learnt sparse shift, with the gradient of its offsets."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -12,14 +12,14 @@ from search_spaces.ops.shift import Run, by_run, grid, shift
 
 
 class Ways(NamedTuple):
-    """How maps are moved and correlated while training: `moved` and `corners`, or what does the same in less time."""
+    """The implementations of shift and correlation for training: `moved` and `corners`, or faster equivalents."""
 
     moved: Callable[..., Tensor]
     corners: Callable[[Tensor, Tensor, Sequence[Run]], Tensor]
 
 
 def corners(x: Tensor, grad: Tensor, cells: Sequence[Run]) -> Tensor:
-    """[4, C]: for the four pixels around the real-valued offset, sum over N, H, W of grad[h, w] * x[pixel]."""
+    """[4, C]: the sum over N, H, W of grad[h, w] * x[pixel] for the four pixels around the real-valued offset."""
     return torch.cat(
         [
             torch.stack([_correlation(p, g, run.rows + i, run.cols + j) for i in (0, 1) for j in (0, 1)])
@@ -36,7 +36,7 @@ def _correlation(x: Tensor, grad: Tensor, rows: int, cols: int) -> Tensor:
 
 
 def moved(x: Tensor, runs: Sequence[Run], size: Sequence[int], sign: int = 1) -> Tensor:
-    """`shift` by sign * offsets straight into the result, for use outside the graph of autograd."""
+    """`shift` by sign * offsets, writing directly into the result; not differentiable."""
     h, w = x.shape[-2:]
     out = torch.zeros_like(x) if (h, w) == tuple(size) else _zeros(x, size)
     for run, source, target in by_run(runs, x, out):
@@ -46,24 +46,23 @@ def moved(x: Tensor, runs: Sequence[Run], size: Sequence[int], sign: int = 1) ->
 
 
 def _zeros(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Zeros of another size in the memory format of x [N, C, H, W]."""
+    """Zeros of another size, in the memory format of x [N, C, H, W]."""
     format_ = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
     return x.new_empty((*x.shape[:-2], *size)).to(memory_format=format_).zero_()
 
 
 def _overlap(n_out: int, n_in: int, step: int) -> tuple[slice, slice]:
-    """Which of `n_out` pixels read inside `n_in` pixels when each reads `step` further on, and which they read."""
+    """The slice of `n_out` pixels that read within `n_in` pixels at an offset of `step`, and the slice that they read."""
     first = max(-step, 0)
     end = max(first, min(n_out, n_in - step))
     return slice(first, end), slice(first + step, end + step)
 
 
 class SparseShift(LearntShift):
-    """FE-Net's sparse shift layer (arXiv:1903.05285): every channel learns how far down and right it reads.
+    """FE-Net's sparse shift layer (arXiv:1903.05285), with learnt offsets per channel.
 
-    Forward: x [N, C, H, W] shifted by the offsets rounded half away from zero, zero-filled. Backward: the input's
-    gradient by the rounded shift; the offsets' as if the forward pass had interpolated bilinearly at their real values.
-    The offsets start as a 3x3 grid.
+    Forward: shifts x [N, C, H, W] by the offsets, rounded half away from zero, zero-filled. Backward: the input's gradient is
+    that of the rounded shift, the offsets' that of bilinear interpolation at their real values. Offsets start as a 3x3 grid.
     """
 
     ways: ClassVar[Ways] = Ways(moved, corners)
@@ -85,7 +84,7 @@ class SparseShift(LearntShift):
 
 
 class _StraightThrough(torch.autograd.Function):
-    """The shift of a plan, with the straight-through gradient of the offsets."""
+    """The shift by a plan, with the straight-through gradient of the offsets."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, rows: Tensor, cols: Tensor, how: tuple[Plan, Ways]) -> Tensor:

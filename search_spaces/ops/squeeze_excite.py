@@ -10,7 +10,7 @@ Gate = Literal["hard_sigmoid", "sigmoid"]
 
 
 class SqueezeExcite(nn.Module):
-    """Scales `channels` channels by gate(W2 relu(W1 mean(x))), with `squeezed` units in the middle."""
+    """Scales `channels` channels by gate(W2 relu(W1 mean(x))), with `squeezed` hidden units."""
 
     def __init__(self, channels: int, squeezed: int, gate: Gate) -> None:
         super().__init__()

@@ -292,7 +292,7 @@ def test_a_file_that_is_no_supernet_of_this_space_is_refused_in_one_message(spac
     path = tmp_path / "supernet.safetensors"
     Supernet(space, Task(TASK.input, 7), seed=0).save(path)
     supernet = Supernet(space, TASK, seed=0)
-    with pytest.raises(InputError, match="of another space or of other classes"):
+    with pytest.raises(InputError, match="for another space or number of classes"):
         supernet.load(path)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(InputError, match="cannot be read as a supernet"):
@@ -313,7 +313,7 @@ def test_a_loss_that_is_not_finite_is_a_failure_with_its_place(space):
 
 def test_a_recipe_with_another_optimizer_is_refused(space):
     supernet = Supernet(space, TASK, seed=0)
-    with pytest.raises(InputError, match="trained by sgd, not by adamw"):
+    with pytest.raises(InputError, match="needs the optimizer sgd, but its recipe has adamw"):
         next(supernet.train(noisy(), noisy(), replace(RECIPE, optimizer="adamw")))
 
 

@@ -170,5 +170,5 @@ def test_a_block_of_a_package_that_cannot_be_read_is_said(python: Run, site: Pat
     done = python("-m", "nas", "list", "blocks")
     assert done.returncode == 2
     assert done.stderr == (
-        "nas: what the package others adds to blocks cannot be used: theirs.kinds: it has no class under @block\n"
+        "nas: what the package others adds to blocks cannot be used: theirs.kinds: it has no class decorated with @block\n"
     )

@@ -66,7 +66,7 @@ def test_a_file_of_weights_that_are_not_the_networks(refused, command, make, tmp
     ("weights", "message"),
     [
         ("squeezenet:1.1=none.pth", "none.pth"),
-        ("net.pth", "does not say which network it is of"),
+        ("net.pth", "it is not known which network net.pth belongs to"),
         ("no/where", "there is no folder no/where"),
         ("efficientnet_lite:lite9", "efficientnet_lite"),
         ("mobilenet_v9=net.pth", 'did you mean "mobilenet_v'),

@@ -132,7 +132,7 @@ def rewritten(run, change):
         (lambda d: d["resolved"]["recipe"].update(epochs="four"), 'resolved.recipe.epochs must be a whole number, not "four"'),
         (
             lambda d: d["resolved"]["recipe"].update(crop_scale=0.5),
-            "resolved.recipe: crop_scale and crop_padding are two kinds",
+            "resolved.recipe: crop_scale and crop_padding are alternative random",
         ),
         (lambda d: d.update(versions=["torch"]), "versions must map keys to values"),
         (lambda d: d.update(format=[[1]]), "format [[1]], but this version reads format"),

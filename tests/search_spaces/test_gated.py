@@ -261,8 +261,8 @@ def test_a_body_may_read_the_image() -> None:
 @pytest.mark.parametrize(
     "branches, message",
     [
-        ("| conv 8/1\n  | conv 8/1", "one branch is needed, with all gated blocks in a row, not 2"),
-        ("| add\n      | conv 3/1\n      |", "two blocks or more"),
+        ("| conv 8/1\n  | conv 8/1", "exactly one branch is needed, with all gated blocks in sequence, not 2"),
+        ("| add\n      | conv 3/1\n      |", "at least two blocks"),
         ("| add\n      | conv 3/1\n      |\n    conv 3/1", "block 2 of its branch is not an add of two branches"),
         ("| add x2\n      | conv 3/1\n      |\n      |", "block 1 of its branch is not an add of two branches"),
         ("| concat x2\n      | conv 3/1\n      |", "block 1 of its branch is not an add of two branches"),
@@ -353,7 +353,7 @@ def test_gates_inside_a_skipped_body_count_as_often_as_they_are_reached() -> Non
     assert worst - expected_macs(network, TASK, [1.0, 0.5, 0.0]) == 0.5 * inside + 0.5 * pointwise
 
 
-@pytest.mark.parametrize("rates, message", [([0.5], "1 rates are given for 5 gated blocks"), (1.5, "rates must be 0 to 1")])
+@pytest.mark.parametrize("rates, message", [([0.5], "1 rates given for 5 gated blocks"), (1.5, "rates must be 0 to 1")])
 def test_wrong_rates_are_refused(rates: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         expected_macs(genotype("rnn"), TASK, rates)

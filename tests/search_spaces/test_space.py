@@ -57,7 +57,7 @@ def test_the_same_genes_are_the_same_blocks_padded_in_either_way(name, seed):
     if strided:
         with pytest.raises(InputError, match="padding"):
             symmetric.encode(padded)
-        with pytest.raises(InputError, match="padding: its strided blocks must pad as the space does, same"):
+        with pytest.raises(InputError, match="padding: its strided blocks must have the space's padding, same"):
             same.encode(genotype)
 
 
@@ -125,7 +125,7 @@ def test_inputs_as_a_file_gives_them(tmp_path, given, inputs, gene):
         ("{channels: 3, size: [16, 4]}", "an input is 8 to 4096 pixels high and wide, not 4x4"),
         ("{channels: 3, size: 99999x16}", "an input is 8 to 4096 pixels high and wide, not 99999x16"),
         ("{channels: 3, size: []}", "input: size must have 1 or more values, not []"),
-        ("{channels: 3, size: [16, 24, 16x16]}", "input: its sizes must be different ones"),
+        ("{channels: 3, size: [16, 24, 16x16]}", "input: a size is listed twice"),
         ("{channels: 3, size: [16, 24.5]}", 'input: size must be a side or HEIGHTxWIDTH, such as 224 or 96x160, not "24.5"'),
         ("{channels: 3, size: yes}", 'input: size must be a side or HEIGHTxWIDTH, such as 224 or 96x160, not "True"'),
         ("{channels: 3, size: 16 x 24}", 'input: size must be a side or HEIGHTxWIDTH, such as 224 or 96x160, not "16 x 24"'),
@@ -226,15 +226,19 @@ def test_decoding_names_a_missing_or_foreign_gene(tmp_path):
         ("summary: a small one", "summary: a\nsummary: b", 'line 3, column 1: key "summary" is given twice'),
         ("input: [3, 16, 16]", "input: [3, 16", "line "),
         ("  - {name: head, blocks: {head: {dropout: [0, 0.2]}}}", "", "the last stage must be the head"),
-        ("name: head, ", "name: head, depth: 2, ", "the last stage must be the head, which stands nowhere else, and once"),
-        ("name: head, ", "name: head, depth: [0, 1], ", "the last stage must be the head, which stands nowhere else, and once"),
-        ("shuffle: {}", "head: {}", "the last stage must be the head, which stands nowhere else, and once"),
+        ("name: head, ", "name: head, depth: 2, ", "the last stage must be the head, once, and no other stage may have one"),
+        (
+            "name: head, ",
+            "name: head, depth: [0, 1], ",
+            "the last stage must be the head, once, and no other stage may have one",
+        ),
+        ("shuffle: {}", "head: {}", "the last stage must be the head, once, and no other stage may have one"),
         ("blocks: {head:", "width: 8, blocks: {shuffle: {}, head:", "the last stage must be the head"),
         ("name: head, ", "name: head, stride: 2, ", "stage head: the stride of block head must be 1, not 2"),
-        ("shuffle: {}", "add: {}", "stage body: block add holds branches, which stages have not"),
+        ("shuffle: {}", "add: {}", "stage body: block add has branches, which stages do not support"),
         ("depth: [0, 1, 2]", "depth: 1000000000", "stage body: depth[0] must be at most 1000, not 1000000000"),
-        ("depth: [0, 1, 2]", "depth: [0, 999]", "its networks have up to 1001 blocks; at most 1000 are possible"),
-        ("depth: [0, 1, 2]", "depth: 0", "stage body: depth: it never has a block"),
+        ("depth: [0, 1, 2]", "depth: [0, 999]", "its networks have up to 1001 blocks; the maximum is 1000"),
+        ("depth: [0, 1, 2]", "depth: 0", "stage body: depth: at least one depth must be above 0"),
         ("depth: [0, 1, 2]", "depth: []", "stage body: depth must have 1 or more values, not []"),
         ("depth: [0, 1, 2]", "depth: {each: 3}", "stage body: depth[0] must be a whole number"),
         ("width: [8, 12]", "width: 65537", "stage body: width[0] must be at most 65536, not 65537"),
@@ -270,7 +274,7 @@ def test_what_is_wrong_in_a_file_is_said_in_one_message(tmp_path, old, new, mess
 
 def test_stages_that_shrink_images_away_are_refused(tmp_path):
     stages = "".join(f"  - {{name: s{i}, width: 8, stride: 2, blocks: {{shuffle: {{}}}}}}\n" for i in range(4))
-    with pytest.raises(InputError, match="its stages shrink images 32 times, but its smallest input has a side of 16 pixels"):
+    with pytest.raises(InputError, match="its overall stride is 32, but its smallest input has a side of 16 pixels"):
         _load(tmp_path, GOOD.replace("  - name: body", stages + "  - name: body"))
     many = "".join(f"  - {{name: s{i}, width: 8, blocks: {{shuffle: {{}}}}}}\n" for i in range(20_000))
     with pytest.raises(InputError, match="stages must have 100 or fewer values"):

@@ -81,10 +81,10 @@ def without(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
 
 WRONG = {
     "missing.pth": (None, "there is no file"),
-    "text.pth": (b"hello", "is not a file of weights"),
-    "text.safetensors": (b"hello", "is not a file of weights"),
-    "text.npz": (b"hello", "is not a file of weights"),
-    "empty.pth": (b"", "is not a file of weights"),
+    "text.pth": (b"hello", "is not a weights file"),
+    "text.safetensors": (b"hello", "is not a weights file"),
+    "text.npz": (b"hello", "is not a weights file"),
+    "empty.pth": (b"", "is not a weights file"),
 }
 
 
@@ -106,7 +106,7 @@ def test_a_file_of_another_network_is_named(theirs: nn.Module, tmp_path: Path) -
         ([1, 2], "holds no state dict"),
         (without(state, "features.0.bias"), "layer features.0 of torchvision's squeezenet:1.1 has no bias"),
         (state | {"features.0.weight": weight[:3]}, r"has shape \(3, 3, 3, 3\), not \(64, 3, 3, 3\)"),
-        (state | {"more.weight": weight}, "has tensors that squeezenet:1.1 has no layers for: more.weight"),
+        (state | {"more.weight": weight}, "has tensors that match no layer of squeezenet:1.1: more.weight"),
     ):
         torch.save(changed, path)
         with pytest.raises(InputError, match=message):
@@ -119,7 +119,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
             return print, ("run",)
 
     torch.save({"features.0.weight": Evil()}, tmp_path / "evil.pth")
-    with pytest.raises(InputError, match="is not a file of weights"):
+    with pytest.raises(InputError, match="is not a weights file"):
         load_pretrained(anchor("squeezenet:1.1"), tmp_path / "evil.pth")
 
 
@@ -129,18 +129,18 @@ def _quantised(tensor: Tensor) -> Tensor:
 
 LAYER = "classifier.1.weight"
 UNUSUAL = {
-    "quantised": (_quantised, "is quantised; dense tensors of real numbers are expected"),
+    "quantised": (_quantised, "is quantised; expected dense tensors of real numbers"),
     "sparse": (lambda t: t.to_sparse(), "is sparse or nested"),
     "compressed": (lambda t: t.flatten(1).to_sparse_csr(), "is sparse or nested"),
     "complex": (lambda t: t.to(torch.complex64), "is complex"),
     "nan": (lambda t: t * float("nan"), "holds values that are not finite"),
     "infinite": (lambda t: t + float("inf"), "holds values that are not finite"),
     "too large for float32": (lambda t: t.double() + 1e300, "holds values that are not finite"),
-    "whole numbers": (lambda t: t.to(torch.int8), "holds whole numbers (torch.int8), as quantised weights do"),
+    "whole numbers": (lambda t: t.to(torch.int8), "has integers (torch.int8), like quantised weights"),
     "a scalar": (lambda t: torch.tensor(1.0), "weight has shape (), not"),
-    "of no classes": (lambda t: t[:0], "layer classifier.1 is for no classes"),
-    "without data": (lambda t: t.to("meta"), "is larger than what the file holds of it"),
-    "one number as many": (lambda t: torch.zeros(1).expand(10**6, 10**6), "is larger than what the file holds of it"),
+    "of no classes": (lambda t: t[:0], "layer classifier.1 has no classes"),
+    "without data": (lambda t: t.to("meta"), "is larger than its data in the file"),
+    "one number as many": (lambda t: torch.zeros(1).expand(10**6, 10**6), "is larger than its data in the file"),
 }
 
 
@@ -159,12 +159,12 @@ def test_a_tensor_that_is_no_layers_is_refused(name: str, theirs: nn.Module, tmp
 )
 def test_a_file_that_holds_no_tensors_by_name_is_refused(held: object, tmp_path: Path) -> None:
     torch.save(held, tmp_path / "theirs.pth")
-    with pytest.raises(InputError, match="holds no state dict: tensors by name are expected"):
+    with pytest.raises(InputError, match="holds no state dict: expected tensors by name"):
         load_pretrained(anchor("squeezenet:1.1"), tmp_path / "theirs.pth")
 
 
 @pytest.mark.parametrize("array", [np.array(["text"]), np.array([{}], dtype=object), np.array([1], "datetime64[s]")])
 def test_arrays_that_are_no_tensors_are_refused(array: np.ndarray, tmp_path: Path) -> None:
     np.savez(tmp_path / "theirs.npz", array)
-    with pytest.raises(InputError, match="is not a file of weights"):
+    with pytest.raises(InputError, match="is not a weights file"):
         load_pretrained(anchor("squeezenet:1.1"), tmp_path / "theirs.npz")

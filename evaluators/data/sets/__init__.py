@@ -1,4 +1,4 @@
-"""One file a data set: a function `read(path, download) -> Found`, the first line of whose docstring is the data set's summary.
+"""Data sets, one module each, with a function `read(path, download) -> Found`; its docstring's first line is the summary.
 
-A data set is called by the name of its file, with hyphens. Nothing heavy is imported until images are read.
+A data set is named after its file, with hyphens. Nothing heavy is imported until images are read.
 """

@@ -1,4 +1,4 @@
-"""CIFAR-10, from its standard python files."""
+"""CIFAR-10, from the standard Python files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FOLDER = "cifar-10-batches-py"
 
 
 def read(path: Path | None, download: bool) -> Found:
-    """CIFAR-10: 60,000 colour 32 x 32 images of 10 kinds of animals and vehicles; cifar10[:FOLDER]"""
+    """CIFAR-10: 60,000 colour images, 32 x 32, 10 classes of animals and vehicles; cifar10[:FOLDER]"""
     import numpy as np
 
     from evaluators.data._splits import stratified
@@ -39,12 +39,12 @@ def read(path: Path | None, download: bool) -> Found:
 
 
 def _root(folder: Path) -> Path:
-    """The folder that holds cifar-10-batches-py; `folder` may be either of the two."""
+    """The parent folder of cifar-10-batches-py; `folder` may be either."""
     return folder.absolute().parent if folder.name == FOLDER else folder
 
 
 def _check(root: Path) -> None:
-    """Raises InputError unless every file has its MD5 sum: they are unpickled, so nothing else may be in them."""
+    """Raises InputError unless every file has the right MD5 sum, since the files are unpickled."""
     from torchvision.datasets import CIFAR10
     from torchvision.datasets.utils import check_integrity
 
@@ -54,10 +54,10 @@ def _check(root: Path) -> None:
         if not file.is_file():
             raise InputError(
                 f"CIFAR-10 is not in {root}: no {FOLDER}/{name}; download it with --download, or unpack "
-                f"{CIFAR10.filename} from {CIFAR10.url.rpartition('/')[0]} there and give cifar10:FOLDER"
+                f"{CIFAR10.filename} from {CIFAR10.url.rpartition('/')[0]} there and use cifar10:FOLDER"
             )
         if not check_integrity(str(file), md5):
-            raise InputError(f"{file} is damaged: its MD5 sum is wrong; delete {root / FOLDER} and fetch it again")
+            raise InputError(f"{file} is damaged: its MD5 sum is wrong; delete {root / FOLDER} and download it again")
 
 
 def _open(root: Path, train: bool) -> CIFAR10:
@@ -67,7 +67,7 @@ def _open(root: Path, train: bool) -> CIFAR10:
 
 
 def _fetch(root: Path) -> None:
-    """Downloads and unpacks the archive under `root`, unless all is there; torchvision checks the MD5 sums."""
+    """Downloads and unpacks the archive under `root` if needed; torchvision checks the MD5 sums."""
     from torchvision.datasets import CIFAR10
 
     try:

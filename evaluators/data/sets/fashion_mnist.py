@@ -1,4 +1,4 @@
-"""Fashion-MNIST in full, from its standard IDX files."""
+"""The full Fashion-MNIST, from the standard IDX files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in (
 
 
 def read(path: Path | None, download: bool) -> Found:
-    """Fashion-MNIST in full: 70,000 grey 28 x 28 images of 10 kinds of clothing; fashion-mnist[:FOLDER]"""
+    """Fashion-MNIST: 70,000 greyscale images, 28 x 28, 10 classes of clothing; fashion-mnist[:FOLDER]"""
     import numpy as np
 
     from evaluators.data._splits import stratified
@@ -45,13 +45,13 @@ def read(path: Path | None, download: bool) -> Found:
 def read_folder(folder: Path) -> tuple[Images, Images]:
     """The original training and test set from IDX files, gzipped or plain, in `folder` or FashionMNIST/raw under it.
 
-    Raises InputError if one of the four files is missing or damaged.
+    Raises InputError when one of the four files is missing or damaged.
     """
     absent = missing(folder)
     if absent:
         raise InputError(
             f"Fashion-MNIST is not in {folder}: no {absent[0]}[.gz]; download it with --download, or install the "
-            "Debian package dataset-fashion-mnist and give fashion-mnist:/usr/share/datasets/fashion-mnist"
+            "Debian package dataset-fashion-mnist and use fashion-mnist:/usr/share/datasets/fashion-mnist"
         )
     with TemporaryDirectory() as root:
         raw = Path(root) / "FashionMNIST" / "raw"
@@ -62,7 +62,7 @@ def read_folder(folder: Path) -> tuple[Images, Images]:
 
 
 def missing(folder: Path) -> list[str]:
-    """The names of those of the four IDX files that are not there."""
+    """The names of the missing files among the four IDX files."""
     return [name for name in FILES if not _locate(folder, name).is_file()]
 
 
@@ -77,7 +77,7 @@ def fetch(folder: Path) -> None:
 
 
 def _locate(folder: Path, name: str) -> Path:
-    """The gzipped file, whose checksum is tested on reading, before the plain one."""
+    """The path of a file; prefers the gzipped one, whose checksum is verified on reading."""
     places = [place / file for place in (folder, folder / "FashionMNIST" / "raw") for file in (f"{name}.gz", name)]
     return next((place for place in places if place.is_file()), places[0])
 
@@ -87,7 +87,7 @@ def _unpack(source: Path, target: Path) -> None:
         with gzip.open(source) if source.suffix == ".gz" else source.open("rb") as packed, target.open("wb") as plain:
             shutil.copyfileobj(packed, plain)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(f"{source} is damaged ({error}); delete it and fetch it again") from error
+        raise InputError(f"{source} is damaged ({error}); delete it and download it again") from error
 
 
 def _read(root: str, folder: Path, train: bool) -> Images:
@@ -101,7 +101,7 @@ def _read(root: str, folder: Path, train: bool) -> Images:
     except (RuntimeError, ValueError, TypeError, KeyError, AssertionError) as error:
         files = f"{name}-images-idx3-ubyte or {name}-labels-idx1-ubyte"
         reason = f" ({error})" if str(error) else ""
-        raise InputError(f"{files} in {folder} is damaged{reason}; delete them and fetch them again") from error
+        raise InputError(f"{files} in {folder} is damaged{reason}; delete both and download them again") from error
     return Images(images, labels)
 
 

@@ -1,4 +1,4 @@
-"""The data set that ships with the package: a balanced subset of Fashion-MNIST."""
+"""The bundled data set: a balanced subset of Fashion-MNIST."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SHA256 = "011a67adbb76c3830e567c577af9064f75e1cf91a393af3715a0eb18e52a0fb1"
 
 
 def read(path: Path | None, download: bool) -> Found:
-    """A balanced subset of Fashion-MNIST that ships with this package: 12,000 + 3,000 + 5,000 images, 28 x 28"""
+    """A balanced subset of Fashion-MNIST, bundled with this package: 12,000 + 3,000 + 5,000 images, 28 x 28"""
     if path is not None:
         raise InputError(
-            f"fashion-mnist-small ships with the package and takes no path; the full data are fashion-mnist:{path}"
+            f"fashion-mnist-small ships with the package and takes no path; the full data set is fashion-mnist:{path}"
         )
     parts = _parts()
     source = (

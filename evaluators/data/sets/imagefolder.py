@@ -1,4 +1,4 @@
-"""Anyone's photos: one folder of images for each class."""
+"""Your own photos: one folder of images per class."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Listed = tuple[list[str], Images]
 
 
 def read(path: Path | None, download: bool) -> Found:
-    """Your own photos, one folder for each class, or train, val and test folders of these; imagefolder:PATH"""
+    """Your own photos, one folder per class, or train, val and test folders of these; imagefolder:PATH"""
     from evaluators.data._layout import part_folders
 
     if path is None:
-        raise InputError("imagefolder needs the folder of your photos: imagefolder:PATH, with one folder in it for each class")
+        raise InputError("imagefolder needs the folder of your photos: imagefolder:PATH, with one folder per class in it")
     if not path.is_dir():
         wrong = "is a file, not a folder" if path.exists() else "does not exist"
         raise InputError(f"imagefolder: {shown(path)} {wrong}")
@@ -39,7 +39,7 @@ def read(path: Path | None, download: bool) -> Found:
 
 
 def _list(folder: Path, left_out: Counter[str]) -> Listed:
-    """The class names, sorted, and the images of `folder`, by class, folder and file name."""
+    """The class names, sorted, and the images of `folder` by class, folder and file name."""
     import numpy as np
 
     from evaluators.data._listing import images
@@ -58,14 +58,14 @@ def _list(folder: Path, left_out: Counter[str]) -> Listed:
 
 
 def _class_folders(folder: Path, left_out: Counter[str]) -> dict[str, list[Path]]:
-    """The folders of each class by its name, sorted; both spellings of an accented letter in Unicode are one name."""
+    """The folders of each class by name, sorted; names are compared in Unicode NFC."""
     from evaluators.data._listing import folders
 
     found: dict[str, list[Path]] = {}
     for entry in folders(folder, left_out):
         name = unicodedata.normalize("NFC", entry.name)
         if shown(name) != name:
-            raise InputError(f"the class folder {shown(entry)} has characters in its name that cannot be shown; rename it")
+            raise InputError(f"the class folder {shown(entry)} has unprintable characters in its name; rename it")
         found.setdefault(name, []).append(entry)
     _check_classes(folder, found)
     return dict(sorted(found.items()))
@@ -75,7 +75,7 @@ def _no_images(folder: Path, others: Counter[str]) -> str:
     from evaluators.data._open import extensions
     from evaluators.data._words import left_out_words
 
-    there = f"; what is there is left out: {left_out_words(others)}" if others else ""
+    there = f"; skipped: {left_out_words(others)}" if others else ""
     return f"class folder {shown(folder)} has no images ({' '.join(sorted(extensions()))}); add some or remove it{there}"
 
 
@@ -83,7 +83,7 @@ def _check_classes(folder: Path, classes: dict[str, list[Path]]) -> None:
     from evaluators.data._listing import folders
 
     if not classes:
-        raise InputError(f"{shown(folder)} has no folders in it; imagefolder needs one folder of images for each class")
+        raise InputError(f"{shown(folder)} contains no folders; imagefolder needs one folder of images per class")
     if len(classes) == 1:
         [(name, (inner, *_))] = classes.items()
         hint = f"; did you mean imagefolder:{shown(inner)}?" if folders(inner) else ""
@@ -98,7 +98,7 @@ def _check_same(path: Path, part: str, classes: tuple[str, ...], names: list[str
 
 
 def _split_off(images: dict[str, Images], classes: tuple[str, ...]) -> str:
-    """Adds to `images` the parts it lacks, taken from its training set; returns the words for the report."""
+    """Splits missing validation and test sets off the training set; returns the remark for the report."""
     from evaluators.data._splits import stratified
 
     shares = {part: share for part, share in {"validation": VALIDATION, "test": TEST}.items() if part not in images}
@@ -110,7 +110,7 @@ def _split_off(images: dict[str, Images], classes: tuple[str, ...]) -> str:
         images[part] = _take(train, indexes)
     images["train"] = _take(train, rest)
     words = " and ".join(f"{100 * share:.0f} % for {part}" for part, share in shares.items())
-    return f"; its training images split class by class, {words}"
+    return f"; its training images, split by class: {words}"
 
 
 def _take(images: Images, indexes: np.ndarray) -> Images:

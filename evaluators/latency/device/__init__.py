@@ -1,1 +1,1 @@
-"""Devices: what was measured of one, how, where it is kept, and bundles that measure another machine."""
+"""Devices: profiles, how they are measured and stored, and bundles that measure other machines."""

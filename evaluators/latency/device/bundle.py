@@ -1,4 +1,4 @@
-"""Bundles: networks to be timed on a machine that has neither torch nor this project, and the profile of their results."""
+"""Bundles: networks to time on a machine without torch or this project, and import of their results as a profile."""
 
 import base64
 import hashlib
@@ -30,22 +30,22 @@ from search_spaces.space import SearchSpace
 
 MANIFEST, SCRIPT = "manifest.json", "bench.py"
 _MOST_GRAPH = 2**26  # bytes of a graph without its weights
-_AGAIN = "copy it again, or make it anew"
+_AGAIN = "copy it again, or create it again"
 T = TypeVar("T")
 
 
 def write_bundle(
     space: SearchSpace, folder: Path, effort: Effort, *, seed: int, progress: Progress, runtime: str = DEFAULT
 ) -> Path:
-    """Writes networks and the reference as the runtime's files, manifest.json and bench.py; the whole folder, or nothing.
+    """Writes networks and the reference as the runtime's files, manifest.json and bench.py; atomically.
 
-    Raises InputError when `folder` is not empty or cannot be made, and for a runtime that bench.py cannot run or whose
-    converter is missing.
+    Raises InputError when `folder` is not empty or cannot be created, and for a runtime that bench.py cannot run or whose
+    converter is not installed.
     """
     if runtime not in PACKAGES:
-        raise InputError(f'no bundle can be made for the runtime "{runtime}"{near_miss(runtime, PACKAGES)}')
+        raise InputError(f'bundles do not support the runtime "{runtime}"{near_miss(runtime, PACKAGES)}')
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists already; --to names another folder")
+        raise InputError(f"{folder} already exists; choose another folder with --to")
     code = load_runtime(runtime)
     chosen = choose_networks(space, effort.fit, effort.verify, seed)
     with made_whole(folder, "bundle") as part:
@@ -72,7 +72,7 @@ def write_bundle(
 
 
 def _networks_written(chosen: Sequence[Chosen], runtime: str, folder: Path, progress: Progress) -> list[dict[str, Any]]:
-    """The networks' entries in the manifest."""
+    """Exports the networks; returns their entries in the manifest."""
     suffix, found = load_runtime(runtime).SUFFIX, list[dict[str, Any]]()
     orders = [
         Order(network.genotype, network.genotype.task(network.classes), folder / "networks" / f"{i:03d}{suffix}")
@@ -87,21 +87,21 @@ def _networks_written(chosen: Sequence[Chosen], runtime: str, folder: Path, prog
 
 
 def import_results(results: Path, bundle: Path, name: str = LOCAL) -> Profile:
-    """The profile of one calibration that a bundle's results come to; not saved.
+    """The profile made of a bundle's results, with one calibration; not saved.
 
-    Raises InputError for files that are damaged, incomplete, or not of each other.
+    Raises InputError for files that are damaged, incomplete, or do not belong together.
     """
     known, text = _json(bundle / MANIFEST, "bundle's manifest")
-    told, _ = _json(results, "results file")
+    content, _ = _json(results, "results file")
     manifest = _read(_Manifest, known, bundle / MANIFEST, _networks)
-    if told.get("bundle") != hashlib.sha256(text).hexdigest():
+    if content.get("bundle") != hashlib.sha256(text).hexdigest():
         raise InputError(f"{results} was not measured with the bundle {bundle}")
-    found = _read(_Results, told, results, lambda found: _check_results(found, manifest))
+    found = _read(_Results, content, results, lambda found: _check_results(found, manifest))
     samples = [found.samples[n.file] for n in manifest.networks if n.file in found.samples]
     missing = len(manifest.networks) - len(samples)
     if missing or found.created is None:
         left = f"{missing} of {len(manifest.networks)} networks are not timed"
-        raise InputError(f"{results} is incomplete ({left}); run {SCRIPT} again there: it goes on")
+        raise InputError(f"{results} is incomplete ({left}); run {SCRIPT} again on that machine to continue")
     calibration = calibrated(
         (manifest.space, manifest.inputs),
         _networks(manifest),
@@ -152,27 +152,27 @@ class _Manifest:
 
 @strict
 @dataclass(frozen=True)
-class _Told:
-    """What the runtime told of a network: the graph that it ran, and its kernels (evaluators.latency.timing.bench.profiled)."""
+class _Profiled:
+    """The runtime's profile of a network: the optimised graph and its kernels (evaluators.latency.timing.bench.profiled)."""
 
     graph: str
     times: list[tuple[str, str, list[list[Amount]], list[list[Amount]], FromZero]]
 
 
-_Visit = tuple[Turn, Turn, Seconds]  # wall seconds, CPU seconds, the reference's
+_Visit = tuple[Turn, Turn, Seconds]  # wall seconds, CPU seconds, seconds of the reference
 
 
 @strict
 @dataclass(frozen=True)
 class _Results:
-    """results.json; the last three are there when all networks were timed."""
+    """results.json; the last three fields are written once all networks are timed."""
 
     format: int
     bundle: str
     device: Device
     clock: Literal["cpu", "wall"]
     samples: dict[str, Annotated[list[_Visit], Field(min_length=LEAST_VISITS)]]
-    kernels: dict[str, _Told]
+    kernels: dict[str, _Profiled]
     seconds: FromZero
     machine: dict[str, Any] = field(default_factory=dict)
     load: FromZero = 0.0
@@ -180,41 +180,41 @@ class _Results:
 
 
 def _networks(manifest: _Manifest) -> list[Chosen]:
-    """The networks that were to be timed; raises InputError for one that is none, or not at an input of the space."""
+    """The networks to time; raises InputError for an invalid genotype, or an input that is not in the space."""
     chosen = [Chosen(Genotype.parse(n.genotype), n.classes, n.split) for n in manifest.networks]
     if any(c.genotype.input not in manifest.inputs for c in chosen):
-        raise InputError("a network has an input that the space has not")
+        raise InputError("a network has an input that is not in the space")
     return chosen
 
 
 def _check_results(found: _Results, manifest: _Manifest) -> None:
     if (found.device.runtime, found.device.dtype) != (manifest.runtime, manifest.dtype):
-        raise InputError("the runtime is not the bundle's")
+        raise InputError("its runtime differs from the bundle's")
     if (clock := "cpu" if found.device.threads == 1 else "wall") != found.clock:
-        raise InputError(f"timed by the clock {found.clock}, not {clock}")
+        raise InputError(f"timed with the clock {found.clock}, not {clock}")
     if any(len(wall) != len(cpu) for visits in found.samples.values() for wall, cpu, _ in visits):
-        raise InputError("a run has no CPU time, or no wall time")
+        raise InputError("a run lacks its CPU time or wall time")
 
 
 def _kernels(found: _Results, manifest: _Manifest, results: Path) -> dict[int, tuple[Timed, ...]]:
-    """The kernels' times of each network of which the runtime told them, by its place in the manifest."""
+    """The kernel times of each network that has them, by its index in the manifest."""
     files = (network.file for network in manifest.networks)
     return {i: _kernels_of(found.kernels[file], f"{results}, {file}") for i, file in enumerate(files) if file in found.kernels}
 
 
-def _kernels_of(told: _Told, where: str) -> tuple[Timed, ...]:
+def _kernels_of(profile: _Profiled, where: str) -> tuple[Timed, ...]:
     try:
-        graph = zlib.decompressobj().decompress(base64.b64decode(told.graph, validate=True), _MOST_GRAPH)
-        rows = [(k.kind, k.size, k.ms) for k in kernels_told(graph, told.times)]
+        graph = zlib.decompressobj().decompress(base64.b64decode(profile.graph, validate=True), _MOST_GRAPH)
+        rows = [(k.kind, k.size, k.ms) for k in kernels_told(graph, profile.times)]
     except zlib.error:
-        raise InputError(f"{where} is damaged (a graph is not whole); {_AGAIN}") from None
+        raise InputError(f"{where} is damaged (a graph is truncated); {_AGAIN}") from None
     except (ValueError, TypeError, IndexError, AttributeError) as error:
-        raise InputError(f"{where} is damaged (kernels are not as the runtime tells them: {error}); {_AGAIN}") from None
+        raise InputError(f"{where} is damaged (invalid kernel profile: {error}); {_AGAIN}") from None
     return checked(tuple[Timed, ...], rows, where)
 
 
 def _json(path: Path, what: str) -> tuple[Any, bytes]:
-    """The content of a JSON file of this format, and its bytes."""
+    """The content of a JSON file of this format, and its raw bytes."""
     try:
         text = path.read_bytes()
         found = json.loads(text)
@@ -223,12 +223,12 @@ def _json(path: Path, what: str) -> tuple[Any, bytes]:
     except (ValueError, RecursionError):
         raise InputError(f"{path} is damaged (not JSON); copy it again") from None
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise InputError(f"{path} is not a {what} of format {FORMAT}, which this version writes and reads; make it anew")
+        raise InputError(f"{path} is not a {what} of format {FORMAT}, the one this version supports; create it again")
     return found, text
 
 
 def _read(kind: type[T], content: Any, path: Path, check: Callable[[T], object]) -> T:
-    """A file's content that is of a kind and passes a check; raises InputError naming the file when it does not."""
+    """A file's content as `kind`; raises InputError naming the file when it does not fit or fails the check."""
     try:
         found = checked(kind, content, f"{path} is damaged")
     except InputError as error:

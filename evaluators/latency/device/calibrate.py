@@ -1,4 +1,4 @@
-"""From the samples of timed networks to a calibration of a space, and to a profile of it."""
+"""Makes a calibration for a space from the samples of timed networks, and a profile from it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ from evaluators.latency.timing.bench import load_average
 from evaluators.latency.timing.measure import Measurement, Sample, quietest, summarise
 from search_spaces.task import Input
 
-_RAW = 100  # visits of a network whose raw figures are kept
+_RAW = 100  # turns per network whose raw figures are stored
 
 
 def calibrated(
@@ -29,10 +29,10 @@ def calibrated(
     kernels: Mapping[int, tuple[Timed, ...]] | None = None,
     graph: Graph = "fused",
 ) -> Calibration:
-    """What samples of the chosen networks, by index, come to; `load` is the machine's, by default of this one now.
+    """The calibration from samples of the chosen networks, by index.
 
-    `space` is the name and the inputs of theirs.
-    `kernels` are the times of their kernels, where the runtime tells them; `graph` is what it runs.
+    `space` is the space's name and inputs. `load` is the machine's load average, by default this machine's now. `kernels`
+    are kernel times, if the runtime reports them; `graph` is the runtime's lowering.
     """
     quiet = quietest([v for visits in samples.values() for v in visits])
     results = [summarise(samples[i], quiet) for i in range(len(chosen))]
@@ -72,12 +72,12 @@ def _entry(chosen: Chosen, result: Measurement, visits: Sequence[Sample], graph:
 
 
 def _short(seconds: float) -> float:
-    """Milliseconds with five digits: a raw visit need not fill the profile."""
+    """Milliseconds with five significant digits, to keep profiles small."""
     return float(f"{seconds * 1e3:.5g}")
 
 
 def new_profile(device: Device, name: str, key: str, calibration: Calibration, machine: Mapping[str, Any]) -> Profile:
-    """A profile of one calibration, by the device's own name where `name` is "local"."""
+    """A profile with one calibration, under the device's own name if `name` is "local"."""
     return Profile(profile_name(device, name), device, _now(), machine, {key: calibration})
 
 

@@ -1,4 +1,4 @@
-"""Which networks of a space are timed for a profile: those to fit to meet every choice often, the others are drawn."""
+"""Chooses the networks of a space to time: fit networks cover every choice often, verify networks are drawn at random."""
 
 import math
 import random
@@ -20,7 +20,7 @@ _BLOCK = 16  # channels
 
 
 class Effort(NamedTuple):
-    """How many networks are measured to fit to and to verify with, and the seconds spent timing them."""
+    """Numbers of fit and verify networks, and the seconds spent timing them."""
 
     fit: int
     verify: int
@@ -32,7 +32,7 @@ EFFORTS = {"quick": Effort(20, 20, 20.0), "normal": Effort(42, 22, 60.0), "full"
 
 @dataclass(frozen=True)
 class Chosen:
-    """A network to time, its number of classes, and whether it is to be fitted to or to verify with."""
+    """A network to time, its number of classes, and its split: fit or verify."""
 
     genotype: Genotype
     classes: int
@@ -40,9 +40,9 @@ class Chosen:
 
 
 def choose_networks(space: SearchSpace, fit: int, verify: int, seed: int) -> list[Chosen]:
-    """Networks of a space to time: `verify` drawn at random, `fit` picked so that every choice is met often.
+    """Networks of a space to time: `verify` drawn at random, `fit` picked so that every choice occurs often.
 
-    They are drawn at all inputs of the space, padded in both ways (`SearchSpace.padding`), in turns.
+    They alternate between all inputs of the space and both paddings (`SearchSpace.padding`).
     """
     rng = random.Random(seed)
     barred = {a.genotype.blocks for a in anchors()}
@@ -59,7 +59,7 @@ def choose_networks(space: SearchSpace, fit: int, verify: int, seed: int) -> lis
 
 
 def _covering(pool: Sequence[Genotype], count: int) -> list[Genotype]:
-    """Greedy: next always the network whose kinds, knobs and widths were met least so far, at the input met least."""
+    """Greedy cover: always adds the network whose kinds, knobs and widths are rarest so far, at the rarest input."""
     tokens = {g: _tokens(g) for g in pool}
     met: Counter[tuple[Any, ...]] = Counter()
     inputs: Counter[Input | None] = Counter()
@@ -74,8 +74,8 @@ def _covering(pool: Sequence[Genotype], count: int) -> list[Genotype]:
 
 
 def _tokens(genotype: Genotype) -> set[tuple[Any, ...]]:
-    """What a network has that is to be met: kinds by resolution, width, knobs, amount of work, and whether they read whole
-    blocks of channels, as runtimes have other code for each.
+    """The properties to cover: kinds by resolution, width, knobs, amount of work, and whether a block's input channels are a
+    multiple of the runtime's channel block, since runtimes have separate kernels for that.
     """
     found: set[tuple[Any, ...]] = set()
     width, *sides = genotype.input or (3, 0, 0)

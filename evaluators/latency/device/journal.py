@@ -1,4 +1,4 @@
-"""Journal: what a measuring that may be interrupted has timed so far, a line of JSON a network."""
+"""Journal: the networks timed so far in an interruptible measurement, one JSON line each."""
 
 import json
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from search_spaces.schema import checked, strict
 @strict
 @dataclass(frozen=True)
 class _Stored:
-    """A line of a journal: a network's id and number of classes, what was measured of it."""
+    """A line of a journal: a network's id and number of classes, and its measurements."""
 
     network: str
     visits: list[Sample]
@@ -23,7 +23,7 @@ class _Stored:
 
 
 class Journal:
-    """The samples so far, one JSON line a network; those of another choice of networks, and damaged ones, are left out."""
+    """The samples so far, one JSON line per network; lines for other networks and damaged ones are ignored."""
 
     def __init__(self, path: Path, chosen: Sequence[Chosen]) -> None:
         self.path, self.chosen = path, chosen
@@ -33,7 +33,7 @@ class Journal:
         self.kernels = {i: stored[key].kernels for i, key in enumerate(self._keys) if key in stored}
 
     def missing(self) -> list[int]:
-        """Which of the chosen networks are still to be timed."""
+        """Indexes of the chosen networks that are still to be timed."""
         return [i for i in range(len(self.chosen)) if i not in self.samples]
 
     def add(self, index: int, visits: list[Sample]) -> None:
@@ -42,7 +42,7 @@ class Journal:
 
 
 def _stored_line(line: bytes) -> _Stored | None:
-    """A line of a journal; None for one that a crash damaged, whose network is timed again."""
+    """A line of a journal; None for a damaged one, whose network is timed again."""
     try:
         return checked(_Stored, json.loads(line), "damaged")
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""This machine as a device that a profile is valid for."""
+"""Describes this machine as a device."""
 
 from functools import cache
 
@@ -10,7 +10,7 @@ _cpu_model = cache(cpu_model)
 
 
 def local_device(runtime: str = DEFAULT, threads: int = 1) -> Device:
-    """This machine's processor, or GPU, with a runtime as it is installed; raises InputError where it is not."""
+    """This machine's CPU or GPU with an installed runtime; raises InputError when the runtime is not installed."""
     code = load_runtime(runtime)
     version = code.version()
     processor: str = getattr(code, "processor", _cpu_model)()

@@ -1,4 +1,4 @@
-"""Locks: one process writes a file at a time, one process of a machine measures at a time."""
+"""Locks: one process at a time writes a file, one process per machine measures at a time."""
 
 import fcntl
 import os
@@ -12,7 +12,7 @@ from search_spaces.errors import InputError
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Waits for the lock that the file `path` stands for, and holds it; a process that ends lets go of it, however it ends."""
+    """Waits for and holds the lock on the file `path`; the system releases it when the process ends, however it ends."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -20,7 +20,7 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def measuring(waiting: Callable[[], None]) -> Iterator[None]:
-    """Lets one process of this machine measure at a time, whosever it is; calls `waiting` before it waits for another."""
+    """Lets one process of this machine measure at a time, across users; calls `waiting` before it waits for another."""
     file = _open_for_all(Path(tempfile.gettempdir()) / "compact-nas-measuring.lock")
     try:
         try:
@@ -34,14 +34,14 @@ def measuring(waiting: Callable[[], None]) -> Iterator[None]:
 
 
 def _open_for_all(path: Path) -> int:
-    """A file that every user can lock: a lock asks for no right to write. Raises InputError when it cannot be opened."""
+    """Opens a file that every user can lock, read-only: locking needs no write permission. Raises InputError."""
     try:
         try:
             return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:
             file = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
-            os.fchmod(file, 0o644)  # whatever the mask of new files is
+            os.fchmod(file, 0o644)  # regardless of umask
             return file
     except OSError as error:
-        hint = "TMPDIR names another folder for temporary files"
-        raise InputError(f"cannot tell whether another process measures, by {path}: {error.strerror}; {hint}") from None
+        hint = "set TMPDIR to another folder for temporary files"
+        raise InputError(f"cannot open the measuring lock {path}: {error.strerror}; {hint}") from None

@@ -1,6 +1,6 @@
-"""Timing prepared networks against the profile's own quiet moment: in this process, or in one of its own.
+"""Times prepared networks relative to the profile's quiet reference time, in this process or a fresh one.
 
-usage, for `measure_apart` alone: python -m evaluators.latency.device.measure_networks PIPE < JOB.json > FIGURES.json
+usage, internal to `measure_apart`: python -m evaluators.latency.device.measure_networks PIPE < JOB.json > FIGURES.json
 """
 
 import json
@@ -20,17 +20,16 @@ from evaluators.latency.timing.measure import Measurement, load_reference, quiet
 from search_spaces.errors import InputError
 from search_spaces.space import SearchSpace
 
-_PATIENCE_S = 600.0  # beyond the seconds asked for: loading, and rounds that must be ended
+_PATIENCE_S = 600.0  # beyond the seconds requested: loading, and finishing rounds
 
 
 @dataclass(frozen=True)
 class Bench:
-    """How a device is timed: runtime, threads, and the quiet time of the reference network as its profile has it.
+    """How a device is timed: runtime, threads, and the reference network's quiet time from the device profile.
 
-    usual: contention that the machine usually has, the median over the networks of the profile.
+    usual: contention under typical load, the median over the profile's networks.
 
-    Without the quiet time, work that never pauses would pass for a slow machine, and `contention` and `robust_ms` would
-    not tell.
+    Without the quiet time, constant load would look like a slow machine, and `contention` and `robust_ms` would miss it.
     """
 
     runtime: str
@@ -40,13 +39,13 @@ class Bench:
 
     @classmethod
     def of(cls, profile: Profile, space: SearchSpace) -> "Bench":
-        """As a profile was measured for a space."""
+        """The settings with which a profile was measured for a space."""
         known = profile.calibration(space)
         return cls(profile.device.runtime, profile.device.threads, known.reference_ms, known.contention)
 
 
 def measure_here(paths: Sequence[Path], seconds: float, bench: Bench, seed: int = 0) -> list[Measurement]:
-    """Times files that the runtime has prepared, in interleaved rounds for about `seconds` in all."""
+    """Times files prepared by the runtime, in interleaved rounds, for about `seconds` seconds in total."""
     code = load_runtime(bench.runtime)
     runs = [code.load(path, bench.threads) for path in paths]
     samples = sample_rounds(runs, load_reference(code, bench.threads), seconds, random.Random(seed))
@@ -56,15 +55,15 @@ def measure_here(paths: Sequence[Path], seconds: float, bench: Bench, seed: int 
 
 
 def measure_apart(paths: Sequence[Path], seconds: float, bench: Bench, seed: int = 0) -> list[Measurement]:
-    """`measure_here` in a fresh process, which holds nothing of a search: no warm caches, no threads, no heap of its own.
+    """`measure_here` in a fresh process, free of the search's threads, caches and heap.
 
-    Raises InputError with the last line of its errors when the process fails.
+    Raises InputError with the last line of stderr when the process fails.
     """
     job = {"paths": list(map(str, paths)), "seconds": seconds, "bench": asdict(bench), "seed": seed}
     command = [sys.executable, "-P", "-m", "evaluators.latency.device.measure_networks"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(import_path())}
     patience = seconds + _PATIENCE_S
-    end, own = os.pipe()  # the other end breaks when this process is gone, however that ends
+    end, own = os.pipe()  # the other end breaks when this process dies, for whatever reason
     try:
         done = subprocess.run(
             [*command, str(end)],
@@ -76,7 +75,7 @@ def measure_apart(paths: Sequence[Path], seconds: float, bench: Bench, seed: int
             timeout=patience,
         )
     except subprocess.TimeoutExpired:
-        raise InputError(f"measuring in a fresh process took more than {patience:.0f} s") from None
+        raise InputError(f"measuring in a fresh process took longer than {patience:.0f} s") from None
     finally:
         os.close(end)
         os.close(own)
@@ -95,7 +94,7 @@ def main() -> None:
 
 
 def _end_with(pipe: int) -> None:
-    """Ends this process when the one at the other end of a pipe is gone."""
+    """Exits when the process at the other end of the pipe dies."""
     os.read(pipe, 1)
     os._exit(1)
 

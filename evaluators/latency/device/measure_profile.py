@@ -1,4 +1,4 @@
-"""Measuring this machine for a space: networks are exported, timed in groups, and what that came to is added to its profile."""
+"""Measures this machine for a space: exports networks, times them in groups, and adds the result to the device profile."""
 
 import random
 import tempfile
@@ -42,12 +42,12 @@ def measure_profile(
     waiting: Callable[[], None] | None = None,
     anew: bool = True,
 ) -> Profile:
-    """Measures this machine on `fit` + `verify` networks of a space, adds them to its profile's file, and returns it.
+    """Measures this machine on `fit` + `verify` networks of a space, saves the device profile, and returns it.
 
-    `seconds` is the time spent timing; exporting comes on top. `progress(fraction, what)` is called often. What was
-    measured is kept if the process dies: the next call with the same arguments goes on from there. One process of a machine
-    measures at a time: `waiting` is called before this one waits for another, and unless it is to be `anew`, what that one
-    has measured for the space is not measured again.
+    `seconds` is the time spent timing; exporting comes on top. `progress(fraction, what)` is called often. If the process
+    dies, the next call with the same arguments continues from there. One process per machine measures at a time: `waiting`
+    is called before this one waits for another. Unless `anew`, an existing measurement for the space is reused after the
+    wait.
     """
     job = _Job(space, local_device(runtime, threads), Effort(fit, verify, seconds), seed)
     path = writable_folder() / f"{profile_name(job.device, name)}.json"
@@ -60,7 +60,7 @@ def measure_profile(
 
 @dataclass(frozen=True)
 class _Job:
-    """What is measured: a device, for a space, with how many networks for how long, and the seed that picks them."""
+    """What to measure: a space on a device, with how many networks for how long, and the seed that picks them."""
 
     space: SearchSpace
     device: Device
@@ -69,13 +69,13 @@ class _Job:
 
 
 def _added_meanwhile(path: Path, job: _Job) -> Profile | None:
-    """The profile in a file if it is this device's and covers the space."""
+    """The profile in a file, if it belongs to this device and covers the space."""
     found = listing(path.stem, path).profile if path.exists() else None
     return found if found and found.device == job.device and space_key(job.space) in found.spaces else None
 
 
 def _measured_now(job: _Job, name: str, progress: Progress) -> Path:
-    """The file of the profile."""
+    """Measures, saves the profile, and returns its file."""
     start, space, device = time.monotonic(), job.space, job.device
     chosen, key = choose_networks(space, job.effort.fit, job.effort.verify, job.seed), space_key(space)
     journal = Journal(user_folder() / f"{device.name}.{key}.partial", chosen)
@@ -95,7 +95,7 @@ def _measured_now(job: _Job, name: str, progress: Progress) -> Path:
 
 
 def _measure(journal: Journal, job: _Job, progress: Progress) -> None:
-    """Exports and times what the journal lacks, a shuffled group at a time."""
+    """Exports and times the networks missing from the journal, in shuffled groups."""
     chosen, todo, rng = journal.chosen, journal.missing(), random.Random(job.seed)
     rng.shuffle(todo)
     runtime, threads = load_runtime(job.device.runtime), job.device.threads
@@ -117,7 +117,7 @@ def _measure(journal: Journal, job: _Job, progress: Progress) -> None:
 
 
 def _of_group(progress: Progress, done: int, group: int, total: int) -> Progress:
-    """Progress of the whole from the part of a group that is done."""
+    """Converts progress within a group to overall progress."""
     return lambda part, what: progress((done + group * part) / total, what)
 
 
@@ -126,14 +126,14 @@ def _second_half(report: Progress, part: float, _: str) -> None:
 
 
 def _exported(group: Iterable[Chosen], runtime: Runtime, threads: int, write: Write) -> Iterator[tuple[Run, tuple[Timed, ...]]]:
-    """The networks, exported to temporary files, loaded, the files gone; and their kernels' times where the runtime tells."""
-    tell = getattr(runtime, "kernel_times", None)
+    """Exports networks to temporary files and loads them; also their kernel times, if the runtime reports them."""
+    kernel_times = getattr(runtime, "kernel_times", None)
     with tempfile.TemporaryDirectory() as folder:
         files = ((chosen, Path(folder) / f"{i}{runtime.SUFFIX}") for i, chosen in enumerate(group))
         orders = [Order(chosen.genotype, chosen.genotype.task(chosen.classes), path) for chosen, path in files]
         for path in list(write(orders)):
-            kernels = tuple((k.kind, k.size, round(k.ms, 6)) for k in tell(path, threads=threads)) if tell else ()
-            yield runtime.load(path, threads), kernels
+            kernels = kernel_times(path, threads=threads) if kernel_times else []
+            yield runtime.load(path, threads), tuple((k.kind, k.size, round(k.ms, 6)) for k in kernels)
 
 
 def _silent(*_: object) -> None:

@@ -1,9 +1,9 @@
-"""Device profiles: what was measured on a device.
+"""Device profiles: latency measurements of a device.
 
-A profile belongs to one device: processor, runtime with its version, threads, data type. It holds, for each search
-space that it was calibrated for, the times of sampled networks: some to fit a predictor to, the others to verify it
-with. Which space that is follows from its content, not from its name (space_key.py). Hand-designed networks are never among
-them. The regressor is not stored: it is fitted again on loading (evaluators.latency.predict.predictor).
+A profile belongs to one device: processor, runtime with its version, threads, data type. For each calibrated search space,
+it holds the latencies of sampled networks: fit networks for the predictor, verify networks to check it. Spaces are identified
+by their content, not their name (space_key.py). Anchors are never among the sampled networks. The predictor itself is not
+stored; it is refitted on loading (evaluators.latency.predict.predictor).
 """
 
 import re
@@ -43,7 +43,7 @@ Inputs = Annotated[tuple[Annotated[Input, AfterValidator(check_input)], ...], Fi
 @strict
 @dataclass(frozen=True)
 class Device:
-    """What a profile is valid for: another value of any of these is another device."""
+    """What a profile is valid for: a change in any field makes another device."""
 
     cpu: Text
     runtime: Text
@@ -53,7 +53,7 @@ class Device:
 
     @property
     def name(self) -> str:
-        """The stem of the file of this device's profile."""
+        """The stem of this device's profile file."""
         words = f"{self.cpu} {self.runtime} {self.runtime_version} {self.threads}t {self.dtype}"
         return re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-")
 
@@ -64,13 +64,13 @@ class Device:
 @strict
 @dataclass(frozen=True)
 class MeasuredNetwork:
-    """One timed network, at the input that its genotype names.
+    """One timed network, at its genotype's input.
 
-    `ms` is the robust estimate that predictors are fitted to, p50_ms and p90_ms are wall clock.
+    `ms` is the robust estimate that predictors are fitted to; p50_ms and p90_ms are wall clock.
 
-    `kernels` is what it ran, as evaluators.latency.kernels.lowering sums it by class: so a profile is fitted without tracing
-    again. `raw` are its visits: median wall and CPU milliseconds of the runs, and the reference's. `kernel_times` are its
-    kernels as the runtime's profiler tells them, where it does: class, size, milliseconds.
+    `kernels` are its kernels summed by class (evaluators.latency.kernels.lowering), so that fitting needs no tracing. `raw`
+    are its turns: median wall and CPU milliseconds of the runs, and milliseconds of the reference. `kernel_times` are its
+    kernels as the runtime's profiler reports them, if it does: class, size, milliseconds.
     """
 
     genotype: str
@@ -89,13 +89,13 @@ class MeasuredNetwork:
 @strict
 @dataclass(frozen=True)
 class Calibration:
-    """What was measured for one search space, and under which conditions.
+    """The measurements for one search space, and their conditions.
 
-    space: its name then, for the reader only. inputs: those (channels, height, width) that the space's networks may have, by
-    size; the measured ones are drawn at all.
-    noise: median over networks of the relative standard error of `ms`. contention: median slow-down of the reference
-    network by other work on the machine. reference_ms: its quiet time. seconds: how long measuring took. lowering: the
-    version of the code that summed up the networks' kernels. clock: by which `ms` was timed (timing/measure.py).
+    space: its name at the time, for information only. inputs: the (channels, height, width) in the space, by size; networks
+    are measured at all of them.
+    noise: median over networks of the relative standard error of `ms`. contention: median slowdown of the reference network
+    by other load. reference_ms: its quiet time. seconds: how long measuring took. lowering: the version of the lowering that
+    summed the networks' kernels. clock: the clock of `ms` (timing/measure.py).
     """
 
     space: str
@@ -117,7 +117,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Profile:
-    """A device's measurements by the keys of search spaces (space_key); `machine` are facts for the reader only."""
+    """A device's calibrations by search space key (space_key); `machine` is for information only."""
 
     name: str
     device: Device
@@ -126,11 +126,11 @@ class Profile:
     spaces: Mapping[str, Calibration]
 
     def calibration(self, space: SearchSpace) -> Calibration:
-        """What was measured for a space, whatever its name was then; raises InputError when there is nothing."""
+        """The calibration for a space, whatever its name was then; raises InputError when there is none."""
         if (key := space_key(space)) in self.spaces:
             return self.spaces[key]
         names = [calibration.space for calibration in self.spaces.values()]
-        other = "; one of that name had other blocks or inputs" if space.name in names else ""
+        other = "; a space of that name had other blocks or inputs" if space.name in names else ""
         known = ", ".join(sorted(names)) or "none"
         raise InputError(
             f'device {self.name} was not measured for space "{space.name}" (measured: {known}{other}); '
@@ -139,5 +139,5 @@ class Profile:
 
 
 def profile_name(device: Device, name: str) -> str:
-    """The name of a device's profile that was asked for by `name`."""
+    """The name of the profile that `name` refers to: the device's own for "local"."""
     return device.name if name == LOCAL else name

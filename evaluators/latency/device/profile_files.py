@@ -1,4 +1,4 @@
-"""The files of device profiles: the user's own and the shipped ones, found, read, checked and written."""
+"""Device profile files, the user's and the bundled ones: finds, reads, checks and writes them."""
 
 import json
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +24,7 @@ _AGAIN = f"delete it and run {_MEASURE} again"
 @strict
 @dataclass(frozen=True)
 class _Content:
-    """A profile's file, whose stem is its name."""
+    """The content of a profile file; the file's stem is the profile's name."""
 
     schema: int
     device: Device
@@ -35,7 +35,7 @@ class _Content:
 
 @dataclass(frozen=True)
 class Listing:
-    """A profile file that was found: its profile, or what is wrong with it."""
+    """A profile file: its profile, or the problem with it."""
 
     name: str
     path: Path
@@ -44,15 +44,15 @@ class Listing:
 
 
 def list_profiles() -> list[Listing]:
-    """Every profile, the user's own before the shipped ones."""
+    """Every profile by name; a user's profile overrides a bundled one of the same name."""
     return [listing(name, path) for name, path in sorted(_profile_files().items())]
 
 
 def load_profile(name_or_path: str = LOCAL, *, anywhere: bool = False) -> Profile:
     """The profile called `name`, in a file PATH.json, or of this machine ("local").
 
-    Raises InputError when there is none, when the file is damaged or of another version, and, unless `anywhere`, when
-    it belongs to another device than this machine with the runtime as installed.
+    Raises InputError when there is none, when the file is damaged or of another version, and, unless `anywhere`, when it
+    belongs to another device than this machine with the installed runtime.
     """
     profile = read_profile(_find(name_or_path))
     if not anywhere:
@@ -61,17 +61,17 @@ def load_profile(name_or_path: str = LOCAL, *, anywhere: bool = False) -> Profil
 
 
 def save_profile(profile: Profile) -> Path:
-    """Adds a profile's calibrations to the file of its name, whole or not at all; returns the file.
+    """Adds a profile's calibrations to the file of its name, atomically; returns the file.
 
-    What the file has for other spaces is kept, also what another process adds meanwhile. A file of another device, or one
-    that cannot be read, is kept as NAME.json.old. Raises InputError for figures that could not be read again.
+    Calibrations for other spaces are kept, including those that other processes add meanwhile. A file of another device, or
+    an unreadable one, is renamed to NAME.json.old. Raises InputError for invalid figures.
     """
     folder = writable_folder()
     path = folder / f"{profile.name}.json"
     try:
         _sound(_content(profile))
     except InputError as error:
-        raise InputError(f"{path} is not written, as it could not be read again: {error}") from None
+        raise InputError(f"{path} was not written, as the profile is invalid: {error}") from None
     try:
         with locked(folder.with_suffix(".lock")):
             text = json.dumps(_content(_added_to(path, profile)), separators=(",", ":")) + "\n"
@@ -86,7 +86,7 @@ def _content(profile: Profile) -> dict[str, Any]:
 
 
 def _added_to(path: Path, profile: Profile) -> Profile:
-    """What the file has and the profile; a file that is of no use any more is set aside."""
+    """The file's calibrations plus the profile's; renames a file that is no longer usable."""
     if not path.exists():
         return profile
     known = listing(path.stem, path).profile
@@ -117,7 +117,7 @@ def _find(name_or_path: str) -> Path:
 
 
 def listing(name: str, path: Path) -> Listing:
-    """What a file has to offer."""
+    """The profile in a file, or the problem with it."""
     try:
         return Listing(name, path, read_profile(path), "")
     except InputError as error:
@@ -125,7 +125,7 @@ def listing(name: str, path: Path) -> Listing:
 
 
 def read_profile(path: Path) -> Profile:
-    """The profile in a file, of whichever device; raises InputError where it is damaged or of another version."""
+    """The profile in a file, of any device; raises InputError when it is damaged or of another version."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -135,7 +135,7 @@ def read_profile(path: Path) -> Profile:
     version = data.get("schema") if isinstance(data, dict) else None
     if version != SCHEMA:
         found = "not a device profile" if version is None else f"version {quoted(version)}"
-        raise InputError(f"{path}: {found}, where version {SCHEMA} is read; {_AGAIN}")
+        raise InputError(f"{path}: {found}, but version {SCHEMA} is supported; {_AGAIN}")
     try:
         content = _sound(data)
     except InputError as error:
@@ -144,13 +144,13 @@ def read_profile(path: Path) -> Profile:
 
 
 def _sound(data: Any) -> _Content:
-    """A file's content; raises InputError unless every network can be built, at an input of its calibration."""
+    """A file's content; raises InputError unless every network parses and has an input of its calibration."""
     content = checked(_Content, data, "damaged")
     for calibration in content.spaces.values():
         for network in calibration.networks:
             if Genotype.parse(network.genotype).input not in calibration.inputs:
                 inputs = ", ".join(map(input_text, calibration.inputs))
-                raise InputError(f"damaged: a network is not at one of the inputs {inputs}")
+                raise InputError(f"damaged: a network has none of the inputs {inputs}")
     return content
 
 
@@ -165,6 +165,6 @@ def _check_here(profile: Profile) -> None:
         theirs, ours = getattr(profile.device, field), getattr(here, field)
         if theirs != ours:
             raise InputError(
-                f"device profile {profile.name} is of another device: its {word} is {theirs}, here it is {ours}; "
-                f"run {_MEASURE} for this one"
+                f"device profile {profile.name} is for another device: its {word} is {theirs}, here it is {ours}; "
+                f"run {_MEASURE} on this machine"
             )

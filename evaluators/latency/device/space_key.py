@@ -1,4 +1,4 @@
-"""Which spaces share a calibration: those whose networks are the same to a device."""
+"""The key under which spaces share a calibration: equal for spaces with the same networks."""
 
 import hashlib
 import json
@@ -12,10 +12,10 @@ _DIGITS = 12
 
 
 def space_key(space: SearchSpace) -> str:
-    """12 hexadecimal digits, of the inputs and, stage by stage, of strides, depths, widths and kinds of block with their knobs.
+    """A hash of 12 hex digits over the inputs and, per stage, the stride, depths, widths and block kinds with their knobs.
 
-    Names, summary, anchors and the order of choices do not count, nor does a knob that is fixed at its default. Nor does the
-    padding: the networks of a calibration are drawn padded in both ways.
+    Ignores names, summary, anchors, the order of choices, and knobs fixed at their default. Ignores the padding too: a
+    calibration includes networks with both paddings.
     """
     content = [sorted(space.inputs), [_stage(stage) for stage in space.stages]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:_DIGITS]
@@ -28,8 +28,8 @@ def _stage(stage: Stage) -> list[Any]:
 
 def _knobs(kind: str, knobs: Mapping[str, Choice]) -> dict[str, Any]:
     defaults = block_kind(kind).knobs
-    told = {name: choice for name, choice in sorted(knobs.items()) if choice.values != (defaults[name].default,)}
-    return {name: [choice.each, _ordered(choice.values)] for name, choice in told.items()}
+    written = {name: choice for name, choice in sorted(knobs.items()) if choice.values != (defaults[name].default,)}
+    return {name: [choice.each, _ordered(choice.values)] for name, choice in written.items()}
 
 
 def _ordered(values: Iterable[Value]) -> list[Value]:

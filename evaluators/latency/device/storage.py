@@ -1,4 +1,4 @@
-"""Where what was measured on a device is kept, and files of lines that lose none in a crash, whoever adds to them."""
+"""The folder for device measurements, and crash-safe JSON-lines files that several processes may append to."""
 
 import fcntl
 import json
@@ -9,11 +9,11 @@ from typing import Any
 
 from search_spaces.errors import InputError
 
-_ELSEWHERE = "XDG_DATA_HOME=FOLDER names another folder"
+_ELSEWHERE = "set XDG_DATA_HOME=FOLDER to use another folder"
 
 
 def user_folder() -> Path:
-    """Where measured profiles are kept: compact-nas/devices in the user's data folder; InputError where there is no home."""
+    """The folder of measured profiles: compact-nas/devices in the user's data folder; InputError without a home folder."""
     folder = known_folder()
     if folder is None:
         raise InputError(f"device profiles are kept in the home folder, and there is none (HOME is not set); {_ELSEWHERE}")
@@ -21,7 +21,7 @@ def user_folder() -> Path:
 
 
 def known_folder() -> Path | None:
-    """`user_folder`, or None where there is no home: nothing is kept there then."""
+    """`user_folder`, or None without a home folder."""
     try:
         base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     except RuntimeError:
@@ -30,7 +30,7 @@ def known_folder() -> Path | None:
 
 
 def writable_folder() -> Path:
-    """`user_folder`, made where it is not there; raises InputError where nothing can be written there."""
+    """`user_folder`, created if missing; raises InputError when it is not writable."""
     folder = user_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -41,7 +41,7 @@ def writable_folder() -> Path:
 
 
 def whole_lines(path: Path) -> list[bytes]:
-    """The lines of a file, none where there is no file; what a crash left of the last one is no line."""
+    """The complete lines of a file, or none if it does not exist; ignores a partial last line left by a crash."""
     try:
         return path.read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
@@ -49,10 +49,10 @@ def whole_lines(path: Path) -> list[bytes]:
 
 
 def add_line(path: Path, entry: Any, header: Any = None) -> None:
-    """Adds a JSON line for good, one process at a time; what a crash left of a line is taken away first.
+    """Appends a JSON line durably, one process at a time; removes a partial line left by a crash first.
 
-    A file that does not begin with the line `header`, where one is asked for, is begun anew with it. Raises InputError when
-    the file cannot be written.
+    If `header` is given and the file does not start with it, the file is started over with it. Raises InputError when the
+    file cannot be written.
     """
     first = b"" if header is None else json.dumps(header).encode() + b"\n"
     try:
@@ -68,4 +68,4 @@ def add_line(path: Path, entry: Any, header: Any = None) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise InputError(f"cannot keep what was timed in {path}: {error.strerror or error}; {_ELSEWHERE}") from None
+        raise InputError(f"cannot write latencies to {path}: {error.strerror or error}; {_ELSEWHERE}") from None

@@ -1,6 +1,6 @@
-"""Times that were measured of untrained networks, kept beside their device's profile: what was timed once is not timed again.
+"""Cache of measured latencies of untrained networks, next to the device profile: each network is timed once.
 
-The same search asks the same only while the same network has the same time, which two measurements never give.
+This makes searches reproducible: two measurements of a network never agree exactly, and a search depends on them.
 """
 
 import json
@@ -30,13 +30,13 @@ class _Line:
 
 
 class Times:
-    """A file of JSON lines, one a network, after a first line that says against which calibration they were timed.
+    """A JSON-lines file, one line per network, after a header that names the calibration they were timed against.
 
-    Times against another calibration are forgotten: their correction for other work had another zero.
+    Latencies for another calibration are dropped: their correction for load has another baseline.
     """
 
     def __init__(self, path: Path, calibrated: str) -> None:
-        """Reads the file if there is one; raises InputError where it is damaged."""
+        """Reads the file if it exists; raises InputError when it is damaged."""
         self._path, self._header = path, {"calibrated": calibrated}
         lines = _lines(path)
         known = lines[1:] if lines and lines[0] == self._header else []
@@ -44,16 +44,16 @@ class Times:
 
     @classmethod
     def of(cls, profile: Profile, space: SearchSpace) -> "Times":
-        """Those of a profile's device for a space."""
+        """The latencies of a profile's device for a space."""
         path = user_folder() / f"{profile.device.name}.{space_key(space)}.times.jsonl"
         return cls(path, profile.calibration(space).created)
 
     def get(self, genotype: Genotype, task: Task) -> Measurement | None:
-        """What a network took at its own input, the task's if it names none; None where that is not known."""
+        """The latency of a network at its own input, or the task's if it has none; None if not measured."""
         return self._known.get(_key(genotype, task))
 
     def add(self, genotype: Genotype, task: Task, time: Measurement) -> None:
-        """Keeps what a network took. Raises InputError when the file cannot be written."""
+        """Stores a network's latency. Raises InputError when the file cannot be written."""
         key = text, classes = _key(genotype, task)
         add_line(self._path, {"genotype": text, "classes": classes, "time": asdict(time)}, self._header)
         self._known[key] = time
@@ -74,7 +74,7 @@ def _line(path: Path, entry: Any) -> _Line:
 
 
 def _damaged(path: Path) -> InputError:
-    return InputError(f"{path} cannot be read as times of networks; without it they are measured again: delete it")
+    return InputError(f"{path} is damaged; delete it, and its networks are measured again")
 
 
 def _key(genotype: Genotype, task: Task) -> _Key:

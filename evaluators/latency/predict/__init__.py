@@ -1,1 +1,1 @@
-"""Predicting: the models that are fitted to what was measured of a device, and the bound on what they say."""
+"""Latency prediction: models fitted to a device's measurements, and a conformal upper bound on their predictions."""

@@ -1,4 +1,4 @@
-"""The one-sided bound on a prediction: conformal prediction from measured over predicted of networks not fitted to."""
+"""The upper bound on a prediction: one-sided conformal prediction from measured / predicted of held-out networks."""
 
 import math
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ def conformal_factor(ratios: Iterable[float], confidence: float) -> float:
 
 
 def check_enough(n: int, confidence: float, where: str) -> None:
-    """Raises InputError where so few networks give no bound."""
+    """Raises InputError when `n` networks are too few for a bound at this confidence."""
     if _rank(n, confidence) > n:
         needed = math.ceil(confidence / (1 - confidence) - 1e-9)
         raise InputError(

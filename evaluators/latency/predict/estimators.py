@@ -1,4 +1,4 @@
-"""The two estimators of a network's time, fitted to measured networks, and how they are put together."""
+"""The two latency estimators, fitted to measured networks, and how they are combined."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,11 +7,11 @@ from evaluators.latency.device.profile import MeasuredNetwork
 from evaluators.latency.predict.class_sums import ONCE, OVERHEAD, ClassSums, Totals
 from evaluators.latency.predict.kernel_model import KernelModel
 
-_MOST_STRANGE = 0.02  # of the lowered kernels may be of classes that the runtime does not have
+_MOST_STRANGE = 0.02  # share of lowered kernels that may be of classes the runtime never reported
 
 
 class Choice(NamedTuple):
-    """The share of the kernel model in the prediction, the class sums have the rest, and whether its sum is bent."""
+    """The kernel model's share of the prediction (class sums have the rest), and whether a power law scales its sum."""
 
     share: float
     bent: bool
@@ -21,9 +21,9 @@ CHOICES = (Choice(0.9, False), Choice(0.9, True), Choice(0.5, False), Choice(0.5
 
 
 class Estimators:
-    """Class sums of measured networks, and, where all of them are `timed` kernel by kernel, the model of single kernels.
+    """Class sums of measured networks and, if all were `timed` kernel by kernel, a model of single kernels.
 
-    `strength` is that of the prior of the class sums, chosen by cross-validation if None.
+    `strength` of the class sums' prior is chosen by cross-validation if None.
     """
 
     def __init__(self, fit: Sequence[MeasuredNetwork], timed: bool, strength: float | None = None) -> None:
@@ -32,12 +32,12 @@ class Estimators:
         self.kernels = KernelModel([n.kernel_times for n in fit], milliseconds) if timed else None
 
     def cover(self, network: MeasuredNetwork) -> bool:
-        """Whether all operations of a measured network were met."""
+        """Whether the fit networks contain every operation of a measured network."""
         timed = {kind for kind, _, _ in network.kernel_times}
         return set(_totals(network)) <= set(self.sums.kinds) and (not self.kernels or timed <= self.kernels.kinds)
 
     def together(self, by_kernel: float, choice: Choice) -> float:
-        """What each millisecond by the model of kernels counts for in a network that has so many."""
+        """The factor on the kernel model's milliseconds for a network with `by_kernel` of them in total."""
         if not choice.share or self.kernels is None:
             return 0.0
         return choice.share * self.kernels.together(by_kernel, choice.bent)
@@ -52,12 +52,12 @@ class Estimators:
 
 
 def _totals(network: MeasuredNetwork) -> Totals:
-    """A measured network's kernels, summed by class, and what is paid once."""
+    """A measured network's kernels summed by class, plus the fixed cost per run."""
     return {**network.kernels, OVERHEAD: ONCE}
 
 
-def kernels_told(networks: Sequence[MeasuredNetwork]) -> bool:
-    """Whether every network's kernels were timed, and are of the classes that they were lowered to, but for a few."""
+def kernels_timed(networks: Sequence[MeasuredNetwork]) -> bool:
+    """Whether every network has kernel times, and all but a few lowered kernels are of classes that were timed."""
     timed = {kind for network in networks for kind, _, _ in network.kernel_times}
     lowered = [(kind, totals[0]) for network in networks for kind, totals in network.kernels.items()]
     strange = sum(count for kind, count in lowered if kind not in timed)

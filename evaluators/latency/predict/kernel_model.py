@@ -1,19 +1,20 @@
-"""The time of one kernel from its size: physics times a smooth correction, a model for each class of kernel.
+"""Predicts a kernel's latency from its size: a linear cost model times a smooth correction, one model per kernel class.
 
-The runtime's own profile of networks gives each kernel's time. Profiling costs every kernel the same few microseconds, and
-the machine may have been slower than when the whole network was timed: the constant is fitted over all networks (Theil and
-Sen's line, which a few wild ones do not move) and taken off, and what is left of each network is scaled to its end-to-end
-time. Networks far off that line were profiled in a busy moment, which slows kernels that wait for memory more than others:
-they tell only of classes that no other network has. Physics is linear in MACs, elements moved, weights and
-elements written through each activation, with no negative slope, fitted to relative errors; the correction is a ridge
-regression on the logarithm of measured over physics, quadratic in the logarithms of the kernel's sizes, with a constant for
-each activation, and held within what was seen. Kernels need not add up: on a quiet EPYC networks took a tenth more of their sum
-for each ten times that it was larger, presumably as their maps leave the caches. A power of the sum, fitted to the same
-networks, tells that; measured on a busy machine it is noise, so whoever asks says whether to reckon with it.
+The runtime's profiler gives each kernel's time. Profiling adds the same few microseconds to every kernel, and the machine may
+have been slower than when the whole network was timed. So the constant is fitted over all networks (Theil-Sen regression,
+robust to outliers) and subtracted, and each network's remaining kernel times are scaled to its end-to-end latency. Networks
+far off that line were profiled under load, which slows memory-bound kernels most; they are used only for classes that no other
+network has.
 
-Measured beside it (64 networks, machine under load): extra trees and gradient boosting in place of the ridge give the same
-error on unseen networks (7.0 and 7.0 % against 6.9 % in one set of measurements), take twenty times as long to fit, and would
-have to be pickled.
+The cost model is linear in MACs, elements moved, weights and elements written through each activation, with non-negative
+slopes, fitted to relative errors. The correction is a ridge regression on log(measured / cost model), quadratic in the
+logarithms of the kernel's sizes, with a constant per activation, clipped to the range seen in training. Kernel times need not
+add up: on a quiet EPYC, latency / sum of kernels grew by a tenth for each tenfold increase of the sum, presumably as feature
+maps outgrow the caches. A power of the sum, fitted to the same networks, models this; under load it is noise, so the caller
+decides whether to use it.
+
+Alternatives (64 networks, machine under load): extra trees and gradient boosting instead of ridge give the same error on unseen
+networks (7.0 and 7.0 % against 6.9 % in one set of measurements), take twenty times as long to fit, and would need pickling.
 """
 
 import math
@@ -28,21 +29,21 @@ from evaluators.latency.kernels.kernel import ACTIVATIONS, Kernel, Size, Timed
 
 Array = NDArray[np.float64]
 
-_LEAST = 20  # kernels of a class for a correction
+_LEAST = 20  # minimum number of kernels of a class for a correction
 _RIDGE = 10.0
-_KEPT = 0.1  # of a kernel's time is kept at least when the profiler's own share is taken off
-_STRANGE = 0.15  # in the logarithm: networks so far off were profiled in a busy moment, unless most are off
+_KEPT = 0.1  # minimum share of a kernel's time that remains after subtracting the profiler's overhead
+_STRANGE = 0.15  # in log space: networks this far off were profiled under load, unless most are off
 _DEVIATIONS = 4.5  # times the median: three standard deviations of normal errors
-_MARGIN = 1.25  # a size so far beyond those seen is an extrapolation
-_SLACK = 0.2  # in the logarithm: how far a correction may exceed those seen
-# Milliseconds a kernel, MAC, element, weight, activated element: brings slopes near 1.
+_MARGIN = 1.25  # sizes beyond those seen by this factor are extrapolation
+_SLACK = 0.2  # in log space: how far a correction may exceed those seen
+# Milliseconds per kernel, MAC, element, weight, activated element: scales slopes to about 1.
 _UNITS = np.array([1e-3, 1e-8, 1e-7, 1e-7, *[1e-7] * (len(ACTIVATIONS) - 1)])
-_COUNTED = 7  # the fields of Size that are numbers of elements or channels, not settings
+_COUNTED = 7  # the first fields of Size are counts of elements or channels, the others settings
 
 
 @dataclass(frozen=True)
 class _Class:
-    """The model of one class of kernel."""
+    """The model of one kernel class."""
 
     slopes: Array
     lowest: Array
@@ -63,7 +64,7 @@ class _Class:
         return np.asarray(physics * np.exp(np.clip(correction, *self.limits)))
 
     def beyond(self, sizes: Array) -> NDArray[np.bool_]:
-        """Which kernels are larger or smaller in some respect than any that was timed, or set otherwise."""
+        """Which kernels are larger or smaller in some dimension than all timed ones, or have settings never timed."""
         features, margin = _logs(sizes), np.zeros(sizes.shape[1] - 1)
         margin[:_COUNTED] = np.log(_MARGIN)
         other = ~np.isin(sizes[:, -1], list(self.activations))
@@ -72,7 +73,7 @@ class _Class:
 
 @dataclass(frozen=True)
 class _Line:
-    """A straight line, level beyond the points that it was fitted to."""
+    """A straight line, constant beyond the range that it was fitted to."""
 
     start: float
     slope: float
@@ -81,7 +82,7 @@ class _Line:
 
     @classmethod
     def through(cls, x: Array, y: Array) -> "_Line":
-        """The line of least squares; level where all x are the same."""
+        """The least-squares line; constant when all x are equal."""
         off = x - x.mean()
         slope = float(off @ y / (off @ off + 1e-9))
         return cls(float(y.mean() - slope * x.mean()), slope, float(x.min()), float(x.max()))
@@ -91,7 +92,7 @@ class _Line:
 
 
 class KernelModel:
-    """Fitted to timed networks: each one's kernels by the runtime's profiler, and its end-to-end milliseconds."""
+    """Fitted to timed networks: kernel times from the runtime's profiler, and end-to-end milliseconds."""
 
     def __init__(self, networks: Sequence[Sequence[Timed]], milliseconds: Sequence[float]) -> None:
         usual: dict[str, list[tuple[Size, float]]] = defaultdict(list)
@@ -108,22 +109,22 @@ class KernelModel:
 
     @property
     def kinds(self) -> frozenset[str]:
-        """The classes of kernel that were timed."""
+        """The kernel classes that were timed."""
         return frozenset(self._classes)
 
     def ms(self, kernels: Sequence[tuple[str, Size]]) -> Array:
-        """Milliseconds of each kernel, whose class must be among `kinds`, in one go."""
+        """Milliseconds of each kernel; every class must be in `kinds`."""
         found = np.zeros(len(kernels))
         for kind, places in _places(kind for kind, _ in kernels):
             found[places] = self._classes[kind].ms(_rows([kernels[i][1] for i in places]))
         return found
 
     def together(self, total_ms: float, bent: bool) -> float:
-        """What the sum of a network's kernels is to be multiplied by: a constant, or, where `bent`, a power of the sum."""
+        """The factor on the sum of a network's kernels: a constant or, if `bent`, a power of the sum."""
         return math.exp(self._line.at(math.log(total_ms))) if bent else self._level
 
     def beyond(self, kernels: Sequence[tuple[str, Size]]) -> NDArray[np.bool_]:
-        """Which kernels have sizes outside the range of those timed."""
+        """Which kernels have sizes outside the timed range."""
         found = np.zeros(len(kernels), dtype=bool)
         for kind, places in _places(kind for kind, _ in kernels):
             found[places] = self._classes[kind].beyond(_rows([kernels[i][1] for i in places]))
@@ -143,9 +144,9 @@ def _places(kinds: Iterable[str]) -> Iterable[tuple[str, list[int]]]:
 
 
 def _profiling(times: Sequence[Sequence[float]], totals: Sequence[float]) -> tuple[float, NDArray[np.bool_]]:
-    """What profiling costs a kernel, and which networks were profiled in a moment like most others.
+    """The profiler's overhead per kernel, and which networks were profiled on a quiet machine.
 
-    The cost is the c of total = k (sum of times - c number of kernels), fitted to all, and again to those not far off.
+    The overhead is c in total = k (sum of times - c * number of kernels), fitted to all networks, then to the inliers.
     """
     sums = np.array([sum(network) for network in times])
     ratios, counts = np.array(totals) / sums, np.array([len(network) for network in times]) / sums
@@ -157,7 +158,7 @@ def _profiling(times: Sequence[Sequence[float]], totals: Sequence[float]) -> tup
 
 
 def _falling(x: Array, y: Array) -> tuple[float, float]:
-    """Start and slope of Theil and Sen's line, level where it would rise."""
+    """Intercept and slope of the Theil-Sen line; the slope is 0 if it would be positive."""
     from scipy.stats import theilslopes
 
     slope = min(0.0, float(theilslopes(y, x)[0])) if np.ptp(x) > 1e-6 * x.max() else 0.0
@@ -165,7 +166,7 @@ def _falling(x: Array, y: Array) -> tuple[float, float]:
 
 
 def _anchored(times: Sequence[float], constant: float, total: float) -> Array:
-    """A network's kernel times less the profiler's constant, a tenth of each kept at least, scaled to sum to `total`."""
+    """A network's kernel times minus the profiler's overhead (keeping at least a tenth of each), scaled to sum to `total`."""
     found = np.array(times)
     left = np.maximum(found - constant, _KEPT * found)
     return np.asarray(left * (total / left.sum()))
@@ -191,7 +192,7 @@ def _fit(timed: Sequence[tuple[Size, float]]) -> _Class:
 
 def _ridge(rows: Array, values: Array) -> Array:
     penalty = _RIDGE * np.eye(rows.shape[1])
-    penalty[0, 0] = 0.0  # the constant is free
+    penalty[0, 0] = 0.0  # the intercept is not penalised
     return np.asarray(np.linalg.solve(rows.T @ rows + penalty, rows.T @ values), np.float64)
 
 
@@ -200,23 +201,23 @@ def _rows(sizes: Sequence[Size]) -> Array:
 
 
 def _physics(sizes: Array) -> Array:
-    """Per kernel: one, MACs, elements read and written, weights, elements written through each activation; in _UNITS."""
+    """Features of the cost model: 1, MACs, elements moved, weights, elements written through each activation; in _UNITS."""
     plain = np.stack([np.ones(len(sizes)), sizes[:, 0], sizes[:, 1] + sizes[:, 2], sizes[:, 3]], 1)
     return np.concatenate([plain, _activated(sizes) * sizes[:, 2:3]], 1) * _UNITS
 
 
 def _activated(sizes: Array) -> Array:
-    """Which activation each kernel applies: a column each but "none"."""
+    """One-hot activation of each kernel, without a column for "none"."""
     return np.asarray(sizes[:, -1:] == np.arange(1, len(ACTIVATIONS)), np.float64)
 
 
 def _logs(sizes: Array) -> Array:
-    """Every field of Size but the activation, which has no order."""
+    """Every field of Size except the activation, which is categorical; counts in log space."""
     return np.concatenate([np.log1p(sizes[:, :_COUNTED]), sizes[:, _COUNTED:-1]], 1)
 
 
 def _terms(features: Array, sizes: Array) -> Array:
-    """The constant, each feature, their products in pairs, and the activations."""
+    """Features of the correction: intercept, each feature, pairwise products, activations."""
     first, second = np.triu_indices(features.shape[1])
     products = features[:, first] * features[:, second]
     return np.concatenate([np.ones((len(features), 1)), features, products, _activated(sizes)], 1)

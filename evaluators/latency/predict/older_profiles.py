@@ -1,4 +1,4 @@
-"""Brings networks that were measured under an older lowering up to this one: their kernels' classes, sizes and sums."""
+"""Upgrades networks measured with an older lowering: their kernels' classes, sizes and sums."""
 
 from collections import defaultdict
 from dataclasses import replace
@@ -9,13 +9,13 @@ from evaluators.latency.kernels.lowering import lowered_blocks, total_kernels
 from evaluators.latency.runtime import Graph
 from search_spaces.genotype import Genotype
 
-_BEFORE = {"depthwise_plain": "conv_plain"}  # what a class was part of
+_BEFORE = {"depthwise_plain": "conv_plain"}  # new class: the class it was part of before
 
 
 def relowered(network: MeasuredNetwork, kind: Graph) -> MeasuredNetwork:
-    """The same times of the same network, its kernels as evaluators.latency.kernels.lowering describes them now.
+    """The same network and times, its kernels described as evaluators.latency.kernels.lowering does now.
 
-    A timed kernel is found again by its size. One that the lowering does not have, as fusions across blocks, stays as it is.
+    Timed kernels are matched by size. Kernels that the lowering lacks, such as fusions across blocks, stay unchanged.
     """
     genotype = Genotype.parse(network.genotype)
     task = genotype.task(network.classes)

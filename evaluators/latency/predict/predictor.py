@@ -1,17 +1,17 @@
-"""Predictor: milliseconds of any genotype on a measured device, with an upper bound.
+"""Predictor: latency of any genotype on a measured device, with an upper bound.
 
-A block's traced graph is lowered to the kernels that the runtime runs (evaluators.latency.kernels). Two estimators work on
-them. One sums a model of single kernels (kernel_model.py), where the runtime tells kernels' times, and runs the kernels that
-the lowering says: on another processor ONNX Runtime optimises otherwise.
-The other needs end-to-end times only: it is linear in each kernel class's count, padded MACs, elements moved and weights, a
-roofline whose slopes, none negative, are fitted to the profile's fit networks; relative errors are minimised, and the slopes
-are drawn towards a rough common machine, scaled to the device's speed, as strongly as cross-validation on the fit networks
-allows. The verify networks choose between the two and their mean: the model of kernels, plain before bent, as it is better on
-networks unlike those measured, unless another is clearly better here. They also give `quality`.
+A block's traced graph is lowered to the kernels that the runtime runs (evaluators.latency.kernels). Two estimators use them.
+The first sums predictions for single kernels (kernel_model.py). It requires a runtime that reports kernel times and runs the
+kernels that the lowering expects; ONNX Runtime optimises differently on other processors.
+The second needs end-to-end times only: a roofline model, linear in each kernel class's count, padded MACs, elements moved and
+weights, with non-negative slopes. It is fitted to the profile's fit networks: relative errors are minimised, and the slopes
+shrunk towards a generic machine, scaled to the device's speed, as strongly as cross-validation allows. The verify networks
+choose between the two and their mean. The kernel model is preferred, as it extrapolates better, and its plain sum before the
+power law, unless another choice is clearly better. The verify networks also give `quality`.
 
-The bound is one-sided conformal prediction, its scores those of the verify networks and, out of fold, of the fit networks
-(Vovk, "Cross-conformal predictors", 2015; CV+ of Barber et al., arXiv:1905.02928): with the two dozen verify networks alone
-it is the largest of their scores, which another draw of networks would put far off.
+The upper bound is one-sided conformal prediction from the scores of the verify networks and the out-of-fold scores of the fit
+networks (Vovk, "Cross-conformal predictors", 2015; CV+ of Barber et al., arXiv:1905.02928). From two dozen verify networks
+alone, it would be their largest score, which varies a lot from one draw of networks to the next.
 """
 
 import math
@@ -25,7 +25,7 @@ from evaluators.latency.device.profile import FIT, VERIFY, Calibration, Measured
 from evaluators.latency.kernels.lowering import LOWERING, lowered_blocks, total_kernels
 from evaluators.latency.predict.bound import check_enough, conformal_factor
 from evaluators.latency.predict.class_sums import ONCE, OVERHEAD, TOLERANCE, Array
-from evaluators.latency.predict.estimators import CHOICES, Choice, Estimators, kernels_told
+from evaluators.latency.predict.estimators import CHOICES, Choice, Estimators, kernels_timed
 from evaluators.latency.predict.kernel_model import sizes_of
 from evaluators.latency.predict.older_profiles import relowered
 from evaluators.latency.predict.timed_blocks import TimedBlocks, UncoveredError
@@ -41,10 +41,10 @@ _BOUND_FOLDS = 6
 
 @dataclass(frozen=True)
 class Prediction:
-    """Milliseconds of one inference on a quiet machine: expected, bounded at the confidence, and each block's share of `ms`.
+    """Milliseconds of one inference on a quiet machine: point prediction, upper bound, and each block's share of `ms`.
 
-    extrapolated: the share of `ms` in kernels larger, smaller or set otherwise than any that was timed; it widens the bound
-    by as much, and beyond MOST_EXTRAPOLATED the prediction is no constraint to rely on.
+    extrapolated: the share of `ms` in kernels with sizes or settings outside the timed range. It widens the bound by the
+    same share; above MOST_EXTRAPOLATED, the prediction is not reliable.
     """
 
     ms: float
@@ -58,10 +58,10 @@ class Prediction:
 
 
 class Predictor:
-    """Fitted on construction to a profile's calibration for one space; predicts the machine at its quietest.
+    """Fitted on construction to a profile's calibration for one space; predicts latency on a quiet machine.
 
-    Under its typical load, that in the median over the calibration's networks, all takes `usual_slowdown` times as long.
-    Raises InputError when its verify networks are too few for a bound at `confidence`.
+    Under typical load, the median over the calibration's networks, latency is `usual_slowdown` times as high.
+    Raises InputError when there are too few verify networks for a bound at `confidence`.
     """
 
     def __init__(self, profile: Profile, calibration: Calibration, confidence: float = 0.95) -> None:
@@ -73,9 +73,9 @@ class Predictor:
         self._fit, self._verify = self._measured(FIT), self._measured(VERIFY)
         check_enough(len(self._verify), confidence, self._where)
         if len(self._fit) < _BOUND_FOLDS:
-            few = f"{len(self._fit)} networks are too few to fit to, of which {_BOUND_FOLDS} are needed"
+            few = f"{len(self._fit)} fit networks are too few; at least {_BOUND_FOLDS} are needed"
             raise InputError(f"{self._where}: {few}; run `nas device measure` again")
-        self._models = Estimators(self._fit, timed=kernels_told((*self._fit, *self._verify)))
+        self._models = Estimators(self._fit, timed=kernels_timed((*self._fit, *self._verify)))
         self._usable = tuple(n for n in self._verify if self._models.cover(n))
         check_enough(len(self._usable), confidence, self._where)
         self._choice, self._ratios = self._chosen()
@@ -89,7 +89,7 @@ class Predictor:
         return tuple(relowered(network, self._graph) for network in networks)
 
     def _chosen(self) -> tuple[Choice, Array]:
-        """The choice that suits the verify networks, and measured / predicted of them with it."""
+        """The best choice on the verify networks, and their measured / predicted with it."""
         ratios = {
             choice: np.array([n.ms / self._models.of_measured(n, choice) for n in self._usable])
             for choice in (CHOICES if self._models.kernels else CHOICES[-1:])
@@ -99,18 +99,18 @@ class Predictor:
         return chosen, ratios[chosen]
 
     def of_measured(self, network: MeasuredNetwork) -> float:
-        """What is predicted for a measured network, from its stored kernels: nothing is traced again."""
+        """The prediction for a measured network, from its stored kernels, without tracing."""
         return self._models.of_measured(network, self._choice)
 
     def predict(self, genotype: Genotype, task: Task) -> Prediction:
-        """Milliseconds of `genotype` built for `task`, at its own input where it names one.
+        """Predicts the latency of `genotype` built for `task`, at the genotype's own input if it has one.
 
-        Raises InputError for an input that the space was not measured at, and for an operation that no fit network had.
+        Raises InputError for an input that was not measured, and for an operation that no fit network has.
         """
         return self.predict_many([genotype], task)[0]
 
     def predict_many(self, genotypes: Sequence[Genotype], task: Task) -> list[Prediction]:
-        """`predict` for many: more than ten thousand a second once their blocks have been met (benchmarks/cost.py)."""
+        """`predict` for many genotypes: over ten thousand per second once their blocks are cached (benchmarks/cost.py)."""
         for input in {task.of(genotype).input for genotype in genotypes}.difference(self._calibration.inputs):
             measured = ", ".join(map(input_text, self._calibration.inputs))
             raise InputError(f"{self._where}: measured at input {measured}, not {input_text(input)}")
@@ -120,7 +120,7 @@ class Predictor:
         ]
 
     def covered(self, genotypes: Sequence[Genotype], task: Task) -> list[Prediction | None]:
-        """`predict_many`, with None for a genotype that has an operation which no fit network had."""
+        """`predict_many`, with None for genotypes with an operation that no fit network has."""
         try:
             return list(self.predict_many(genotypes, task))
         except UncoveredError:
@@ -130,8 +130,8 @@ class Predictor:
             return self.covered(genotypes[:half], task) + self.covered(genotypes[half:], task)
 
     def class_ms(self, genotype: Genotype, task: Task) -> dict[str, float]:
-        """Predicted milliseconds by kernel class, the slowest first, and what is paid once a run as `network`."""
-        self.predict(genotype, task)  # refuses what the profile does not cover
+        """Predicted milliseconds by kernel class, slowest first; the fixed cost per run is `network`."""
+        self.predict(genotype, task)  # raises for what the profile does not cover
         task = task.of(genotype)
         totals = {**total_kernels(genotype, task, self._graph), OVERHEAD: ONCE}
         found = {kind: (1 - self._choice.share) * self._models.sums.ms({kind: row}) for kind, row in totals.items()}
@@ -145,10 +145,10 @@ class Predictor:
 
     @cached_property
     def quality(self) -> dict[str, float]:
-        """Error on the verify networks, which no fit has seen; they chose how the two estimators are put together.
+        """Error on the verify networks, which are held out from the fit but choose how the estimators are combined.
 
-        rmspe and bias relative (0.1 is 10 %), within_5 and within_10 shares, spearman rank correlation, n networks,
-        refused of them for an unseen operation; factor of the bound over the prediction, and its confidence.
+        rmspe and bias are relative (0.1 is 10 %), within_5 and within_10 shares, spearman the rank correlation, n the
+        number of networks; refused counts those with an unseen operation; factor is bound / prediction at `confidence`.
         """
         from scipy.stats import spearmanr
 
@@ -172,7 +172,7 @@ class Predictor:
         return max(1.0, conformal_factor([*self._ratios, *self._out_of_fold()], self._confidence))
 
     def _out_of_fold(self) -> Iterator[float]:
-        """Measured / predicted of the fit networks by models that were fitted to the others, where those cover them."""
+        """Measured / predicted of the fit networks by models fitted to the other folds, where those cover them."""
         for fold in range(_BOUND_FOLDS):
             rest = [n for i, n in enumerate(self._fit) if i % _BOUND_FOLDS != fold]
             models = Estimators(rest, self._models.kernels is not None, self._models.sums.strength)

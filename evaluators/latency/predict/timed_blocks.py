@@ -1,4 +1,4 @@
-"""Milliseconds of blocks in their places, which many networks share: a block is timed once."""
+"""Cache of predicted milliseconds per block and position: each block is predicted once, however many networks share it."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -15,17 +15,15 @@ from search_spaces.errors import InputError
 from search_spaces.genotype import BlockSpec, Genotype
 from search_spaces.task import Input, Task
 
-_FIRST_LAYOUT: Layout = "plain"  # of the image
+_FIRST_LAYOUT: Layout = "plain"  # layout of the image
 
 
 class UncoveredError(InputError):
-    """A network has an operation that no network had which the predictor was fitted to."""
+    """A network has an operation that no fit network has."""
 
 
 class TimedBlock(NamedTuple):
-    """Milliseconds of a block by the model of kernels, those of them in kernels beyond the timed ones, and by class sums; the
-    shape and layout of what it hands on.
-    """
+    """Milliseconds of a block by the kernel model, the extrapolated part of it, and by class sums; output shape and layout."""
 
     by_kernel: float
     extrapolated: float
@@ -34,18 +32,18 @@ class TimedBlock(NamedTuple):
     out_layout: Layout
 
 
-_Key = tuple[BlockSpec, tuple[int, ...], Input, int, Layout]  # a Place, and what equals it, which is made in less time
+_Key = tuple[BlockSpec, tuple[int, ...], Input, int, Layout]  # equal to a Place, but faster to construct
 
 
 class TimedBlocks:
-    """The blocks met so far; `kernels` is None where the model of kernels has no share. `where` is for messages."""
+    """The blocks predicted so far; `kernels` is None if the kernel model has no share. `where` is for messages."""
 
     def __init__(self, sums: ClassSums, kernels: KernelModel | None, graph: Graph, where: str) -> None:
         self._sums, self._kernels, self._graph, self._where = sums, kernels, graph, where
         self._met: dict[_Key, TimedBlock] = {}
 
     def of(self, genotypes: Sequence[Genotype], task: Task) -> list[list[TimedBlock]]:
-        """The blocks of each genotype, new ones timed in one go; raises UncoveredError for an operation without a model."""
+        """The blocks of each genotype, new ones predicted in one batch; raises UncoveredError for an unseen operation."""
         rows = [self._known(genotype, task) for genotype in genotypes]
         if new := [genotype for genotype, row in zip(genotypes, rows, strict=True) if row is None]:
             self._add(new, task)
@@ -53,7 +51,7 @@ class TimedBlocks:
         return [blocks for blocks in rows if blocks is not None]
 
     def _known(self, genotype: Genotype, task: Task) -> list[TimedBlock] | None:
-        """The blocks of a genotype; None if one of them was not met before."""
+        """The blocks of a genotype; None if one of them is not cached."""
         found: list[TimedBlock] = []
         image = task.of(genotype).input
         shape: tuple[int, ...] = image
@@ -67,7 +65,7 @@ class TimedBlocks:
         return found
 
     def _add(self, genotypes: Iterable[Genotype], task: Task) -> None:
-        """Times blocks that were not met before."""
+        """Predicts and caches new blocks."""
         places = (pair for genotype in genotypes for pair in lowered_places(genotype, task.of(genotype), self._graph))
         new: dict[Place, Lowered] = {place: lowered for place, lowered in places if place not in self._met}
         for place, lowered in new.items():
@@ -82,7 +80,7 @@ class TimedBlocks:
             self._met[place] = TimedBlock(total, extrapolated, sums, lowered.out_shape, lowered.out_layout)
 
     def _by_kernel(self, sizes: list[tuple[str, Size]]) -> tuple[Array, NDArray[np.bool_]]:
-        """Milliseconds of each kernel by the kernel model, and whether it is beyond those timed; nothing without a model."""
+        """Milliseconds of each kernel by the kernel model, and whether they are extrapolated; zeros without a model."""
         if self._kernels is None or not sizes:
             return np.zeros(len(sizes)), np.zeros(len(sizes), dtype=bool)
         return self._kernels.ms(sizes), self._kernels.beyond(sizes)
@@ -93,6 +91,6 @@ class TimedBlocks:
             known &= self._kernels.kinds
         if unseen := sorted(kinds - known):
             raise UncoveredError(
-                f'block "{spec.line}" runs {", ".join(unseen)}, which no network had that {self._where} was fitted to; '
-                "measure a space that has this block"
+                f'block "{spec.line}" runs {", ".join(unseen)}, which no fit network of {self._where} has; '
+                "measure a space that contains this block"
             )

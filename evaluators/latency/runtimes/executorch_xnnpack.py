@@ -19,12 +19,12 @@ SUFFIX = ".pte"
 
 
 def version() -> str:
-    """The version of executorch; raises InputError where it is not installed."""
+    """The version of executorch; raises InputError when it is not installed."""
     return installed_version("executorch", "the runtime executorch_xnnpack", "executorch")
 
 
 def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
-    """Writes the file that `load` reads; what XNNPACK cannot do stays with ExecuTorch's portable kernels."""
+    """Writes the file that `load` reads; operators that XNNPACK lacks run on ExecuTorch's portable kernels."""
     version()
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
@@ -39,9 +39,9 @@ def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
 
 
 def load(path: Path, threads: int = 1) -> Callable[[], object]:
-    """A function that runs the network once on a fixed image; with one thread, in the calling one.
+    """A function that runs the network once on a fixed image; with one thread, in the calling thread.
 
-    The number of threads is the process's: what was loaded before runs with it too.
+    The number of threads applies to the whole process, including networks loaded earlier.
     """
     version()
     import torch

@@ -20,28 +20,28 @@ SUFFIX = ".tflite"
 
 
 def version() -> str:
-    """The version of ai-edge-litert; raises InputError where it is not installed."""
+    """The version of ai-edge-litert; raises InputError when it is not installed."""
     return installed_version("ai-edge-litert", "the runtime litert_cpu", "litert")
 
 
 def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
-    """Writes the file that `load` reads; raises InputError where the converter is not installed or fails."""
+    """Writes the file that `load` reads; raises InputError when the converter is not installed or fails."""
     installed_version("litert-torch", "converting to LiteRT", "litert")
     from evaluators.onnx import deployable, quiet
     from search_spaces.network import example_input
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # else its C++ code tells of each network how much it computes
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # silences the C++ code, which logs the FLOPs of each network
     with quiet():
         import litert_torch
 
         try:
             litert_torch.convert(deployable(network), (example_input(task),)).export(str(path))
-        except Exception as error:  # it raises whatever its parts raise
+        except Exception as error:  # the converter may raise anything
             raise InputError(f"litert-torch cannot convert the network: {type(error).__name__}: {error}") from error
 
 
 def load(path: Path, threads: int = 1) -> Callable[[], object]:
-    """A function that runs the network once on a fixed image; with one thread, in the calling one."""
+    """A function that runs the network once on a fixed image; with one thread, in the calling thread."""
     version()
     from evaluators.latency.timing.bench import load as loaded
 

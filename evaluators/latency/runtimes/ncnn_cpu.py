@@ -19,17 +19,17 @@ CLOCK: Clock = "cpu"
 GRAPH: Graph = "fused"
 DTYPE = "float32"
 SUFFIX = ".param"
-_SIZE = "# input "  # the last line of the .param file, which ncnn does not read
+_SIZE = "# input "  # last line of the .param file, which ncnn ignores
 
 
 def version() -> str:
-    """The versions of ncnn and of pnnx, which fuses; raises InputError where one is not installed."""
+    """The versions of ncnn and of pnnx, which fuses operators; raises InputError when one is not installed."""
     found = [installed_version(package, "the runtime ncnn_cpu", "ncnn") for package in ("ncnn", "pnnx")]
     return f"{found[0]} pnnx {found[1]}"
 
 
 def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
-    """Writes the graph as NAME.param and the weights as NAME.bin; raises InputError where pnnx fails."""
+    """Writes the graph as NAME.param and the weights as NAME.bin; raises InputError when pnnx fails."""
     version()
     from pnnx import EXEC_PATH
 
@@ -50,7 +50,7 @@ def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
 
 
 def load(path: Path, threads: int = 1) -> Callable[[], object]:
-    """A function that runs the network once on a fixed image; with one thread, in the calling one."""
+    """A function that runs the network once on a fixed image; with one thread, in the calling thread."""
     version()
     import ncnn
     import numpy as np
@@ -68,6 +68,6 @@ def load(path: Path, threads: int = 1) -> Callable[[], object]:
         with network.create_extractor() as extractor:
             extractor.input("in0", ncnn.Mat(image))
             _, logits = extractor.extract("out0")
-            return np.asarray(logits).copy()  # the memory is the extractor's
+            return np.asarray(logits).copy()  # the extractor owns the memory
 
     return run

@@ -20,7 +20,7 @@ SUFFIX = ".onnx"
 
 
 def version() -> str:
-    """The runtime's version; a profile holds for this one only."""
+    """The version of onnxruntime; a profile is valid for this version only."""
     return metadata.version("onnxruntime")
 
 
@@ -32,14 +32,14 @@ def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
 
 
 def load(path: Path, threads: int = 1) -> Callable[[], object]:
-    """A function that runs the network once on a fixed image; with one thread, in the calling one."""
+    """A function that runs the network once on a fixed image; with one thread, in the calling thread."""
     from evaluators.latency.timing.bench import load as loaded
 
     return loaded(path, threads)
 
 
 def kernel_times(path: Path, runs: int = 36, threads: int = 1) -> "list[KernelTime]":
-    """The kernels of the network and their times, by the runtime's own profiler."""
+    """The network's kernels and their times, as ONNX Runtime's profiler reports them."""
     from evaluators.latency.kernels.onnxruntime_profile import kernel_times as profiled
 
     return profiled(path, runs, threads)

@@ -1,4 +1,4 @@
-"""ONNX Runtime on a CUDA GPU: batch 1, float32, data kept there, timed by CUDA events; not tested on a GPU here."""
+"""ONNX Runtime on a CUDA GPU: batch 1, float32, data kept on the GPU, timed by CUDA events; not yet tested on a GPU."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,20 +17,20 @@ _PROVIDER = "CUDAExecutionProvider"
 
 
 def version() -> str:
-    """The version of onnxruntime-gpu; raises InputError where it, or a GPU, is missing."""
+    """The version of onnxruntime-gpu; raises InputError when it or a GPU is missing."""
     import onnxruntime
 
     found = installed_version("onnxruntime-gpu", "the runtime onnxruntime_cuda")
     require_cuda("onnxruntime_cuda")
     if _PROVIDER not in onnxruntime.get_available_providers():
-        raise InputError("the installed onnxruntime is built without CUDA: pip uninstall onnxruntime, keep onnxruntime-gpu")
+        raise InputError("the installed onnxruntime was built without CUDA: pip uninstall onnxruntime, keep onnxruntime-gpu")
     return found
 
 
 def load(path: Path, threads: int = 1) -> Callable[[], float]:
-    """A function that runs the network once on a fixed image and returns the GPU's seconds between two events.
+    """A function that runs the network once on a fixed image and returns the seconds between two CUDA events.
 
-    `threads` are the host's, which only starts kernels. A session that would silently run on the CPU is refused.
+    `threads` are host threads, which only launch kernels. Raises InputError for a session that would fall back to the CPU.
     """
     import onnxruntime
     import torch
@@ -42,7 +42,7 @@ def load(path: Path, threads: int = 1) -> Callable[[], float]:
     provider = (_PROVIDER, {"user_compute_stream": str(stream.cuda_stream)})
     session = onnxruntime.InferenceSession(str(path), options, providers=[provider])
     if _PROVIDER not in session.get_providers():
-        raise InputError("ONNX Runtime could not start its CUDA provider: its CUDA or cuDNN is of another version")
+        raise InputError("ONNX Runtime could not start its CUDA provider: the installed CUDA or cuDNN has another version")
     source, target = session.get_inputs()[0], session.get_outputs()[0]
     binding = session.io_binding()
     binding.bind_ortvalue_input(source.name, onnxruntime.OrtValue.ortvalue_from_numpy(example(source.shape), "cuda", 0))

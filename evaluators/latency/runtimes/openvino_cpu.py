@@ -14,12 +14,12 @@ GRAPH: Graph = "fused"
 
 
 def version() -> str:
-    """The version of openvino; raises InputError where it is not installed."""
+    """The version of openvino; raises InputError when it is not installed."""
     return installed_version("openvino", "the runtime openvino_cpu", "openvino")
 
 
 def load(path: Path, threads: int = 1) -> Callable[[], object]:
-    """A function that runs the network once on a fixed image; with one thread, in the calling one."""
+    """A function that runs the network once on a fixed image; with one thread, in the calling thread."""
     version()
     import openvino
 

@@ -1,4 +1,4 @@
-"""torch.compile with inductor's C++ on the CPU: batch 1, float32, weights frozen, so that batch norm is folded."""
+"""torch.compile with Inductor's C++ backend on the CPU: batch 1, float32, weights frozen, batch norm folded."""
 
 import os
 import shutil
@@ -20,15 +20,15 @@ GRAPH: Graph = "fused"
 
 
 def version() -> str:
-    """The version of torch; raises InputError where no C++ compiler is found, which inductor calls."""
+    """The version of torch; raises InputError when no C++ compiler is found, which Inductor needs."""
     compilers = [os.environ.get("CXX", ""), "g++", "clang++"]
     if not any(shutil.which(name) for name in compilers if name):
-        raise InputError("the runtime torch_compile needs a C++ compiler, and none is found: install g++, or set CXX")
+        raise InputError("the runtime torch_compile needs a C++ compiler, and none was found: install g++, or set CXX")
     return torch_version()
 
 
 def load(path: Path, threads: int = 1) -> Callable[[], object]:
-    """A function that runs the network once on a fixed image; compiling takes up to a minute."""
+    """A function that runs the network once on a fixed image; compilation takes up to a minute."""
     import torch
 
     keep_heap()
@@ -45,6 +45,6 @@ def load(path: Path, threads: int = 1) -> Callable[[], object]:
 
 
 def _fresh(function: Callable[..., object]) -> Callable[..., object]:
-    """The same function with code of its own: dynamo keeps what it compiled by code object, and 8 for each at most."""
+    """A copy of the function with its own code object: Dynamo caches by code object, at most 8 compilations each."""
     assert isinstance(function, FunctionType)
     return FunctionType(function.__code__.replace(), function.__globals__, function.__name__, None, function.__closure__)

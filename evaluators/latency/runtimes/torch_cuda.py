@@ -1,4 +1,4 @@
-"""torch as it stands, on a CUDA GPU: batch 1, float32, timed by CUDA events; not tested on a GPU here."""
+"""PyTorch eager mode on a CUDA GPU: batch 1, float32, timed by CUDA events; not yet tested on a GPU."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ GRAPH: Graph = "eager"
 
 
 def version() -> str:
-    """The versions of torch and of its CUDA; raises InputError where there is no GPU."""
+    """The versions of torch and of its CUDA; raises InputError when there is no GPU."""
     import torch
 
     require_cuda("torch_cuda")
@@ -30,7 +30,7 @@ def processor() -> str:
 
 
 def require_cuda(runtime: str) -> None:
-    """Raises InputError where torch finds no CUDA GPU."""
+    """Raises InputError when torch finds no CUDA GPU."""
     import torch
 
     if not torch.cuda.is_available():
@@ -38,9 +38,9 @@ def require_cuda(runtime: str) -> None:
 
 
 def load(path: Path, threads: int = 1) -> Callable[[], float]:
-    """A function that runs the network once on a fixed image and returns the GPU's seconds between two events.
+    """A function that runs the network once on a fixed image and returns the seconds between two CUDA events.
 
-    `threads` are the host's, which only starts kernels: it has no influence.
+    `threads` are host threads, which only launch kernels; the value is ignored.
     """
     import torch
 

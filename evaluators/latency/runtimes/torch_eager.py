@@ -1,6 +1,6 @@
-"""torch as it stands, on the CPU: batch 1, float32, module by module; batch norm is not folded.
+"""PyTorch eager mode on the CPU: batch 1, float32; batch norm is not folded.
 
-The heap is kept (evaluators.heap), as it would be with MALLOC_TRIM_THRESHOLD_=1073741824 MALLOC_MMAP_MAX_=0.
+Freed heap memory is kept (evaluators.heap), as with MALLOC_TRIM_THRESHOLD_=1073741824 MALLOC_MMAP_MAX_=0.
 """
 
 from collections.abc import Callable
@@ -30,19 +30,19 @@ def version() -> str:
 
 
 def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
-    """Writes a network that `build` made: its weights, and its genotype and task as text."""
+    """Writes a network made by `build`: its weights, with genotype and task as text."""
     from safetensors.torch import save_file
 
     from search_spaces.network import Network
 
-    assert isinstance(network, Network), "only a built network knows its genotype"
+    assert isinstance(network, Network), "only a network from build() has a genotype"
     weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
     about = {"genotype": network.genotype.text, "input": " ".join(map(str, task.input)), "classes": str(task.classes)}
     save_file(weights, path, about)
 
 
 def load(path: Path, threads: int = 1) -> Callable[[], object]:
-    """A function that runs the network once on a fixed image; with one thread, in the calling one."""
+    """A function that runs the network once on a fixed image; with one thread, in the calling thread."""
     import torch
 
     keep_heap()
@@ -53,7 +53,7 @@ def load(path: Path, threads: int = 1) -> Callable[[], object]:
 
 
 def kernel_times(path: Path, runs: int = 16, threads: int = 1) -> "list[KernelTime]":
-    """The operations of the network and their times."""
+    """The network's operations and their times."""
     from evaluators.latency.kernels.torch_profile import kernel_times as profiled
 
     keep_heap()
@@ -64,7 +64,7 @@ def kernel_times(path: Path, runs: int = 16, threads: int = 1) -> "list[KernelTi
 
 
 def read_network(path: Path) -> "tuple[Network, Tensor]":
-    """The network of a file that `prepare` wrote, in eval mode with sorted shifts, and the image to run it on."""
+    """The network in a file from `prepare`, in eval mode with folded permutations, and the image to run it on."""
     import torch
     from safetensors import safe_open
 
@@ -85,7 +85,7 @@ def read_network(path: Path) -> "tuple[Network, Tensor]":
 
 
 def with_threads(run: Callable[[], object], threads: int) -> Callable[[], object]:
-    """`run` with torch's number of threads set for its duration."""
+    """`run` with torch's number of threads set while it runs."""
     import torch
 
     def run_once() -> object:

@@ -1,1 +1,1 @@
-"""Timing: the protocol by which networks are timed beside a reference network, and the files that are timed."""
+"""Timing: the protocol that times networks next to a reference network, and the exported files that it times."""

@@ -1,13 +1,13 @@
-"""Times the networks of a bundle on the machine that it runs on, and writes results.json.
+"""Times the networks of a bundle on this machine and writes results.json.
 
 usage: python bench.py [--threads N] [--seconds S] [--to results.json]
 
-Copied into each bundle by `nas device bundle`; `nas device import` makes a device profile of the results. It needs no more than
-numpy, the runtime and Python 3.8, as boards with older systems have no later one; the project times by the same functions.
-Each visit to a network times it in short turns, and before, between and after them the reference network; visits go in
-rounds, each in a new random order. With one thread the clock is CPU time of the calling thread, which is kept on one
-processor. ONNX Runtime also tells what each kernel takes. After Ctrl-C the next call goes on: only the group of networks at
-hand is timed again.
+`nas device bundle` copies it into each bundle; `nas device import` turns the results into a device profile. It needs only
+numpy, the runtime and Python 3.8, for boards with old systems; the project itself times with the same functions.
+Each visit to a network times it in short turns, with runs of the reference network before, between and after them. Visits go
+in rounds, each in a new random order. With one thread, the clock is CPU time of the calling thread, pinned to one processor.
+ONNX Runtime reports kernel times as well. After Ctrl-C, run the same command to continue: only the current group of networks
+is timed again.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     Run = Callable[[], Any]
-    Clock = Literal["cpu", "wall", "event"]  # the last: what a run returns, its seconds by the device's own clock
-    Turns = list[Any]  # of each: wall seconds of its runs, their CPU seconds, the reference's mean seconds around them
-    Visit = tuple[int, Turns, float]  # which network, its turns, how much of all is done (0..1)
+    Clock = Literal["cpu", "wall", "event"]  # "event": each run returns its seconds, by the device's own clock
+    Turns = list[Any]  # per turn: wall seconds of its runs, their CPU seconds, mean seconds of the reference around it
+    Visit = tuple[int, Turns, float]  # index of the network, its turns, overall progress (0..1)
 
 FORMAT = 4
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime since 1.29 reports models and machines unless it is set
-PACKAGES = {"onnxruntime_cpu": "onnxruntime", "litert_cpu": "ai-edge-litert"}  # by the runtimes that bundles are made for
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # since 1.29, ONNX Runtime sends telemetry unless this is set
+PACKAGES = {"onnxruntime_cpu": "onnxruntime", "litert_cpu": "ai-edge-litert"}  # runtimes that bundles support
 _GROUP = 8  # networks in memory at once
 LEAST_VISITS, _TURNS, _MOST_RUNS, _TURN_S = 4, 3, 20, 0.004
 _PROFILED, _WARM_UP, _LOWEST = 36, 3, 0.3
@@ -64,28 +64,28 @@ def main() -> None:
     try:
         measure(folder, manifest, {**head, **resumed(partial, head)}, partial, seconds)
     except KeyboardInterrupt:
-        sys.exit(f"\nbench.py: stopped; what is finished is in {partial}, the same command goes on")
+        sys.exit(f"\nbench.py: stopped; finished networks are in {partial}; run the same command to continue")
     os.replace(partial, flags.to)
     print(f"wrote {flags.to}; on the machine that made the bundle: nas device import {flags.to.name} --bundle FOLDER")
 
 
 def read_manifest(folder: Path) -> tuple[dict[str, Any], str]:
-    """The manifest and its sha256; ends with a message when a file of the bundle is missing or damaged."""
+    """The manifest and its sha256; exits with a message when a file of the bundle is missing or damaged."""
     try:
         text = (folder / "manifest.json").read_bytes()
         manifest = json.loads(text)
         if manifest["runtime"] not in PACKAGES:
-            sys.exit(f'bench.py: it does not know the runtime "{manifest["runtime"]}", only {", ".join(PACKAGES)}')
+            sys.exit(f'bench.py: unknown runtime "{manifest["runtime"]}"; known: {", ".join(PACKAGES)}')
         for entry in (manifest["reference"], *manifest["networks"]):
             if hashlib.sha256((folder / entry["file"]).read_bytes()).hexdigest() != entry["sha256"]:
                 sys.exit(f"bench.py: {entry['file']} is damaged; copy the bundle again")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        sys.exit(f"bench.py: the bundle is not whole ({error}); copy it again")
+        sys.exit(f"bench.py: the bundle is incomplete ({error}); copy it again")
     return manifest, hashlib.sha256(text).hexdigest()
 
 
 def resumed(partial: Path, head: dict[str, Any]) -> dict[str, Any]:
-    """What an interrupted call with the same bundle, device and threads has finished."""
+    """Results that an interrupted run with the same bundle, device and threads left behind; empty if there are none."""
     nothing: dict[str, Any] = {"samples": {}, "kernels": {}, "seconds": 0.0}
     try:
         known = json.loads(partial.read_text(encoding="utf-8"))
@@ -96,7 +96,7 @@ def resumed(partial: Path, head: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(folder: Path, manifest: dict[str, Any], results: dict[str, Any], partial: Path, seconds: float) -> None:
-    """Times group by group what `results` lacks, and writes it after each."""
+    """Times the networks missing from `results`, group by group, and saves after each group."""
     rng, threads = random.Random(), results["device"]["threads"]
     names = [entry["file"] for entry in manifest["networks"]]
     todo = [name for name in names if name not in results["samples"]]
@@ -106,7 +106,7 @@ def measure(folder: Path, manifest: dict[str, Any], results: dict[str, Any], par
     for first in range(0, len(todo), _GROUP):
         group = todo[first : first + _GROUP]
         print(f"\r{len(names) - len(todo) + first} of {len(names)} networks timed ", end="", flush=True)
-        results["kernels"].update({name: told(folder / name, threads) for name in group if name.endswith(".onnx")})
+        results["kernels"].update({name: kernel_profile(folder / name, threads) for name in group if name.endswith(".onnx")})
         runs, share = [load(folder / name, threads) for name in group], seconds * len(group) / len(names)
         found: dict[str, Turns] = {name: [] for name in group}
         with pinned() if threads == 1 else nullcontext():
@@ -121,7 +121,7 @@ def measure(folder: Path, manifest: dict[str, Any], results: dict[str, Any], par
 
 
 def visits(runs: Sequence[Run], reference: Run, clock: Clock, seconds: float, rng: random.Random) -> Iterator[Visit]:
-    """Visits in rounds, each in a new random order, until the time is used; four rounds at least."""
+    """Visits networks in rounds, each in a new random order, until the time is up; at least four rounds."""
     for run in (reference, *runs):
         timed(run, 2, clock)
     start, rounds = time.monotonic(), 0
@@ -133,23 +133,23 @@ def visits(runs: Sequence[Run], reference: Run, clock: Clock, seconds: float, rn
 
 
 def visit(run: Run, reference: Run, clock: Clock) -> Turns:
-    """Times one network thrice, for 4 ms or one run each, between runs of the reference; it is run once unmeasured first."""
+    """Warms up with one run, then times three turns of 4 ms (at least one run) each, between runs of the reference."""
     first = timed(run, 1, clock)[0][0]
-    times, turns, before = max(1, min(_MOST_RUNS, int(_TURN_S / max(first, 1e-6)))), [], quicker(reference, clock)
+    times, turns, before = max(1, min(_MOST_RUNS, int(_TURN_S / max(first, 1e-6)))), [], reference_seconds(reference, clock)
     for _ in range(_TURNS):
-        (wall, cpu), after = timed(run, times, clock), quicker(reference, clock)
+        (wall, cpu), after = timed(run, times, clock), reference_seconds(reference, clock)
         turns.append([wall, cpu, (before + after) / 2])
         before = after
     return turns
 
 
-def quicker(run: Run, clock: Clock) -> float:
-    """Seconds of the quicker of two runs after one that warms the caches."""
+def reference_seconds(run: Run, clock: Clock) -> float:
+    """Seconds of the faster of two runs, after one warm-up run."""
     return min(timed(run, 3, clock)[1 if clock == "cpu" else 0][1:])
 
 
 def timed(run: Run, times: int, clock: Clock = "wall") -> tuple[list[float], list[float]]:
-    """Wall and thread CPU seconds of each of `times` runs; what the run returns instead of wall where that is the clock."""
+    """Wall and thread CPU seconds of each of `times` runs; with the clock "event", wall is what the run returns."""
     walls, cpus = [], []
     for _ in range(times):
         cpu, wall = time.thread_time_ns(), time.perf_counter_ns()
@@ -161,7 +161,7 @@ def timed(run: Run, times: int, clock: Clock = "wall") -> tuple[list[float], lis
 
 @contextmanager
 def pinned() -> Iterator[None]:
-    """Keeps the calling thread on the last processor that it may use; does nothing where that cannot be asked for."""
+    """Pins the calling thread to the last processor it may use; does nothing where the system does not support it."""
     with ExitStack() as stack:
         with suppress(AttributeError, OSError):
             allowed = os.sched_getaffinity(0)
@@ -192,7 +192,7 @@ def _load_litert(path: Path, threads: int) -> Run:
 
 
 def open_session(path: Path, threads: int, profile: Path | None = None) -> Any:
-    """ONNX Runtime's session of a file; its optimised graph and its profile go to the folder `profile`, if any."""
+    """An ONNX Runtime session for a file; the optimised graph and the profile go to the folder `profile`, if given."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -212,23 +212,23 @@ def _once(session: Any) -> Run:
 
 
 def example(shape: Sequence[int]) -> Any:
-    """The image that every runtime runs on: standard normal, float32, the same for the same shape."""
+    """The input image for every runtime: standard normal, float32, identical for identical shapes."""
     import numpy as np
 
     return np.random.default_rng(0).standard_normal(tuple(shape), np.float32)
 
 
-def told(path: Path, threads: int) -> dict[str, Any]:
-    """What `profiled` finds, as JSON can hold it."""
+def kernel_profile(path: Path, threads: int) -> dict[str, Any]:
+    """The result of `profiled` in a form that JSON can hold."""
     graph, kernels = profiled(path, threads)
     return {"graph": base64.b64encode(zlib.compress(graph)).decode(), "times": kernels}
 
 
 def profiled(path: Path, threads: int, runs: int = _PROFILED) -> tuple[bytes, list[list[Any]]]:
-    """The graph that ONNX Runtime makes of a file, without weights, and its kernels as the runtime's profiler tells them.
+    """The optimised graph of a file, without weights, and its kernels as ONNX Runtime's profiler reports them.
 
-    Of each kernel its name in the graph, operator, shapes read, shapes written, and milliseconds: the mean of the quickest
-    three tenths of `runs` runs. The profiler adds some microseconds to each: their sum is above the network's own time.
+    For each kernel: its name in the graph, operator, input shapes, output shapes, and milliseconds (mean of the fastest
+    30 % of `runs` runs). Profiling adds a few microseconds per kernel, so their sum exceeds the network's latency.
     """
     with tempfile.TemporaryDirectory() as folder:
         session = open_session(path, threads, Path(folder))
@@ -252,16 +252,16 @@ def _kernel(events: Sequence[dict[str, Any]]) -> list[Any]:
 
 
 def lowest(times: Sequence[float]) -> float:
-    """The mean of the quickest three tenths of a kernel's runs: other work on the machine only adds time."""
+    """The mean of the fastest 30 % of a kernel's runs: other load on the machine only adds time."""
     return statistics.fmean(sorted(times)[: max(1, int(_LOWEST * len(times)))])
 
 
 def installed(runtime: str) -> str:
-    """The version of a runtime; ends with a message where it is not installed."""
+    """The version of a runtime; exits with a message when it is not installed."""
     try:
         if runtime != "onnxruntime_cpu":
             return metadata.version(PACKAGES[runtime])
-        import onnxruntime  # several packages bring it
+        import onnxruntime  # several packages provide it
 
         return str(onnxruntime.__version__)
     except ImportError:
@@ -269,7 +269,7 @@ def installed(runtime: str) -> str:
 
 
 def cpu_model() -> str:
-    """The processor as the operating system calls it, with family and model, or implementer and part, where it tells."""
+    """The processor's name from the operating system, with family and model, or implementer and part, where known."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -281,7 +281,7 @@ def cpu_model() -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Facts for the reader."""
+    """Facts about the machine, for information only."""
     return {"os": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()}
 
 
@@ -290,7 +290,7 @@ def load_average() -> float:
 
 
 def write(path: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all."""
+    """Writes the file atomically."""
     draft = path.with_name(path.name + ".tmp")
     draft.write_text(json.dumps(content) + "\n", encoding="utf-8")
     os.replace(draft, path)

@@ -1,4 +1,4 @@
-"""Writing networks as files of a runtime, to be timed: one, or many on all processors."""
+"""Exports networks to a runtime's files for timing: one, or many in parallel on all processors."""
 
 import multiprocessing
 import os
@@ -18,11 +18,11 @@ from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.task import Task
 
-_LEAST = 16  # networks for which a process of its own is worth the seconds that it takes to start
+_LEAST = 16  # networks per worker process, below which starting one takes longer than it saves
 
 
 class Order(NamedTuple):
-    """A network to be written, its task, and the file."""
+    """A network to export, its task, and the file to write."""
 
     genotype: Genotype
     task: Task
@@ -33,7 +33,7 @@ Write = Callable[[Iterable[Order]], Iterator[Path]]
 
 
 def write_network(genotype: Genotype, task: Task, runtime: Runtime, path: Path) -> None:
-    """Writes a network, with the same weights every time, as the runtime's file."""
+    """Exports a network to the runtime's file, with the same weights every time."""
     import torch
 
     from search_spaces.network import build
@@ -45,26 +45,26 @@ def write_network(genotype: Genotype, task: Task, runtime: Runtime, path: Path) 
 
 @contextmanager
 def writers(runtime: str, count: int) -> Iterator[Write]:
-    """Gives what carries orders out, some `count` in all, and yields each file in turn; between calls it is idle.
+    """Yields a function that exports about `count` orders in total and yields each file in turn; workers idle between calls.
 
-    With few networks or one processor it is this process. Raises InputError when a process is killed.
+    With few networks or one processor, it exports in this process. Raises InputError when a worker process is killed.
     """
     workers, write = min(processors(), count // _LEAST), partial(_carry_out, runtime)
     if workers < 2:
         yield partial(map, write)
         return
-    spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+    spawn = multiprocessing.get_context("spawn")  # torch's threads do not survive fork
     pool = ProcessPoolExecutor(workers, spawn, initializer=_begin)
     try:
         yield partial(pool.map, write)
     except BrokenProcessPool:
-        raise InputError("a process that exports networks was killed; is there too little memory?") from None
+        raise InputError("a worker process was killed while exporting networks; is the machine out of memory?") from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _begin() -> None:
-    """Leaves Ctrl-C to the process that asked, and ends with it, however that ends."""
+    """Ignores Ctrl-C, which the parent handles, and exits when the parent does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -1,17 +1,17 @@
-"""Timing exported networks on this machine so that the figures survive other work on it.
+"""Times exported networks on this machine, robustly against other load.
 
-Each visit to a network times it in short turns, and before, between and after them the small reference network.
-Networks are visited in rounds, each round in a new random order (bench.py, which does the same on other machines). Two kinds
-of figure come out: wall-clock percentiles, which are what a latency budget promises, and `robust_ms`, which predictors are
-fitted to: the median over turns of
+Each visit to a network times it in short turns, with runs of a small reference network before, between and after them.
+Networks are visited in rounds, each in a new random order (bench.py, which does the same on other machines). There are two
+kinds of result: wall-clock percentiles, which a latency budget is about, and `robust_ms`, which predictors are fitted to: the
+median over turns of
 
     median run * (quietest reference / reference around the turn) ** 0.8
 
-By which clock depends on the runtime. "cpu": thread CPU time, for runs that stay in the calling thread, which is
-pinned to one processor. "wall" and "event" (a GPU's own): CPU time would not see the other threads, so only turns count
-whose reference is within 5 % of its best, or 10 % where those are too few. How far repeated measurements spread on a
-busy machine, benchmarks/measuring.py prints. A reference is the quicker of two runs: alone, a run of 0.3 ms that is
-interrupted tells more of the interruption than of the machine.
+The clock depends on the runtime. "cpu": thread CPU time, for runs that stay in the calling thread, which is pinned to one
+processor. "wall" and "event" (the GPU's clock): CPU time would miss other threads, so only turns count whose reference is
+within 5 % of its best, or within 10 % when those are too few. benchmarks/measuring.py prints the spread of repeated
+measurements on a loaded machine. A reference time is the faster of two runs: an interruption would dominate a single run of
+0.3 ms.
 """
 
 import random
@@ -46,17 +46,17 @@ _GATES = (0.05, 0.10)
 
 
 Milliseconds = Annotated[float, Field(ge=1e-6, le=1e9)]
-"""Of what was timed, as files may have it: from a nanosecond to eleven days."""
+"""A latency in a file: from a nanosecond to eleven days."""
 
 
 @strict
 @dataclass(frozen=True)
 class Measurement:
-    """Wall-clock milliseconds of one inference, batch 1, over `n` runs; `robust_ms` corrected for other work.
+    """Wall-clock milliseconds of one inference, batch 1, over `n` runs; `robust_ms` is corrected for other load.
 
-    spread: standard error of `robust_ms` relative to it, from the scatter of its visits.
-    contention: median over runs of reference time over its quietest, minus 1 (0 on a quiet machine).
-    clock: by which `robust_ms` was timed. counted: visits that it is made from, all of them when the clock is "cpu".
+    spread: relative standard error of `robust_ms`, from the scatter of its turns.
+    contention: median of reference time / quietest reference time, minus 1 (0 on a quiet machine).
+    clock: the clock of `robust_ms`. counted: the number of turns behind `robust_ms`; all of them when the clock is "cpu".
     """
 
     p50_ms: Milliseconds
@@ -79,9 +79,9 @@ Turn = Annotated[tuple[Seconds, ...], Field(min_length=1)]
 @strict
 @dataclass(frozen=True)
 class Sample:
-    """One turn: wall and CPU seconds of its runs, mean seconds of the reference around them by `clock`.
+    """One turn: wall and CPU seconds of its runs, and mean seconds of the reference around them by `clock`.
 
-    Where the clock is "event", `wall` is what the GPU's events say.
+    When the clock is "event", `wall` holds the GPU's event times.
     """
 
     wall: Turn
@@ -91,13 +91,13 @@ class Sample:
 
     @property
     def median(self) -> float:
-        """Seconds of one run by the sample's clock."""
+        """Median seconds of a run by the sample's clock."""
         return statistics.median(self.cpu if self.clock == "cpu" else self.wall)
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The reference network, loaded; it knows by which clock a runtime with so many threads is timed."""
+    """The loaded reference network, with the clock to use for this runtime and number of threads."""
 
     run: Run
     clock: Clock = "cpu"
@@ -118,7 +118,7 @@ def measure_files(
     *,
     threads: int = 1,
 ) -> list[Measurement]:
-    """Times exported networks in interleaved rounds for about `seconds` seconds in all, each in at least 4 visits."""
+    """Times exported networks in interleaved rounds for about `seconds` seconds in total, with at least 4 visits each."""
     code = load_runtime(runtime)
     runs = [code.load(path, threads) for path in paths]
     samples = sample_rounds(runs, load_reference(code, threads), seconds, random.Random(seed), progress)
@@ -127,7 +127,7 @@ def measure_files(
 
 
 def load_reference(runtime: Runtime, threads: int = 1) -> Reference:
-    """The reference network, exported and loaded."""
+    """Exports and loads the reference network."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"reference{runtime.SUFFIX}"
         write_reference(runtime, path)
@@ -135,7 +135,7 @@ def load_reference(runtime: Runtime, threads: int = 1) -> Reference:
 
 
 def write_reference(runtime: Runtime, path: Path) -> None:
-    """Writes the reference network, with the same weights every time, as the runtime's file."""
+    """Exports the reference network to the runtime's file, with the same weights every time."""
     import torch
 
     from search_spaces.genotype import Genotype
@@ -151,9 +151,9 @@ def write_reference(runtime: Runtime, path: Path) -> None:
 def sample_rounds(
     runs: Sequence[Run], reference: Reference, seconds: float, rng: random.Random, progress: Progress | None = None
 ) -> list[list[Sample]]:
-    """The visits of each network, rounds in random order until the time is used.
+    """The turns of each network, timed in rounds of random order until the time is up.
 
-    With one thread the caller stays on one processor meanwhile, where the operating system lets it.
+    With one thread, the caller is pinned to one processor meanwhile, where the operating system supports it.
     """
     samples: list[list[Sample]] = [[] for _ in runs]
     with pinned() if reference.threads == 1 else nullcontext():
@@ -165,18 +165,18 @@ def sample_rounds(
 
 
 def slowdown(contention: float) -> float:
-    """How many times as long a network takes where the reference takes 1 + `contention` times its quiet time."""
+    """The factor by which a network slows down when the reference takes 1 + `contention` times its quiet time."""
     return float((1 + contention) ** _EXPONENT)
 
 
 def quietest(samples: Sequence[Sample]) -> float:
-    """The reference's seconds when the machine was quiet: the 2nd percentile of all visits."""
+    """Seconds of the reference on a quiet machine: the 2nd percentile of all turns."""
     ordered = sorted(s.reference for s in samples)
     return ordered[int(_QUIET * (len(ordered) - 1))]
 
 
 def summarise(samples: Sequence[Sample], quiet: float) -> Measurement:
-    """The figures of one network from its turns; `quiet` is the reference's quiet time in seconds."""
+    """Summarises the turns of one network; `quiet` is the reference's quiet time in seconds."""
     wall = sorted(t * 1e3 for s in samples for t in s.wall)
     clock = samples[0].clock
     counted = samples if clock == "cpu" else gated(samples, quiet)
@@ -198,7 +198,7 @@ def summarise(samples: Sequence[Sample], quiet: float) -> Measurement:
 
 
 def gated(samples: Sequence[Sample], quiet: float) -> list[Sample]:
-    """The turns whose reference is within 5 % of its best, else 10 %; where both leave fewer than 4, the 4 quietest."""
+    """The turns whose reference is within 5 % of its best, else within 10 %; if both leave fewer than 4, the 4 quietest."""
     for gate in _GATES:
         passed = [s for s in samples if s.reference <= quiet * (1 + gate)]
         if len(passed) >= LEAST_VISITS:

@@ -163,5 +163,5 @@ def test_where_there_is_no_home_it_is_said_what_is_needed(monkeypatch: pytest.Mo
     for name in ("HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # a user whom the system does not know
-    with pytest.raises(InputError, match=r"HOME is not set\); XDG_CACHE_HOME=FOLDER"):
+    with pytest.raises(InputError, match=r"HOME is not set\); set XDG_CACHE_HOME=FOLDER"):
         default_folder()

@@ -107,7 +107,7 @@ def test_hidden_files_and_other_files_are_left_out(photos: Path) -> None:
 
 def test_no_class_folders(tmp_path: Path) -> None:
     _save(tmp_path / "1.png")
-    _refused(tmp_path, "has no folders in it")
+    _refused(tmp_path, "contains no folders")
     _refused(tmp_path / "1.png", "is a file, not a folder")
 
 
@@ -121,7 +121,7 @@ def test_one_class_only(photos: Path) -> None:
 def test_an_empty_class_folder_is_named(photos: Path) -> None:
     (photos / "emu").mkdir()
     (photos / "emu" / "1.eps").write_bytes(b"")
-    _refused(photos, r"photos/emu has no images \(\.apng .*; what is there is left out: 1 \.eps$")
+    _refused(photos, r"photos/emu has no images \(\.apng .*; skipped: 1 \.eps$")
 
 
 def test_a_class_with_too_few_images_is_named(photos: Path) -> None:

@@ -88,13 +88,13 @@ AMBIGUOUS = {
     "train/cat train/dog TRAIN/cat TRAIN/dog": "both TRAIN and train; keep one",
     "train/cat train/dog val/cat val/dog validation/cat validation/dog": "both val and validation; keep one",
     "test/cat test/dog val/cat val/dog": "no folder train",
-    "train/cat train/dog test": "test has no folders in it.*sort its images into such folders",
-    "train/cat train/dog holdout/cat holdout/dog": "images in holdout beside it: is that a part or a class",
-    "train/steam train/diesel plane boat": "images in boat beside it: is that a part or a class",
-    "seg_train/cat seg_train/dog seg_test/cat seg_test/dog": "seg_test and seg_train .* have the same folders in them",
-    "my train/cat my train/dog rest/cat rest/dog": "my train and rest .* have the same folders in them",
-    "cat/train cat/test dog/train dog/test": "class folder .*cat has folders test and train in it; .* the other way round",
-    "train test": "no folder train with one folder of images in it for each class",
+    "train/cat train/dog test": "test contains no folders.*sort its images into class folders",
+    "train/cat train/dog holdout/cat holdout/dog": "images in holdout next to it: is that a set or a class",
+    "train/steam train/diesel plane boat": "images in boat next to it: is that a set or a class",
+    "seg_train/cat seg_train/dog seg_test/cat seg_test/dog": "seg_test and seg_train .* contain the same folders",
+    "my train/cat my train/dog rest/cat rest/dog": "my train and rest .* contain the same folders",
+    "cat/train cat/test dog/train dog/test": "class folder .*cat contains folders test and train; .* the other way round",
+    "train test": "no folder train with one folder of images per class",
 }
 
 
@@ -182,7 +182,7 @@ def test_a_class_of_links_that_lead_elsewhere_says_so(tmp_path: Path) -> None:
         (tmp_path / "root" / name).mkdir(parents=True)
         for file in store.iterdir():
             (tmp_path / "root" / name / file.name).symlink_to(file)
-    with pytest.raises(InputError, match=r"root/a has no images .* what is there is left out: 3 symbolic links"):
+    with pytest.raises(InputError, match=r"root/a has no images .* skipped: 3 symbolic links"):
         read(tmp_path / "root", False)
 
 
@@ -238,7 +238,7 @@ def test_names_that_cannot_be_shown(tmp_path: Path) -> None:
     Path(os.fsdecode(os.fsencode(tmp_path / "a") + b"/\xff\n.png")).write_bytes(b"x")
     assert len(files(read(tmp_path, False))) == 7
     filled(tmp_path / "c\nd")
-    with pytest.raises(InputError, match=r"c\\nd has characters in its name that cannot be shown"):
+    with pytest.raises(InputError, match=r"c\\nd has unprintable characters in its name"):
         read(tmp_path, False)
 
 

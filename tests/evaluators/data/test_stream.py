@@ -55,7 +55,7 @@ def test_streamed_images_are_those_in_memory(both: tuple[Dataset, Dataset]) -> N
         assert np.array_equal(found.labels, expected.labels)
     assert (streamed.inputs, streamed.classes, streamed.name) == (held.inputs, held.classes, held.name)
     assert streamed.mean_std() == held.mean_std()
-    assert "read from their files" in streamed.source
+    assert "streamed from their files" in streamed.source
 
 
 def test_mean_and_std_of_many_images_are_of_a_sample(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

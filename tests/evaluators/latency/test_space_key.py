@@ -73,5 +73,5 @@ def test_a_calibration_is_found_by_content_alone(tmp_path: Path) -> None:
     (tmp_path / "mobile.yaml").write_text(wider(shipped("mobile")))
     copy, own = (load_space(str(tmp_path / f"{name}.yaml")) for name in ("copy", "mobile"))
     assert profile.calibration(copy) is profile.calibration(load_space("mobile"))
-    with pytest.raises(InputError, match=r'"mobile" \(measured: mobile; one of that name had other blocks or inputs\)'):
+    with pytest.raises(InputError, match=r'"mobile" \(measured: mobile; a space of that name had other blocks or inputs\)'):
         profile.calibration(own)

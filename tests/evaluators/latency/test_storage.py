@@ -118,7 +118,7 @@ def test_without_a_home_profiles_can_be_named_and_measuring_says_what_is_needed(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # a user whom the system does not know
     assert list_profiles() == [] and load_profile(str(STORED), anywhere=True).spaces
-    with pytest.raises(InputError, match=r"HOME is not set\); XDG_DATA_HOME=FOLDER"):
+    with pytest.raises(InputError, match=r"HOME is not set\); set XDG_DATA_HOME=FOLDER"):
         measure_profile(load_space("tiny"))
 
 
@@ -132,7 +132,7 @@ def test_measuring_says_at_once_that_nothing_can_be_written(
     monkeypatch.setattr(
         "evaluators.latency.device.measure_profile._measured_now", lambda *_: pytest.fail("it began to measure")
     )
-    with pytest.raises(InputError, match=r"cannot keep device profiles in .*file.*: Not a directory; XDG_DATA_HOME=FOLDER"):
+    with pytest.raises(InputError, match=r"cannot keep device profiles in .*file.*: Not a directory; set XDG_DATA_HOME=FOLDER"):
         measure_profile(load_space("tiny"))
 
 

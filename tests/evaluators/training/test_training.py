@@ -80,7 +80,7 @@ def test_finalists_are_trained_as_candidates_are_but_on_all_images():
         ({"layer_decay": 0.0}, "layer_decay must be above 0"),
         ({"layer_decay": 1.1}, "layer_decay must be at most 1, not 1.1"),
         ({"crop_scale": 1.5}, "crop_scale must be at most 1"),
-        ({"crop_scale": 0.5}, "crop_scale and crop_padding are two kinds of random crop"),
+        ({"crop_scale": 0.5}, "crop_scale and crop_padding are alternative random crops"),
         ({"colour": -0.1}, "colour must be at least 0"),
         ({"most_images": 100}, "most_images must be 0 (all) or at least least_images, 6000"),
     ],
