@@ -217,7 +217,7 @@ def test_a_loss_that_is_not_finite_ends_in_one_message(nas_here, asked, workshop
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("format: 5", "format: 4", "format 4, but this version reads format 5"),
+        ("format: 6", "format: 4", "format 4, but this version reads format 6"),
         ("interpolation", "interpolatoin", "damaged"),
         ("epochs: 3", "epochs: four", "epochs must be a whole number"),
     ],
