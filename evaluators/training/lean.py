@@ -1,4 +1,4 @@
-"""Fast inference: batch norm folded into convolutions, small batches."""
+"""Fast inference: batch norm folded into convolutions, batches sized to the cache."""
 
 import copy
 from typing import TypeVar, cast

@@ -42,6 +42,6 @@ class _Codes(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
     def _add(self, x: Tensor) -> None:
-        """Adds the number of agreeing units, (all + sum of products of signs) / 2, which float32 represents up to 2^24."""
+        """Adds the number of agreeing units, (all + sum of products of signs) / 2; exact in float32 below 2^24."""
         signs = (x > 0).flatten(1).float().mul_(2).sub_(1)
         self.kernel += ((signs @ signs.T + signs.shape[1]) / 2).to(self.kernel)

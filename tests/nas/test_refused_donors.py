@@ -112,7 +112,7 @@ def test_a_folder_that_is_damaged(refused, command, donor_folder, harm, tmp_path
         ("input: {channels: 3, size: [16, 4]}", "mine.yaml: an input is 8 to 4096 pixels"),
         ("input: {channels: 2, size: [16, 24]}", "mine.yaml: an input has 3 channels (RGB) or 1 (grey), not 2"),
         ("input: {channels: 3, size: []}", "mine.yaml: input"),
-        ("input: {channels: 3, size: [16, 16x40]}", "inputs 3x16x40 and 3x16x16: all must have the same shape"),
+        ("input: {channels: 3, size: [16, 16x40]}", "inputs 3x16x40 and 3x16x16: all must have the same aspect ratio"),
         ("input: {channels: 3, sizes: [16, 24]}", "mine.yaml: input"),
     ],
 )

@@ -141,11 +141,11 @@ def test_wrong_specs(spec: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("inputs", "words"),
     [
-        ([(3, 7, 32)], "input 3x7x32: 1 or 3 channels, and at least 8 pixels"),
-        ([(3, 32, 32), (2, 32, 32)], "input 2x32x32: 1 or 3 channels"),
+        ([(3, 7, 32)], "input 3x7x32: must have 1 or 3 channels and at least 8 pixels"),
+        ([(3, 32, 32), (2, 32, 32)], "input 2x32x32: must have 1 or 3 channels"),
         ([(3, 32, 32), (1, 64, 64)], "inputs 3x32x32, 1x64x64: all must have the same number of channels"),
-        ([(3, 100, 100), (3, 200, 200), (3, 100, 106)], "inputs 3x100x106 and 3x100x100: all must have the same shape"),
-        ([(3, 160, 96), (3, 96, 160)], "inputs 3x96x160 and 3x160x96: all must have the same shape"),
+        ([(3, 100, 100), (3, 200, 200), (3, 100, 106)], "inputs 3x100x106 and 3x100x100: all must have the same aspect ratio"),
+        ([(3, 160, 96), (3, 96, 160)], "inputs 3x96x160 and 3x160x96: all must have the same aspect ratio"),
     ],
 )
 def test_wrong_inputs(inputs: list[Input], words: str) -> None:
