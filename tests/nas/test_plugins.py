@@ -118,7 +118,7 @@ def test_what_a_package_adds_is_listed(python: Run) -> None:
         assert done.returncode == 0, done.stderr
         assert line in [" ".join(row.split()) for row in done.stdout.splitlines()]
     listed = [row.split()[0] for row in python("-m", "nas", "list", "samplers").stdout.splitlines()]
-    assert listed[1:4] == ["evolution", "lots", "nsga2"]
+    assert listed[1:5] == ["evolution", "gp", "lots", "nsga2"]
 
 
 def test_listing_what_a_package_adds_loads_no_torch(python: Run) -> None:
