@@ -9,10 +9,11 @@ import pytest
 PARENT = """
 import subprocess, sys, time
 from nas.executors import guard
-other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+sleep, closed = [sys.executable, "-c", "import time; time.sleep(600)"], dict.fromkeys(("stdout", "stderr"), subprocess.DEVNULL)
+other = subprocess.Popen(sleep, **closed)
 command = [sys.executable, "-P", guard.__file__, str(__import__("os").getpid()), "how to go on", str(other.pid)]
 guarding = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+child = subprocess.Popen(sleep)
 if {told}:
     time.sleep(1)
     guarding.stdin.write(b"started\\n")
