@@ -412,7 +412,7 @@ def test_when_all_are_over_the_budget_further_trials_have_the_corrected_bound(se
     predictor = Assigned(3, 9.0, 7.0)  # the anchor and two candidates, then the others
     found, lines, run = searched(Timer(lambda name: 1.3 * predictor.bounds[name], lambda _: 1.0), predictor, trials=2)
     assert found["further_search"] == {"trials": 2, "growth": pytest.approx(1.3)}
-    assert "2 further trials" in lines
+    assert "adding 2 trials" in lines
     assert found["counts"]["trained"] == 4 and found["found"]["p50_ms"] == pytest.approx(9.1)
     assert found["found"]["bound_ms"] == pytest.approx(9.1)
     trials = [t for t in read_journal(run.journal).trials if t.anchor is None and t.outcome != "repeated"]

@@ -49,8 +49,8 @@ def test_strided_eesp_is_pooled_input_beside_fused_pyramid_plus_pooled_image() -
     a, b, c, d = (branch(pyramid.reduce(x)) for branch in pyramid.branches)
     new = pyramid.merge(pyramid.norm(torch.cat([a, a + b, a + b + c, a + b + c + d], 1)))
     pooled = torch.cat([avg_pool2d(x, 3, 2, 1), new], 1)
-    image = module.reinforcement(avg_pool2d(avg_pool2d(image, 3, 2, 1), 3, 2, 1))
-    torch.testing.assert_close(run_block(module, x, image), module.act(pooled + image))
+    halved = module.reinforcement(avg_pool2d(avg_pool2d(image, 3, 2, 1), 3, 2, 1))
+    torch.testing.assert_close(run_block(module, x, image), module.act(pooled + halved))
 
 
 def test_unused_modules_change_no_output() -> None:
