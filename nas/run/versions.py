@@ -18,7 +18,7 @@ def versions() -> dict[str, str]:
         "onnx",
         "onnxruntime",
         "numpy",
-        "scikit-learn",
+        "scipy",
     ):
         try:
             found[package] = version(package)
