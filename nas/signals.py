@@ -58,10 +58,10 @@ class Stop:
 
 
 def end_stopped(code: int) -> NoReturn:
-    """Ends the process after a signal, with the signal's exit code.
+    """Exit after a signal, with the signal's exit code.
 
-    Python's own end is left out: threads of libraries that were interrupted in their work have crashed it, and a
-    KeyboardInterrupt in a string's code (dataclasses are made so) changes the code.
+    Skips the interpreter's own shutdown, which has crashed while threads of interrupted libraries were running, and which exits
+    by SIGINT if the KeyboardInterrupt was raised inside exec'd code, as dataclasses use it.
     """
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
