@@ -1,4 +1,4 @@
-"""Bayesian optimisation: a Gaussian process over genes and zero-cost figures, expected improvement over feasible candidates.
+"""Bayesian optimisation: a Gaussian process over genes, size and predicted latency, expected improvement over feasible candidates.
 
 Features are a candidate's genes and zero-cost figures (MACs, parameters, depth, predicted latency), so that a few trainings,
 including the anchors', are informative about the rest. With a second objective, which is known before training, the
