@@ -1,6 +1,6 @@
-"""Bayesian optimisation: a Gaussian process over genes, size and predicted latency, expected improvement among feasible networks.
+"""Bayesian optimisation: a Gaussian process over genes, size and predicted latency; expected improvement.
 
-Features are a candidate's genes and figures known before training (MACs, parameters, depth, predicted latency), so that a few trainings,
+Features are genes and what is known before training (MACs, parameters, depth, predicted latency), so that a few trainings,
 including the anchors', are informative about the rest. With a second objective, which is known before training, the
 acquisition function is the expected gain in area under the Pareto front (Emmerich et al., 2006), over the log of the cost.
 """
