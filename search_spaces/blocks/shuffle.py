@@ -47,11 +47,12 @@ class Shuffle(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.passes:
             left, right = x.chunk(2, 1)
-            return self.joined(left, self.right(right))
+            return _joined(left, self.right(right))
         if self.left is None:
             return self.right(x)  # type: ignore[no-any-return]
-        return self.joined(self.left(x), self.right(x))
+        return _joined(self.left(x), self.right(x))
 
-    def joined(self, left: Tensor, right: Tensor) -> Tensor:
-        """Concatenates two feature maps and shuffles their channels in two groups."""
-        return channel_shuffle(torch.cat([left, right], 1), 2)
+
+def _joined(left: Tensor, right: Tensor) -> Tensor:
+    """Concatenates two feature maps and shuffles their channels in two groups."""
+    return channel_shuffle(torch.cat([left, right], 1), 2)

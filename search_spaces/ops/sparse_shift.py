@@ -1,7 +1,7 @@
 """FE-Net's learnt sparse shift, with the gradient of its offsets."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,13 +9,6 @@ from torch import Tensor
 
 from search_spaces.ops.learnt_shift import LearntShift, Plan, make_plan
 from search_spaces.ops.shift import Run, by_run, grid, shift
-
-
-class Ways(NamedTuple):
-    """The implementations of shift and correlation for training: `moved` and `corners`, or faster equivalents."""
-
-    moved: Callable[..., Tensor]
-    corners: Callable[[Tensor, Tensor, Sequence[Run]], Tensor]
 
 
 def corners(x: Tensor, grad: Tensor, cells: Sequence[Run]) -> Tensor:
@@ -65,8 +58,6 @@ class SparseShift(LearntShift):
     that of the rounded shift, the offsets' that of bilinear interpolation at their real values. Offsets start as a 3x3 grid.
     """
 
-    ways: ClassVar[Ways] = Ways(moved, corners)
-
     def __init__(self, channels: int) -> None:
         runs = grid(channels, 3)
         counts = [run.channels for run in runs]
@@ -76,7 +67,7 @@ class SparseShift(LearntShift):
     def forward(self, x: Tensor) -> Tensor:
         plan = self.plan()
         if self.training:
-            return _StraightThrough.apply(x, self.row_offsets, self.col_offsets, (plan, self.ways))  # type: ignore[no-any-return]
+            return _StraightThrough.apply(x, self.row_offsets, self.col_offsets, plan)  # type: ignore[no-any-return]
         return plan.unsort(shift(plan.sort(x), plan.moves))
 
     def _planned(self, rows: Tensor, cols: Tensor) -> Plan:
@@ -87,22 +78,21 @@ class _StraightThrough(torch.autograd.Function):
     """The shift by a plan, with the straight-through gradient of the offsets."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, rows: Tensor, cols: Tensor, how: tuple[Plan, Ways]) -> Tensor:
-        plan, ways = ctx.how = how
+    def forward(ctx: Any, x: Tensor, rows: Tensor, cols: Tensor, plan: Plan) -> Tensor:
+        ctx.plan = plan
         x = plan.sort(x)
         ctx.save_for_backward(x, rows, cols)
-        return plan.unsort(ways.moved(x, plan.moves, x.shape[-2:]))
+        return plan.unsort(moved(x, plan.moves, x.shape[-2:]))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        how: tuple[Plan, Ways] = ctx.how
-        plan, ways = how
+        plan: Plan = ctx.plan
         x, rows, cols = ctx.saved_tensors
         grad = plan.sort(grads[0])
-        d_x = plan.unsort(ways.moved(grad, plan.moves, grad.shape[-2:], -1)) if ctx.needs_input_grad[0] else None
+        d_x = plan.unsort(moved(grad, plan.moves, grad.shape[-2:], -1)) if ctx.needs_input_grad[0] else None
         if not any(ctx.needs_input_grad[1:3]):
             return d_x, None, None, None
-        q00, q01, q10, q11 = plan.unsort(ways.corners(x, grad, plan.cells)).to(rows.dtype)
+        q00, q01, q10, q11 = plan.unsort(corners(x, grad, plan.cells)).to(rows.dtype)
         a, b = rows - rows.floor(), cols - cols.floor()
         d_rows = (1 - b) * (q10 - q00) + b * (q11 - q01)
         d_cols = (1 - a) * (q01 - q00) + a * (q11 - q10)

@@ -1,11 +1,11 @@
-"""Depthwise convolutions: no taps outside of small maps, no padded copies, and gradients by loops of our own.
+"""Depthwise convolutions: no taps outside of small maps, no padded copies, and weight gradients by a loop of our own.
 
 oneDNN has no fast gradients of depthwise convolutions that are strided or dilated, of large kernels, or of maps hardly larger
 than the kernel.
 """
 
+from collections.abc import Callable
 from functools import cache
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -65,7 +65,7 @@ class FastPaddedConv2d(PaddedConv2d):
 def depthwise_applies(x: Tensor, kernel: int, geometry: Geometry) -> bool:
     """Whether `depthwise` is faster than torch for `x` [N, C, H, W]."""
     slow = kernel > 3 or geometry.dilation > 1 or geometry.stride > 1 or min(x.shape[2:]) < _LEAST
-    return slow and trainable(x, torch.float32)
+    return slow and trainable(x)
 
 
 def depthwise(x: Tensor, weight: Tensor, geometry: Geometry, lopsided: bool = False) -> Tensor:
@@ -78,11 +78,11 @@ def depthwise(x: Tensor, weight: Tensor, geometry: Geometry, lopsided: bool = Fa
 
 
 @cache
-def _loops() -> ModuleType:
-    """Imported when first needed: compiling the loops takes seconds in the first process that does it."""
-    from evaluators.training.kernels.loops import depthwise
+def _weight_gradient() -> Callable[..., None]:
+    """Imported when first needed: the first process on a machine compiles the loop."""
+    from evaluators.training.kernels.weight_gradient import depthwise_weight_gradient
 
-    return depthwise
+    return depthwise_weight_gradient  # type: ignore[no-any-return]
 
 
 class _Depthwise(torch.autograd.Function):
@@ -101,7 +101,7 @@ class _Depthwise(torch.autograd.Function):
         dy, widened = channels_last(dy), Geometry(stride, padding + more, dilation)
         dx = _input_gradient(x, weight, dy, widened) if ctx.needs_input_grad[0] else None
         dweight = torch.zeros(weight.shape[2] - more, weight.shape[3] - more, len(weight))
-        _loops().depthwise_weight_gradient(pixels(x), pixels(dy), (stride, padding, dilation), dweight.numpy())
+        _weight_gradient()(pixels(x), pixels(dy), (stride, padding, dilation), dweight.numpy())
         return dx, dweight.permute(2, 0, 1).unsqueeze(1), None, None
 
 

@@ -1,8 +1,6 @@
-"""Shifts that copy a map once forward and once backward, on one thread by loops of our own."""
+"""Shifts that copy a map once forward and once backward."""
 
 from collections.abc import Sequence
-from functools import cache
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -10,24 +8,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from evaluators.training.kernels.maps import pixels, readable
 from search_spaces.ops.active_shift import ActiveShift
 from search_spaces.ops.learnt_shift import Plan
 from search_spaces.ops.shift import GroupedShift, Run
-from search_spaces.ops.sparse_shift import SparseShift, Ways, corners, moved
-
-_LANES = 16  # channels that the loops take at once, as in loops.shift
+from search_spaces.ops.sparse_shift import moved
 
 
 class FastGroupedShift(GroupedShift):
-    """While training, in half the copies."""
+    """In training, half as many copies."""
 
     def shifted(self, x: Tensor) -> Tensor:
         return move(x, self.runs, x.shape[-2:]) if self.training else super().shifted(x)
 
 
 class FastActiveShift(ActiveShift):
-    """While training, in half the copies, and channels are gathered once each way."""
+    """In training, half as many copies, and one gather of the channels each way."""
 
     def by_cell(self, x: Tensor, plan: Plan) -> Tensor:
         if not self.training:
@@ -36,19 +31,6 @@ class FastActiveShift(ActiveShift):
         around = move(_reordered(x, plan.order), plan.moves, self.reach(x))
         y = conv2d(around, weight, None, self.stride, groups=x.shape[1])
         return _reordered(y, tuple(np.argsort(plan.order).tolist()))
-
-
-@cache
-def _loops() -> ModuleType:
-    """Imported when first needed: compiling the loops takes seconds in the first process that does it."""
-    from evaluators.training.kernels.loops import shift
-
-    return shift
-
-
-def shift_applies(x: Tensor) -> bool:
-    """Whether the loops can take a map. They record no gradient."""
-    return readable(x, torch.float32) and x.shape[1] >= _LANES
 
 
 def move(x: Tensor, runs: tuple[Run, ...], size: Sequence[int]) -> Tensor:
@@ -60,35 +42,11 @@ class _Move(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, runs: tuple[Run, ...], size: Sequence[int]) -> Tensor:
         ctx.runs, ctx.size = runs, tuple(x.shape[-2:])
-        return fast_moved(x, runs, size)
+        return moved(x, runs, size)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        return fast_moved(grads[0], ctx.runs, ctx.size, -1), None, None
-
-
-def fast_moved(x: Tensor, runs: Sequence[Run], size: Sequence[int], sign: int = 1) -> Tensor:
-    """`search_spaces.ops.sparse_shift.moved`, by a loop where that applies."""
-    if not shift_applies(x):
-        return moved(x, runs, size, sign)
-    out = torch.empty((*x.shape[:2], *size), memory_format=torch.channels_last)
-    _loops().shift(pixels(x), np.array(runs, np.int64), sign, pixels(out))
-    return out
-
-
-def fast_corners(x: Tensor, grad: Tensor, cells: Sequence[Run]) -> Tensor:
-    """`search_spaces.ops.sparse_shift.corners`, by a loop where that applies."""
-    if not (shift_applies(x) and shift_applies(grad)):
-        return corners(x, grad, cells)
-    sums = torch.zeros((2, 2, x.shape[1]), dtype=torch.float64)
-    _loops().shift_correlations(pixels(x), pixels(grad), np.array(cells, np.int64), sums.numpy())
-    return sums.flatten(0, 1)
-
-
-class FastSparseShift(SparseShift):
-    """What its offsets learn is summed without products that are maps."""
-
-    ways = Ways(fast_moved, fast_corners)
+        return moved(grads[0], ctx.runs, ctx.size, -1), None, None
 
 
 def _reordered(x: Tensor, order: tuple[int, ...]) -> Tensor:

@@ -11,12 +11,10 @@ from torch import Tensor, nn
 
 from evaluators.training.kernels import low_precision
 from evaluators.training.kernels.fast import fast
-from evaluators.training.kernels.layers import batch_norm
 from evaluators.training.kernels.low_precision import applies, bfloat16_convolutions, convolution
 from nas.testing.networks import WIDTH
 from search_spaces.genotype import Genotype
 from search_spaces.network import build_block, run_block
-from search_spaces.ops.conv import conv_bn_act
 from search_spaces.ops.norm_act import Layers
 
 pytestmark = pytest.mark.usefixtures("one_thread_of_torch")
@@ -39,20 +37,6 @@ def test_it_is_the_convolution_of_rounded_numbers_rounded(kernel, stride, width)
     assert [t.dtype for t in ours[1:]] == [torch.float32] * 2
     for a, b in zip(ours, theirs, strict=True):
         assert ((a.double() - b).abs() <= ULP * b.abs() + 1e-4 * b.abs().max()).all()
-
-
-def test_batch_norm_takes_and_gives_what_torch_would_round():
-    layers = conv_bn_act(32, 48, act="relu").train()
-    x, dy = noise(16, 32, 4, 4), torch.randn(16, 48, 4, 4)
-    with bfloat16_convolutions():
-        y = convolution(layers[0], x).detach().requires_grad_()
-    ours = batch_norm(y, layers[1], layers[2])
-    assert ours.dtype == torch.float32
-    wide = y.detach().float().requires_grad_()
-    theirs = batch_norm(wide, layers[1], layers[2])
-    assert torch.equal(ours, theirs)
-    (ours_dx,), (theirs_dx,) = torch.autograd.grad(ours, y, dy), torch.autograd.grad(theirs, wide, dy)
-    assert torch.equal(ours_dx, theirs_dx.bfloat16())
 
 
 @pytest.mark.parametrize("threads", [1, 2])
