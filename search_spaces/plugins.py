@@ -46,6 +46,10 @@ class Plugins(ABC, Generic[T]):
         """Every name, sorted."""
         return sorted(self._found)
 
+    def own(self) -> list[str]:
+        """Names in this project's folder, sorted."""
+        return [name for name in self.names() if self._found[name].provider == OURS]
+
     def all(self) -> Mapping[str, T]:
         """Every item by name, sorted."""
         return {name: self._found[name].thing for name in self.names()}

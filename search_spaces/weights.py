@@ -8,11 +8,11 @@ An anchor lists a source's layer names in the order of its own layers, with shel
         features.{1..17}.conv.{0.0,0.1}
 """
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import bracex
 import numpy as np
 import torch
 from safetensors.torch import load_file
@@ -74,7 +74,7 @@ def has_tensors(module: nn.Module) -> bool:
 
 def expand(pattern: str) -> list[str]:
     """Expands {a,b} and {1..3} in the words of `pattern`, with the leftmost brace varying slowest."""
-    return [name for word in _words(pattern) for name in _expand(word)]
+    return [name for word in _words(pattern) for name in bracex.expand(word, limit=0)]
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -160,40 +160,6 @@ def _words(pattern: str) -> list[str]:
         depth += {"{": 1, "}": -1}.get(letter, 0)
         text += "" if letter.isspace() and depth else letter
     return text.split()
-
-
-def _expand(word: str) -> Iterator[str]:
-    outermost = _first_brace(word)
-    if outermost is None:
-        yield word
-        return
-    start, end = outermost
-    for choice in _choices(word[start + 1 : end]):
-        for middle in _expand(choice):
-            for rest in _expand(word[end + 1 :]):
-                yield word[:start] + middle + rest
-
-
-def _first_brace(word: str) -> tuple[int, int] | None:
-    start, depth = word.find("{"), 0
-    for i in range(start, len(word)) if start >= 0 else ():
-        depth += {"{": 1, "}": -1}.get(word[i], 0)
-        if depth == 0:
-            return start, i
-    return None
-
-
-def _choices(inside: str) -> list[str]:
-    if span := re.fullmatch(r"(\d+)\.\.(\d+)", inside):
-        return [str(n) for n in range(int(span[1]), int(span[2]) + 1)]
-    parts, depth = [""], 0
-    for letter in inside:
-        depth += {"{": 1, "}": -1}.get(letter, 0)
-        if letter == "," and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return parts
 
 
 def _source_of(known: Anchor, tensors: Tensors, where: str) -> tuple[list[str], str]:

@@ -172,3 +172,11 @@ def test_a_block_of_a_package_that_cannot_be_read_is_said(python: Run, site: Pat
     assert done.stderr == (
         "nas: what the package others adds to blocks cannot be used: theirs.kinds: it has no class decorated with @block\n"
     )
+
+
+def test_a_broken_evaluator_of_a_package_stops_only_searches_that_choose_it(python: Run, site: Path) -> None:
+    install(site, "others", "[compact_nas.evaluators]\nworst = nowhere.worst\n")
+    code = "from nas.executors import evaluators; evaluators.unused('{}'); print('fine')"
+    assert python("-c", code.format("training")).stdout == "fine\n"
+    done = python("-m", "nas", "search", "--latency-budget", "5ms", "--evaluator", "worst")
+    assert done.returncode == 2 and 'the evaluator "worst" of the package others' in done.stderr

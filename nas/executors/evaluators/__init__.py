@@ -45,9 +45,12 @@ def load(name: str) -> Evaluator:
 
 
 def unused(name: str) -> dict[str, tuple[bool, str]]:
-    """Options of all evaluators: whether evaluator `name` ignores them, and why."""
+    """Options of single evaluators: whether evaluator `name` ignores them, and why.
+
+    Other packages' evaluators, which may be broken, are imported only if chosen; SearchConfig has no options of theirs alone.
+    """
     chosen, found = load(name), dict[str, tuple[bool, str]]()
-    for other in EVALUATORS.names():
+    for other in EVALUATORS.own():
         owner = load(other)
         hint = f"; --evaluator {other} {owner.DOES}" if owner.DOES else ""
         found |= {option: (option not in chosen.OPTIONS, chosen.HOW + hint) for option in owner.OPTIONS}
