@@ -44,7 +44,7 @@ def compare(
         table.add_row(*row)
     lines = [f"{name}: no predicted latency: {s.why}" for name, s in zip(names, sides, strict=True) if s.why]
     if measure:
-        figures, _ = measured([(s.genotype, s.task) for s in sides], bench_of(device, sides[0].space))
+        figures, _ = measured([(s.genotype, s.task) for s in sides], bench_of(device, sides[0].space), console)
         table.add_section()
         for label, values in (("p50", [f.p50_ms for f in figures]), ("p90", [f.p90_ms for f in figures])):
             table.add_row(*_row(f"measured {label} ms", values, ".2f"))

@@ -80,20 +80,24 @@ def bench_of(device: str, space: SearchSpace) -> "Bench":
 
 
 def measured(
-    networks: Sequence[tuple[Genotype, Task]], bench: "Bench", seconds: float = _SECONDS
+    networks: Sequence[tuple[Genotype, Task]], bench: "Bench", console: Console
 ) -> tuple[list["Measurement"], list[Profiled]]:
-    """Measure untrained networks interleaved in one session, then profile each with the runtime."""
+    """Measure untrained networks interleaved in one session, then profile each with the runtime.
+
+    Waits while another process measures on this machine, and prints so.
+    """
+    from evaluators.latency.device.locks import WAITING, measuring
     from evaluators.latency.device.measure_networks import measure_here
     from evaluators.latency.runtime import load_runtime
     from evaluators.latency.timing.measure import slowdown
     from search_spaces.network import build
 
     code = load_runtime(bench.runtime)
-    with tempfile.TemporaryDirectory() as folder:
+    with measuring(lambda: console.print(WAITING)), tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{i}{code.SUFFIX}" for i in range(len(networks))]
         for (genotype, task), path in zip(networks, paths, strict=True):
             code.prepare(build(genotype, task).eval(), task, path)
-        figures = measure_here(paths, seconds * len(paths), bench)
+        figures = measure_here(paths, _SECONDS * len(paths), bench)
         return figures, [
             _profiled(bench, path, genotype, task, found.robust_ms * slowdown(bench.usual))
             for path, (genotype, task), found in zip(paths, networks, figures, strict=True)
@@ -124,12 +128,6 @@ def _by_block(times: Sequence[tuple[str, float]], genotype: Genotype, task: Task
     for kind, ms in reversed(times):
         left.setdefault(kind, []).append(ms)
     return [sum(left[kind].pop() for kind in kinds) for kinds in expected]
-
-
-def measured_one(genotype: Genotype, task: Task, device: str, space: SearchSpace) -> tuple["Measurement", Profiled]:
-    """`measured` for one network; the device must be this machine."""
-    [figures], [own] = measured([(genotype, task)], bench_of(device, space))
-    return figures, own
 
 
 def measured_line(figures: "Measurement") -> str:

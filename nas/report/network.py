@@ -42,7 +42,9 @@ def show(
     found, note = _predicted_parts(genotype, task, device, space)
     if plot and found is None:
         raise InputError(f"--plot shows predicted latency. {note}")
-    figures, own = milliseconds.measured_one(genotype, task, device, space) if measure else (None, milliseconds.NONE)
+    figures, own = None, milliseconds.NONE
+    if measure:
+        [figures], [own] = milliseconds.measured([(genotype, task)], milliseconds.bench_of(device, space), console)
     total = cost(genotype, task)
     console.print(_block_table(title, genotype, task, found, own))
     if gates := gated_blocks(genotype):

@@ -64,7 +64,9 @@ def measured(progress: Progress, space: SearchSpace, config: MeasureConfig, anew
 
 def waiting(progress: Progress) -> Callable[[], None]:
     """Callback that reports waiting for another process."""
-    return lambda: progress.say("Another process is measuring on this machine; waiting until it is done.")
+    from evaluators.latency.device.locks import WAITING
+
+    return lambda: progress.say(WAITING)
 
 
 def shares(progress: Progress) -> Callable[[float, str], None]:

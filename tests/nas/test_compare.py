@@ -1,10 +1,14 @@
 """Where the milliseconds go: `nas show` by kernel class, with a plot and measured, and `nas compare`."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
 
+from evaluators.latency.device.locks import WAITING, measuring
 from search_spaces.anchor import anchor
 
 FIRST = "conv 16/1\nshuffle 24/2\nhead\n"
@@ -138,3 +142,13 @@ def test_a_device_elsewhere_predicts_and_does_not_measure(nas_here, small, forei
 def test_what_is_refused(nas_here, arguments, message):
     code, _, err = nas_here(*arguments)
     assert code == 2 and message in err and "Traceback" not in err
+
+
+def test_it_measures_while_no_other_process_does(tmp_path):
+    command = [sys.executable, "-m", "nas", "show", str(tmp_path / "first.txt"), "--space", "tiny", "--measure"]
+    environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path)}
+    with measuring(lambda: None):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        assert process.stdout and process.stdout.readline() == f"{WAITING}\n"
+    out, _ = process.communicate()
+    assert process.returncode == 0 and "Measured p50" in out

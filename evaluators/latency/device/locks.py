@@ -9,6 +9,8 @@ from pathlib import Path
 
 from search_spaces.errors import InputError
 
+WAITING = "Another process is measuring on this machine; waiting until it is done."
+
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
