@@ -1,0 +1,105 @@
+"""A measured search as in a container: no root, no home, nothing writable but its folders, little memory, one processor."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+USER = 61234  # has no entry in /etc/passwd and owns nothing
+MEMORY = Path("/sys/fs/cgroup/memory")  # version 1
+UNIFIED = Path("/sys/fs/cgroup")  # version 2
+LIMIT = 2 * 2**30
+
+
+def _refused() -> str:
+    """Why such a setting cannot be made here; empty if it can."""
+    tools = [tool for tool in ("unshare", "setpriv", "mount", "taskset") if shutil.which(tool) is None]
+    if tools:
+        return f"there is no {tools[0]}"
+    made = subprocess.run(["unshare", "--mount", "mount", "-t", "tmpfs", "tmpfs", "/dev/shm"], capture_output=True, text=True)
+    return made.stderr.strip()
+
+
+@pytest.fixture
+def memory_group():
+    """A control group limited to 2 GB, or None if none can be made here."""
+    unified = (UNIFIED / "cgroup.controllers").is_file()
+    group = (UNIFIED if unified else MEMORY) / f"nas-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / ("memory.max" if unified else "memory.limit_in_bytes")).write_text(str(LIMIT))
+    except OSError:
+        if group.is_dir():
+            group.rmdir()
+        yield None
+    else:
+        yield group
+        group.rmdir()
+
+
+@pytest.fixture
+def contained(memory_group, tmp_path):
+    """Runs `nas ARGUMENTS` in the setting, with HOME as given; the folder that may be written is returned with the end."""
+    if reason := _refused():
+        pytest.skip(f"no container-like setting can be made here: {reason}")
+    nameless = tmp_path / "cpuinfo"
+    lines = Path("/proc/cpuinfo").read_text().splitlines(keepends=True)
+    nameless.write_text("".join(line for line in lines if not line.startswith("model name")))
+    own = tmp_path / "own"
+    own.mkdir()
+    os.chown(own, USER, USER)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.getuid() and not folder.stat().st_mode & 0o001:
+            folder.chmod(folder.stat().st_mode | 0o011)  # pytest's folders are closed to others
+        if folder == Path("/tmp"):
+            break
+
+    def run(arguments, home):
+        variables = {"PATH": os.environ["PATH"], "TMPDIR": str(own), "XDG_DATA_HOME": str(own / "data"), "COLUMNS": "160"}
+        variables |= {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **({} if home is None else {"HOME": home})}
+        command = [sys.executable, "-m", "nas", *map(str, arguments)]
+        # reads what root may read, as an image's files are readable to all, and writes nothing but its own
+        rights = ["--inh-caps=-all,+dac_read_search", "--ambient-caps=+dac_read_search", "--bounding-set=-all,+dac_read_search"]
+        user = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", *rights]
+        steps = [
+            "mount -t tmpfs -o size=64m,mode=1777 tmpfs /dev/shm",
+            f"mount --bind {nameless} /proc/cpuinfo",
+            *([f"echo $$ > {memory_group}/cgroup.procs"] if memory_group else []),
+            f"cd {own}",
+            f"exec {shlex.join(['taskset', '-c', str(min(os.sched_getaffinity(0))), *user, *command])}",
+        ]
+        shell = ["unshare", "--mount", "bash", "-ec", "\n".join(steps)]
+        return subprocess.run(shell, env=variables, capture_output=True, text=True, timeout=1200)
+
+    return run, own
+
+
+def test_a_measured_search_works_without_home(contained, small_search):
+    run, own = contained
+    done = run(["device", "measure", "--space", small_search[3], "--effort", "quick"], None)
+    assert done.returncode == 0, done.stderr
+    done = run([*small_search, "--run", own / "run"], None)
+    _check(done, own)
+    assert json.loads((own / "run" / "result.json").read_text())["best"]["p50_ms"] <= 50
+
+
+def test_a_search_works_where_home_cannot_be_written(contained, small_search):
+    run, own = contained
+    _check(run([*small_search, "--device", _profile(), "--no-measure", "--run", own / "run"], "/proc"), own)
+
+
+def _profile():
+    [profile] = (Path(os.environ["XDG_DATA_HOME"]) / "compact-nas" / "devices").glob("*.json")
+    return profile
+
+
+def _check(done, own):
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr and (own / "run" / "export" / "model.onnx").is_file()
+    assert not [path for path in own.rglob("nas-ray-*") if path.is_dir()]
