@@ -57,6 +57,36 @@ def test_an_interrupt_of_a_string_s_code_leaves_the_exit_code_as_it_is(tmp_path)
     assert (done.returncode, done.stderr) == (130, "nas: stopped\n")
 
 
+DESTRUCTOR = """
+import signal, sys, time
+from nas.signals import Lost, Stop
+class Handle:
+    def __del__(self):
+        signal.raise_signal(signal.{name})
+        time.sleep(0)
+def lost(*_):
+    raise Lost("gone")
+signal.signal(signal.SIGUSR2, lost)
+with Stop() as stop:
+    try:
+        Handle()
+        time.sleep(600)
+    except KeyboardInterrupt as stopped:
+        print(type(stopped).__name__, flush=True)
+        sys.exit(stop.exit_code)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "code"),
+    [("SIGINT", "KeyboardInterrupt", 130), ("SIGTERM", "KeyboardInterrupt", 143), ("SIGUSR2", "Lost", 130)],
+)
+def test_an_interrupt_within_a_destructor_is_not_lost(name, kind, code):
+    command = [sys.executable, "-c", DESTRUCTOR.format(name=name)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, preexec_fn=interruptible)
+    assert (done.stdout, done.stderr, done.returncode) == (f"{kind}\n", "", code)
+
+
 def test_ctrl_c_that_was_ignored_stays_ignored():
     process = _run(prepare=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
     process.send_signal(signal.SIGINT)
