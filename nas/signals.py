@@ -1,6 +1,5 @@
 """Signal handling: SIGTERM raises KeyboardInterrupt like Ctrl-C, so that a command can clean up and say how to resume."""
 
-import _thread
 import atexit
 import os
 import signal
@@ -68,7 +67,7 @@ class Stop:
             return
         number = signal.SIGUSR2 if isinstance(found.exc_value, Lost) else self.exit_code - 128
         self._last = -_AGAIN_S
-        again = threading.Timer(_SOON_S, _thread.interrupt_main, [number])
+        again = threading.Timer(_SOON_S, signal.pthread_kill, [threading.main_thread().ident, number])
         again.daemon = True
         again.start()
 
