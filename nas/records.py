@@ -135,7 +135,10 @@ class Probe(Note):
 
 @dataclass(frozen=True, kw_only=True)
 class Tested(Note):
-    """`test:ID` or `test:ID/K`: scores on the test set and its number of images; `accuracy` is by the run's metric."""
+    """`test:ID` or `test:ID/K`: scores on the test set and its number of images; `accuracy` is by the run's metric.
+
+    They are of the network as deployed; if it is quantised, `float_accuracy` is that before.
+    """
 
     KIND = "test"
     accuracy: Share
@@ -143,6 +146,7 @@ class Tested(Note):
     top1: Share
     balanced_accuracy: Share
     macro_f1: Share
+    float_accuracy: Share | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

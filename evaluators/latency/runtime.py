@@ -18,7 +18,8 @@ _RUNTIMES = Modules("runtimes", "evaluators.latency.runtimes", "latency runtime"
 
 
 Clock = Literal["cpu", "wall", "event"]
-Graph = Literal["fused", "eager"]
+Graph = Literal["fused", "eager", "quantised"]
+Precision = Literal["float32", "int8"]
 
 
 class Runtime(Protocol):
@@ -28,8 +29,12 @@ class Runtime(Protocol):
     not; "event": runs return their seconds, by the device's own clock.
 
     GRAPH: the lowering that gives the runtime's kernels (evaluators.latency.kernels). "eager": torch's operations one by one;
-    "fused": ONNX Runtime's optimised graph. The latter stands in for every runtime that folds batch norm and fuses activations
-    in its own way; such kernels are summed by class, without times of their own.
+    "fused": ONNX Runtime's optimised graph, which stands in for every runtime that folds batch norm and fuses activations in
+    its own way; such kernels are summed by class, without times of their own. "quantised": ONNX Runtime's int8 graph.
+
+    DTYPE: the precision of the arithmetic. `prepare` of an int8 module takes as fourth argument `images` [N, C, H, W] to
+    calibrate on; without, ranges are arbitrary, which is enough for timing. INT8, optional: the name of the int8 module for the
+    same runtime.
 
     `version` raises InputError naming the missing package. `prepare` writes one file, plus others with the same stem if the
     format has several. A module whose device is not the CPU has a function `processor` that returns the device's name. A
@@ -37,7 +42,7 @@ class Runtime(Protocol):
     """
 
     CLOCK: Clock
-    DTYPE: str
+    DTYPE: Precision
     SUFFIX: str
     GRAPH: Graph
 
@@ -60,6 +65,16 @@ def installed_version(package: str, what: str, extra: str = "") -> str:
     except metadata.PackageNotFoundError:
         also = f", or this project's extra: pip install 'compact-nas[{extra}]'" if extra else ""
         raise InputError(f"{what} needs the package {package}, which is not installed: pip install {package}{also}") from None
+
+
+def at_precision(name: str, precision: Precision | None) -> str:
+    """The runtime called `name` at a precision, its own if None: itself, or its int8 module; raises InputError if it has none."""
+    code = load_runtime(name)
+    found = name if precision in (None, code.DTYPE) else getattr(code, "INT8", None) if precision == "int8" else None
+    if found is None:
+        able = ", ".join(n for n in runtime_names() if precision == load_runtime(n).DTYPE)
+        raise InputError(f"the runtime {name} does not run networks in {precision}; these do: {able}")
+    return str(found)
 
 
 def runtime_names() -> list[str]:

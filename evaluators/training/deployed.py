@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from evaluators.latency.timing.bench import open_session
-from evaluators.onnx import INPUT, OUTPUT, export_onnx
+from evaluators.onnx import INPUT, OUTPUT
+from evaluators.quantise import export_at
 from evaluators.training.batches import Batches
 from evaluators.training.metrics import Scores, confusion, scores
 from search_spaces.task import Task
@@ -17,15 +18,25 @@ from search_spaces.task import Task
 _READ = 64  # images preprocessed per batch
 
 
-def deployed_scores(network: nn.Module, task: Task, split: Batches, threads: int, among: Tensor | None = None) -> Scores:
-    """Scores of a network's ONNX export in ONNX Runtime, float32, over a split or its images at indices `among`.
+def deployed_scores(
+    network: nn.Module,
+    task: Task,
+    split: Batches,
+    threads: int,
+    among: Tensor | None = None,
+    *,
+    calibration: Tensor | None = None,
+) -> Scores:
+    """Scores of a network's ONNX export in ONNX Runtime over a split, or its images at indices `among`.
+
+    The export is quantised to int8 on `calibration` images [N, C, H, W], or in float32 if there are none.
 
     On CPUs, this is also faster than torch: 8.9 ms per image for EfficientNet-Lite0 at 224x224, against 14.8 to 25 ms for
     torch in eval mode, depending on batch size (one thread of an AMD EPYC).
     """
     with tempfile.TemporaryDirectory(prefix="nas-judge-") as folder:
         file = Path(folder, "model.onnx")
-        export_onnx(network, task, file)
+        export_at(network, task, file, calibration)
         session = open_session(file, 1)
 
     def answer(image: Tensor) -> int:

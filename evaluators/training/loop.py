@@ -53,8 +53,9 @@ class Training:
 
     `network` is trained in place, with fast layers (evaluators.training.kernels). If the recipe averages weights, it holds the
     averaged ones after the last epoch. `teacher`, in eval mode, is for distillation (evaluators.training.distill). `metric` is
-    what epochs report as accuracy. The recipe may freeze blocks among the first `ready`. All randomness comes from `generator`
-    and, in layers such as dropout, from torch's global generator.
+    what epochs report as accuracy; with `calibration` images [N, C, H, W], of the network quantised on them
+    (evaluators.quantise). The recipe may freeze blocks among the first `ready`. All randomness comes from `generator` and, in
+    layers such as dropout, from torch's global generator.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Training:
         teacher: nn.Module | None = None,
         metric: Metric = "top1",
         ready: int = 0,
+        calibration: Tensor | None = None,
     ) -> None:
         keep_heap()
         self.network, self.recipe = fast(network), recipe
@@ -75,6 +77,7 @@ class Training:
         self._train, self._validation, self._generator = train, validation, generator
         self._teacher = fast(teacher) if teacher else None
         self._metric: Metric = metric
+        self._calibration = calibration
         self._among = shown(train, recipe)
         self._count = kept_count(network, recipe.kept_stride, ready) if isinstance(network, Network) else 0
         self._kept: Kept | None = None
@@ -109,15 +112,17 @@ class Training:
         return self.history[-1]
 
     def _judged(self, number: int) -> Scores:
-        """Scores on the recipe's number of validation images for this epoch; on a CPU, scores of the ONNX export."""
+        """Scores on the recipe's number of validation images for this epoch; on a CPU and in int8, of the ONNX export."""
         most = self.recipe.most_validated
         few = 0 < most < len(self._validation) and not 1 < number == self.recipe.epochs
         among = self._validation.share(most / len(self._validation)) if few else None
         judged = self._averaged.module if self._averaged else self.network
-        if not isinstance(judged, Network) or self._validation.labels.device.type != "cpu":
+        float_on_gpu = self._calibration is None and self._validation.labels.device.type != "cpu"
+        if not isinstance(judged, Network) or float_on_gpu:
             return evaluate(judged, self._validation, among=among)
         task = Task(self._validation.preprocessing.input, len(classifier(judged).weight))
-        return deployed_scores(judged, task, self._validation, torch.get_num_threads(), among)
+        threads, calibration = torch.get_num_threads(), self._calibration
+        return deployed_scores(judged, task, self._validation, threads, among, calibration=calibration)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Weights by name, averaged ones under `averaged.`; and the remaining state as plain types and tensors."""
@@ -194,9 +199,11 @@ def epochs(
     teacher: nn.Module | None = None,
     metric: Metric = "top1",
     ready: int = 0,
+    calibration: Tensor | None = None,
 ) -> Iterator[Epoch]:
     """Trains `network` in place, yielding after each epoch; raises TrainingFailed like `Training.epoch`."""
-    training = Training(network, train, validation, recipe, generator, teacher=teacher, metric=metric, ready=ready)
+    ways: dict[str, Any] = {"teacher": teacher, "metric": metric, "ready": ready, "calibration": calibration}
+    training = Training(network, train, validation, recipe, generator, **ways)
     while not training.finished:
         yield training.epoch()
 

@@ -1,10 +1,28 @@
 """Find the profile of the target device, and its latency predictor."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from search_spaces.errors import InputError
 from search_spaces.space import SearchSpace
+
+if TYPE_CHECKING:
+    from evaluators.latency.runtime import Precision
+
+
+def device_at(device: str, precision: "Precision | None") -> str:
+    """The device of that name at a precision, if one is given; raises InputError if its profile is of another precision."""
+    from evaluators.latency.device.local_device import LOCALS
+    from evaluators.latency.device.profile_files import load_profile
+
+    if precision is None:
+        return device
+    if device in LOCALS:
+        return next(name for name, own in LOCALS.items() if own == precision)
+    found = load_profile(device, anywhere=True).device.dtype
+    if found != precision:
+        raise InputError(f"device {device} was measured in {found}, not in {precision}; leave out one of the two")
+    return device
 
 
 def is_elsewhere(device: str) -> bool:
@@ -27,15 +45,14 @@ def known_profile(device: str, space: SearchSpace, anywhere: bool = False) -> Pa
 
     Raises InputError if there is no such device, its profile is damaged, or, unless `anywhere`, it is another machine's.
     """
-    from evaluators.latency.device.local_device import local_device
-    from evaluators.latency.device.profile import LOCAL
+    from evaluators.latency.device.local_device import LOCALS, local_named
     from evaluators.latency.device.profile_files import list_profiles, load_profile
     from evaluators.latency.device.space_key import space_key
 
-    if device == LOCAL and local_device().name not in {found.name for found in list_profiles()}:
+    if device in LOCALS and local_named(device).name not in {found.name for found in list_profiles()}:
         return None
     profile = load_profile(device, anywhere=anywhere)
-    if space_key(space) not in profile.spaces and profile.device == local_device():
+    if space_key(space) not in profile.spaces and profile.device in map(local_named, LOCALS):
         return None
     profile.calibration(space)
     return _profile_file(device)
@@ -51,13 +68,12 @@ def predictor_of(profile: Path | str, space: SearchSpace, confidence: float = 0.
 
 
 def _profile_file(device: str) -> Path:
-    from evaluators.latency.device.local_device import local_device
-    from evaluators.latency.device.profile import LOCAL
+    from evaluators.latency.device.local_device import LOCALS, local_named
     from evaluators.latency.device.profile_files import list_profiles
 
     if device.endswith(".json"):
         return Path(device)
-    name = local_device().name if device == LOCAL else device
+    name = local_named(device).name if device in LOCALS else device
     return next(found.path for found in list_profiles() if found.name == name)
 
 

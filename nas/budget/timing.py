@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,11 @@ from evaluators.latency.runtime import load_runtime
 from evaluators.latency.timing.measure import Measurement
 from evaluators.weights import load_network
 from search_spaces.genotype import Genotype
-from search_spaces.task import Task
+from search_spaces.task import Input, Task
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from search_spaces.network import Network
 
 _CHECK_S = 1.0
@@ -42,10 +44,14 @@ class Timer(Protocol):
 
 @dataclass(frozen=True)
 class LocalTimer:
-    """Measures on this machine, like its profile; `times` caches measurements of untrained networks."""
+    """Measures on this machine, like its profile; `times` caches measurements of untrained networks.
+
+    If the runtime runs int8, trained networks are quantised on the `calibration` images for their input.
+    """
 
     bench: Bench
     times: Times
+    calibration: "Callable[[Input], Tensor | None]" = lambda _: None
 
     @property
     def usual(self) -> float:
@@ -75,5 +81,7 @@ class LocalTimer:
         with tempfile.TemporaryDirectory() as folder:
             paths = [Path(folder) / f"{i}{code.SUFFIX}" for i in range(len(networks))]
             for network, path in zip(networks, paths, strict=True):
-                code.prepare(network, task.of(network.genotype), path)
+                own = task.of(network.genotype)
+                images = self.calibration(own.input)
+                code.prepare(network, own, path, *([] if images is None else [images]))
             yield paths

@@ -66,6 +66,9 @@ DURATION = _Quantity("duration", _TIMES, "15m")
 AT_LEAST_1 = click.IntRange(min=1, max=10**6)
 SEED = click.IntRange(min=0, max=2**32 - 1)
 PATH = _Path(path_type=Path)
+PRECISION = click.option(
+    "--precision", type=click.Choice(["float32", "int8"]), help="Precision of latency.  [default: the device profile's]"
+)
 SIZE = click.option("--input", "size", help="Input size: SIDE, or HEIGHTxWIDTH.  [default: the network's own]")
 
 

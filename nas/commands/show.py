@@ -1,15 +1,20 @@
 """`nas show`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from nas.commands.options import AT_LEAST_1, PATH, SIZE, Command, refuse_unused
+from nas.commands.options import AT_LEAST_1, PATH, PRECISION, SIZE, Command, refuse_unused
+
+if TYPE_CHECKING:
+    from evaluators.latency.runtime import Precision
 
 
 @click.command("show", cls=Command)
 @click.argument("what")
 @click.option("--device", default="local", show_default=True, help="Device profile for predicted latency.")
+@PRECISION
 @click.option(
     "--space", "space_name", default="mobile", show_default=True, help="Space whose calibration is used to predict latency."
 )
@@ -20,11 +25,20 @@ from nas.commands.options import AT_LEAST_1, PATH, SIZE, Command, refuse_unused
 )
 @click.option("--plot", type=PATH, help="Plot latency by block as a bar chart: FILE.png or FILE.svg.")
 def command(
-    *, what: str, device: str, space_name: str, classes: int | None, size: str | None, measure: bool, plot: Path | None
+    *,
+    what: str,
+    device: str,
+    precision: "Precision | None",
+    space_name: str,
+    classes: int | None,
+    size: str | None,
+    measure: bool,
+    plot: Path | None,
 ) -> None:
     """Show the network of a genotype file, anchor or run: blocks, shapes, params, MACs, latency by block."""
+    from nas.budget.device import device_at
     from nas.report import network
     from nas.run.find import find_run
 
     refuse_unused(space_name=(find_run(what)[0] is not None, f"{what} has its own space"))
-    network.show(what, device, space_name, classes, measure=measure, plot=plot, size=size)
+    network.show(what, device_at(device, precision), space_name, classes, measure=measure, plot=plot, size=size)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from evaluators.data import Dataset
 from evaluators.inheritance.donor import Donor
+from evaluators.latency.runtime import Precision
 from evaluators.training.recipe import Metric, Recipe
 from search_spaces.task import Input
 
@@ -40,7 +41,7 @@ class Setting:
     """Settings shared by all jobs of a run.
 
     Networks inherit from `donor`, if any. `mean` and `std` normalise each channel of pixels in 0..1. Accuracies are by
-    `metric`. `threads` is the number of threads per worker on this machine.
+    `metric`, of networks deployed in `precision`. `threads` is the number of threads per worker on this machine.
     """
 
     dataset: Dataset
@@ -49,6 +50,16 @@ class Setting:
     metric: Metric
     threads: int
     donor: Donor | None = None
+    precision: Precision = "float32"
+
+    def calibration(self, input: Input) -> "torch.Tensor | None":
+        """Training images [N, C, H, W] to quantise networks with this input on; None in float32."""
+        import torch
+
+        from evaluators.quantise import calibration_images
+
+        cpu = torch.device("cpu")
+        return calibration_images(self.images("train", input, cpu)) if self.precision == "int8" else None
 
     def images(self, part: Part, input: Input, device: "torch.device") -> "Batches":
         """A part of the data set, preprocessed for a network with this input."""

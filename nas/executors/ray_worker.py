@@ -73,7 +73,8 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             ready = found.ready
         teacher = self._teacher(job.teacher, task) if job.teacher else None
         parts = train, validation
-        for epoch in epochs(self._network, *parts, job.recipe, generator, teacher=teacher, metric=setting.metric, ready=ready):
+        ways: dict[str, Any] = {"metric": setting.metric, "ready": ready, "calibration": setting.calibration(task.input)}
+        for epoch in epochs(self._network, *parts, job.recipe, generator, teacher=teacher, **ways):
             yield {name: vars(epoch)[name] for name in ("number", "loss", "accuracy", "seconds")}
 
     def _teacher(self, name: Path, task: Task) -> Any:

@@ -50,7 +50,9 @@ class State:
         self.config, self.resolved, self.space = run.config, run.resolved, run.space()
         self.evaluator = evaluators.load(run.config.evaluator)
         profile = load_profile(str(run.device_profile), anywhere=True)
-        self.timer = timer or LocalTimer(Bench.of(profile, self.space), Times.of(profile, self.space))
+        self.precision = profile.device.dtype
+        measuring = Bench.of(profile, self.space), Times.of(profile, self.space)
+        self.timer = timer or LocalTimer(*measuring, self.setting.calibration)
         self.budget = replace(run.config.latency_budget, usual=self.timer.usual)
         self.above_quiet = self.budget.above_quiet(profile.calibration(self.space).networks)
         self.task = self.space.task(len(dataset.classes))
@@ -119,7 +121,8 @@ class State:
         """Settings shared by all jobs of the run."""
         known = self.resolved
         threads = max(1, processors() // (known.workers or 1))
-        return Setting(self.dataset, tuple(known.mean), tuple(known.std), self.config.metric, threads, self.donor)
+        statistics = tuple(known.mean), tuple(known.std)
+        return Setting(self.dataset, *statistics, self.config.metric, threads, self.donor, self.precision)
 
     def train(self, source: Source) -> None:
         """Run training jobs."""

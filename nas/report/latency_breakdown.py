@@ -67,15 +67,15 @@ def bench_of(device: str, space: SearchSpace) -> "Bench":
 
     Raises InputError if the device is another machine.
     """
+    from evaluators.latency.device.local_device import LOCALS, local_named
     from evaluators.latency.device.measure_networks import Bench
     from evaluators.latency.device.profile_files import load_profile
-    from evaluators.latency.runtime import DEFAULT
     from nas.budget.device import is_elsewhere, known_profile
 
     if is_elsewhere(device):
         raise InputError(f"device {device} is not this machine, where --measure runs; leave out one of the two")
     if known_profile(device, space) is None:
-        return Bench(DEFAULT)
+        return Bench((local_named(device) if device in LOCALS else load_profile(device).device).runtime)
     return Bench.of(load_profile(device), space)
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from evaluators.data.preprocess import Fit, Interpolation
+from evaluators.latency.runtime import Precision
 from evaluators.training.recipe import Metric, Recipe
 from nas.budget.latency_budget import LatencyBudget
 from nas.pareto import COSTS
@@ -47,6 +48,9 @@ class SearchConfig:
     space: Annotated[str, Option("Search space: a name or a .yaml file.")] = "mobile"
     data: Annotated[str, Option("Data set: NAME or NAME:PATH; see `nas list datasets`.")] = "fashion-mnist-small"
     device: Annotated[str, Option("Device profile; this machine is measured on first use.")] = "local"
+    precision: Annotated[
+        Precision | None, Option("Precision that networks are deployed in.", unset="the device profile's, float32 for local")
+    ] = None
     trials: Annotated[Number, Option("Number of candidates to train, not counting anchors.")] = 8
     time_s: Annotated[
         AboveZero | None, Option("Propose no more candidates after this time: 15m.", flag="time", unit="s", unset="no limit")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from evaluators.latency.runtime import DEFAULT
+from evaluators.latency.runtime import DEFAULT, Precision, at_precision
 from nas.progress import Progress
 from nas.run.config import Number
 from nas.run.options import Option
@@ -27,6 +27,9 @@ class MeasureConfig:
     space: Annotated[str, Option("Search space to calibrate for: a name or a .yaml file.")] = "mobile"
     device: Annotated[str, Option("Name of the profile.")] = "local"
     runtime: Annotated[str, Option("Runtime: onnxruntime_cpu, litert_cpu, ncnn_cpu ...")] = DEFAULT
+    precision: Annotated[
+        Precision | None, Option("Precision that networks are deployed in.", unset="the runtime's, float32 for most")
+    ] = None
     threads: Annotated[Number, Option("Number of runtime threads.")] = 1
     effort: Annotated[Effort, Option("Number of networks, and time spent on each.")] = "normal"
 
@@ -41,7 +44,8 @@ def measured(progress: Progress, space: SearchSpace, config: MeasureConfig, anew
     from evaluators.latency.device.measure_profile import measure_profile
     from evaluators.latency.device.storage import user_folder
 
-    device, (fit, verify, seconds) = local_device(config.runtime, config.threads), EFFORTS[config.effort]
+    runtime, (fit, verify, seconds) = at_precision(config.runtime, config.precision), EFFORTS[config.effort]
+    device = local_device(runtime, config.threads)
     progress.say(
         f'Measuring {device} for the space "{space.name}": {fit + verify} networks. This is done once; the profile is saved.'
     )
@@ -52,7 +56,7 @@ def measured(progress: Progress, space: SearchSpace, config: MeasureConfig, anew
         seconds,
         fit=fit,
         verify=verify,
-        runtime=device.runtime,
+        runtime=runtime,
         threads=config.threads,
         waiting=waiting(progress),
         anew=anew,
@@ -60,6 +64,18 @@ def measured(progress: Progress, space: SearchSpace, config: MeasureConfig, anew
     path = user_folder() / f"{profile.name}.json"
     say_quality(progress, profile, profile.calibration(space), path)
     return path
+
+
+def config_of(device: str) -> MeasureConfig:
+    """How a device is measured for another space: as its profile says, or by its name if it is this machine."""
+    from evaluators.latency.device.local_device import LOCALS
+    from evaluators.latency.device.profile import LOCAL
+    from evaluators.latency.device.profile_files import load_profile
+
+    if device in LOCALS:
+        return MeasureConfig(device=LOCAL, precision=LOCALS[device])
+    known = load_profile(device).device
+    return MeasureConfig(device=device, runtime=known.runtime, threads=known.threads)
 
 
 def waiting(progress: Progress) -> Callable[[], None]:

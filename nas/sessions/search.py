@@ -11,7 +11,7 @@ from evaluators.data.preprocess import per_channel
 from evaluators.processors import processors
 from evaluators.training.recipe import Recipe, load_recipe
 from nas import samplers
-from nas.budget.device import is_elsewhere, known_profile, predictor_of
+from nas.budget.device import device_at, is_elsewhere, known_profile, predictor_of
 from nas.budget.latency_budget import SPARE, LatencyBudget
 from nas.budget.survey import Predicted, lines, survey
 from nas.executors import evaluators
@@ -26,7 +26,7 @@ from nas.run.memory import read_journal
 from nas.run.resuming import check_data, versions_changed
 from nas.run.teacher import Teacher, find_teacher
 from nas.sessions.inputs import absolute, load_data
-from nas.sessions.measure import MeasureConfig, measured
+from nas.sessions.measure import config_of, measured
 from nas.signals import Lost
 from search_spaces.anchor import anchor
 from search_spaces.errors import InputError, os_reason
@@ -54,6 +54,7 @@ def start(asked: SearchConfig, path: Path | None, progress: Progress) -> Run:
         check_address(config.address)
     path = path or default_run_folder(space.name, config.latency_budget_ms)
     check_free(path)
+    config = replace(config, device=device_at(config.device, config.precision))
     known = _profile_for_search(config, space)
     dataset = load_data(
         progress,
@@ -63,7 +64,7 @@ def start(asked: SearchConfig, path: Path | None, progress: Progress) -> Run:
         interpolation=donor.interpolation if donor else "bilinear",
         download=config.download,
     )
-    profile = known or measured(progress, space, MeasureConfig(device=config.device), anew=False)
+    profile = known or measured(progress, space, config_of(config.device), anew=False)
     found = _survey(progress, space, len(dataset.classes), profile, config.latency_budget)
     if teacher:
         teacher.check(space.task(len(dataset.classes)))

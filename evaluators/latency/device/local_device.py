@@ -2,11 +2,13 @@
 
 from functools import cache
 
-from evaluators.latency.device.profile import Device
-from evaluators.latency.runtime import DEFAULT, load_runtime
+from evaluators.latency.device.profile import LOCAL, Device
+from evaluators.latency.runtime import DEFAULT, Precision, at_precision, load_runtime
 from evaluators.latency.timing.bench import cpu_model
 
 _cpu_model = cache(cpu_model)
+LOCALS: dict[str, Precision] = {LOCAL: "float32", f"{LOCAL}-int8": "int8"}
+"""Names for this machine with the default runtime, and their precisions."""
 
 
 def local_device(runtime: str = DEFAULT, threads: int = 1) -> Device:
@@ -15,3 +17,8 @@ def local_device(runtime: str = DEFAULT, threads: int = 1) -> Device:
     version = code.version()
     processor: str = getattr(code, "processor", _cpu_model)()
     return Device(processor, runtime, version, threads, code.DTYPE)
+
+
+def local_named(name: str) -> Device:
+    """This machine by one of its names, LOCALS."""
+    return local_device(at_precision(DEFAULT, LOCALS[name]))

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field
 from evaluators.latency.device.space_key import space_key
 from evaluators.latency.kernels.kernel import Amount, Timed
 from evaluators.latency.kernels.lowering import FEATURES
-from evaluators.latency.runtime import Clock
+from evaluators.latency.runtime import Clock, Precision
 from evaluators.latency.timing.measure import Milliseconds
 from search_spaces.errors import InputError
 from search_spaces.schema import Count, FromZero, Seed, Whole, strict
@@ -49,7 +49,7 @@ class Device:
     runtime: Text
     runtime_version: Text
     threads: Count
-    dtype: Text
+    dtype: Precision
 
     @property
     def name(self) -> str:

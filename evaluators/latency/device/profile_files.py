@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from evaluators.latency.device.local_device import local_device
+from evaluators.latency.device.local_device import LOCALS, local_device, local_named
 from evaluators.latency.device.locks import locked
 from evaluators.latency.device.profile import LOCAL, Calibration, Device, Profile
 from evaluators.latency.device.storage import known_folder, writable_folder
@@ -49,7 +49,7 @@ def list_profiles() -> list[Listing]:
 
 
 def load_profile(name_or_path: str = LOCAL, *, anywhere: bool = False) -> Profile:
-    """The profile called `name`, in a file PATH.json, or of this machine ("local").
+    """The profile called `name`, in a file PATH.json, or of this machine ("local"; "local-int8").
 
     Raises InputError when there is none, when the file is damaged or of another version, and, unless `anywhere`, when it
     belongs to another device than this machine with the installed runtime.
@@ -108,12 +108,17 @@ def _find(name_or_path: str) -> Path:
             raise InputError(f"there is no device profile file {name_or_path}")
         return Path(name_or_path)
     known = _profile_files()
-    name = local_device().name if name_or_path == LOCAL else name_or_path
+    name = local_named(name_or_path).name if name_or_path in LOCALS else name_or_path
     if name in known:
         return known[name]
-    if name_or_path == LOCAL:
-        raise InputError(f"this machine has not been measured yet ({local_device()}); run {_MEASURE}")
-    raise InputError(f'there is no device "{name}"{near_miss(name, [LOCAL, *known])}')
+    if name_or_path in LOCALS:
+        raise InputError(f"this machine has not been measured yet ({local_named(name_or_path)}); run {measuring(name_or_path)}")
+    raise InputError(f'there is no device "{name}"{near_miss(name, [*LOCALS, *known])}')
+
+
+def measuring(name: str) -> str:
+    """The command that measures this machine by one of its names, as code in a sentence."""
+    return "`nas device measure`" if name == LOCAL else f"`nas device measure --precision {LOCALS[name]}`"
 
 
 def listing(name: str, path: Path) -> Listing:

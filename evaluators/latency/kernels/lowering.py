@@ -1,7 +1,7 @@
 """The kernels that a runtime runs for each block of a network, and their sums by class.
 
-Which they are depends on the graph that the runtime makes: "fused", as ONNX Runtime does (fused.py), or "eager", every
-operation by itself, as torch does (eager.py).
+Which they are depends on the graph that the runtime makes: "fused", as ONNX Runtime does (fused.py), "quantised", as
+it does in int8 (quantised.py), or "eager", every operation by itself, as torch does (eager.py).
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,6 +12,7 @@ from typing import NamedTuple
 from evaluators.latency.kernels.eager import eager_kernels
 from evaluators.latency.kernels.fused import fused_kernels
 from evaluators.latency.kernels.kernel import Kernel, Layout
+from evaluators.latency.kernels.quantised import quantised_kernels
 from evaluators.latency.runtime import Graph
 from search_spaces.genotype import BlockSpec, Genotype
 from search_spaces.task import Input, Task
@@ -75,8 +76,10 @@ def lower_block(place: Place, kind: Graph) -> Lowered:
     from evaluators.graph import block_graph  # imports torch
 
     graph = block_graph(place.spec, place.in_shape, place.image, place.classes)  # type: ignore[arg-type]
-    fused = kind == "fused"
-    kernels, out_layout = fused_kernels(graph, place.layout) if fused else (tuple(eager_kernels(graph)), place.layout)
+    if kind == "fused":
+        kernels, out_layout = fused_kernels(graph, place.layout)
+    else:
+        kernels, out_layout = tuple((eager_kernels if kind == "eager" else quantised_kernels)(graph)), place.layout
     totals: dict[str, tuple[int, ...]] = {}
     for kernel in kernels:
         row = (1, kernel.macs, kernel.padded, kernel.moved, kernel.weights)

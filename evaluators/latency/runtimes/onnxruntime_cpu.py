@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 CLOCK: Clock = "cpu"
 GRAPH: Graph = "fused"
 DTYPE = "float32"
+INT8 = "onnxruntime_int8"
 SUFFIX = ".onnx"
 
 

@@ -48,5 +48,10 @@ def _test(state: "State", key: str, genotype: Genotype) -> None:
 
     task = state.task.of(genotype)
     images = state.setting.images("test", task.input, torch.device("cpu"))
-    scores = asdict(deployed_scores(load_network(genotype, task, state.weights(key)), task, images, processors()))
-    state.study.note(Tested(accuracy=scores[state.config.metric], images=len(images), **scores), key)
+    network, metric = load_network(genotype, task, state.weights(key)), state.config.metric
+    floats = asdict(deployed_scores(network, task, images, processors()))
+    calibration, scores, own = state.setting.calibration(task.input), floats, None
+    if calibration is not None:
+        own = floats[metric]
+        scores = asdict(deployed_scores(network, task, images, processors(), calibration=calibration))
+    state.study.note(Tested(accuracy=scores[metric], float_accuracy=own, images=len(images), **scores), key)
