@@ -7,19 +7,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
 from evaluators.onnx import INPUT, export_onnx, quiet
 from search_spaces.errors import InputError, shortened
 from search_spaces.task import Task
-
-if TYPE_CHECKING:
-    from evaluators.training.batches import Batches
-
-CALIBRATED_ON = 64
-"""Training images that the ranges of activations are taken from."""
 
 
 def export_int8(network: nn.Module, task: Task, path: Path, images: Tensor) -> None:
@@ -45,11 +39,6 @@ def export_at(network: nn.Module, task: Task, path: Path, calibration: Tensor | 
         export_onnx(network, task, path)
     else:
         export_int8(network, task, path, calibration)
-
-
-def calibration_images(train: "Batches") -> Tensor:
-    """Images [N, C, H, W] to calibrate on: about CALIBRATED_ON of the training set, stratified, always the same."""
-    return train.few(min(CALIBRATED_ON, len(train)))[0].cpu()
 
 
 def _prepare(source: Path, target: Path) -> None:

@@ -137,7 +137,7 @@ class Probe(Note):
 class Tested(Note):
     """`test:ID` or `test:ID/K`: scores on the test set and its number of images; `accuracy` is by the run's metric.
 
-    They are of the network as deployed; if it is quantised, `float_accuracy` is that before.
+    They are of the exported file, of `bytes`; if that is quantised, `float_accuracy` and `float_bytes` are those of float32.
     """
 
     KIND = "test"
@@ -146,7 +146,9 @@ class Tested(Note):
     top1: Share
     balanced_accuracy: Share
     macro_f1: Share
+    bytes: Some | None = None
     float_accuracy: Share | None = None
+    float_bytes: Some | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,7 +68,7 @@ def installed_version(package: str, what: str, extra: str = "") -> str:
 
 
 def at_precision(name: str, precision: Precision | None) -> str:
-    """The runtime called `name` at a precision, its own if None: itself, or its int8 module; raises InputError if it has none."""
+    """The runtime called `name`, or its int8 module, at a precision (its own if None); raises InputError if it has none."""
     code = load_runtime(name)
     found = name if precision in (None, code.DTYPE) else getattr(code, "INT8", None) if precision == "int8" else None
     if found is None:

@@ -15,7 +15,7 @@ from evaluators.heap import keep_heap
 from evaluators.training.augment import Parts, mixup
 from evaluators.training.average import averaged
 from evaluators.training.batches import Batches
-from evaluators.training.deployed import deployed_scores
+from evaluators.training.deployed import deployed
 from evaluators.training.distill import distilled
 from evaluators.training.groups import optimizer_of
 from evaluators.training.kept import Kept, kept_count
@@ -122,7 +122,7 @@ class Training:
             return evaluate(judged, self._validation, among=among)
         task = Task(self._validation.preprocessing.input, len(classifier(judged).weight))
         threads, calibration = torch.get_num_threads(), self._calibration
-        return deployed_scores(judged, task, self._validation, threads, among, calibration=calibration)
+        return deployed(judged, task, self._validation, threads, among, calibration=calibration).scores
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Weights by name, averaged ones under `averaged.`; and the remaining state as plain types and tensors."""

@@ -25,6 +25,13 @@ def device_at(device: str, precision: "Precision | None") -> str:
     return device
 
 
+def precision_of(profile: Path) -> "Precision":
+    """The precision that a profile was measured in."""
+    from evaluators.latency.device.profile_files import load_profile
+
+    return load_profile(str(profile), anywhere=True).device.dtype
+
+
 def is_elsewhere(device: str) -> bool:
     """Whether a device's profile is readable but not of this machine with its installed runtime."""
     from evaluators.latency.device.profile_files import load_profile

@@ -56,7 +56,7 @@ class Setting:
         """Training images [N, C, H, W] to quantise networks with this input on; None in float32."""
         import torch
 
-        from evaluators.quantise import calibration_images
+        from evaluators.training.deployed import calibration_images
 
         cpu = torch.device("cpu")
         return calibration_images(self.images("train", input, cpu)) if self.precision == "int8" else None

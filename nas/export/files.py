@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from evaluators.card import CARD, files_entry, listed
 from evaluators.data.preprocess import Preprocessing
+from evaluators.quantise import export_int8
 from evaluators.training.recipe import Metric
 from evaluators.weights import GENOTYPE, WEIGHTS, load_network, save_weights
 from nas.export.formats import OURS, Format, load
@@ -20,9 +21,12 @@ from search_spaces.genotype import Genotype
 from search_spaces.task import Task
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from search_spaces.network import Network
     from search_spaces.weights import Loaded
 
+INT8 = "model.int8.onnx"
 _PART, _NEW, _OLD = ".export-", "new", "old"  # temporary folder of an export, for new and old files until all are replaced
 
 
@@ -31,7 +35,8 @@ class Trained:
     """A trained network: genotype, weights file (safetensors), classes, preprocessing, and scores.
 
     The genotype specifies the input at which it was trained, tested and measured. Accuracies are by `metric`, 0..1, None if
-    unknown.
+    unknown. With `calibration` images [N, C, H, W], it is deployed in int8, quantised on them; `float_test` is then the test
+    accuracy in float32, and all other figures are of the quantised file.
     """
 
     genotype: Genotype
@@ -42,14 +47,21 @@ class Trained:
     validation: float | None
     test: float | None
     latency_ms: dict[str, Any] | None = None
+    calibration: "Tensor | None" = None
+    float_test: float | None = None
 
     @property
     def task(self) -> Task:
         return self.genotype.task(len(self.classes))
 
 
-def export(run: Run, network: dict[str, Any], folder: Path, formats: Sequence[str] = ()) -> list[Path]:
-    """Export a network of a run's result with the weights of its first seed (the measured ones); see `export_trained`."""
+def export(
+    run: Run, network: dict[str, Any], folder: Path, formats: Sequence[str] = (), *, calibration: "Tensor | None" = None
+) -> list[Path]:
+    """Export a network of a run's result with the weights of its first seed (the measured ones); see `export_trained`.
+
+    A run in int8 needs the images that it calibrates on (nas.export.quantised).
+    """
     genotype = Genotype.parse(network["genotype"])
     assert genotype.input is not None, "a run's networks name their input"
     weights = run.weights(network["id"])
@@ -66,12 +78,16 @@ def export(run: Run, network: dict[str, Any], folder: Path, formats: Sequence[st
         validation=next(iter(network["validation_by_seed"]), None),
         test=next(iter(network["test_by_seed"]), None),
         latency_ms={k: network[k] for k in ("predicted_ms", "bound_ms", "p50_ms", "p90_ms", "n")},
+        calibration=calibration,
+        float_test=next(iter(network["float_test_by_seed"]), None),
     )
     return export_trained(trained, folder, formats)
 
 
 def export_trained(trained: Trained, folder: Path, formats: Sequence[str] = ()) -> list[Path]:
     """Write genotype.txt, weights.safetensors, model.json and a file per format (default: model.onnx); returns the paths.
+
+    A network that is deployed in int8 also gets model.int8.onnx.
 
     Files of an earlier export in `folder` are replaced. Raises InputError for an unknown format, and if the folder contains
     other files or cannot be written.
@@ -81,9 +97,13 @@ def export_trained(trained: Trained, folder: Path, formats: Sequence[str] = ()) 
 
     def write(part: Path) -> None:
         shutil.copyfile(trained.weights, part / WEIGHTS)
-        _write(load_network(trained.genotype, trained.task, trained.weights), trained.task, chosen, part)
+        network = load_network(trained.genotype, trained.task, trained.weights)
+        _write(network, trained.task, chosen, part)
+        if trained.calibration is not None:
+            export_int8(network, trained.task, part / INT8, trained.calibration)
 
-    return _replace(folder, trained.genotype, _card(trained, chosen), write)
+    own = [] if trained.calibration is None else [INT8]
+    return _replace(folder, trained.genotype, _card(trained, [*own, *chosen]), write)
 
 
 def export_network(known: Anchor, loaded: "Loaded", folder: Path, formats: Sequence[str] = ()) -> list[Path]:
@@ -162,6 +182,7 @@ def _replace(folder: Path, genotype: Genotype, card: dict[str, Any], write: Call
             (new / CARD).write_text(json.dumps(card, indent=2) + "\n")  # first, because it lists the export's files
             (new / GENOTYPE).write_text(genotype.text, encoding="utf-8")
             write(new)
+            (new / CARD).write_text(json.dumps(_with_bytes(card, new), indent=2) + "\n")
             earlier = _own(folder, left) & {path.name for path in folder.iterdir()}
             _exchange([(folder, old, _card_last(earlier)[::-1]), (new, folder, _card_last(written))])
         for path in left:
@@ -172,6 +193,12 @@ def _replace(folder: Path, genotype: Genotype, card: dict[str, Any], write: Call
         if is_new and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
     return [folder / name for name in sorted(written)]
+
+
+def _with_bytes(card: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The card with the size of each listed file."""
+    sizes = {name: {**entry, "bytes": (folder / name).stat().st_size} for name, entry in card["files"].items()}
+    return {**card, "files": sizes}
 
 
 def _card_last(names: Collection[str]) -> list[str]:
@@ -199,4 +226,10 @@ def _card(trained: Trained, files: Iterable[str]) -> dict[str, Any]:
         "preprocessing": trained.preprocessing.as_json(),
         "accuracy": {"metric": trained.metric, "validation": trained.validation, "test": trained.test},
         **({"latency_ms": trained.latency_ms} if trained.latency_ms else {}),
+        **({} if trained.calibration is None else _int8(trained)),
     }
+
+
+def _int8(trained: Trained) -> dict[str, Any]:
+    """Which file the figures belong to, and the test accuracy in float32."""
+    return {"figures_of": INT8, "float32": {"test": trained.float_test}}

@@ -50,7 +50,6 @@ class State:
         self.config, self.resolved, self.space = run.config, run.resolved, run.space()
         self.evaluator = evaluators.load(run.config.evaluator)
         profile = load_profile(str(run.device_profile), anywhere=True)
-        self.precision = profile.device.dtype
         measuring = Bench.of(profile, self.space), Times.of(profile, self.space)
         self.timer = timer or LocalTimer(*measuring, self.setting.calibration)
         self.budget = replace(run.config.latency_budget, usual=self.timer.usual)
@@ -122,7 +121,7 @@ class State:
         known = self.resolved
         threads = max(1, processors() // (known.workers or 1))
         statistics = tuple(known.mean), tuple(known.std)
-        return Setting(self.dataset, *statistics, self.config.metric, threads, self.donor, self.precision)
+        return Setting(self.dataset, *statistics, self.config.metric, threads, self.donor, known.precision)
 
     def train(self, source: Source) -> None:
         """Run training jobs."""

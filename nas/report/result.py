@@ -70,6 +70,7 @@ def _options(run: Run) -> dict[str, Any]:
         "confidence": config.confidence,
         "measured": config.measure,
         "device": config.device,
+        "precision": known.precision,
         "sampler": config.sampler,
         "objectives": list(config.objectives),
         "seed": config.seed,
@@ -249,6 +250,9 @@ class _Records:
             "test_accuracy": statistics.fmean(accuracies) if found else None,
             "test_by_seed": accuracies,
             "test_error": test_error(accuracies, found[0].images) if found else None,
+            "bytes": found[0].bytes if found else None,
+            "float_test_by_seed": [t.float_accuracy for t in found if t.float_accuracy is not None],
+            "float_bytes": found[0].float_bytes if found else None,
         }
 
 

@@ -1,6 +1,7 @@
 """Prints the result table of a search: the winner, hand-designed networks, and counts."""
 
 import math
+import statistics
 from typing import Any
 
 from rich.console import Console
@@ -15,9 +16,18 @@ _COLUMNS = (
 )
 
 
+_COLUMNS_INT8 = ("float32", "MB", "float32 MB")
+_QUANTISED = (
+    "Accuracies, latencies and MB are of networks quantised to int8 (model.int8.onnx), calibrated on training images; "
+    "float32: its test accuracy and size before."
+)
+
+
 def show(console: Console, found: dict[str, Any]) -> None:
     """Print the result table, with notes on accuracy, latency and counts, and the verdict."""
     console.print(_networks(found))
+    if found["precision"] == "int8":
+        console.print(_QUANTISED, highlight=False)
     n = found["counts"]
     console.print(
         f"Accuracy ({found['metric']}) on {found['data']}, each network at its own input; same recipe for all, "
@@ -40,7 +50,7 @@ def _networks(found: dict[str, Any]) -> Table:
     """The best of the search, of random search (if run), and the anchors; the winner in bold."""
     table = Table(title=f"{found['run']}: budget {found['budget_ms']:g} ms", title_justify="left")
     best, own = found["best"], found["found"]
-    for name in _COLUMNS:
+    for name in (*_COLUMNS, *(_COLUMNS_INT8 if found["precision"] == "int8" else ())):
         table.add_column(name, justify="left" if name in ("network", "fits") else "right", no_wrap=True)
     if own:
         table.add_row(*_row(own, "found " + own["id"], True), style="bold" if best == own else None)
@@ -155,4 +165,13 @@ def _row(entry: dict[str, Any], name: str, fits: bool) -> list[str]:
         f"{entry['params'] / 1e6:.2f}",
         f"{entry['macs'] / 1e6:.0f}",
         "yes" if fits else "no",
+        *_before(entry),
     ]
+
+
+def _before(entry: dict[str, Any]) -> list[str]:
+    """Cells for a network that was quantised: test accuracy in float32, megabytes in int8 and float32."""
+    floats = entry["float_test_by_seed"]
+    if not floats:
+        return []
+    return [f"{statistics.fmean(floats):.2%}", f"{entry['bytes'] / 1e6:.2f}", f"{entry['float_bytes'] / 1e6:.2f}"]

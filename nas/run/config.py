@@ -134,8 +134,8 @@ class Resolved:
 
     Networks inherit from `donor` (None: random initialisation) and use its `padding` rule. Images are resized with
     `interpolation` and normalised with the per-channel `mean` and `std` of pixels in 0..1, from the donor or else the training
-    set; 16-bit grey images use `depth` bits. `workers` is None if the cluster decides. `fingerprint` identifies the data set
-    (evaluators.data.dataset.Dataset); synthetic ones have none.
+    set; 16-bit grey images use `depth` bits. `precision` is the device profile's. `workers` is None if the cluster decides.
+    `fingerprint` identifies the data set (evaluators.data.dataset.Dataset); synthetic ones have none.
     """
 
     space: str
@@ -151,6 +151,7 @@ class Resolved:
     anchors: list[str] = field(default_factory=list)
     depth: Annotated[int, Field(ge=8, le=16)] = 16
     fingerprint: dict[str, int | str] = field(default_factory=dict)
+    precision: Precision = "float32"
 
 
 def donor_anchor(donor: str | None) -> list[str]:

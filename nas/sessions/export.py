@@ -2,24 +2,43 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
 
 from nas.console import make_console
-from nas.run.folder import open_run
+from nas.progress import ConsoleProgress
+from nas.run.folder import Run, open_run
+from nas.run.resuming import check_data
+from nas.sessions.inputs import load_data
 from search_spaces.anchor import anchor, base_name
 from search_spaces.errors import InputError
+
+if TYPE_CHECKING:
+    from evaluators.data import Dataset
 
 
 def export_run(path: Path, folder: Path | None, network: str | None, formats: Sequence[str] = ()) -> None:
     """Export a run's best network, or the one with this id or anchor name."""
     from nas.export.files import export
+    from nas.export.quantised import calibration_of
     from nas.report.result import result
 
     console = make_console()
     run = open_run(path)
-    found = result(run)
-    for file in export(run, chosen(found, network), folder or run.path / "export", formats):
+    picked = chosen(result(run), network)
+    images = calibration_of(run, picked, _dataset(run, console)) if run.resolved.precision == "int8" else None
+    for file in export(run, picked, folder or run.path / "export", formats, calibration=images):
         console.print(str(file), highlight=False)
+
+
+def _dataset(run: Run, console: Console) -> "Dataset":
+    """The run's data set; raises InputError if it has changed."""
+    config, known = run.config, run.resolved
+    with ConsoleProgress(console) as progress:
+        found = load_data(progress, config.data, run.space().inputs, fit=config.fit, interpolation=known.interpolation)
+    check_data(run.path, config.data, known.classes, known.fingerprint, found)
+    return found
 
 
 def export_pretrained(name: str, weights: Path, folder: Path | None, formats: Sequence[str] = ()) -> None:

@@ -11,7 +11,7 @@ from evaluators.data.preprocess import per_channel
 from evaluators.processors import processors
 from evaluators.training.recipe import Recipe, load_recipe
 from nas import samplers
-from nas.budget.device import device_at, is_elsewhere, known_profile, predictor_of
+from nas.budget.device import device_at, is_elsewhere, known_profile, precision_of, predictor_of
 from nas.budget.latency_budget import SPARE, LatencyBudget
 from nas.budget.survey import Predicted, lines, survey
 from nas.executors import evaluators
@@ -68,7 +68,7 @@ def start(asked: SearchConfig, path: Path | None, progress: Progress) -> Run:
     found = _survey(progress, space, len(dataset.classes), profile, config.latency_budget)
     if teacher:
         teacher.check(space.task(len(dataset.classes)))
-    resolved = _resolved(config, space, donor, dataset, recipes)
+    resolved = replace(_resolved(config, space, donor, dataset, recipes), precision=precision_of(profile))
     config = replace(config, data=absolute(config.data))
     run = create(path, config, resolved, space_text(config.space), profile, teacher=teacher, donor=donor)
     _work(progress, run, dataset, found)
@@ -141,6 +141,7 @@ def _profile_for_search(config: SearchConfig, space: SearchSpace) -> Path | None
 def _work(progress: Progress, run: Run, dataset: "Dataset", found: Survey | None = None) -> None:
     from evaluators.inheritance.donor import load_donor
     from nas.export.files import export
+    from nas.export.quantised import calibration_of
     from nas.pipeline.search import Search
     from nas.pipeline.state import State
     from nas.report import files
@@ -154,7 +155,7 @@ def _work(progress: Progress, run: Run, dataset: "Dataset", found: Survey | None
         state = State(run, dataset, predictor, _executor(run), progress, donor=donor)
         Search(state, found).run()
         if best := files.write(run)["best"]:
-            export(run, best, run.path / "export")
+            export(run, best, run.path / "export", calibration=calibration_of(run, best, dataset))
     except Lost as lost:
         raise InputError(f"{lost}; no results are lost, continue with: nas resume {run.path}") from None
     except KeyboardInterrupt:

@@ -78,6 +78,7 @@ def _make_plan(
         begins=begin.words,
         distill=config.distill,
         fingerprint=dataset.fingerprint,
+        precision=config.precision,
     )
     return plan, dataset
 
@@ -124,7 +125,7 @@ def _work(progress: Progress, folder: Path, plan: Plan, dataset: "Dataset") -> N
         if teacher:
             fitting.fit(teacher, f"train the teacher {plan.distill}", None)
         fitting.fit(folder, "train", teacher)
-        finish(folder, plan, dataset, fitting.images(dataset.test))
+        finish(folder, plan, dataset, fitting.images(dataset.test), fitting.calibration)
     except KeyboardInterrupt:
         progress.say(f"Stopped. Finished epochs are kept, continue with: nas resume {folder}")
         raise

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from evaluators.data.preprocess import Fit
+from evaluators.latency.runtime import Precision
 from evaluators.training.recipe import Metric
 from nas.run.config import Number, RunSeed
 from nas.run.options import Option
@@ -33,6 +34,7 @@ class TrainConfig:
         ),
     ] = None
     from_scratch: Annotated[bool, Option("Initialise weights at random.")] = False
+    precision: Annotated[Precision, Option("Precision that the network is deployed in.")] = "float32"
     input: Annotated[str | None, Option("Input size: SIDE, or HEIGHTxWIDTH.", unset="the network's own")] = None
     fit: Annotated[Fit | None, Option("Fit images to the input by cropping or padding.", unset="the run's, else crop")] = None
     metric: Annotated[Metric, Option("Accuracy metric to report.")] = "top1"

@@ -17,6 +17,8 @@ from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype, read_genotype
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from evaluators.data import Dataset, Split
     from evaluators.training.batches import Batches
     from search_spaces.network import Network
@@ -26,10 +28,12 @@ class Fitting:
     """Trains the networks of a plan (the network and its teacher) in the training's `folder`."""
 
     def __init__(self, folder: Path, plan: Plan, dataset: "Dataset", view: Progress) -> None:
+        from evaluators.training.deployed import calibration_images
         from evaluators.training.loop import training_device
 
         self._folder, self._plan, self._view, self._device = folder, plan, view, training_device()
         self._train, self._validation = self.images(dataset.train), self.images(dataset.validation)
+        self.calibration = calibration_images(self._train) if plan.precision == "int8" else None
 
     def images(self, split: "Split") -> "Batches":
         from evaluators.training.batches import Batches
@@ -65,7 +69,8 @@ class Fitting:
         taught = load_teacher(teacher, plan.task, self._device, (tuple(plan.mean), tuple(plan.std))) if teacher else None
         ready = self._load_initial_weights(network, folder)
         images = self._train, self._validation
-        training = Training(network, *images, plan.recipe, generator, teacher=taught, metric=plan.metric, ready=ready)
+        ways: dict[str, Any] = {"metric": plan.metric, "ready": ready, "calibration": self.calibration}
+        training = Training(network, *images, plan.recipe, generator, teacher=taught, **ways)
         load_checkpoint(training, folder)
         self._view.phase(title, plan.recipe.epochs, len(training.history))
         while not training.finished:
@@ -83,13 +88,17 @@ class Fitting:
         remove_checkpoints(folder)
 
 
-def finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Batches") -> None:
+def finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Batches", calibration: "Tensor | None") -> None:
     """Test once, export, and write the result, which marks the training as finished."""
     from evaluators.processors import processors
-    from evaluators.training.deployed import deployed_scores
+    from evaluators.training.deployed import deployed
 
     genotype, curve = read_genotype(folder / GENOTYPE), read_curve(folder)
-    scores = asdict(deployed_scores(load_network(genotype, plan.task, folder / WEIGHTS), plan.task, test, processors()))
+    network = load_network(genotype, plan.task, folder / WEIGHTS)
+    floats = asdict(deployed(network, plan.task, test, processors()).scores)
+    scores = floats
+    if calibration is not None:
+        scores = asdict(deployed(network, plan.task, test, processors(), calibration=calibration).scores)
     trained = Trained(
         genotype=genotype,
         weights=folder / WEIGHTS,
@@ -98,10 +107,18 @@ def finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Batches") -> Non
         metric=plan.metric,
         validation=curve[-1]["accuracy"],
         test=scores[plan.metric],
+        calibration=calibration,
+        float_test=floats[plan.metric],
     )
     export_trained(trained, folder / "export")
     images = {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")}
-    found = {"test_scores": scores, "images": images, "epochs": curve, "teacher_epochs": read_curve(folder / TEACHER)}
+    found = {
+        "test_scores": scores,
+        "float_test_scores": floats,
+        "images": images,
+        "epochs": curve,
+        "teacher_epochs": read_curve(folder / TEACHER),
+    }
     write_json(folder / RESULT, _result(plan, genotype, found))
 
 
@@ -124,6 +141,7 @@ def _result(plan: Plan, genotype: Genotype, found: dict[str, Any]) -> dict[str, 
         "seed": plan.seed,
         "distilled_from": plan.distill,
         "metric": plan.metric,
+        "precision": plan.precision,
         "validation_accuracy": curve[-1]["accuracy"],
         "test_accuracy": found["test_scores"][plan.metric],
         **found,

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from evaluators.data.preprocess import Fit, Interpolation, Preprocessing
+from evaluators.latency.runtime import Precision
 from evaluators.training.recipe import Metric, Recipe
 from nas.run.former import of_former_training
 from search_spaces import resources
@@ -59,6 +60,7 @@ class Plan:
     distill: str | None
     depth: Annotated[int, Field(ge=8, le=16)] = 16
     fingerprint: dict[str, int | str] = field(default_factory=dict)
+    precision: Precision = "float32"
 
     @property
     def task(self) -> Task:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from search_spaces.schema import FromZero
 
-Layout = Literal["plain", "blocked"]  # of a tensor: NCHW, or channels in blocks of 16
+Layout = Literal["plain", "blocked", "nhwc"]  # of a tensor: NCHW, channels in blocks of 16, NHWC
 # What a convolution takes with it: it is cheap or dear, so a kernel's size says which, by its place here.
 ACTIVATIONS = ("none", "relu", "clip", "hardsigmoid", "hardswish", "sigmoid", "leaky_relu", "tanh")
 PAD = "constant_pad_nd"  # torch's name

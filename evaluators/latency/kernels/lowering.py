@@ -78,8 +78,10 @@ def lower_block(place: Place, kind: Graph) -> Lowered:
     graph = block_graph(place.spec, place.in_shape, place.image, place.classes)  # type: ignore[arg-type]
     if kind == "fused":
         kernels, out_layout = fused_kernels(graph, place.layout)
+    elif kind == "quantised":
+        kernels, out_layout = quantised_kernels(graph, place.layout, first=place.in_shape == place.image)
     else:
-        kernels, out_layout = tuple((eager_kernels if kind == "eager" else quantised_kernels)(graph)), place.layout
+        kernels, out_layout = tuple(eager_kernels(graph)), place.layout
     totals: dict[str, tuple[int, ...]] = {}
     for kernel in kernels:
         row = (1, kernel.macs, kernel.padded, kernel.moved, kernel.weights)

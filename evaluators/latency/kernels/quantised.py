@@ -3,10 +3,9 @@
 Convolutions and linear layers run in int8 and take batch norm, ReLU and ReLU6 with them, the latter as the limits of their
 output's range. Additions, products, concatenations and poolings have int8 kernels of their own. Everything else is
 dequantised, computed in float32 and quantised again: hard sigmoid, PReLU, padding, batch norm that follows no convolution;
-hard swish is a hard sigmoid and an int8 product. Read off the optimised graphs of version 1.32.
-
-Not modelled: transpositions between the layouts NHWC (of int8 convolutions) and NCHW, which the runtime moves and cancels
-across blocks, the conversion of the image, and that of constants.
+hard swish is a hard sigmoid and an int8 product. Convolutions work on NHWC; what follows keeps the layout, except for batch
+norm, changes of shape, and what combines both layouts, which are in NCHW ("plain"). Read off the optimised graphs of version
+1.32.
 """
 
 import math
@@ -14,102 +13,168 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from evaluators.cost import LINEAR, macs
-from evaluators.latency.kernels.fused_sizes import BLOCK, Node, moved, other_size
-from evaluators.latency.kernels.kernel import PAD, PLAIN_WORDS, Kernel, Size
+from evaluators.latency.kernels.fused_sizes import Node, moved
+from evaluators.latency.kernels.kernel import PAD, PLAIN_WORDS, Kernel, Layout
+from evaluators.latency.kernels.quantised_sizes import (
+    convolution_kind,
+    convolution_size,
+    elementwise_size,
+    linear_size,
+    map_size,
+    padded,
+)
 
 if TYPE_CHECKING:
     import networkx as nx
 
-_PACKED = 4  # products that an instruction sums
-_BLOCK = BLOCK
 _LIMITS = frozenset(["relu", "hardtanh", "clamp"])
 _FREE = frozenset(
     ["view", "_unsafe_view", "alias", "detach", "squeeze", "unsqueeze", "flatten", "reshape", "contiguous", "clone", "empty"]
 ) | {"lift_fresh"}
 _INT8 = frozenset(["add", "mul", "cat", "mean", "avg_pool2d", "max_pool2d_with_indices", "sigmoid", "leaky_relu"])
-_MOVED = frozenset(["slice", "split", "split_with_sizes", "transpose", "permute"])  # of int8 without computing
+_POOLS = frozenset(["mean", "avg_pool2d", "max_pool2d_with_indices"])
+_SHAPES = frozenset(["view", "_unsafe_view", "reshape", "flatten"])
+_TURNS = frozenset(["transpose", "permute"])
+_BY_LAYOUT = frozenset(["cat", "split", "split_with_sizes", PAD]) | _TURNS
+_MAPS = frozenset(["avg_pool2d", "max_pool2d_with_indices", "slice"]) | _BY_LAYOUT  # time depends on channels and pixels
+_COPIES = frozenset(["slice", "split", "split_with_sizes"]) | _TURNS  # int8 numbers, without computing
 _PARTS = {"hardswish": ("float:hardsigmoid", "int8:mul"), "silu": ("int8:sigmoid", "int8:mul")}
 
 
-def quantised_kernels(graph: "nx.DiGraph[int]") -> Iterator[Kernel]:
-    """The kernels of a graph, in order."""
-    absorbed: set[int] = set()
-    for node, data in graph.nodes(data=True):
-        op = str(data["op"])
-        if op in ("input", "image") or node in absorbed or op in _FREE or op in _LIMITS or _pads(graph, node):
-            continue
-        if op == "convolution" or op in LINEAR:
-            absorbed |= _followers(graph, node)
-            yield _product(graph, node, data)
-        else:
-            yield from _other(op, data)
+def quantised_kernels(graph: "nx.DiGraph[int]", layout: Layout, first: bool) -> tuple[tuple[Kernel, ...], Layout]:
+    """The kernels of a graph whose input comes in `layout`, and the layout of its output; `first`: it reads the image."""
+    lowering = _Lowering(graph, layout)
+    image = [_moving("quantize", graph.nodes[n]["shape"]) for n, op in graph.nodes(data="op") if op == "input" and first]
+    return (*image, *lowering.kernels()), lowering.out_layout
 
 
-def _pads(graph: "nx.DiGraph[int]", node: int) -> bool:
-    """Whether a node pads heights and widths with zeros for convolutions, which then do that themselves."""
-    data, readers = graph.nodes[node], list(graph.successors(node))
-    if data["op"] != PAD or data["shape"][1] != data["inputs"][0][1] or not readers:
-        return False
-    return all(graph.nodes[reader]["op"] == "convolution" for reader in readers)
+class _Lowering:
+    """One pass over a graph in order; `_layouts` holds in which layouts each tensor is at hand, the first as it was written."""
+
+    def __init__(self, graph: "nx.DiGraph[int]", layout: Layout) -> None:
+        self._graph = graph
+        self._layouts: dict[int, list[Layout]] = {
+            node: [layout if op == "input" else "plain"] for node, op in graph.nodes(data="op") if op in ("input", "image")
+        }
+
+    @property
+    def out_layout(self) -> Layout:
+        return self._layouts[self._graph.graph["output"]][0]
+
+    def kernels(self) -> Iterator[Kernel]:
+        for node, data in self._graph.nodes(data=True):
+            if node in self._layouts:
+                continue
+            op, sources = str(data["op"]), self._sources(node)
+            if op == "convolution":
+                yield from self._reorder(sources, "nhwc")
+                self._layouts[node] = ["nhwc"]
+                yield _convolution(data, self._graph.nodes[sources[0]]["shape"])
+                self._absorb_norm(node)
+            elif op in _FREE or op in _LIMITS or self._pads(node):
+                self._layouts[node] = self._layouts[sources[0]]
+            elif op in LINEAR:
+                self._layouts[node] = ["plain"]
+                size = linear_size(math.prod(data["inputs"][0]), math.prod(data["shape"]))
+                yield Kernel("int8_linear", macs(data), padded("int8_linear", size), moved(data), data["weights"], size)
+            else:
+                yield from self._other(node, op, data, sources)
+
+    def _absorb_norm(self, node: int) -> None:
+        readers = list(self._graph.successors(node))
+        if len(readers) == 1 and self._graph.nodes[readers[0]]["op"] == "native_batch_norm":
+            self._layouts[readers[0]] = self._layouts[node]
+
+    def _other(self, node: int, op: str, data: Node, sources: list[int]) -> Iterator[Kernel]:
+        """What is no product: in int8, copied, or in float32 between two conversions."""
+        layout = self._common(node, op, sources)
+        yield from self._reorder(sources, layout)
+        self._layouts[node] = ["plain" if op in _TURNS else layout]
+        suffix = f"_{layout}" if op in _BY_LAYOUT else ""
+        parts = (f"int8:{op}",) if op in _INT8 else ("copied:" + op,) if op in _COPIES else (f"float:{op}",)
+        for part in _PARTS.get(op, parts):
+            where, _, name = part.partition(":")
+            kind = PLAIN_WORDS.get(name, name) + suffix
+            both = 2 if name == "mul" and op != "mul" else 1
+            if where == "float":
+                yield from _converted("dequantize", data["inputs"][0])
+                yield _other(kind, data)
+                yield from _converted("quantize", data["shape"])
+            else:
+                yield _other(kind if where == "copied" else f"int8_{kind}", data, both)
+
+    def _common(self, node: int, op: str, sources: list[int]) -> Layout:
+        """The layout that an operation works in.
+
+        The runtime's optimiser moves transpositions behind an operation if that leaves fewer of them: those of its inputs go,
+        inputs in the other layout need one, and each output does unless it leads to a convolution, where two cancel.
+        """
+        nhwc = sum(self._layouts[source][0] == "nhwc" for source in sources)
+        if op == "native_batch_norm" or not nhwc:
+            return "plain"
+        if op in _POOLS | _TURNS or len(sources) - 2 * nhwc + self._transposed(node) < 0:
+            return "nhwc"
+        return "plain"
+
+    def _transposed(self, node: int) -> int:
+        """How many outputs of a node would have to be transposed back to NCHW; what reads a block's output is not known."""
+        if node == self._graph.graph["output"]:
+            return 0
+        back = [not self._leads_to_convolution(reader) for reader in self._graph.successors(node)]
+        return sum(back) if str(self._graph.nodes[node]["op"]).startswith("split") else int(any(back))
+
+    def _leads_to_convolution(self, node: int) -> bool:
+        op = self._graph.nodes[node]["op"]
+        if op == "convolution":
+            return True
+        return op != "native_batch_norm" and op not in _SHAPES and op not in LINEAR and not self._transposed(node)
+
+    def _pads(self, node: int) -> bool:
+        """Whether a node pads heights and widths with zeros for convolutions, which then do that themselves."""
+        data, readers = self._graph.nodes[node], list(self._graph.successors(node))
+        if data["op"] != PAD or data["shape"][1] != data["inputs"][0][1] or not readers:
+            return False
+        return all(self._graph.nodes[reader]["op"] == "convolution" for reader in readers)
+
+    def _reorder(self, sources: list[int], layout: Layout) -> Iterator[Kernel]:
+        for source in sources:
+            shape = self._graph.nodes[source]["shape"]
+            if layout not in self._layouts[source] and len(shape) == 4 and math.prod(shape[2:]) > 1:
+                if not str(self._graph.nodes[source]["op"]).startswith("split"):  # one node, several tensors
+                    self._layouts[source] = [*self._layouts[source], layout]
+                yield _moving(f"to_{layout}", shape)
+
+    def _sources(self, node: int) -> list[int]:
+        """What a node reads, before padding that it does itself."""
+        sources = sorted(self._graph.predecessors(node))
+        return [next(iter(self._graph.predecessors(s))) if self._pads(s) else s for s in sources]
 
 
-def _followers(graph: "nx.DiGraph[int]", node: int) -> set[int]:
-    """The batch norm behind a convolution."""
-    readers = list(graph.successors(node))
-    return set(readers) if len(readers) == 1 and graph.nodes[readers[0]]["op"] == "native_batch_norm" else set()
+def _convolution(data: Node, read: tuple[int, ...]) -> Kernel:
+    """The kernel of a convolution of a tensor of shape `read`, which it may pad itself."""
+    kind = convolution_kind(data["inputs"][0][1], data["groups"], tuple(data["kernel"]), math.prod(data["shape"][2:]))
+    steps = data["stride"][0], data["dilation"][0]
+    size = convolution_size(read, data["shape"], data["groups"], tuple(data["kernel"]), steps)
+    return Kernel(kind, macs(data), padded(kind, size), moved(data), data["weights"], size)
 
 
-def _product(graph: "nx.DiGraph[int]", node: int, data: Node) -> Kernel:
-    """A convolution or linear layer."""
-    if data["op"] in LINEAR:
-        size = other_size(data, "plain")
-        padded = _up(size.c_in, _PACKED) * _up(size.c_out, _BLOCK)
-        return Kernel("int8_linear", macs(data), padded, moved(data), data["weights"], size)
-    (c_in, c_out, groups), pixels = (data["inputs"][0][1], data["shape"][1], data["groups"]), math.prod(data["shape"][2:])
-    area, per_group = math.prod(data["kernel"]), c_in // groups
-    if groups > 1 and per_group == 1:
-        kind, padded = f"int8_depthwise_{data['kernel'][0]}", _up(c_out, _BLOCK) * area
-    else:
-        padded = groups * _up(per_group * area, _PACKED) * _up(c_out // groups, _BLOCK)
-        kind = _dense_kind(c_in, groups, area, pixels)
-    read = math.prod(data["inputs"][0])
-    size = Size(macs(data), read, c_out * pixels, data["weights"], c_in, c_out, pixels, data["kernel"][0], *_steps(data))
-    return Kernel(kind, macs(data), padded * pixels, moved(data), data["weights"], size)
+def _other(kind: str, data: Node, times: int = 1) -> Kernel:
+    written = math.prod(data["shape"])
+    read = written if data["op"] == "slice" else times * sum(math.prod(shape) for shape in data["inputs"])
+    written = read if str(data["op"]).startswith("split") else written
+    steps = (data["kernel"][0] if data.get("kernel") else 1, data["stride"][0] if data.get("stride") else 1)
+    size = elementwise_size(read, written)
+    if data["op"] in _MAPS - _TURNS:
+        size = map_size((read, written), data["inputs"][0], data["shape"], steps)
+    return Kernel(kind, 0, 0, read + written, 0, size)
 
 
-def _dense_kind(c_in: int, groups: int, area: int, pixels: int) -> str:
-    if groups > 1:
-        return "int8_conv_grouped"
-    if c_in < _PACKED:
-        return "int8_conv_stem"
-    if area > 1:
-        return "int8_conv_dense"
-    return "int8_pointwise" if pixels > 1 else "int8_pointwise_vector"
+def _converted(kind: str, shape: tuple[int, ...]) -> Iterator[Kernel]:
+    """A conversion of a map; those of vectors take next to no time."""
+    if len(shape) == 4:
+        yield _moving(kind, shape)
 
 
-def _steps(data: Node) -> tuple[int, int]:
-    return data["stride"][0], data["dilation"][0]
-
-
-def _other(op: str, data: Node) -> Iterator[Kernel]:
-    """What is no product: in int8, moved in int8, or in float32 between two conversions."""
-    if op in _MOVED:
-        yield _plain(PLAIN_WORDS.get(op, op), data)
-        return
-    for part in _PARTS.get(op, (f"int8:{op}" if op in _INT8 else f"float:{op}",)):
-        where, _, name = part.partition(":")
-        name = PLAIN_WORDS.get(name, name)
-        if where == "int8":
-            yield _plain(f"int8_{name}", data)
-        else:
-            yield _plain("dequantize", data)
-            yield _plain(name, data)
-            yield _plain("quantize", data)
-
-
-def _plain(kind: str, data: Node) -> Kernel:
-    return Kernel(kind, 0, 0, moved(data), 0, other_size(data, "plain"))
-
-
-def _up(count: int, step: int) -> int:
-    return -(-count // step) * step
+def _moving(kind: str, shape: tuple[int, ...]) -> Kernel:
+    count = math.prod(shape)
+    return Kernel(kind, 0, 0, 2 * count, 0, elementwise_size(count, count))

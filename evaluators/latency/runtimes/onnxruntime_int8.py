@@ -9,9 +9,10 @@ from evaluators.latency.runtimes.onnxruntime_cpu import SUFFIX, load, version
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from evaluators.latency.kernels.onnxruntime_profile import KernelTime
     from search_spaces.task import Task
 
-__all__ = ["CLOCK", "DTYPE", "GRAPH", "SUFFIX", "load", "prepare", "version"]
+__all__ = ["CLOCK", "DTYPE", "GRAPH", "SUFFIX", "kernel_times", "load", "prepare", "version"]
 
 CLOCK: Clock = "cpu"
 GRAPH: Graph = "quantised"
@@ -24,3 +25,10 @@ def prepare(network: "nn.Module", task: "Task", path: Path, images: "Tensor | No
     from search_spaces.network import example_input
 
     export_int8(network, task, path, example_input(task, batch=2) if images is None else images)
+
+
+def kernel_times(path: Path, runs: int = 36, threads: int = 1) -> "list[KernelTime]":
+    """The network's kernels and their times, as ONNX Runtime's profiler reports them."""
+    from evaluators.latency.kernels.int8_profile import kernel_times as profiled
+
+    return profiled(path, runs, threads)

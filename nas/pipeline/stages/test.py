@@ -44,14 +44,15 @@ def _tested(state: "State") -> dict[str, Final]:
 def _test(state: "State", key: str, genotype: Genotype) -> None:
     import torch
 
-    from evaluators.training.deployed import deployed_scores
+    from evaluators.training.deployed import deployed
 
-    task = state.task.of(genotype)
+    task, metric = state.task.of(genotype), state.config.metric
     images = state.setting.images("test", task.input, torch.device("cpu"))
-    network, metric = load_network(genotype, task, state.weights(key)), state.config.metric
-    floats = asdict(deployed_scores(network, task, images, processors()))
-    calibration, scores, own = state.setting.calibration(task.input), floats, None
+    network, calibration = load_network(genotype, task, state.weights(key)), state.setting.calibration(task.input)
+    plain = deployed(network, task, images, processors())
+    found, rest = plain, {}
     if calibration is not None:
-        own = floats[metric]
-        scores = asdict(deployed_scores(network, task, images, processors(), calibration=calibration))
-    state.study.note(Tested(accuracy=scores[metric], float_accuracy=own, images=len(images), **scores), key)
+        found = deployed(network, task, images, processors(), calibration=calibration)
+        rest = {"float_accuracy": asdict(plain.scores)[metric], "float_bytes": plain.bytes}
+    scores = asdict(found.scores)
+    state.study.note(Tested(accuracy=scores[metric], images=len(images), bytes=found.bytes, **scores, **rest), key)
