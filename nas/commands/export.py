@@ -1,10 +1,14 @@
 """`nas export`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from nas.commands.options import PATH, Command, refuse_unused
+
+if TYPE_CHECKING:
+    from evaluators.latency.runtime import Precision
 
 
 @click.command("export", cls=Command)
@@ -18,12 +22,26 @@ from nas.commands.options import PATH, Command, refuse_unused
     multiple=True,
     help="Export format, see `nas list formats`; repeatable.  [default: onnx]",
 )
-def command(what: str, folder: Path | None, network: str | None, weights: Path | None, formats: tuple[str, ...]) -> None:
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "int8"]),
+    help="int8: also write model.int8.onnx, calibrated on the run's training images.  [default: the run's]",
+)
+def command(
+    *,
+    what: str,
+    folder: Path | None,
+    network: str | None,
+    weights: Path | None,
+    formats: tuple[str, ...],
+    precision: "Precision | None",
+) -> None:
     """Export a run's network, or an anchor with trained weights, for deployment: genotype text, safetensors, ONNX etc."""
     from nas.sessions import export
 
-    refuse_unused(network=(weights is not None, f"--weights exports the anchor {what}"))
+    no_run = weights is not None, f"--weights exports the anchor {what}"
+    refuse_unused(network=no_run, precision=no_run)
     if weights:
         export.export_pretrained(what, weights, folder, formats)
     else:
-        export.export_run(Path(what), folder, network, formats)
+        export.export_run(Path(what), folder, network, formats, precision)

@@ -16,18 +16,29 @@ from search_spaces.errors import InputError
 
 if TYPE_CHECKING:
     from evaluators.data import Dataset
+    from evaluators.latency.runtime import Precision
 
 
-def export_run(path: Path, folder: Path | None, network: str | None, formats: Sequence[str] = ()) -> None:
-    """Export a run's best network, or the one with this id or anchor name."""
+def export_run(
+    path: Path, folder: Path | None, network: str | None, formats: Sequence[str] = (), precision: "Precision | None" = None
+) -> None:
+    """Export a run's best network, or the one with this id or anchor name, in the run's precision or another."""
     from nas.export.files import export
-    from nas.export.quantised import calibration_of
+    from nas.export.quantised import images_of, in_int8
     from nas.report.result import result
 
     console = make_console()
     run = open_run(path)
     picked = chosen(result(run), network)
-    images = calibration_of(run, picked, _dataset(run, console)) if run.resolved.precision == "int8" else None
+    images, own = None, run.resolved.precision
+    if own == "int8" == (precision or own):
+        images = images_of(run, picked, _dataset(run, console))
+    elif precision == "int8":
+        dataset = _dataset(run, console)
+        images = images_of(run, picked, dataset)
+        picked = in_int8(run, picked, dataset, images)
+    elif own == "int8":
+        raise InputError(f"{run.path} is in int8, and so are its figures; leave out --precision: the export has both files")
     for file in export(run, picked, folder or run.path / "export", formats, calibration=images):
         console.print(str(file), highlight=False)
 

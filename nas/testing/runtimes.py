@@ -7,7 +7,7 @@ from typing import get_args
 import numpy as np
 import torch
 
-from evaluators.latency.runtime import Clock, Graph, load_runtime
+from evaluators.latency.runtime import Clock, Graph, Precision, load_runtime
 from evaluators.latency.timing.bench import example
 from nas.testing.networks import trained
 from nas.testing.said import said
@@ -17,20 +17,21 @@ from search_spaces.task import Task
 TASK = Task((3, 16, 16), 10)
 GENOTYPE = Genotype.parse("conv 8/2\ninverted_residual 16/2 act=hard_swish se=0.25\nshuffle 24/2\nhead")
 # relative to the largest logit; float32 sums of a hundred terms in another order differ by a few 1e-7
-TOLERANCE = 1e-4
+TOLERANCE = {"float32": 1e-4, "int8": 0.3}
 
 
 def check_runtime(runtime: str) -> None:
     """Check the latency runtime `runtime`; raises AssertionError that says what is wrong.
 
-    It must define its clock, lowering, version and file suffix, and compute in float32. A prepared and loaded network must
+    It must define its clock, lowering, precision, version and file suffix. A prepared and loaded network must
     return torch's logits or, with a device clock, the seconds of a run.
     Raises InputError if there is no such runtime, or if a package that it needs is not installed.
     """
     code = load_runtime(runtime)
     assert code.CLOCK in get_args(Clock), f"runtime {runtime}: CLOCK must be one of {get_args(Clock)}, not {code.CLOCK!r}"
     assert code.GRAPH in get_args(Graph), f"runtime {runtime}: GRAPH must be one of {get_args(Graph)}, not {code.GRAPH!r}"
-    assert code.DTYPE == "float32", f'runtime {runtime}: DTYPE must be "float32", not {code.DTYPE!r}'
+    known = get_args(Precision)
+    assert code.DTYPE in known, f"runtime {runtime}: DTYPE must be one of {known}, not {code.DTYPE!r}"
     assert code.SUFFIX.startswith("."), f"runtime {runtime}: SUFFIX must be a file suffix, not {code.SUFFIX!r}"
     assert code.version(), f"runtime {runtime} has no version"
     with torch.random.fork_rng(devices=[]), TemporaryDirectory() as folder:
@@ -46,4 +47,4 @@ def check_runtime(runtime: str) -> None:
     with torch.no_grad():
         expected = network(torch.from_numpy(example((1, *TASK.input)))).numpy()[0]
     off = float(np.abs(np.asarray(found).reshape(-1) - expected).max() / np.abs(expected).max())
-    assert off < TOLERANCE, f"runtime {runtime}: its logits differ from torch's by {off:.2g} of the largest"
+    assert off < TOLERANCE[code.DTYPE], f"runtime {runtime}: its logits differ from torch's by {off:.2g} of the largest"

@@ -85,4 +85,4 @@ def test_an_extra_is_named() -> None:
 def test_every_runtime_says_which_graph_it_runs() -> None:
     eager = {name for name in runtime_names() if load_runtime(name).GRAPH == "eager"}
     assert eager == {"torch_eager", "torch_cuda"}
-    assert {load_runtime(name).GRAPH for name in runtime_names()} == {"eager", "fused"}
+    assert {load_runtime(name).GRAPH for name in runtime_names()} == {"eager", "fused", "quantised"}

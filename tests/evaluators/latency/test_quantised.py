@@ -1,0 +1,61 @@
+"""The int8 lowering gives the kernels that ONNX Runtime makes of the quantised network, size by size."""
+
+import random
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from evaluators.latency.kernels.int8_profile import kernel_times
+from evaluators.latency.kernels.kernel import Size
+from evaluators.latency.kernels.lowering import lowered_blocks
+from evaluators.quantise import export_int8
+from search_spaces.anchor import anchor
+from search_spaces.genotype import Genotype
+from search_spaces.network import build, example_input
+from search_spaces.space_file import load_space, space_names
+from search_spaces.task import Task
+
+Kernels = Counter[tuple[str, Size]]
+EXACT = ("mobilenet_v1", "mobilenet_v2", "mobilenet_v4", "mnasnet", "shufflenet_v2", "efficientnet_lite:lite0-tf")
+# What the reader of a block's output does, and poolings of the image itself, are not seen by a lowering block by block.
+MOST_DIFFERENT = 0.02
+
+
+def lowered(genotype: Genotype, task: Task) -> Kernels:
+    return Counter((k.kind, k.size) for block in lowered_blocks(genotype, task, "quantised") for k in block.kernels)
+
+
+def of_the_runtime(genotype: Genotype, task: Task, path: Path) -> Kernels:
+    torch.manual_seed(0)
+    export_int8(build(genotype, task), task, path, example_input(task, batch=2))
+    return Counter((k.kind, k.size) for k in kernel_times(path, runs=1))
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_hand_designed_networks_agree_kernel_by_kernel(name: str, tmp_path: Path) -> None:
+    genotype, task = anchor(name).genotype, Task((3, 64, 64), 10)
+    assert lowered(genotype, task) == of_the_runtime(genotype, task, tmp_path / "network.onnx")
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v3", "espnet_v2", "fe_net", "shiftnet"])
+def test_other_hand_designed_networks_agree_but_for_a_few(name: str, tmp_path: Path) -> None:
+    genotype, task = anchor(name).genotype, Task((3, 64, 64), 10)
+    ours, theirs = lowered(genotype, task), of_the_runtime(genotype, task, tmp_path / "network.onnx")
+    assert (ours - theirs).total() + (theirs - ours).total() <= 2 * MOST_DIFFERENT * theirs.total()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", space_names())
+def test_sampled_networks_agree(name: str, tmp_path: Path) -> None:
+    space, rng = load_space(name), random.Random(11)
+    task = Task((3, min(space.input[1], 64), min(space.input[1], 64)), 10)
+    ways = [replace(space, padding=padding) for padding in ("symmetric", "same")]
+    different = total = 0
+    for genotype in (way.sample(rng).at(task.input) for way in ways for _ in range(2)):
+        ours, theirs = lowered(genotype, task), of_the_runtime(genotype, task, tmp_path / "network.onnx")
+        different += (ours - theirs).total() + (theirs - ours).total()
+        total += theirs.total()
+    assert different <= 2 * MOST_DIFFERENT * total

@@ -1,0 +1,111 @@
+"""In int8: what is searched, trained, measured, tested and exported is the quantised network."""
+
+import json
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from evaluators.data import load
+from evaluators.latency.device.measure_profile import measure_profile
+from evaluators.onnx import INPUT, OUTPUT
+from evaluators.training.batches import Batches
+from nas.run.folder import open_run
+from search_spaces.space_file import load_space
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def measured(workshop):
+    """This machine is measured in int8 for the small space, too."""
+    space = load_space(str(workshop / "small.yaml"))
+    return measure_profile(space, seconds=6.0, fit=20, verify=20, runtime="onnxruntime_int8")
+
+
+@pytest.fixture
+def int8_run(measured, nas_here, small_search, tmp_path):
+    code, out, err = nas_here(*small_search, "--precision", "int8", "--run", "run")
+    assert code == 0, err
+    return tmp_path / "run", out
+
+
+def _right(file, images, labels):
+    """Share of images that an ONNX file alone classifies rightly."""
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    found = [session.run([OUTPUT], {INPUT: image[None]})[0].argmax() for image in images]
+    return float(np.mean(np.array(found) == labels))
+
+
+def test_a_search_in_int8(int8_run, nas_here, workshop, tmp_path):
+    folder, out = int8_run
+    result = json.loads((folder / "result.json").read_text())
+    best, run = result["best"], open_run(folder)
+    assert result["precision"] == "int8" == run.resolved.precision
+    assert best["p50_ms"] <= 50 and best["float_bytes"] and best["float_test_by_seed"]
+    assert "quantised to int8" in out and "onnxruntime_int8" in (folder / "device.json").read_text()
+
+    card, export = json.loads((folder / "export" / "model.json").read_text()), folder / "export"
+    assert card["figures_of"] == "model.int8.onnx" and set(card["files"]) == {"model.onnx", "model.int8.onnx"}
+    assert all((export / name).stat().st_size == entry["bytes"] for name, entry in card["files"].items())
+    assert card["files"]["model.int8.onnx"]["bytes"] == best["bytes"]
+
+    seen = card["preprocessing"]
+    dataset = load(f"imagefolder:{workshop / 'images'}", inputs=[tuple(seen["input"])], interpolation="bilinear")
+    test = Batches.of(dataset.test, run.preprocessing(tuple(seen["input"])), torch.device("cpu"))
+    images = [image.numpy() for batch, _ in test.in_order(64) for image in batch]
+    labels = test.labels.numpy()
+    assert _right(export / "model.int8.onnx", images, labels) == pytest.approx(card["accuracy"]["test"], abs=1e-6)
+    assert _right(export / "model.onnx", images, labels) == pytest.approx(card["float32"]["test"], abs=1e-6)
+
+    before = (export / "model.int8.onnx").read_bytes()
+    code, _, err = nas_here("export", "run", "--to", "again")
+    assert code == 0, err
+    assert (tmp_path / "again" / "model.int8.onnx").read_bytes() == before
+
+
+def test_a_float32_run_is_exported_in_int8(nas_here, small_search, tmp_path):
+    code, _, err = nas_here(*small_search, "--no-measure", "--run", "run")
+    assert code == 0, err
+    before = json.loads((tmp_path / "run" / "export" / "model.json").read_text())
+    code, _, err = nas_here("export", "run", "--precision", "int8", "--to", "int8")
+    assert code == 0, err
+    card = json.loads((tmp_path / "int8" / "model.json").read_text())
+    assert card["figures_of"] == "model.int8.onnx" and (tmp_path / "int8" / "model.int8.onnx").is_file()
+    assert card["float32"]["test"] == before["accuracy"]["test"] and 0 < card["accuracy"]["test"] <= 1
+    assert card["accuracy"]["validation"] is None and card["latency_ms"]["p50_ms"] is None
+
+
+def test_a_training_in_int8(nas_here, workshop, tmp_path):
+    (tmp_path / "network.txt").write_text("input 3x16x16\nconv 16/1\ninverted_residual 24/2 expand=4\nhead\n")
+    data, recipe = f"imagefolder:{workshop / 'images'}", workshop / "quick.yaml"
+    flags = ["--data", data, "--recipe", recipe, "--epochs", 2, "--from-scratch", "--precision", "int8", "--to", "trained"]
+    code, _, err = nas_here("train", "network.txt", *flags)
+    assert code == 0, err
+    result = json.loads((tmp_path / "trained" / "result.json").read_text())
+    assert result["precision"] == "int8" and set(result["float_test_scores"]) == set(result["test_scores"])
+    card = json.loads((tmp_path / "trained" / "export" / "model.json").read_text())
+    assert card["accuracy"]["test"] == result["test_accuracy"] and "model.int8.onnx" in card["files"]
+
+
+def test_show_and_compare_in_int8(measured, nas_here, workshop, tmp_path):
+    (tmp_path / "a.txt").write_text("conv 16/1\nshuffle 24/2\nhead\n")
+    (tmp_path / "b.txt").write_text("conv 8/1\ninverted_residual 16/2 expand=4\nhead\n")
+    small = ["--space", workshop / "small.yaml", "--classes", "3", "--precision", "int8"]
+    code, out, err = nas_here("show", "a.txt", *small, "--measure")
+    assert code == 0, err
+    assert "int8_pointwise" in out and "Measured p50" in out
+    code, out, err = nas_here("compare", "a.txt", "b.txt", *small)
+    assert code == 0 and "predicted ms" in out, err
+    assert nas_here("device", "show", "local-int8")[0] == 0
+
+
+def test_what_has_no_int8_is_refused(measured, nas_here, workshop, tmp_path):
+    code, _, err = nas_here("device", "measure", "--runtime", "torch_eager", "--precision", "int8")
+    assert code == 2 and "the runtime torch_eager does not run networks in int8; these do: onnxruntime_int8" in err
+    code, _, err = nas_here("search", "--latency-budget", "5ms", "--device", measured.name, "--precision", "float32")
+    assert code == 2 and "was measured in int8, not in float32" in err
+    small = ["--space", workshop / "small.yaml", "--data", f"imagefolder:{workshop / 'images'}", "--from-scratch"]
+    code, _, err = nas_here("search", *small, "--latency-budget", "0.001ms", "--precision", "int8")
+    assert code == 2 and "0.001 ms" in err and len(err.strip().splitlines()) == 1
