@@ -27,6 +27,7 @@ for _name, _value in {
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_OBJECT_STORE_ALLOW_SLOW_STORAGE": "1",
+    "RAY_prestart_worker_first_driver": "0",  # else ray.init hangs if the worker that it waits for is killed
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
