@@ -62,6 +62,7 @@ def export(
 
     A run in int8 needs the images that it calibrates on (nas.export.quantised).
     """
+    assert calibration is not None or run.resolved.precision == "float32", "figures in int8 belong to a file in int8"
     genotype = Genotype.parse(network["genotype"])
     assert genotype.input is not None, "a run's networks name their input"
     weights = run.weights(network["id"])

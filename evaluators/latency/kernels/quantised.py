@@ -56,6 +56,9 @@ class _Lowering:
         self._layouts: dict[int, list[Layout]] = {
             node: [layout if op == "input" else "plain"] for node, op in graph.nodes(data="op") if op in ("input", "image")
         }
+        self._back: dict[int, int] = {}  # how many outputs of a node would have to be transposed back to NCHW
+        for node in reversed(list(graph.nodes)):
+            self._back[node] = self._transposed(node)
 
     @property
     def out_layout(self) -> Layout:
@@ -112,12 +115,12 @@ class _Lowering:
         nhwc = sum(self._layouts[source][0] == "nhwc" for source in sources)
         if op == "native_batch_norm" or not nhwc:
             return "plain"
-        if op in _POOLS | _TURNS or len(sources) - 2 * nhwc + self._transposed(node) < 0:
+        if op in _POOLS | _TURNS or len(sources) - 2 * nhwc + self._back[node] < 0:
             return "nhwc"
         return "plain"
 
     def _transposed(self, node: int) -> int:
-        """How many outputs of a node would have to be transposed back to NCHW; what reads a block's output is not known."""
+        """The entry of `_back`, from those of the node's readers; none for a block's output, whose reader is not known."""
         if node == self._graph.graph["output"]:
             return 0
         back = [not self._leads_to_convolution(reader) for reader in self._graph.successors(node)]
@@ -127,7 +130,7 @@ class _Lowering:
         op = self._graph.nodes[node]["op"]
         if op == "convolution":
             return True
-        return op != "native_batch_norm" and op not in _SHAPES and op not in LINEAR and not self._transposed(node)
+        return op != "native_batch_norm" and op not in _SHAPES and op not in LINEAR and not self._back[node]
 
     def _pads(self, node: int) -> bool:
         """Whether a node pads heights and widths with zeros for convolutions, which then do that themselves."""
