@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from evaluators.latency.device.local_device import LOCALS
 from nas.budget.latency_budget import BUSY
 from nas.executors import evaluators
 from nas.pareto import front
@@ -177,9 +178,10 @@ def _unmeasured(run: Run) -> str:
     """Why nothing was measured and what to do; empty if it was."""
     if run.config.measure:
         return ""
-    if run.config.device == "local":
-        return "Latency was not measured (--no-measure); measure export/model.onnx before relying on the budget."
-    return f"Latency was not measured: device {run.config.device} is not this machine; measure export/model.onnx there."
+    file = "export/model.int8.onnx" if run.resolved.precision == "int8" else "export/model.onnx"
+    if run.config.device in LOCALS:
+        return f"Latency was not measured (--no-measure); measure {file} before relying on the budget."
+    return f"Latency was not measured: device {run.config.device} is not this machine; measure {file} there."
 
 
 def _bound(checked: Mapping[str, Checked], trials: list[Proposal]) -> dict[str, Any]:

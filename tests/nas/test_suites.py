@@ -193,7 +193,7 @@ def test_a_faulty_space(tmp_path: Path, old: str, new: str, words: str) -> None:
     [
         ("torch_eager.load(path, threads)", "lambda: [0.0] * 10", "its logits differ from torch's by 1 of the largest"),
         ('"cpu"', '"sun"', "CLOCK must be one of"),
-        ('"float32"', '"int4"', 'DTYPE must be one of'),
+        ('"float32"', '"int4"', "DTYPE must be one of"),
         ('return "1"', 'return ""', "has no version"),
     ],
 )
