@@ -233,13 +233,14 @@ def predict(genotype: Genotype | str, device: str = "local", space: str = "mobil
 
     Raises InputError if the device was not measured for the space, or its profile does not cover the network.
     """
+    from evaluators.latency.device.local_device import measure_command
     from nas.budget.device import find_predictor
     from nas.report.latency_breakdown import predicted
     from search_spaces.errors import InputError
 
     predictor = find_predictor(device, space_named(space))
     if predictor is None:
-        raise InputError(f"this machine was not measured for the space {space}; run `nas device measure --space {space}`")
+        raise InputError(f"this machine was not measured for the space {space}; run {measure_command(device, space)}")
     found = predicted(predictor, *_with_task(genotype, classes))
     return Latency(None, None, found.ms, found.bound_ms)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from evaluators.cost import Cost, cost
+from evaluators.latency.device.local_device import measure_command
 from nas.budget.device import find_predictor
 from nas.console import make_console
 from nas.report.find import find_network
@@ -60,7 +61,7 @@ def _side(name: str, device: str, space_name: str, classes: int | None, size: st
     title, genotype, space, task = find_network(name, space_name, classes, size)
     predictor, milliseconds, why = find_predictor(device, space), None, ""
     if predictor is None:
-        why = f"the device was not measured for the space {space.name}; run `nas device measure --space {space.name}`"
+        why = f"the device was not measured for the space {space.name}; run {measure_command(device, space.name)}"
     else:
         try:
             milliseconds = predicted(predictor, genotype, task)

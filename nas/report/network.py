@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from evaluators.latency.device.local_device import measure_command
 from nas.budget.device import find_predictor
 from nas.console import make_console
 from nas.report.find import find_network
@@ -98,7 +99,7 @@ def _predicted_parts(genotype: Genotype, task: Task, device: str, space: SearchS
 
     predictor = find_predictor(device, space)
     if predictor is None:
-        hint = f"run `nas device measure --space {space.name}`"
+        hint = f"run {measure_command(device, space.name)}"
         return None, f"No predicted latency: the device was not measured for the space {space.name}; {hint}."
     try:
         found = predicted(predictor, genotype, task)

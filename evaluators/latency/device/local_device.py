@@ -19,6 +19,13 @@ def local_device(runtime: str = DEFAULT, threads: int = 1) -> Device:
     return Device(processor, runtime, version, threads, code.DTYPE)
 
 
+def measure_command(device: str = LOCAL, space: str = "") -> str:
+    """The command that measures this machine by one of its names, as code in a sentence."""
+    precision = LOCALS.get(device, "float32")
+    options = (f" --space {space}" if space else "") + (f" --precision {precision}" if precision != "float32" else "")
+    return f"`nas device measure{options}`"
+
+
 def local_named(name: str) -> Device:
     """This machine by one of its names, LOCALS."""
     return local_device(at_precision(DEFAULT, LOCALS[name]))

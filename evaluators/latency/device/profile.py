@@ -134,7 +134,7 @@ class Profile:
         known = ", ".join(sorted(names)) or "none"
         raise InputError(
             f'device {self.name} was not measured for space "{space.name}" (measured: {known}{other}); '
-            f"run `nas device measure --space {space.name}`"
+            f"run `nas device measure --space {space.name}{'' if self.device.dtype == 'float32' else ' --precision int8'}`"
         )
 
 

@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from evaluators.latency.device.local_device import LOCALS, local_device, local_named
+from evaluators.latency.device.local_device import LOCALS, local_device, local_named, measure_command
 from evaluators.latency.device.locks import locked
 from evaluators.latency.device.profile import LOCAL, Calibration, Device, Profile
 from evaluators.latency.device.storage import known_folder, writable_folder
@@ -112,13 +112,10 @@ def _find(name_or_path: str) -> Path:
     if name in known:
         return known[name]
     if name_or_path in LOCALS:
-        raise InputError(f"this machine has not been measured yet ({local_named(name_or_path)}); run {measuring(name_or_path)}")
+        raise InputError(
+            f"this machine has not been measured yet ({local_named(name_or_path)}); run {measure_command(name_or_path)}"
+        )
     raise InputError(f'there is no device "{name}"{near_miss(name, [*LOCALS, *known])}')
-
-
-def measuring(name: str) -> str:
-    """The command that measures this machine by one of its names, as code in a sentence."""
-    return "`nas device measure`" if name == LOCAL else f"`nas device measure --precision {LOCALS[name]}`"
 
 
 def listing(name: str, path: Path) -> Listing:
