@@ -1,9 +1,10 @@
 """Kills the children of a process once it is gone, and prints how to resume.
 
-usage: python guard.py PID SENTENCE OTHER ..., with a pipe as standard input
+usage: python guard.py PID SENTENCE FOLDER OTHER ..., with a pipe as standard input
 
 PID is the parent of this process and holds the other end of the pipe. Until it sends a line, all processes that it starts are
-recorded, except OTHER, which existed before. A last line "end" marks a regular exit. If the pipe closes without it, the parent
+recorded, except OTHER, which existed before. Processes with FOLDER in their command line, such as workers that have just
+started, are its children, too. A last line "end" marks a regular exit. If the pipe closes without it, the parent
 was killed, or exited by a library, and SENTENCE is printed.
 """
 
@@ -18,10 +19,11 @@ _EVERY_S = 0.2
 
 def main() -> None:
     pid, sentence = int(sys.argv[1]), sys.argv[2]
-    others = {psutil.Process().pid, *map(int, sys.argv[3:])}
+    folder, others = sys.argv[3], {psutil.Process().pid, *map(int, sys.argv[4:])}
     children, received = _recorded(pid, others)
     received += sys.stdin.buffer.read()
     _kill(children)
+    _kill({process for process in _of_folder(folder) if process.pid not in others})
     if not received.endswith(b"end\n") and sentence:
         print(sentence, file=sys.stderr)
 
@@ -44,6 +46,12 @@ def _kill(processes: set[psutil.Process]) -> None:
             process.kill()
         except psutil.NoSuchProcess:
             continue
+
+
+def _of_folder(folder: str) -> list[psutil.Process]:
+    """Processes that name the folder in their command line."""
+    everyone = psutil.process_iter(["cmdline"])
+    return [process for process in everyone if any(folder in word for word in process.info["cmdline"] or ())]
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:

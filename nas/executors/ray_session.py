@@ -80,7 +80,7 @@ class RaySession:
 
     def __init__(self, workers: int | None, address: str | None, store_bytes: int, sentence: str = "") -> None:
         self._scratch, self._sentence = Scratch(), sentence
-        self._guard = _start_guard(sentence)
+        self._guard = _start_guard(sentence, self.folder)
         self._watch: _Watch | None = None
         try:
             self._start(workers, address, store_bytes)
@@ -233,10 +233,10 @@ def _imports_from_home(empty: Path) -> Iterator[None]:
             os.environ["PYTHONPATH"] = before
 
 
-def _start_guard(sentence: str) -> "subprocess.Popen[bytes]":
+def _start_guard(sentence: str, folder: Path) -> "subprocess.Popen[bytes]":
     """Start the process that kills Ray's processes if this one is killed; its agents would run for another minute."""
     others = [str(child.pid) for child in psutil.Process().children(recursive=True)]
-    command = [sys.executable, "-P", guard.__file__, str(os.getpid()), sentence, *others]
+    command = [sys.executable, "-P", guard.__file__, str(os.getpid()), sentence, str(folder), *others]
     return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
 
