@@ -19,7 +19,7 @@ _EVERY_S = 0.2
 
 def main() -> None:
     pid, sentence = int(sys.argv[1]), sys.argv[2]
-    folder, others = sys.argv[3], {psutil.Process().pid, *map(int, sys.argv[4:])}
+    folder, others = sys.argv[3], {pid, psutil.Process().pid, *map(int, sys.argv[4:])}
     children, received = _recorded(pid, others)
     received += sys.stdin.buffer.read()
     _kill(children)
