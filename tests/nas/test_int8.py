@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from evaluators.data import load
+from evaluators.latency.device.local_device import local_named
 from evaluators.latency.device.measure_profile import measure_profile
 from evaluators.onnx import INPUT, OUTPUT
 from evaluators.training.batches import Batches
@@ -18,15 +19,26 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def measured(workshop):
-    """This machine is measured in int8 for the small space, too."""
-    space = load_space(str(workshop / "small.yaml"))
-    return measure_profile(space, seconds=6.0, fit=20, verify=20, runtime="onnxruntime_int8")
+def home(workshop, tmp_path_factory):
+    """A user's data folder, apart from the workshop's, in which this machine is measured in int8 for the small space."""
+    folder = tmp_path_factory.mktemp("int8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_DATA_HOME", str(folder))
+        space = load_space(str(workshop / "small.yaml"))
+        measure_profile(space, seconds=6.0, fit=20, verify=20, runtime="onnxruntime_int8")
+    return folder
 
 
 @pytest.fixture
-def int8_run(measured, nas_here, small_search, tmp_path):
-    code, out, err = nas_here(*small_search, "--precision", "int8", "--run", "run")
+def nas_int8(home, nas_anywhere, monkeypatch):
+    """Runs `nas ARGUMENTS` where the device is measured in int8."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(home))
+    return nas_anywhere
+
+
+@pytest.fixture
+def int8_run(nas_int8, small_search, tmp_path):
+    code, out, err = nas_int8(*small_search, "--precision", "int8", "--run", "run")
     assert code == 0, err
     return tmp_path / "run", out
 
@@ -38,7 +50,7 @@ def _right(file, images, labels):
     return float(np.mean(np.array(found) == labels))
 
 
-def test_a_search_in_int8(int8_run, nas_here, workshop, tmp_path):
+def test_a_search_in_int8(int8_run, nas_int8, workshop, tmp_path):
     folder, out = int8_run
     result = json.loads((folder / "result.json").read_text())
     best, run = result["best"], open_run(folder)
@@ -60,7 +72,7 @@ def test_a_search_in_int8(int8_run, nas_here, workshop, tmp_path):
     assert _right(export / "model.onnx", images, labels) == pytest.approx(card["float32"]["test"], abs=1e-6)
 
     before = (export / "model.int8.onnx").read_bytes()
-    code, _, err = nas_here("export", "run", "--to", "again")
+    code, _, err = nas_int8("export", "run", "--to", "again")
     assert code == 0, err
     assert (tmp_path / "again" / "model.int8.onnx").read_bytes() == before
 
@@ -89,23 +101,25 @@ def test_a_training_in_int8(nas_here, workshop, tmp_path):
     assert card["accuracy"]["test"] == result["test_accuracy"] and "model.int8.onnx" in card["files"]
 
 
-def test_show_and_compare_in_int8(measured, nas_here, workshop, tmp_path):
+def test_show_and_compare_in_int8(nas_int8, workshop, tmp_path):
     (tmp_path / "a.txt").write_text("conv 16/1\nshuffle 24/2\nhead\n")
     (tmp_path / "b.txt").write_text("conv 8/1\ninverted_residual 16/2 expand=4\nhead\n")
     small = ["--space", workshop / "small.yaml", "--classes", "3", "--precision", "int8"]
-    code, out, err = nas_here("show", "a.txt", *small, "--measure")
+    code, out, err = nas_int8("show", "a.txt", *small, "--measure")
     assert code == 0, err
     assert "int8_pointwise" in out and "Measured p50" in out
-    code, out, err = nas_here("compare", "a.txt", "b.txt", *small)
+    code, out, err = nas_int8("compare", "a.txt", "b.txt", *small)
     assert code == 0 and "predicted ms" in out, err
-    assert nas_here("device", "show", "local-int8")[0] == 0
+    assert nas_int8("device", "show", "local-int8")[0] == 0
 
 
-def test_what_has_no_int8_is_refused(measured, nas_here, workshop, tmp_path):
-    code, _, err = nas_here("device", "measure", "--runtime", "torch_eager", "--precision", "int8")
+def test_what_has_no_int8_is_refused(nas_int8, workshop, tmp_path):
+    code, _, err = nas_int8("device", "measure", "--runtime", "torch_eager", "--precision", "int8")
     assert code == 2 and "the runtime torch_eager does not run networks in int8; these do: onnxruntime_int8" in err
-    code, _, err = nas_here("search", "--latency-budget", "5ms", "--device", measured.name, "--precision", "float32")
+    code, _, err = nas_int8(
+        "search", "--latency-budget", "5ms", "--device", local_named("local-int8").name, "--precision", "float32"
+    )
     assert code == 2 and "was measured in int8, not in float32" in err
     small = ["--space", workshop / "small.yaml", "--data", f"imagefolder:{workshop / 'images'}", "--from-scratch"]
-    code, _, err = nas_here("search", *small, "--latency-budget", "0.001ms", "--precision", "int8")
+    code, _, err = nas_int8("search", *small, "--latency-budget", "0.001ms", "--precision", "int8")
     assert code == 2 and "0.001 ms" in err and len(err.strip().splitlines()) == 1
