@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from evaluators.training.batches import Batches
-from evaluators.training.deployed import deployed_scores
+from evaluators.training.deployed import deployed
 from evaluators.training.metrics import evaluate
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
@@ -27,5 +27,5 @@ def test_the_file_is_as_right_as_the_network(trunk):
     part = torch.arange(0, 130, 3)
     for among in (None, part):
         for threads in (1, 2):
-            assert deployed_scores(network, TASK, split, threads, among) == evaluate(network, split, among=among)
+            assert deployed(network, TASK, split, threads, among).scores == evaluate(network, split, among=among)
     assert evaluate(network, split) != evaluate(network, split, among=part)
