@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 from click.core import ParameterSource
@@ -13,6 +14,9 @@ from nas.progress import ConsoleProgress
 from nas.run.options import Described, described
 from search_spaces.errors import InputError, quoted
 from search_spaces.resources import expanded
+
+if TYPE_CHECKING:
+    from evaluators.latency.runtime import Precision
 
 F = TypeVar("F", bound=Callable[..., Any])
 _UNITS = {"us": 0.001, "µs": 0.001, "ms": 1.0, "s": 1000.0}
@@ -66,10 +70,31 @@ DURATION = _Quantity("duration", _TIMES, "15m")
 AT_LEAST_1 = click.IntRange(min=1, max=10**6)
 SEED = click.IntRange(min=0, max=2**32 - 1)
 PATH = _Path(path_type=Path)
-PRECISION = click.option(
-    "--precision", type=click.Choice(["float32", "int8"]), help="Precision of latency.  [default: the device profile's]"
+_LOOK = (
+    click.option("--device", default="local", show_default=True, help="Device profile for predicted latency."),
+    click.option(
+        "--precision", type=click.Choice(["float32", "int8"]), help="Precision of latency.  [default: the device profile's]"
+    ),
+    click.option(
+        "--space", "space_name", default="mobile", show_default=True, help="Space whose calibration is used to predict latency."
+    ),
+    click.option("--classes", type=AT_LEAST_1, help="Number of classes.  [default: the anchor's or run's, else 1000]"),
+    click.option("--input", "size", help="Input size: SIDE, or HEIGHTxWIDTH.  [default: the network's own]"),
 )
-SIZE = click.option("--input", "size", help="Input size: SIDE, or HEIGHTxWIDTH.  [default: the network's own]")
+
+
+def looking(command: F) -> F:
+    """Decorator that adds the options of commands that look at networks; `device` is passed on at the `precision` asked for."""
+
+    @wraps(command)
+    def at_precision(*, device: str, precision: "Precision | None", **rest: Any) -> Any:
+        from nas.budget.device import device_at
+
+        return command(device=device_at(device, precision), **rest)
+
+    for option in reversed(_LOOK):
+        option(at_precision)
+    return cast(F, at_precision)
 
 
 def showing() -> ConsoleProgress:
