@@ -54,8 +54,8 @@ def test_one_image_is_enough_and_none_is_refused(tmp_path: Path) -> None:
 
 def test_what_the_quantiser_refuses_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
-        raise NotImplementedError("no such operation\nmore")
+        raise ValueError("no such operation\nmore")
 
     monkeypatch.setattr("onnxruntime.quantization.quantize_static", refuse)
-    with pytest.raises(InputError, match=r"cannot quantise this network \(NotImplementedError: no such operation\)"):
+    with pytest.raises(InputError, match=r"cannot quantise this network \(ValueError: no such operation\)"):
         export_int8(trained(SMALL, TASK).eval(), TASK, tmp_path / "a.onnx", example_input(TASK))

@@ -1,25 +1,22 @@
 """The fast lowering gives the kernels that ONNX Runtime's own optimiser makes of the exported network, size by size."""
 
-import random
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from lowerings import Kernels, difference
 from processor import blocks_of_16
 
-from evaluators.latency.kernels.kernel import Size
 from evaluators.latency.kernels.lowering import lowered_blocks
 from evaluators.latency.kernels.onnxruntime_profile import kernel_times
 from evaluators.onnx import export_onnx
 from search_spaces.anchor import anchor
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
-from search_spaces.space_file import load_space, space_names
+from search_spaces.space_file import space_names
 from search_spaces.task import Task
 
-Kernels = Counter[tuple[str, Size]]
 # What is decided across the borders of blocks (batch norms of two blocks that fold into one convolution) and the part of a
 # split that is reordered are not seen by a lowering block by block.
 MOST_DIFFERENT = 0.01
@@ -60,12 +57,5 @@ def test_hand_designed_networks_agree_kernel_by_kernel(name: str, tmp_path: Path
 @pytest.mark.slow
 @pytest.mark.parametrize("name", space_names())
 def test_sampled_networks_agree(name: str, tmp_path: Path) -> None:
-    space, rng = load_space(name), random.Random(11)
-    task = Task((3, min(space.input[1], 64), min(space.input[1], 64)), 10)
-    ways = [replace(space, padding=padding) for padding in ("symmetric", "same")]
-    different = total = 0
-    for genotype in (way.sample(rng).at(task.input) for way in ways for _ in range(4)):
-        ours, theirs = lowered(genotype, task), of_the_runtime(genotype, task, tmp_path / "network.onnx")
-        different += (ours - theirs).total() + (theirs - ours).total()
-        total += theirs.total()
-    assert different <= 2 * MOST_DIFFERENT * total
+    found = difference(lowered, of_the_runtime, name, 4, tmp_path / "network.onnx")
+    assert found <= 2 * MOST_DIFFERENT

@@ -1,24 +1,21 @@
 """The int8 lowering gives the kernels that ONNX Runtime makes of the quantised network, size by size."""
 
-import random
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from lowerings import Kernels, difference
 
 from evaluators.latency.kernels.int8_profile import kernel_times
-from evaluators.latency.kernels.kernel import Size
 from evaluators.latency.kernels.lowering import lowered_blocks
 from evaluators.quantise import export_int8
 from search_spaces.anchor import anchor
 from search_spaces.genotype import Genotype
 from search_spaces.network import build, example_input
-from search_spaces.space_file import load_space, space_names
+from search_spaces.space_file import space_names
 from search_spaces.task import Task
 
-Kernels = Counter[tuple[str, Size]]
 EXACT = ("mobilenet_v1", "mobilenet_v2", "mobilenet_v4", "mnasnet", "shufflenet_v2", "efficientnet_lite:lite0-tf")
 # What the reader of a block's output does, and poolings of the image itself, are not seen by a lowering block by block.
 MOST_DIFFERENT = 0.02
@@ -50,12 +47,5 @@ def test_other_hand_designed_networks_agree_but_for_a_few(name: str, tmp_path: P
 @pytest.mark.slow
 @pytest.mark.parametrize("name", space_names())
 def test_sampled_networks_agree(name: str, tmp_path: Path) -> None:
-    space, rng = load_space(name), random.Random(11)
-    task = Task((3, min(space.input[1], 64), min(space.input[1], 64)), 10)
-    ways = [replace(space, padding=padding) for padding in ("symmetric", "same")]
-    different = total = 0
-    for genotype in (way.sample(rng).at(task.input) for way in ways for _ in range(2)):
-        ours, theirs = lowered(genotype, task), of_the_runtime(genotype, task, tmp_path / "network.onnx")
-        different += (ours - theirs).total() + (theirs - ours).total()
-        total += theirs.total()
-    assert different <= 2 * MOST_DIFFERENT * total
+    found = difference(lowered, of_the_runtime, name, 2, tmp_path / "network.onnx")
+    assert found <= 2 * MOST_DIFFERENT
