@@ -3,9 +3,9 @@
 usage: python guard.py PID SENTENCE FOLDER OTHER ..., with a pipe as standard input
 
 PID is the parent of this process and holds the other end of the pipe. Until it sends a line, all processes that it starts are
-recorded, except OTHER, which existed before. Processes with FOLDER in their command line, such as workers that have just
-started, are its children, too. A last line "end" marks a regular exit. If the pipe closes without it, the parent
-was killed, or exited by a library, and SENTENCE is printed.
+recorded, except OTHER, which existed before. Processes that Ray started later for the session in FOLDER, such as workers that
+do not know yet that it is gone, are found by their command line. A last line "end" marks a regular exit. If the pipe closes
+without it, the parent was killed, or exited by a library, and SENTENCE is printed.
 """
 
 import contextlib
@@ -49,9 +49,9 @@ def _kill(processes: set[psutil.Process]) -> None:
 
 
 def _of_folder(folder: str) -> list[psutil.Process]:
-    """Processes that name the folder in their command line."""
+    """Processes that Ray started with this folder for temporary files."""
     everyone = psutil.process_iter(["cmdline"])
-    return [process for process in everyone if any(folder in word for word in process.info["cmdline"] or ())]
+    return [process for process in everyone if f"--temp-dir={folder}" in (process.info["cmdline"] or ())]
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
