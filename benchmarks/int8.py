@@ -2,10 +2,10 @@
 
 usage: python benchmarks/int8.py [--seconds S] [--sessions N] [--seed N]
 
-Networks have random weights and are timed with ONNX Runtime, one thread, batch 1, at 224x224, by the project's own protocol;
-both files of a network in one session. A block is timed as four of its kind, 64 channels wide at stride 1 on 28x28 pixels, in a
-network without which the same network is timed; what they add counts. Figures are medians over sessions, each in a fresh
-process, with the smallest and largest.
+Networks have random weights and are timed at their published input with ONNX Runtime, one thread, batch 1, by the project's
+own protocol; both files of a network in one session. A block is timed as four of its kind, 64 channels wide at stride 1 on
+28x28 pixels, in a network that is timed without them, too; the difference counts. Figures are medians over sessions,
+each in a fresh process, with the smallest and largest.
 """
 
 import argparse

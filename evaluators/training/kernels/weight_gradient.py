@@ -1,6 +1,6 @@
 """The gradient of a depthwise convolution by its weight: a loop that Numba compiles.
 
-Removing it makes a search of `mobile` 15 % slower (benchmarks/training.md).
+Without it, the trainings of a search of `mobile` take 15 % longer (benchmarks/training.md).
 """
 
 from collections.abc import Callable
