@@ -1,11 +1,11 @@
 """Searches and trainings that are killed at random moments, then resumed: what they say, what is left, who wins.
 
-usage: python benchmarks/kill.py FOLDER [--kills 100] [--seed 0] [--measure]
+usage: python benchmarks/kill.py FOLDER [--kills 100] [--seed 0] [--sigkill] [--measure]
 
 Three works, each small: a search with one worker, one with two, and `nas train`. Each is first done undisturbed. Then, again
 and again, one is begun anew, and at a moment drawn from its whole length one signal is sent: SIGKILL, SIGTERM or SIGINT to the
 command, or the last two to all of its process group, as a terminal does; SIGKILL to Ray's raylet or gcs_server, to a worker
-that trains, or to one that waits. It is resumed until it is over. A work is lost when it cannot be resumed to the end of the
+that trains, or to one that waits; with --sigkill only the SIGKILLs. It is resumed until it is over. A work is lost when it cannot be resumed to the end of the
 undisturbed one. An end is wrong when a message or exit code is, or when a process still runs ten seconds after its command.
 Every kill is a line of FOLDER/kills.jsonl; started anew, the script goes on there. Latency is not measured, unless asked for,
 so that the machine may be busy.
@@ -83,6 +83,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sigkill", action="store_true", help="send no other signal than SIGKILL")
     parser.add_argument("--measure", action="store_true")
     asked = parser.parse_args()
     folder, log = asked.folder.resolve(), asked.folder.resolve() / "kills.jsonl"
@@ -91,10 +92,12 @@ def main() -> None:
     works = [undisturbed(work, folder) for work in works_in(folder, asked.measure)]
     done = [json.loads(line) for line in log.read_text().splitlines()] if log.is_file() else []
     number, struck = len(done), sum(kill["struck"] for kill in done)
+    signals = [victim for victim, name in SIGNALS.items() if name == "SIGKILL" or not asked.sigkill]
     while struck < asked.kills:
         rng = random.Random(f"{asked.seed}/{number}")
         work = works[number % len(works)]
-        found = one_kill(work, rng.choice([*SIGNALS, *(RAY if work.flag == "--run" else [])]), rng, folder / f"kill-{number}")
+        victim = rng.choice([*signals, *(RAY if work.flag == "--run" else [])])
+        found = one_kill(work, victim, rng, folder / f"kill-{number}")
         with log.open("a") as out:
             out.write(json.dumps(asdict(found)) + "\n")
         wrong = "; ".join([*([f"LOST: {found.lost}"] if found.lost else []), *found.wrong])
