@@ -5,10 +5,10 @@ usage: python benchmarks/kill.py FOLDER [--kills 100] [--seed 0] [--sigkill] [--
 Three works, each small: a search with one worker, one with two, and `nas train`. Each is first done undisturbed. Then, again
 and again, one is begun anew, and at a moment drawn from its whole length one signal is sent: SIGKILL, SIGTERM or SIGINT to the
 command, or the last two to all of its process group, as a terminal does; SIGKILL to Ray's raylet or gcs_server, to a worker
-that trains, or to one that waits; with --sigkill only the SIGKILLs. It is resumed until it is over. A work is lost when it cannot be resumed to the end of the
-undisturbed one. An end is wrong when a message or exit code is, or when a process still runs ten seconds after its command.
-Every kill is a line of FOLDER/kills.jsonl; started anew, the script goes on there. Latency is not measured, unless asked for,
-so that the machine may be busy.
+that trains, or to one that waits; with --sigkill only the SIGKILLs. It is resumed until it is over. A work is lost when it
+cannot be resumed to the end of the undisturbed one. An end is wrong when a message or exit code is, or when a process still
+runs ten seconds after its command. Every kill is a line of FOLDER/kills.jsonl; started anew, the script goes on there. Latency
+is not measured, unless asked for, so that the machine may be busy.
 """
 
 import argparse
