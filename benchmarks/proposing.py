@@ -23,6 +23,7 @@ from evaluators.cost import _traced, cost
 from evaluators.latency.device.profile import LOCAL
 from evaluators.latency.device.profile_files import load_profile
 from evaluators.latency.predict.predictor import Predictor
+from evaluators.limits import Limits
 from nas.budget.estimate import Estimate, uncovered
 from nas.pipeline.study import Study
 from nas.run.trials import Proposal
@@ -56,7 +57,7 @@ def main() -> None:
 
     pools = _counted()
     with tempfile.TemporaryDirectory() as folder:
-        study = Study(Path(folder) / "journal.log", space, estimate, flags.latency_budget, flags.sampler, seed=0)
+        study = Study(Path(folder) / "journal.log", space, estimate, Limits(flags.latency_budget), flags.sampler, seed=0)
         for anchor in space.reference_networks():
             _train(study, study.seed_anchor(anchor))
         seconds = []

@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from mnas_table import Mnas
 from tables import Cells, Estimator, Macro, Table
 
+from evaluators.limits import Limits
 from nas.pipeline.study import Study
 
 _BUDGETS = {"macro": (35.0, 43.1, 50.0, 75.0), "cells": (8.0, 15.0), "mnas": (3.5, 5.0)}
@@ -103,7 +104,7 @@ def searched(task: Task) -> Outcome:
     asking = 0.0
     with tempfile.TemporaryDirectory() as folder:
         estimator = Estimator(table, task.error, seed=task.seed)
-        settings = (Path(folder) / "journal.log", table, estimator, task.budget, task.sampler)
+        settings = (Path(folder) / "journal.log", table, estimator, Limits(task.budget), task.sampler)
         study = Study(*settings, seed=task.seed, timed=estimator.timed)
         found: list[tuple[int, float]] = []
         while len(found) < max(task.trainings) - _FINALISTS:

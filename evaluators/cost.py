@@ -12,6 +12,8 @@ from search_spaces.task import Task
 if TYPE_CHECKING:
     import networkx as nx
 
+    from evaluators.latency.runtime import Precision
+
 LINEAR = ("addmm", "mm")
 # Elementwise operations, which can run in place.
 ELEMENTWISE = frozenset(
@@ -46,13 +48,28 @@ class Cost:
         and everything else count as zero.
     activations: output elements of convolutions and linear layers (arXiv:2003.13678, section 3.3) for one image.
     peak_mib: largest total of float32 feature maps alive at once, in MiB, at batch 1, in the order of the code. Batch norm and
-        elementwise operations run in place where nothing else reads their input; excludes weights and workspaces.
+        elementwise operations run in place where nothing else reads their input; excludes weights and workspaces
+        (arXiv:2007.10319).
+    weights: weights of convolutions and linear layers, without biases.
     """
 
     params: int
     macs: int
     activations: int
     peak_mib: float
+    weights: int
+
+    def size_bytes(self, precision: "Precision") -> int:
+        """Bytes of the trained parameters as deployed.
+
+        float32: 4 bytes per parameter. int8: 1 byte per weight of a convolution or linear layer, and 4 bytes per other
+        parameter: batch norm's scale and shift become the scale and the bias of quantised weights.
+        """
+        return _FLOAT32_BYTES * self.params - (_FLOAT32_BYTES - 1) * self.weights * (precision == "int8")
+
+    def memory_bytes(self, precision: "Precision") -> int:
+        """Peak activation memory in bytes: `peak_mib`, with 1 byte per element in int8."""
+        return round(self.peak_mib * _MIB / (1 if precision == "float32" else _FLOAT32_BYTES))
 
 
 @dataclass(frozen=True)
@@ -77,6 +94,7 @@ def cost(genotype: Genotype, task: Task) -> Cost:
         macs=sum([traced.macs for traced in found]),
         activations=sum([traced.activations for traced in found]),
         peak_mib=max([traced.peak_mib(task, index, last_reader) for index, traced in enumerate(found)]),
+        weights=sum([traced.weights for traced in found]),
     )
 
 
@@ -101,6 +119,13 @@ def macs(node: Mapping[str, Any]) -> int:
     return 0
 
 
+def _weights(node: Mapping[str, Any]) -> int:
+    """Weights of a convolution or linear layer, without its bias; 0 for other nodes."""
+    if node["op"] == "convolution":
+        return macs(node) // math.prod(node["shape"][2:])
+    return macs(node) // math.prod(node["shape"][:-1]) if macs(node) else 0
+
+
 @dataclass(frozen=True)
 class _Traced:
     """Summary of a block's graph. Peaks are in elements: of the block alone, and with its input kept until the end."""
@@ -110,11 +135,12 @@ class _Traced:
     params: int
     macs: int
     activations: int
+    weights: int
     peak: int
     peak_kept: int
 
     def cost(self, task: Task, index: int, last_reader: int) -> Cost:
-        return Cost(self.params, self.macs, self.activations, self.peak_mib(task, index, last_reader))
+        return Cost(self.params, self.macs, self.activations, self.peak_mib(task, index, last_reader), self.weights)
 
     def peak_mib(self, task: Task, index: int, last_reader: int) -> float:
         """The peak of block `index`, where block `last_reader` is the last one that reads the image."""
@@ -149,6 +175,7 @@ def _traced(spec: BlockSpec, in_shape: Image, image: Image, classes: int) -> _Tr
         params=graph.graph["params"],
         macs=sum(macs(data) for data in nodes.values()),
         activations=sum(math.prod(data["shape"]) for data in nodes.values() if macs(data)),
+        weights=sum(_weights(data) for data in nodes.values()),
         peak=_peak(graph, keep_input=False),
         peak_kept=_peak(graph, keep_input=True),
     )

@@ -48,7 +48,7 @@ class Note(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class Estimated(Record):
-    """Fields of nas.budget.estimate.Estimate; latencies that could not be predicted or were not measured are None."""
+    """Fields of nas.budget.estimate.Estimate; latencies that are not known are None, sizes (of earlier versions) 0."""
 
     predicted_ms: Ms | None
     bound_ms: Ms | None
@@ -57,6 +57,8 @@ class Estimated(Record):
     extrapolated: FromZero
     likely_ms: Ms | None
     timed_ms: Ms | None
+    size_bytes: Count = 0
+    memory_bytes: Count = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,21 +190,15 @@ class Timing(Timed, At, Note):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Foreseen(Record):
-    """Predicted latency and upper bound in milliseconds; None if the device profile does not cover the network."""
-
-    predicted_ms: Ms | None = None
-    bound_ms: Ms | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Checked(Timed, Foreseen, Note):
+class Checked(Timed, Note):
     """`checked:ID`: a network measured untrained during the search (nas.budget.estimator.Estimator.checked).
 
-    timed_ms: upper bound of its latency under typical load. score: latency over predicted bound, if any.
+    timed_ms: upper bound of its latency under typical load. score: latency over predicted bound.
     """
 
     KIND = "checked"
+    predicted_ms: Ms | None = None
+    bound_ms: Ms | None = None
     timed_ms: Ms
     score: FromZero | None = None
 
@@ -230,26 +226,27 @@ class Measured(Times, Note):
 @among_others
 @dataclass(frozen=True, kw_only=True)
 class SurveyedAnchor:
-    """An anchor's predicted latency, None if the profile does not cover it; `fits`: its upper bound is within the budget."""
+    """An anchor's predicted latency, None if not covered; whether it `fits` the budgets, or the `reason` if it is too large."""
 
     name: str
     predicted_ms: Ms | None
     bound_ms: Ms | None
     fits: bool
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Survey(Note):
-    """`survey:space`: predicted latency of `samples` random genotypes of a space.
+    """`survey:space`: predicted latency, size and memory of `samples` random genotypes of a space.
 
-    `share` of them have an upper bound within `allowed_ms`, the budget less the margin; `share_error` is its binomial standard
-    error, computed at (k + 1) / (n + 2) so that it is not 0 if none or all fit. `refused` more genotypes have an operation that
-    the device profile does not cover.
+    `share` of them are within the budgets, latency by an upper bound within `allowed_ms`, the budget less the margin;
+    `share_error` is its binomial standard error, computed at (k + 1) / (n + 2) so that it is not 0 if none or all fit.
+    `refused` more genotypes have an operation that the device profile does not cover. allowed_ms is None without a latency
+    budget. Sizes and memory are in bytes at the run's precision, 0 in runs of earlier versions.
     """
 
     KIND = "survey"
-    budget_ms: Ms
-    allowed_ms: Ms
+    allowed_ms: Ms | None
     samples: Count
     refused: Count
     fastest_ms: Ms
@@ -259,6 +256,10 @@ class Survey(Note):
     share: Share
     share_error: FromZero
     anchors: tuple[SurveyedAnchor, ...]
+    smallest_size_bytes: Count = 0
+    median_size_bytes: Count = 0
+    smallest_memory_bytes: Count = 0
+    median_memory_bytes: Count = 0
 
 
 @dataclass(frozen=True, kw_only=True)

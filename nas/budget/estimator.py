@@ -1,13 +1,15 @@
 """Estimator: estimates latency of genotypes, corrected by the measurements of the search."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
-from evaluators.cost import cost
+from evaluators.cost import Cost, cost
 from evaluators.latency.predict.predictor import Prediction, Predictor
+from evaluators.latency.runtime import Precision
 from evaluators.latency.timing.measure import Measurement
-from nas.budget.estimate import Estimate, uncovered
+from nas.budget.estimate import Estimate
 from nas.budget.latency_budget import LatencyBudget, growth
 from nas.records import Checked, Measured
 from search_spaces.genotype import Genotype
@@ -18,10 +20,16 @@ _STEPS = 100  # corrections are rounded to 1/100, so that estimates rarely have 
 
 
 class Estimator:
-    """Estimates of genotypes, each at its own input; `load_factor` converts quiet latency to the percentile under load."""
+    """Estimates of genotypes, each at its own input and at `precision`.
 
-    def __init__(self, predictor: Predictor, task: Task, budget: LatencyBudget, load_factor: float) -> None:
+    `load_factor` converts quiet latency to the percentile under load.
+    """
+
+    def __init__(
+        self, predictor: Predictor, task: Task, budget: LatencyBudget, load_factor: float, precision: Precision = "float32"
+    ) -> None:
         self._predictor, self._task, self._budget, self._load_factor = predictor, task, budget, load_factor
+        self._precision: Precision = precision
         self._correction = self._timing_growth = self.growth = 1.0
         self._timed: dict[str, float] = {}
 
@@ -30,19 +38,21 @@ class Estimator:
         costs = [cost(g, self._task.of(g)) for g in genotypes]
         predictions = self._predictor.covered(genotypes, self._task)
         known = zip(genotypes, predictions, costs, strict=True)
-        return [self._estimate(p, c.params, c.macs, self._timed.get(g.id)) for g, p, c in known]
+        return [self._estimate(p, c, self._timed.get(g.id)) for g, p, c in known]
 
-    def _estimate(self, prediction: Prediction | None, params: int, macs: int, timed_ms: float | None) -> Estimate:
+    def _estimate(self, prediction: Prediction | None, found: Cost, timed_ms: float | None) -> Estimate:
+        sizes = found.size_bytes(self._precision), found.memory_bytes(self._precision)
         if prediction is None:
-            return uncovered(params, macs, timed_ms)
+            return Estimate(math.inf, math.inf, found.params, found.macs, 1.0, None, timed_ms, *sizes)
         predicted_ms = prediction.ms * self._load_factor
         bound_ms = prediction.bound_ms * self._load_factor * self.growth
-        likely_ms = predicted_ms * self._correction
-        return Estimate(predicted_ms, bound_ms, params, macs, prediction.extrapolated, likely_ms, timed_ms)
+        latencies = predicted_ms * self._correction, timed_ms
+        return Estimate(predicted_ms, bound_ms, found.params, found.macs, prediction.extrapolated, *latencies, *sizes)
 
-    def own_bound_ms(self, genotype: Genotype) -> float:
-        """Upper bound for the budget's percentile under typical load, uncorrected."""
-        return self._predictor.predict(genotype, self._task).bound_ms * self._load_factor
+    def own_bound_ms(self, genotype: Genotype) -> float | None:
+        """Upper bound for the budget's percentile under typical load, uncorrected; None if the profile does not cover it."""
+        [found] = self._predictor.covered([genotype], self._task)
+        return None if found is None else found.bound_ms * self._load_factor
 
     def checked(self, genotype: Genotype, estimate: Estimate, found: Measurement) -> Checked:
         """Record of an untrained network's measurement, based on `robust_ms`, its latency on a quiet machine.
@@ -52,9 +62,10 @@ class Estimator:
         """
         usual_ms = found.robust_ms * self._load_factor
         record = Checked(**asdict(found), timed_ms=usual_ms * (1 + self._budget.quantile * found.spread))
-        if not estimate.covered:
+        own_bound_ms = self.own_bound_ms(genotype)
+        if own_bound_ms is None or not estimate.covered:
             return record
-        score = usual_ms / self.own_bound_ms(genotype)
+        score = usual_ms / own_bound_ms
         return replace(record, predicted_ms=estimate.predicted_ms, bound_ms=estimate.bound_ms, score=score)
 
     def learn(self, checked: Mapping[str, Checked], over: Mapping[str, Measured]) -> bool:

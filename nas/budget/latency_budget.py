@@ -22,6 +22,8 @@ CHECK_EVERY = 4  # of this many accepted candidates, one is measured untrained t
 class LatencyBudget:
     """Measured latency at `percentile` (50 or 90) must be within `budget_ms`; upper bounds have this `confidence`.
 
+    An infinite `budget_ms` is no limit; latency is then measured for information.
+
     A session is within the budget if it leaves the margin SPARE, because latency differs between processes
     (benchmarks/latency.md). `usual` is the typical load: the median contention over the profile's networks. Sessions on a
     quieter machine are scaled up to typical load. Candidates' predicted upper bounds must leave the same margin. If nothing
@@ -61,7 +63,7 @@ class LatencyBudget:
 
     def bounded(self, bound_ms: float | None) -> bool:
         """Whether a predicted upper bound is within the budget; False if there is none."""
-        return bound_ms is not None and bound_ms <= self.allowed_ms
+        return math.isinf(self.budget_ms) or (bound_ms is not None and bound_ms <= self.allowed_ms)
 
     def undecided(self, sessions: Sequence[Timed], wanted: int) -> bool:
         """Whether another session is needed.

@@ -22,24 +22,25 @@ F = TypeVar("F", bound=Callable[..., Any])
 _UNITS = {"us": 0.001, "µs": 0.001, "ms": 1.0, "s": 1000.0}
 _DAYS = 11 * 24 * 3600  # longest duration accepted, in seconds
 _TIMES = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+_SIZES = {"B": 1.0, "KB": 1e3, "kB": 1e3, "MB": 1e6, "KiB": 2.0**10, "MiB": 2.0**20}
 
 
 class _Quantity(click.ParamType):  # type: ignore[type-arg]
-    """A number with a unit, such as 20ms, converted to the unit with factor 1."""
+    """A number with a unit, such as 20ms, converted to the unit with factor 1; at most `most`, in text `limit`."""
 
-    def __init__(self, name: str, units: dict[str, float], example: str) -> None:
-        self.name, self._units, self._example = name, units, example
+    def __init__(self, name: str, units: dict[str, float], example: str, most: float, limit: str) -> None:
+        self.name, self._units, self._example, self._most, self._limit = name, units, example, most, limit
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, float):
             return value
-        match = re.fullmatch(r"\s*([0-9]{0,20}\.?[0-9]{1,20})\s*([a-zµ]+)\s*", str(value))
+        match = re.fullmatch(r"\s*([0-9]{0,20}\.?[0-9]{1,20})\s*([a-zA-Zµ]+)\s*", str(value))
         if not match or match[2] not in self._units:
             units = ", ".join(self._units)
             self.fail(f"{quoted(value)} is not a number with a unit ({units}), such as {self._example}", param, ctx)
         number = float(match[1]) * self._units[match[2]]
-        if not 0 < number / self._units["s"] <= _DAYS:
-            self.fail(f"{value} must be above 0 and at most eleven days", param, ctx)
+        if not 0 < number <= self._most:
+            self.fail(f"{value} must be above 0 and at most {self._limit}", param, ctx)
         return number
 
 
@@ -65,8 +66,9 @@ class Finite(click.FloatRange):
         return number
 
 
-LATENCY = _Quantity("latency", _UNITS, "20ms")
-DURATION = _Quantity("duration", _TIMES, "15m")
+LATENCY = _Quantity("latency", _UNITS, "20ms", 1000.0 * _DAYS, "eleven days")
+DURATION = _Quantity("duration", _TIMES, "15m", _DAYS, "eleven days")
+SIZE = _Quantity("size", _SIZES, "500KB", 1e9, "1,000 MB")
 AT_LEAST_1 = click.IntRange(min=1, max=10**6)
 SEED = click.IntRange(min=0, max=2**32 - 1)
 PATH = _Path(path_type=Path)
@@ -154,7 +156,7 @@ def _option(one: Described) -> Callable[[F], F]:
 
 def _type(one: Described) -> Any:
     if one.option.unit:
-        return {"ms": LATENCY, "s": DURATION}[one.option.unit]
+        return {"ms": LATENCY, "s": DURATION, "bytes": SIZE}[one.option.unit]
     if one.option.commas:
         return _Commas()
     if one.choices:

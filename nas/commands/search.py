@@ -14,7 +14,7 @@ from nas.run.config import SearchConfig
 @options_of(SearchConfig)
 @click.option("--run", "path", type=PATH, help="Folder of the run.  [default: runs/SPACE-BUDGET-TIME]")
 def command(path: Path | None, **options: Any) -> None:
-    """Search a space for the most accurate network within a latency budget."""
+    """Search a space for the most accurate network within a latency, size or memory budget."""
     from nas.executors import evaluators
     from nas.report import ending
     from nas.sessions import search

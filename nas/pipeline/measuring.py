@@ -29,7 +29,7 @@ def holding_untrained(state: "State", trials: Iterable[Proposal], tried: set[str
     state.view.phase("measure the best candidates", min(wanted, len(ranked)))
     while ranked and len(found) < wanted:
         known = state.study.records(Measured)
-        likely = [g for g in ranked if g.id in known or state.estimate(g).fits(state.budget.allowed_ms)]
+        likely = [g for g in ranked if g.id in known or state.estimate(g).fits(state.limits)]
         if not likely and may_search_further(state):
             break
         batch = (likely or ranked)[: wanted - len(found)]
@@ -96,7 +96,8 @@ def _store(state: "State", records: Mapping[Genotype, Measured]) -> dict[str, Me
     found = {}
     for genotype, record in records.items():
         usual_ms = record.as_usual_ms
-        score = None if genotype.id in state.anchors else usual_ms / state.estimator.own_bound_ms(genotype)
+        bound_ms = None if genotype.id in state.anchors else state.estimator.own_bound_ms(genotype)
+        score = None if bound_ms is None else usual_ms / bound_ms
         found[genotype.id] = scored = replace(record, score=score)
         state.study.note(scored, genotype.id)
         corrected = not record.retrained and usual_ms < state.budget.figure_ms(record)

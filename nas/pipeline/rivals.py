@@ -17,10 +17,10 @@ def fitting(state: "State") -> list[Anchor]:
     found = []
     for entry in state.anchors.values():
         estimate = state.estimate(entry.genotype)
-        unknown = state.config.measure and estimate.beyond(state.budget.allowed_ms)
+        unknown = state.config.measure and estimate.beyond(state.limits)
         if unknown or state.study.in_doubt(estimate):
             estimate = state.timed(entry.genotype, estimate)
-        if estimate.fits(state.budget.allowed_ms):
+        if estimate.fits(state.limits):
             found.append(entry)
     return found
 

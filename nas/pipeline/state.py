@@ -55,7 +55,8 @@ class State:
         self.budget = replace(run.config.latency_budget, usual=self.timer.usual)
         self.above_quiet = self.budget.above_quiet(profile.calibration(self.space).networks)
         self.task = self.space.task(len(dataset.classes))
-        self.estimator = Estimator(predictor, self.task, self.budget, self.above_quiet)
+        self.limits = run.config.limits
+        self.estimator = Estimator(predictor, self.task, self.budget, self.above_quiet, self.resolved.precision)
         self.anchors: dict[str, Anchor] = {a.genotype.id: a for a in self.space.reference_networks()}
         self.again: list[str] = []
         self.others: list[Genotype] = []
@@ -69,7 +70,7 @@ class State:
             self.run.journal,
             self.space,
             self.estimator.estimate,
-            self.budget.allowed_ms,
+            self.limits,
             self.config.sampler,
             seed=self.config.seed,
             cost=self.config.cost,

@@ -16,6 +16,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from evaluators.limits import Limits
 from nas import samplers
 from nas.budget.estimate import Estimate
 from nas.pipeline import halving
@@ -37,7 +38,7 @@ _FIRST_DRAWN, _MOST_DRAWN = 64, 4096  # pool candidates searched for a new one; 
 
 
 class Study:
-    """Ask-and-tell interface of a search; every genotype must pass `estimate` and the budget.
+    """Ask-and-tell interface of a search; every genotype's `estimate` must be within the `limits`.
 
     `timed`, if given, measures networks whose estimate is inconclusive. `journal` is the file, `name` the study in it. `cost`
     names a second objective (nas.pareto.COSTS), `reduction` is the factor of successive halving between epochs.
@@ -48,7 +49,7 @@ class Study:
         journal: Path | optuna.storages.JournalStorage,
         space: Space,
         estimate: Callable[[Sequence[Genotype]], Sequence[Estimate]],
-        budget_ms: float,
+        limits: Limits,
         sampler: str,
         *,
         seed: int,
@@ -59,10 +60,11 @@ class Study:
         origins: Sequence[Genotype] = (),
     ) -> None:
         samplers.check(sampler)
-        self._space, self._estimate, self._budget_ms = space, estimate, budget_ms
+        self._space, self._estimate, self._limits = space, estimate, limits
         self._sampler, self._seed, self._cost, self._reduction = sampler, seed, cost, reduction
         self._timed, self._origins = timed, origins
-        self._pool = Pool(space, estimate, lambda e: e.fits(budget_ms) or self.in_doubt(e), seed, origins)
+        passes = lambda e: e.fits(limits) or self.in_doubt(e)  # noqa: E731
+        self._pool = Pool(space, estimate, passes, seed, origins, excess=lambda e: e.excess(limits))
         self._storage = storage_of(Journal(journal)) if isinstance(journal, Path) else journal
         self._study = open_study(self._storage, name, cost)
         self._live: dict[int, Trial] = {}
@@ -79,7 +81,7 @@ class Study:
     def beside(self, name: str, sampler: str) -> "Study":
         """Another study in the same journal, with the same budget and its own seed."""
         seed = seed_from(self._seed, name)
-        gate = self._space, self._estimate, self._budget_ms
+        gate = self._space, self._estimate, self._limits
         return Study(
             self._storage,
             *gate,
@@ -141,8 +143,8 @@ class Study:
             [estimate] = self._estimate([genotype])
             if genotype.text in self._known:
                 self._reuse_result(trial, genotype, estimate)
-            elif not (estimate := self._resolved_estimate(genotype, estimate)).fits(self._budget_ms):
-                self._write(trial, _attributes("search", genotype, estimate, "rejected", self._reason(estimate)))
+            elif not (estimate := self._resolved_estimate(genotype, estimate)).fits(self._limits):
+                self._write(trial, _attributes("search", genotype, estimate, "rejected", estimate.reason(self._limits)))
                 self._finish(trial.number)
                 self._timed_and_rejected += estimate.timed_ms is not None
             else:
@@ -157,22 +159,16 @@ class Study:
 
     def in_doubt(self, estimate: Estimate) -> bool:
         """Whether a network with this estimate should be measured."""
-        return self._timed is not None and self._timed_and_rejected < TIMED_IN_VAIN and estimate.in_doubt(self._budget_ms)
+        return self._timed is not None and self._timed_and_rejected < TIMED_IN_VAIN and estimate.in_doubt(self._limits)
 
     def _resolved_estimate(self, genotype: Genotype, estimate: Estimate) -> Estimate:
         """The estimate, after a measurement if needed; a network over the budget is removed from the pool."""
         if self._timed is None or not self.in_doubt(estimate):
             return estimate
         estimate = self._timed(genotype, estimate)
-        if not estimate.fits(self._budget_ms):
+        if not estimate.fits(self._limits):
             self._pool.refuse(genotype)
         return estimate
-
-    def _reason(self, estimate: Estimate) -> str:
-        """Why an estimate does not pass; empty if its bound is over the budget."""
-        if estimate.timed_ms is not None:
-            return "over the budget when measured"
-        return "" if estimate.bound_ms > self._budget_ms else "outside the device profile"
 
     def _next_sampler(self) -> optuna.samplers.BaseSampler | None:
         seed = seed_from(self._seed, len(self._ids) - self._incomplete)  # ignores incompletely written trials

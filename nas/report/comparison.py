@@ -1,11 +1,13 @@
 """`nas compare X Y`: compare two networks by cost, predicted latency, kernel classes and, on request, measured latency."""
 
 from dataclasses import dataclass
+from typing import get_args
 
 from rich.table import Table
 
 from evaluators.cost import Cost, cost
 from evaluators.latency.device.local_device import measure_command
+from evaluators.latency.runtime import Precision
 from nas.budget.device import find_predictor
 from nas.console import make_console
 from nas.report.find import find_network
@@ -75,7 +77,8 @@ def _cost_rows(sides: list[_Side]) -> list[tuple[str, ...]]:
         _row("blocks", [len(s.genotype.blocks) for s in sides], "d"),
         _row("params", [s.cost.params for s in sides], ",d"),
         _row("MACs M", [s.cost.macs / 1e6 for s in sides], ".1f"),
-        _row("peak activation memory MiB", [s.cost.peak_mib for s in sides], ".2f"),
+        *(_row(f"weights KB, {p}", [s.cost.size_bytes(p) / 1e3 for s in sides], ",.0f") for p in get_args(Precision)),
+        *(_row(f"peak memory KB, {p}", [s.cost.memory_bytes(p) / 1e3 for s in sides], ",.0f") for p in get_args(Precision)),
     ]
 
 

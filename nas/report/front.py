@@ -91,7 +91,7 @@ def _within(known: list[Known], budget_ms: float) -> list[Known]:
 
 
 def _show(console: Console, run: Run, final: list[Known], search: list[Known]) -> None:
-    table = Table(title=f"{run.name}: searched up to {run.config.latency_budget_ms:g} ms", title_justify="left")
+    table = Table(title=f"{run.name}: searched within {run.config.budget_text}", title_justify="left")
     for name in ("network", "latency ms", "min. budget ms", "validation", "source"):
         table.add_column(name, justify="left" if name in ("network", "source") else "right", no_wrap=True)
     for known in [*final, *search]:

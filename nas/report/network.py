@@ -1,11 +1,13 @@
 """`nas show`: print a network's blocks, cost and latency."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from rich.table import Table
 
 from evaluators.latency.device.local_device import measure_command
+from evaluators.latency.runtime import Precision
+from evaluators.limits import bytes_text
 from nas.budget.device import find_predictor
 from nas.console import make_console
 from nas.report.find import find_network
@@ -15,6 +17,7 @@ from search_spaces.space import SearchSpace
 from search_spaces.task import Task
 
 if TYPE_CHECKING:
+    from evaluators.cost import Cost
     from nas.report.latency_breakdown import Predicted, Profiled
 
 
@@ -51,13 +54,19 @@ def show(
     if gates := gated_blocks(genotype):
         half = expected_macs(genotype, task, 0.5) / 1e6
         console.print(f"MACs are the worst case; expected MACs if half of the {gates} gated blocks run: {half:.1f} M.")
-    console.print(f"Peak activation memory {total.peak_mib:.2f} MiB (float32, batch 1). {note}", highlight=False)
+    console.print(f"Weights and peak activation memory at batch 1: {_sizes(total)}. {note}", highlight=False)
     milliseconds.show(console, genotype, found, own)
     if figures:
         console.print(milliseconds.measured_line(figures), highlight=False)
     if plot and found:
         milliseconds.plot(plot, title, genotype, found, own)
         console.print(f"Plot: {plot}", highlight=False)
+
+
+def _sizes(total: "Cost") -> str:
+    """Weights and memory in each precision."""
+    found = ((p, total.size_bytes(p), total.memory_bytes(p)) for p in get_args(Precision))
+    return "; ".join(f"{precision} {bytes_text(size)} and {bytes_text(memory)}" for precision, size, memory in found)
 
 
 def _block_table(title: str, genotype: Genotype, task: Task, found: "Predicted | None", own: "Profiled") -> Table:

@@ -64,7 +64,8 @@ def _place(entry: dict[str, Any]) -> tuple[float, float]:
 
 
 def _frame(axes: Any, found: dict[str, Any]) -> None:
-    axes.axvline(found["budget_ms"], color="tab:red", linestyle="--", linewidth=1, label=f"budget {found['budget_ms']:g} ms")
+    if (budget_ms := found["budget_ms"]) is not None:
+        axes.axvline(budget_ms, color="tab:red", linestyle="--", linewidth=1, label=f"budget {budget_ms:g} ms")
     axes.set_xscale("log")
     axes.margins(y=0.18)
     axes.xaxis.set_major_formatter("{x:g}")

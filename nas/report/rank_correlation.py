@@ -3,15 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from nas.records import Final
-from nas.run.memory import Memory
 from nas.run.trials import Proposal
+
+if TYPE_CHECKING:
+    from nas.run.memory import Memory
 
 _RESAMPLES = 1000
 _FEWEST = 5  # minimum number of networks for a rank correlation
@@ -25,7 +27,7 @@ class Rung:
     values: Mapping[str, float]
 
 
-def rank_correlations(memory: Memory, rated: str = "") -> list[dict[str, Any]]:
+def rank_correlations(memory: "Memory", rated: str = "") -> list[dict[str, Any]]:
     """Spearman's rank correlation between successive rungs, cheapest first, with a 95 % bootstrap interval.
 
     Rungs that no network reached are omitted; correlations of fewer than five networks are None. `rated` names the evaluator
@@ -35,7 +37,7 @@ def rank_correlations(memory: Memory, rated: str = "") -> list[dict[str, Any]]:
     return [_compared(lower, upper) for lower, upper in pairwise(rungs)]
 
 
-def _rungs(memory: Memory, rated: str) -> list[Rung]:
+def _rungs(memory: "Memory", rated: str) -> list[Rung]:
     trained = {t.genotype.id: t for t in reversed(memory.trials) if t.outcome in ("trained", "stopped") and t.accuracies}
     epochs = max((len(t.accuracies) for t in trained.values()), default=0)
     finals = {i: f.accuracy for i, f in memory.records(Final).items() if f.accuracy is not None}

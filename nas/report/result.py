@@ -66,7 +66,10 @@ def _options(run: Run) -> dict[str, Any]:
     """Options of the search."""
     config, known = run.config, run.resolved
     return {
+        "budget": config.budget_text,
         "budget_ms": config.latency_budget_ms,
+        "size_budget_bytes": config.size_budget_bytes,
+        "memory_budget_bytes": config.memory_budget_bytes,
         "percentile": config.percentile,
         "confidence": config.confidence,
         "measured": config.measure,
@@ -99,7 +102,7 @@ def _networks(run: Run, memory: Memory) -> dict[str, Any]:
     over = {i: m for i, m in measured.items() if not m.held and facts.proposed(i)}
     figures = ("p50_ms", "p90_ms", "contention", "sessions")
     return {
-        "verdict": verdict(found, anchors, run.config.latency_budget_ms, _unmeasured(run)),
+        "verdict": verdict(found, anchors, run.config.budget_text, _unmeasured(run)),
         "best": facts.network(best) if best else None,
         "found": found,
         "anchors": sorted(anchors, key=lambda e: (not e["fits"], -(e["validation_accuracy"] or 0))),
@@ -126,8 +129,8 @@ def points(run: Run) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: row["predicted_ms"])
 
 
-def verdict(found: dict[str, Any] | None, anchors: list[dict[str, Any]], budget_ms: float, unmeasured: str = "") -> str:
-    """Whether the search beat the hand-designed networks in test accuracy.
+def verdict(found: dict[str, Any] | None, anchors: list[dict[str, Any]], budget: str, unmeasured: str = "") -> str:
+    """Whether the search beat the hand-designed networks within the `budget` (as text) in test accuracy.
 
     `unmeasured`: why nothing was measured; networks are then compared within the budget by predicted upper bound.
     """
@@ -137,11 +140,11 @@ def verdict(found: dict[str, Any] | None, anchors: list[dict[str, Any]], budget_
         return f"{unmeasured} {compared}".strip()
     rivals = [a for a in anchors if a["fits"] and a["test_accuracy"] is not None]
     if found is None:
-        return f"No network found by the search was within {budget_ms:g} ms when measured."
+        return f"No network found by the search was within {budget} when measured."
     if found["test_accuracy"] is None:
         return "The run is not finished."
     if not rivals:
-        return f"No hand-designed network was within {budget_ms:g} ms when measured."
+        return f"No hand-designed network was within {budget} when measured."
     return _compared(found, rivals, "within the budget")
 
 
@@ -175,8 +178,8 @@ def _baseline(run: Run, facts: "_Records", found: str | None) -> dict[str, Any] 
 
 
 def _unmeasured(run: Run) -> str:
-    """Why nothing was measured and what to do; empty if it was."""
-    if run.config.measure:
+    """Why nothing was measured and what to do; empty if it was, or if there is no latency budget."""
+    if run.config.measure or run.config.latency_budget_ms is None:
         return ""
     file = "export/model.int8.onnx" if run.resolved.precision == "int8" else "export/model.onnx"
     if run.config.device in LOCALS:
@@ -241,6 +244,8 @@ class _Records:
             "search_accuracy": trial.accuracy if trial and trial.accuracies else None,
             "params": final.params,
             "macs": final.macs,
+            "size_bytes": final.size_bytes or None,
+            "memory_bytes": final.memory_bytes or None,
             "failure": final.reason,
         }
 

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from evaluators.limits import bytes_text
 from nas.budget.latency_budget import SESSIONS, SPARE
 from search_spaces.anchor import base_name
 
@@ -16,6 +17,7 @@ _COLUMNS = (
 )
 
 
+_COLUMNS_SIZES = ("weights", "memory")
 _COLUMNS_INT8 = ("float32", "MB", "float32 MB")
 _QUANTISED = (
     "Accuracies, latencies and MB are of networks quantised to int8 (model.int8.onnx), calibrated on training images; "
@@ -34,12 +36,12 @@ def show(console: Console, found: dict[str, Any]) -> None:
         f"{found['epochs']['final']} epochs{_distilled(found)}; mean over seeds, with more seeds for the leaders within the "
         f"budget. {_inherited(found)}"
     )
-    for line in _latency(found):
+    for line in [*_latency(found), *_sizes(found)]:
         console.print(line, highlight=False)
     console.print(
-        f"{n['asked']} candidates proposed: {n['rejected']} rejected for latency, {n['repeated']} repeated, {n['screened']} "
-        f"probed but not trained, {n['trained']} trained ({n['stopped_early']} stopped early), {n['failed']} failed; "
-        f"{n['anchors_trained']} anchors trained as first trials."
+        f"{n['asked']} candidates proposed: {n['rejected']} rejected for exceeding the budget, {n['repeated']} repeated, "
+        f"{n['screened']} probed but not trained, {n['trained']} trained ({n['stopped_early']} stopped early), {n['failed']} "
+        f"failed; {n['anchors_trained']} anchors trained as first trials."
     )
     for line in [*_probed(found), *_rank_correlations(found["rank_correlations"]), *_baseline(found)]:
         console.print(line, highlight=False)
@@ -48,21 +50,40 @@ def show(console: Console, found: dict[str, Any]) -> None:
 
 def _networks(found: dict[str, Any]) -> Table:
     """The best of the search, of random search (if run), and the anchors; the winner in bold."""
-    table = Table(title=f"{found['run']}: budget {found['budget_ms']:g} ms", title_justify="left")
+    table = Table(title=f"{found['run']}: budget {found['budget']}", title_justify="left")
     best, own = found["best"], found["found"]
-    for name in (*_COLUMNS, *(_COLUMNS_INT8 if found["precision"] == "int8" else ())):
+    sizes, int8 = _limits_sizes(found), found["precision"] == "int8"
+    for name in (*_COLUMNS, *(_COLUMNS_SIZES if sizes else ()), *(_COLUMNS_INT8 if int8 else ())):
         table.add_column(name, justify="left" if name in ("network", "fits") else "right", no_wrap=True)
     if own:
-        table.add_row(*_row(own, "found " + own["id"], True), style="bold" if best == own else None)
+        table.add_row(*_row(own, "found " + own["id"], True, sizes), style="bold" if best == own else None)
         table.add_section()
     if found["baseline"] and (entry := found["baseline"]["best"]):
-        table.add_row(*_row(entry, "random " + entry["id"], True))
+        table.add_row(*_row(entry, "random " + entry["id"], True, sizes))
         table.add_section()
     for entry in found["anchors"]:
         is_best = best is not None and entry["id"] == best["id"]
         style = "bold" if is_best else None if entry["fits"] else "dim"
-        table.add_row(*_row(entry, base_name(entry["anchor"]), entry["fits"]), style=style)
+        table.add_row(*_row(entry, base_name(entry["anchor"]), entry["fits"], sizes), style=style)
     return table
+
+
+def _limits_sizes(found: dict[str, Any]) -> bool:
+    """Whether weights or memory were limited."""
+    return bool(found["size_budget_bytes"] or found["memory_budget_bytes"])
+
+
+def _sizes(found: dict[str, Any]) -> list[str]:
+    """What weights and memory mean, if they were limited."""
+    if not _limits_sizes(found):
+        return []
+    weights, element = "4 bytes per parameter", "4 bytes"
+    if found["precision"] == "int8":
+        weights, element = "1 byte per weight of a convolution or linear layer, 4 bytes per other parameter", "1 byte"
+    return [
+        f"weights: {weights}, without the graph of the file. memory: largest total of feature maps alive at once, batch 1, "
+        f"{element} per element."
+    ]
 
 
 def _inherited(found: dict[str, Any]) -> str:
@@ -119,6 +140,8 @@ def _latency(found: dict[str, Any]) -> list[str]:
     """How latency was measured or predicted, and caveats."""
     where = "at each network's input, batch 1"
     bound = f"predicted upper bound at confidence {found['confidence']:g}"
+    if found["budget_ms"] is None:
+        return [f"Latency: {'measured' if found['measured'] else 'predicted, NOT measured,'} {where}; it was not limited."]
     if not found["measured"]:
         return [f"Latency: predicted {where}, under typical load, NOT measured; fits: {bound} within the budget."]
     usual = "" if found["usual"] is None else f" ({found['usual']:.0%} slower than a quiet machine)"
@@ -148,7 +171,7 @@ def _latency(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _row(entry: dict[str, Any], name: str, fits: bool) -> list[str]:
+def _row(entry: dict[str, Any], name: str, fits: bool, sizes: bool) -> list[str]:
     def text(value: float | None, form: str) -> str:
         return "-" if value is None else format(value, form)
 
@@ -165,6 +188,7 @@ def _row(entry: dict[str, Any], name: str, fits: bool) -> list[str]:
         f"{entry['params'] / 1e6:.2f}",
         f"{entry['macs'] / 1e6:.0f}",
         "yes" if fits else "no",
+        *((bytes_text(entry[k]) if entry[k] else "-" for k in ("size_bytes", "memory_bytes")) if sizes else ()),
         *_before(entry),
     ]
 

@@ -1,5 +1,6 @@
 """SearchConfig: the options of a search; Resolved: the values that they resolve to."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -7,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from evaluators.data.preprocess import Fit, Interpolation
 from evaluators.latency.runtime import Precision
+from evaluators.limits import Limits, budget_text
 from evaluators.training.recipe import Metric, Recipe
 from nas.budget.latency_budget import LatencyBudget
 from nas.pareto import COSTS
@@ -43,8 +45,29 @@ class SearchConfig:
     """Options of a search: type, bounds, default and help of each field; flags and tables are generated from them."""
 
     latency_budget_ms: Annotated[
-        AboveZero, Option("Latency that the network must not exceed on the device: 20ms.", flag="latency-budget", unit="ms")
-    ]
+        AboveZero | None,
+        Option(
+            "Latency that the network must not exceed on the device: 20ms.", flag="latency-budget", unit="ms", unset="no limit"
+        ),
+    ] = None
+    size_budget_bytes: Annotated[
+        AboveZero | None,
+        Option(
+            "Size that the weights must not exceed, at the precision: 500KB.",
+            flag="size-budget",
+            unit="bytes",
+            unset="no limit",
+        ),
+    ] = None
+    memory_budget_bytes: Annotated[
+        AboveZero | None,
+        Option(
+            "Peak activation memory that the network must not exceed, at the precision and batch 1: 256KB.",
+            flag="memory-budget",
+            unit="bytes",
+            unset="no limit",
+        ),
+    ] = None
     space: Annotated[str, Option("Search space: a name or a .yaml file.")] = "mobile"
     data: Annotated[str, Option("Data set: NAME or NAME:PATH; see `nas list datasets`.")] = "fashion-mnist-small"
     device: Annotated[str, Option("Device profile; this machine is measured on first use.")] = "local"
@@ -124,7 +147,18 @@ class SearchConfig:
 
     @property
     def latency_budget(self) -> LatencyBudget:
-        return LatencyBudget(self.latency_budget_ms, self.percentile, self.confidence, self.measure)
+        return LatencyBudget(self.latency_budget_ms or math.inf, self.percentile, self.confidence, self.measure)
+
+    @property
+    def limits(self) -> Limits:
+        """What candidates may need; the latency limit leaves the margin of the budget."""
+        sizes = self.size_budget_bytes or math.inf, self.memory_budget_bytes or math.inf
+        return Limits(self.latency_budget.allowed_ms, *sizes)
+
+    @property
+    def budget_text(self) -> str:
+        """The budgets as text; empty if none was given."""
+        return budget_text(self.latency_budget_ms, self.size_budget_bytes, self.memory_budget_bytes)
 
 
 @strict

@@ -13,7 +13,7 @@ class Option:
     """Annotation of a configuration field: `trials: Annotated[Count, Option("...")] = 8`.
 
     `flag`: command-line name without dashes, if it differs from the field's.
-    `unit`: ms or s, the suffix of the field's name; values on the command line carry a unit.
+    `unit`: ms, s or bytes, the suffix of the field's name; values on the command line carry a unit.
     `unset`: text for the default None.
     `commas`: a tuple is one comma-separated value; otherwise the flag is repeatable.
     """
@@ -75,7 +75,8 @@ def values_text(one: Described) -> str:
     if one.choices:
         return ", ".join(map(str, one.choices))
     if one.option.unit:
-        return {"ms": "a latency, such as 20ms", "s": "a duration, such as 15m"}[one.option.unit]
+        examples = {"ms": "a latency, such as 20ms", "s": "a duration, such as 15m", "bytes": "a size, such as 500KB"}
+        return examples[one.option.unit]
     limits = [f"{word} {limit:g}" for word, limit in ((">=", one.low), (">", one.above), ("<", one.below)) if limit is not None]
     kind = {int: "integer", float: "number"}.get(one.kind, "text")
     return " ".join([kind, *limits]) + (", repeatable" if one.several and not one.option.commas else "")

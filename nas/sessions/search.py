@@ -1,7 +1,6 @@
 """Start or resume a search: options, run folder, stages, report."""
 
 import os
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
@@ -12,8 +11,9 @@ from evaluators.processors import processors
 from evaluators.training.recipe import Recipe, load_recipe
 from nas import samplers
 from nas.budget.device import device_at, is_elsewhere, known_profile, precision_of, predictor_of
-from nas.budget.latency_budget import SPARE, LatencyBudget
-from nas.budget.survey import Predicted, lines, survey
+from nas.budget.estimator import Estimator
+from nas.budget.latency_budget import SPARE
+from nas.budget.survey import lines, survey
 from nas.executors import evaluators
 from nas.executors.address import check_address
 from nas.progress import Progress
@@ -30,7 +30,6 @@ from nas.sessions.measure import config_of, measured
 from nas.signals import Lost
 from search_spaces.anchor import anchor
 from search_spaces.errors import InputError, os_reason
-from search_spaces.genotype import Genotype
 from search_spaces.schema import checked
 from search_spaces.space import SearchSpace
 from search_spaces.space_file import load_space, space_text
@@ -46,13 +45,15 @@ def start(asked: SearchConfig, path: Path | None, progress: Progress) -> Run:
     Raises InputError for anything the user can fix.
     """
     config = checked(SearchConfig, asdict(asked), "search")
+    if not config.budget_text:
+        raise InputError("no budget: give --latency-budget 20ms, --size-budget 500KB or --memory-budget 256KB, or several")
     donor = donor_for(config.weights, config.from_scratch, config.download)
     space = inheriting(load_space(config.space).with_anchors(config.anchors), donor)
     recipes, teacher = _recipes(config, donor), _teacher(config, space)
     samplers.check(config.sampler)
     if config.address:
         check_address(config.address)
-    path = path or default_run_folder(space.name, config.latency_budget_ms)
+    path = path or default_run_folder(space.name, config.budget_text)
     check_free(path)
     config = replace(config, device=device_at(config.device, config.precision))
     known = _profile_for_search(config, space)
@@ -65,7 +66,7 @@ def start(asked: SearchConfig, path: Path | None, progress: Progress) -> Run:
         download=config.download,
     )
     profile = known or measured(progress, space, config_of(config.device), anew=False)
-    found = _survey(progress, space, len(dataset.classes), profile, config.latency_budget)
+    found = _survey(progress, space, len(dataset.classes), profile, config)
     if teacher:
         teacher.check(space.task(len(dataset.classes)))
     resolved = replace(_resolved(config, space, donor, dataset, recipes), precision=precision_of(profile))
@@ -181,30 +182,28 @@ def _executor(run: Run) -> Any:
     return make
 
 
-def _survey(progress: Progress, space: SearchSpace, classes: int, profile: Path, budget: LatencyBudget) -> Survey:
-    """Survey the space for this device and budget, and print it; raises InputError if no network fits."""
+def _survey(progress: Progress, space: SearchSpace, classes: int, profile: Path, config: SearchConfig) -> Survey:
+    """Survey the space for this device and the budgets, and print it; raises InputError if no network fits."""
     from evaluators.latency.device.profile_files import load_profile
 
-    predictor = predictor_of(profile, space, budget.confidence, anywhere=not budget.measured)
-    task = space.task(classes)
+    predictor = predictor_of(profile, space, config.confidence, anywhere=not config.measure)
     calibration = load_profile(str(profile), anywhere=True).calibration(space)
-    budget = replace(budget, usual=calibration.contention)
+    budget = replace(config.latency_budget, usual=calibration.contention)
     factor = budget.above_quiet(calibration.networks)
-
-    def predict(genotypes: Sequence[Genotype]) -> list[Predicted | None]:
-        return [p and Predicted(p.ms * factor, p.bound_ms * factor, p.reliable) for p in predictor.covered(genotypes, task)]
-
-    spare = SPARE if budget.measured else 0.0
-    found = survey(space, predict, budget.budget_ms, space.reference_networks(), spare=spare)
-    for line in filter(None, lines(found)):
+    estimator = Estimator(predictor, space.task(classes), budget, factor, precision_of(profile))
+    found = survey(space, estimator.estimate, config.limits, space.reference_networks(), budget=config.budget_text)
+    for line in filter(None, lines(found, config.budget_text)):
         progress.say(line)
-    margin = f"{spare:.0%} margin" if spare else "no margin, as latency is not measured"
-    progress.say(
-        f"Latency limit: {budget.allowed_ms:.4g} ms under typical load ({margin}; typical load is {budget.usual:.0%} slower "
-        "than a quiet machine)."
-    )
+    if config.latency_budget_ms is not None:
+        margin = f"{SPARE:.0%} margin" if budget.measured else "no margin, as latency is not measured"
+        progress.say(
+            f"Latency limit: {budget.allowed_ms:.4g} ms under typical load ({margin}; typical load is {budget.usual:.0%} "
+            "slower than a quiet machine)."
+        )
     return found
 
 
-def default_run_folder(space: str, budget_ms: float) -> Path:
-    return Path("runs") / f"{space}-{budget_ms:g}ms-{datetime.now():%Y%m%d-%H%M%S}"
+def default_run_folder(space: str, budget: str) -> Path:
+    """Folder of a run without one given; `budget` is the budget as text."""
+    name = budget.replace(", ", "-").replace(" ", "")
+    return Path("runs") / f"{space}-{name}-{datetime.now():%Y%m%d-%H%M%S}"

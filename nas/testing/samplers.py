@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from evaluators.limits import Limits
 from nas import samplers
 from nas.budget.estimate import Estimate
 from nas.pipeline.study import Study
@@ -18,6 +19,7 @@ from search_spaces.space import SearchSpace
 from search_spaces.space_file import load_space
 
 BUDGET_MS = 3.0
+LIMITS = Limits(BUDGET_MS)
 _PARTS = (5, 8, 1)  # trials per session of a resumed search
 _SEARCHES: tuple[tuple[str | None, bool], ...] = (("macs", False), (None, True), ("latency", True))
 _WORKERS = 6
@@ -45,7 +47,7 @@ def _check_resumed(folder: Path, sampler: str, cost: str | None, probed: bool) -
         path = folder / f"{name}-{cost}-{probed}.log"
         with said(where):
             found = [t for count in parts for t in go_on(study(path, sampler, seed, cost), count, probed)]
-        assert all(trial.estimate.fits(BUDGET_MS) for trial in found), f"{where}: a candidate over the budget was trained"
+        assert all(trial.estimate.fits(LIMITS) for trial in found), f"{where}: a candidate over the budget was trained"
         return [trial.genotype.text for trial in found]
 
     whole, parts = asked("whole", 3, sum(_PARTS)), asked("parts", 3, *_PARTS)
@@ -73,7 +75,7 @@ def _check_workers(folder: Path, sampler: str) -> None:
 def study(path: Path, sampler: str, seed: int = 0, cost: str | None = None) -> Study:
     """A study of the space `tiny` within a budget, in the journal at `path`; wider networks are slower."""
     space = _ValidatingSpace(load_space("tiny"))
-    return Study(path, space, estimates, BUDGET_MS, sampler, seed=seed, cost=cost)
+    return Study(path, space, estimates, LIMITS, sampler, seed=seed, cost=cost)
 
 
 def go_on(study: Study, trials: int, probed: bool = False) -> list[Proposal]:

@@ -3,9 +3,14 @@
 import math
 import random
 
+import pytest
+from every_block import every_block
+from torch import nn
+
 from evaluators.cost import block_costs, cost
 from search_spaces.anchor import anchor
 from search_spaces.genotype import Genotype
+from search_spaces.network import build
 from search_spaces.space_file import load_space
 from search_spaces.task import Task
 
@@ -46,3 +51,15 @@ def test_a_image_that_is_read_later_stays_in_memory() -> None:
     reads = Genotype.parse("conv 16/2\ninverted_residual 16/1\neesp 32/2 reinforce=yes\nhead")
     before, after = (block_costs(g, TASK)[1].cost.peak_mib for g in (plain, reads))
     assert (after - before) * 2**20 / 4 == 3 * 32 * 32
+
+
+@pytest.mark.parametrize("text", every_block().values(), ids=every_block())
+def test_weights_are_those_of_torch_modules(text: str) -> None:
+    genotype = Genotype.parse(f"conv 16/1\n{text}\nhead")
+    network = build(genotype, TASK)
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    found = cost(genotype, TASK)
+    assert found.weights == sum(layer.weight.numel() for layer in layers)
+    assert found.size_bytes("float32") == 4 * found.params
+    assert found.size_bytes("int8") == found.weights + 4 * (found.params - found.weights)
+    assert found.memory_bytes("float32") == 4 * found.memory_bytes("int8") == round(found.peak_mib * 2**20)

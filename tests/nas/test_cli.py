@@ -81,11 +81,26 @@ def test_a_budget_is_required(refused):
 def test_units_are_converted():
     for text, ms in (("20ms", 20.0), ("0.02s", 20.0), ("500us", 0.5), ("1.5 ms", 1.5)):
         assert options.LATENCY.convert(text, None, None) == pytest.approx(ms)
+    for text, count in (("500KB", 500e3), ("256 KiB", 256 * 1024), ("1.5MB", 1.5e6), ("100B", 100)):
+        assert options.SIZE.convert(text, None, None) == count
+
+
+@pytest.mark.parametrize("size", ["500", "500kb", "0KB", "-1KB", "5GB", "nanKB"])
+def test_a_size_that_is_none_is_refused(refused, workshop, size):
+    assert "--size-budget" in refused(*_search(workshop, "--run", "run"), f"--size-budget={size}")
+
+
+def test_a_search_needs_a_budget(refused, workshop, tmp_path):
+    arguments = list(_search(workshop, "--run", "run"))
+    place = arguments.index("--latency-budget")
+    message = refused(*arguments[:place], *arguments[place + 2 :])
+    assert "--latency-budget 20ms, --size-budget 500KB or --memory-budget 256KB" in message
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_budget_below_what_the_space_reaches_names_the_fastest_and_the_median(refused, workshop, tmp_path):
     message = refused(*_search(workshop, "--run", "run"), "--latency-budget", "1us")
-    assert "the fastest is predicted at" in message and "the median at" in message and "0.001 ms" in message
+    assert "the fastest is predicted at" in message and "the median is predicted at" in message and "0.001 ms" in message
     assert not (tmp_path / "run").exists()
 
 

@@ -69,7 +69,7 @@ def test_two_networks_side_by_side(nas_here, small):
     assert code == 0, err
     table = _table(out)
     assert table["blocks"] == ["3", "4", "1.33"]
-    for row in ("params", "MACs M", "peak activation memory MiB", "predicted ms", "upper bound ms", "network"):
+    for row in ("params", "MACs M", "weights KB, int8", "peak memory KB, float32", "predicted ms", "upper bound ms", "network"):
         assert len(table[row]) == 3 and "-" not in table[row][:2], row
     by_class = [cells for name, cells in table.items() if name not in ("blocks", "params") and cells[0].count(".") == 1]
     assert len(by_class) > 5

@@ -38,7 +38,8 @@ def nas_int8(home, nas_anywhere, monkeypatch):
 
 @pytest.fixture
 def int8_run(nas_int8, small_search, tmp_path):
-    code, out, err = nas_int8(*small_search, "--precision", "int8", "--run", "run")
+    sizes = "--size-budget", "3KB", "--memory-budget", "7KB"
+    code, out, err = nas_int8(*small_search, "--precision", "int8", "--run", "run", *sizes)
     assert code == 0, err
     return tmp_path / "run", out
 
@@ -55,7 +56,9 @@ def test_a_search_in_int8(int8_run, nas_int8, workshop, tmp_path):
     result = json.loads((folder / "result.json").read_text())
     best, run = result["best"], open_run(folder)
     assert result["precision"] == "int8" == run.resolved.precision
-    assert best["p50_ms"] <= 50 and best["float_bytes"] and best["float_test_by_seed"]
+    assert best["p50_ms"] <= 50 and best["size_bytes"] <= 3e3 and best["memory_bytes"] <= 7e3
+    assert "budget 50 ms, weights 3 KB, memory 7 KB" in out
+    assert best["float_bytes"] and best["float_test_by_seed"]
     assert "quantised to int8" in out and "onnxruntime_int8" in (folder / "device.json").read_text()
 
     card, export = json.loads((folder / "export" / "model.json").read_text()), folder / "export"

@@ -13,8 +13,10 @@ from made_up_search import Executor, Predictor, Timer, View, measurement, timed
 from rich.console import Console
 
 from evaluators.data import Dataset, Split
+from evaluators.limits import Limits
+from nas.budget.estimate import Estimate, uncovered
 from nas.budget.latency_budget import CHECK_EVERY, PAUSE_S, REPEATS, SESSIONS, SPARE, LatencyBudget, growth
-from nas.budget.survey import Predicted, lines, survey
+from nas.budget.survey import lines, survey
 from nas.pipeline.search import Search
 from nas.pipeline.state import State
 from nas.pipeline.study import TIMED_IN_VAIN
@@ -539,19 +541,47 @@ def test_the_survey_counts_the_share_and_says_which_anchors_fit(tmp_path, small_
 
     def predict(genotype):
         ms = float(len(genotype.blocks))
-        return Predicted(ms, 1.1 * ms)
+        return Estimate(ms, 1.1 * ms, 1, 1)
 
-    found = survey(space, each(predict), 3.5, space.reference_networks(), samples=400)
+    found = survey(space, each(predict), Limits(3.5), space.reference_networks(), budget="3.5 ms", samples=400)
     assert found.samples == 400 and found.fastest_ms == 3.0 and found.slowest_ms == 4.0
     assert found.share == pytest.approx(0.5, abs=0.1) and found.share_error == pytest.approx(0.025, abs=0.001)
     assert [(a.name, a.fits) for a in found.anchors] == [("mobilenet_v3:small", False)]
-    assert any("upper bound over budget: mobilenet_v3:small" in line for line in lines(found))
+    assert any("upper bound over budget: mobilenet_v3:small" in line for line in lines(found, "3.5 ms"))
 
 
 def test_a_budget_that_nothing_meets_is_refused_with_the_figures(tmp_path, small_space):
     space = _space(tmp_path, small_space)
-    with pytest.raises(InputError, match=r"fastest is predicted at 3.00 ms.*median.*slowest.*anchors within budget: none"):
-        survey(space, each(lambda g: Predicted(float(len(g.blocks)), 5.0)), 1.0, space.reference_networks(), samples=64)
+    with pytest.raises(InputError, match=r"fastest is predicted at 3.00 ms .*the median is.*anchors within budget: none"):
+        estimate = each(lambda g: Estimate(float(len(g.blocks)), 5.0, 1, 1))
+        survey(space, estimate, Limits(1.0), space.reference_networks(), budget="1 ms", samples=64)
+
+
+@pytest.mark.parametrize(
+    "limits, said",
+    [
+        (Limits(size_bytes=999), "within B on this device: the smallest has weights of 3 KB; of "),
+        (Limits(9, 999), "within B on this device: the smallest has weights of 3 KB; of "),
+        (Limits(memory_bytes=900), "the least memory is 1 KB; of "),
+        (
+            Limits(1, 999, 5000),
+            "the fastest is predicted at 3.00 ms (upper bound 3.30 ms); the smallest has weights of 3 KB; of ",
+        ),
+        (Limits(size_bytes=3500, memory_bytes=1100), "each can be met alone; the network nearest to all has weights "),
+    ],
+)
+def test_budgets_that_nothing_meets_are_refused_naming_the_tightest(tmp_path, small_space, limits, said):
+    space = _space(tmp_path, small_space)
+
+    def estimate(genotype):  # deeper networks are slower and larger, but need less memory
+        depth = len(genotype.blocks)
+        return Estimate(float(depth), 1.1 * depth, 1, 1, size_bytes=1000 * depth, memory_bytes=1000 + 200 * (4 - depth))
+
+    with pytest.raises(InputError) as refused:
+        survey(space, each(estimate), limits, space.reference_networks(), budget="B", samples=64)
+    assert said in str(refused.value)
+    if "alone" in said:
+        assert "; the tightest is memory; of" in str(refused.value)
 
 
 def test_operations_that_the_profile_lacks_are_counted_and_an_anchor_with_them_is_named(tmp_path, small_space):
@@ -559,19 +589,20 @@ def test_operations_that_the_profile_lacks_are_counted_and_an_anchor_with_them_i
 
     def predict(genotype):
         if any(b.kind == "shuffle" for b in genotype.blocks) or len(genotype.blocks) > 4:
-            return None
-        return Predicted(1.0, 1.1)
+            return uncovered(1, 1)
+        return Estimate(1.0, 1.1, 1, 1)
 
-    found = survey(space, each(predict), 2.0, space.reference_networks(), samples=100)
+    found = survey(space, each(predict), Limits(2.0), space.reference_networks(), budget="2 ms", samples=100)
     assert found.samples + found.refused == 100 and found.refused > 0 and found.share == 1 and found.share_error > 0
-    assert "not covered by the device profile: mobilenet_v3:small" in " ".join(lines(found))
+    assert "not covered by the device profile: mobilenet_v3:small" in " ".join(lines(found, "2 ms"))
 
 
 def test_an_anchor_with_kernels_beyond_the_measured_ones_is_told_from_one_that_is_not_covered(tmp_path, small_space):
     space = _space(tmp_path, small_space)
-    found = survey(space, each(lambda g: Predicted(1.0, 1.1, len(g.blocks) <= 4)), 2.0, space.reference_networks(), samples=100)
-    assert "partly outside the device profile: mobilenet_v3:small" in " ".join(lines(found))
-    assert "not covered" not in " ".join(lines(found))
+    estimate = each(lambda g: Estimate(1.0, 1.1, 1, 1, 0.0 if len(g.blocks) <= 4 else 0.5))
+    found = survey(space, estimate, Limits(2.0), space.reference_networks(), budget="2 ms", samples=100)
+    assert "partly outside the device profile: mobilenet_v3:small" in " ".join(lines(found, "2 ms"))
+    assert "not covered" not in " ".join(lines(found, "2 ms"))
 
 
 def _space(folder, text):

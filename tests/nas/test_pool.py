@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 
+from evaluators.limits import Limits
 from nas.budget.estimate import Estimate, uncovered
 from nas.samplers.common.pool import Pool
 from search_spaces.space_file import load_space, space_names
@@ -20,7 +21,7 @@ def _one(genotype):
 
 
 def _pool(space, budget=1e9, seed=0):
-    return Pool(space, _estimate, lambda e: e.fits(budget), seed)
+    return Pool(space, _estimate, lambda e: e.fits(Limits(budget)), seed)
 
 
 @pytest.fixture(params=space_names())
@@ -65,7 +66,9 @@ def test_near_an_origin_are_its_mutations_or_where_it_is_over_the_budget_those_o
     def changes(candidate):
         return sum(candidate.genes[name] != value for name, value in genes.items() if name in candidate.genes)
 
-    ample, tight = (Pool(space, _estimate, lambda e, b=b: e.fits(b), 0, [origin]) for b in (1e9, 0.9 * _one(origin).bound_ms))
+    ample, tight = (
+        Pool(space, _estimate, lambda e, b=b: e.fits(Limits(b)), 0, [origin]) for b in (1e9, 0.9 * _one(origin).bound_ms)
+    )
     near = ample.near(50)
     assert len(near) == 50 and all(changes(c) <= 3 for c in near)
     _check(space, near, 1e9)
@@ -87,7 +90,7 @@ def test_sketches_are_mutations_that_are_not_costed_and_the_feasible_ones_are_wh
     assert all(s.estimate is parent.estimate and space.decode(s.genes) == s.genotype for s in sketches)
     costed = pool.costed(sketches)
     _check(space, costed, budget)
-    assert [c.text for c in costed] == [s.text for s in sketches if _one(s.genotype).fits(budget)]
+    assert [c.text for c in costed] == [s.text for s in sketches if _one(s.genotype).fits(Limits(budget))]
     assert 0 < len(costed) < 60
 
 
@@ -134,12 +137,12 @@ def test_where_no_draw_is_feasible_the_walk_goes_down_until_one_is():
 def test_nothing_feasible_gives_nothing_and_what_is_not_covered_is_left_out():
     space = load_space("tiny")
     assert Pool(space, _estimate, lambda _: False, 0).drawn(5) == []
-    assert Pool(space, lambda gs: [uncovered(1, 1) for _ in gs], lambda e: e.fits(1e12), 0).drawn(5) == []
+    assert Pool(space, lambda gs: [uncovered(1, 1) for _ in gs], lambda e: e.fits(Limits(1e12)), 0).drawn(5) == []
 
 
 def test_estimates_that_changed_are_asked_for_again():
     space, factor = load_space("tiny"), [1.0]
-    pool = Pool(space, lambda gs: [Estimate(factor[0], factor[0], 1, 1) for _ in gs], lambda e: e.fits(1.5), 0)
+    pool = Pool(space, lambda gs: [Estimate(factor[0], factor[0], 1, 1) for _ in gs], lambda e: e.fits(Limits(1.5)), 0)
     assert len(pool.drawn(10)) == 10
     factor[0] = 2.0
     pool.forget()

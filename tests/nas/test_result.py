@@ -27,10 +27,10 @@ RIVALS = [_entry(0.88, "mobilenet_v2@96"), _entry(0.90, "efficientnet_lite@96"),
     ],
 )
 def test_the_lead_is_told_with_its_error_and_whether_it_may_be_chance(accuracy, said):
-    assert said in verdict(_entry(accuracy), RIVALS, 5.0)
+    assert said in verdict(_entry(accuracy), RIVALS, "5 ms")
 
 
 def test_what_cannot_be_compared_is_said():
-    assert verdict(None, RIVALS, 5.0) == "No network found by the search was within 5 ms when measured."
-    assert verdict(_entry(0.9), RIVALS[2:], 5.0) == "No hand-designed network was within 5 ms when measured."
-    assert verdict(_entry(None), RIVALS, 5.0) == "The run is not finished."
+    assert verdict(None, RIVALS, "5 ms") == "No network found by the search was within 5 ms when measured."
+    assert verdict(_entry(0.9), RIVALS[2:], "5 ms") == "No hand-designed network was within 5 ms when measured."
+    assert verdict(_entry(None), RIVALS, "5 ms") == "The run is not finished."

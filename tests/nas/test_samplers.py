@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from evaluators.limits import Limits
 from nas import samplers
 from nas.run.config import SearchConfig
 from nas.samplers import surrogate as module
@@ -96,13 +97,13 @@ def test_climbing_finds_what_is_better_than_the_pool_and_stays_feasible(name):
             costed += genotypes
             return estimates(genotypes)
 
-        pool = Pool(space, estimate, lambda e: e.fits(middle), seed)
+        pool = Pool(space, estimate, lambda e: e.fits(Limits(middle)), seed)
         *known, first, second, third = pool.drawn(8)
         costed.clear()
         gain = _Promise([first, second, third])
         found = Surrogate(pool, seed)._local_search(gain, {c.text for c in [*known, first, second, third]})
         assert len(costed) <= module._STEPS * module._COSTED
-        assert found.estimate == estimates([found.genotype])[0] and found.estimate.fits(middle)
+        assert found.estimate == estimates([found.genotype])[0] and found.estimate.fits(Limits(middle))
         assert found.text not in {c.text for c in known}
         [gained] = gain([found])
         assert gained >= gain.most

@@ -10,6 +10,7 @@ import pytest
 from made_up_search import retrained
 from optuna.storages.journal._storage import JournalOperation
 
+from evaluators.limits import Limits
 from nas.budget.estimate import Estimate, uncovered
 from nas.pipeline.halving import SCREENING
 from nas.pipeline.study import PATIENCE, Study
@@ -48,7 +49,7 @@ def _score(genotype: Genotype) -> float:
 
 
 def _study(path, budget=1.5, space=SPACE, seed=0, sampler="tpe"):
-    return Study(path / "journal.log", space, _estimate, budget, sampler, seed=seed)
+    return Study(path / "journal.log", space, _estimate, Limits(budget), sampler, seed=seed)
 
 
 def _train(study, proposal, epochs=4):
@@ -153,7 +154,7 @@ def test_a_trial_cut_off_before_it_was_closed_is_closed_as_its_outcome_says(tmp_
     monkeypatch.setattr(_feasible, "TRIES", 1)
     monkeypatch.setitem(PATIENCE, "rejected", 3)
     (tmp_path / "eight.yaml").write_text(SMALL.replace("[8, 16]", "[8, 12, 16, 24]"))  # of which half hold the budget
-    settings, path = (load_space(str(tmp_path / "eight.yaml")), _estimate, 0.03, "random"), tmp_path / "journal.log"
+    settings, path = (load_space(str(tmp_path / "eight.yaml")), _estimate, Limits(0.03), "random"), tmp_path / "journal.log"
     study = Study(path, *settings, seed=0, cost=cost)
     first = study.seed_anchor(load_space("mobile").reference_networks()[0])
     study.fail(first.number, "the loss was nan")
@@ -202,7 +203,7 @@ def test_a_failure_is_kept_with_its_reason_and_never_asked_again(tmp_path):
 
 def test_anchors_enter_with_their_genes_where_the_space_contains_them(tmp_path):
     mobile = load_space("mobile")
-    study = Study(tmp_path / "journal.log", mobile, _estimate, 1e9, "tpe", seed=0)
+    study = Study(tmp_path / "journal.log", mobile, _estimate, Limits(1e9), "tpe", seed=0)
     for entry in mobile.reference_networks():
         proposal = study.seed_anchor(entry)
         assert proposal.anchor == entry.name and proposal.genotype == entry.genotype
@@ -237,7 +238,7 @@ def test_training_seeds_follow_from_seed_genotype_and_stage():
 def test_what_the_profile_does_not_cover_is_rejected_with_its_reason(small, tmp_path, monkeypatch):
     monkeypatch.setitem(PATIENCE, "rejected", 3)
     beyond = lambda gs: [replace(e, extrapolated=0.5) for e in _estimate(gs)]  # noqa: E731
-    study = Study(tmp_path / "journal.log", small, beyond, 1.5, "random", seed=0)
+    study = Study(tmp_path / "journal.log", small, beyond, Limits(1.5), "random", seed=0)
     assert study.ask() is None
     reasons = {(t.outcome, t.reason) for t in study.trials()}
     assert reasons == {("rejected", "outside the device profile")}
@@ -245,7 +246,7 @@ def test_what_the_profile_does_not_cover_is_rejected_with_its_reason(small, tmp_
 
 def test_an_operation_that_the_profile_lacks_counts_as_rejected(small, tmp_path, monkeypatch):
     monkeypatch.setitem(PATIENCE, "rejected", 3)
-    study = Study(tmp_path / "journal.log", small, lambda gs: [uncovered(1, 1) for _ in gs], 1.5, "random", seed=0)
+    study = Study(tmp_path / "journal.log", small, lambda gs: [uncovered(1, 1) for _ in gs], Limits(1.5), "random", seed=0)
     assert study.ask() is None and counts(study.trials())["rejected"] == 3
     assert all(t.estimate == uncovered(1, 1) for t in read_journal(tmp_path / "journal.log").trials)
 
@@ -254,7 +255,7 @@ def test_a_sampler_is_asked_again_until_it_proposes_what_is_feasible(tmp_path, m
     def rejected(name):
         (tmp_path / name).mkdir()
         study = _study(tmp_path / name, budget=TIGHT, sampler="random")
-        assert all(_train(study, study.ask()).estimate.fits(TIGHT) for _ in range(6))
+        assert all(_train(study, study.ask()).estimate.fits(Limits(TIGHT)) for _ in range(6))
         return counts(study.trials())["rejected"]
 
     often = rejected("often")
@@ -269,7 +270,7 @@ def test_a_sampler_that_is_refused_again_and_again_is_helped_out(tmp_path, monke
     study = _study(tmp_path, budget=TIGHT, sampler="random")
     trained = [_train(study, study.ask()) for _ in range(6)]
     runs = [len(list(run)) for refused, run in groupby(study.trials(), lambda t: t.outcome == "rejected") if refused]
-    assert max(runs) == 4 and all(t.estimate.fits(TIGHT) for t in trained)
+    assert max(runs) == 4 and all(t.estimate.fits(Limits(TIGHT)) for t in trained)
 
 
 def test_a_space_of_which_all_was_timed_in_vain_ends(tmp_path, small):
@@ -283,7 +284,7 @@ def test_a_space_of_which_all_was_timed_in_vain_ends(tmp_path, small):
     def estimate(genotypes):
         return [times.get(g.text, doubtful) for g in genotypes]
 
-    study = Study(tmp_path / "journal.log", small, estimate, 1.5, "random", seed=0, timed=timed)
+    study = Study(tmp_path / "journal.log", small, estimate, Limits(1.5), "random", seed=0, timed=timed)
     assert study.ask() is None and len(times) == small.size
 
 
@@ -323,7 +324,7 @@ def test_a_study_beside_shares_the_journal_and_nothing_else(tmp_path):
 
 
 def test_with_a_second_objective_only_those_that_cost_no_more_compete_in_halving(tmp_path):
-    study = Study(tmp_path / "journal.log", SPACE, _estimate, 1.5, "random", seed=0, cost="latency")
+    study = Study(tmp_path / "journal.log", SPACE, _estimate, Limits(1.5), "random", seed=0, cost="latency")
     ended = [_train(study, study.ask()) for _ in range(24)]
     fastest = min(ended, key=lambda t: t.estimate.predicted_ms)
     assert fastest.outcome == "trained" and any(t.outcome == "stopped" for t in ended)
@@ -337,7 +338,7 @@ def test_with_a_second_objective_only_those_that_cost_no_more_compete_in_halving
 
 @pytest.mark.parametrize("cost", [None, "latency"])
 def test_of_those_that_were_probed_the_best_third_is_trained(tmp_path, cost):
-    study = Study(tmp_path / "journal.log", SPACE, _estimate, 1.5, "random", seed=0, cost=cost)
+    study = Study(tmp_path / "journal.log", SPACE, _estimate, Limits(1.5), "random", seed=0, cost=cost)
     ended = [_fine_tune(study, study.ask()) for _ in range(30)]
     for trial in ended:
         assert trial.probe == _probe(trial.genotype) and trial.inherited == 0.75
@@ -356,7 +357,7 @@ def test_of_those_that_were_probed_the_best_third_is_trained(tmp_path, cost):
 
 def test_hand_designed_networks_are_no_rivals_in_screening_and_never_screened_by_it(tmp_path):
     mobile = load_space("mobile")
-    study = Study(tmp_path / "journal.log", mobile, _estimate, 1e9, "random", seed=0)
+    study = Study(tmp_path / "journal.log", mobile, _estimate, Limits(1e9), "random", seed=0)
     first, second, third = mobile.reference_networks()[:3]
     over = study.seed_anchor(first, 0.99)
     assert (over.outcome, over.probe, over.accuracies) == ("screened", 0.99, ()) and study.seed_anchor(first) is None

@@ -24,7 +24,7 @@ _BANK, _DRAWS_A_STAGE = 12, 100  # initial random versions of each stage, and dr
 _MOST_DRAWS = 4000  # random draws, before a walk from the feasible ones takes over
 _WALK_GENES = 3  # genes mutated per step of the walk
 _ROUNDS = 20  # minimum number of rounds of a walk
-_LOWEST = 20  # candidates with the lowest bounds to descend from, if none is feasible
+_LOWEST = 20  # candidates with the lowest excess to descend from, if none is feasible
 _STEPS_DOWN, _MUTANTS = 8, 40  # descent steps from an origin over the budget, and mutations per step
 
 
@@ -66,6 +66,8 @@ class Candidate:
 class Pool:
     """Candidates of a space that pass `fits` and were not refused; `estimate` is batched.
 
+    `excess` is lower the nearer an estimate is to fitting.
+
     `origins` are genotypes near which good ones are expected: the donor's network at each input.
     """
 
@@ -76,8 +78,11 @@ class Pool:
         fits: Callable[[Estimate], bool],
         seed: int,
         origins: Sequence[Genotype] = (),
+        *,
+        excess: Callable[[Estimate], float] = lambda estimate: estimate.bound_ms,
     ) -> None:
         self.space, self._estimate, self._seed = space, estimate, seed
+        self._excess = lambda candidate: excess(candidate.estimate)
         self._origins = [Decoded(space.encode(origin), origin) for origin in origins]
         self._near: dict[int, list[Candidate]] = {}
         self._passes, self._refused = fits, set[str]()
@@ -133,7 +138,7 @@ class Pool:
     def near(self, count: int) -> list[Candidate]:
         """About `count` feasible mutations of the origins, evenly divided among these; empty without origins.
 
-        From an origin over the budget, mutations with the lowest bounds are mutated again for some steps; it is skipped if that
+        From an origin over the budget, mutations that exceed it least are mutated again for some steps; it is skipped if that
         does not lead into the budget.
         """
         if count not in self._near:
@@ -151,7 +156,7 @@ class Pool:
             if len(found) >= count:
                 break
             if not any(self._fits(c) for c in at):
-                at = sorted([*at, *steps], key=lambda c: c.estimate.bound_ms)[:_LOWEST]
+                at = sorted([*at, *steps], key=self._excess)[:_LOWEST]
         return found[:count]
 
     def mutated(self, parent: Mapping[str, Value], count: int) -> list[Candidate]:
@@ -243,10 +248,10 @@ class Pool:
     def _walked(self, start: Sequence[Candidate], count: int) -> list[Candidate]:
         """Up to `count` feasible candidates from a random walk, which continues where it stopped before.
 
-        It starts from feasible candidates; if there are none, it descends to lower bounds until one is feasible.
+        It starts from feasible candidates; if there are none, it descends to those that exceed the budget less, until one fits.
         """
         if self._walk is None:
-            lowest = sorted(self._streams["random",].made, key=lambda c: c.estimate.bound_ms)[:_LOWEST]
+            lowest = sorted(self._streams["random",].made, key=self._excess)[:_LOWEST]
             self._walk = _Walk(random.Random(seed_from(self._seed, "walk")), list(start) or lowest, [], 0)
         walk = self._walk
         while len(found := [c for c in walk.found if self._fits(c)]) < count and walk.rounds < _ROUNDS + 4 * count // _BATCH:
@@ -255,7 +260,7 @@ class Pool:
             if reached or walk.found or start:
                 walk.at = [*(c for c in walk.at if self._fits(c)), *reached][-_BATCH:]
             else:
-                walk.at = sorted([*walk.at, *steps], key=lambda c: c.estimate.bound_ms)[:_LOWEST]
+                walk.at = sorted([*walk.at, *steps], key=self._excess)[:_LOWEST]
             walk.found += reached
             walk.rounds += 1
         return found[:count]
