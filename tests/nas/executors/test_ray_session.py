@@ -74,3 +74,35 @@ def test_a_main_thread_that_hears_nothing_is_ended_with_a_message():
     assert [line for line in done.stderr.splitlines() if "go on so" in line] == [
         "nas: Ray's head (gcs_server) is gone; go on so"
     ]
+
+
+FIRST_WORKERS_DIE = """
+import threading
+import psutil
+from nas.executors.ray_session import RaySession
+
+started = threading.Event()
+
+
+def kill_workers():
+    while not started.wait(0.02):
+        for child in psutil.Process().children(recursive=True):
+            try:
+                program = (child.cmdline() or [""])[:4]
+                if any(word.endswith("/default_worker.py") or word == "ray::IDLE" for word in program):
+                    child.kill()
+            except psutil.NoSuchProcess:
+                pass
+
+
+threading.Thread(target=kill_workers, daemon=True).start()
+session = RaySession(1, None, 100 * 2**20, "go on so")
+started.set()
+session.close()
+print("started")
+"""
+
+
+def test_it_starts_although_the_first_workers_are_killed():
+    done = subprocess.run([sys.executable, "-c", FIRST_WORKERS_DIE], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "started\n", "")
