@@ -35,7 +35,7 @@ from evaluators.latency.runtime import load_runtime
 from evaluators.latency.timing.measure import Measurement
 from evaluators.training.recipe import load_recipe
 from evaluators.weights import load_network
-from nas.budget.device import known_profile, predictor_of
+from nas.budget.device import known_profile, precision_of, predictor_of
 from nas.budget.latency_budget import SPARE
 from nas.console import make_console
 from nas.executors.job import EpochReport, Setting, Source
@@ -61,17 +61,18 @@ class Formula:
     """An executor that trains nothing: accuracy grows with the logarithms of MACs and params, and a little by chance."""
 
     def __init__(self, setting: Setting) -> None:
-        self._task = setting.task
+        pass
 
     def run(self, source: Source) -> None:
         while job := source.next():
             genotype = Genotype.parse(job.genotype)
+            task = genotype.task(len(_CLASSES))
             for epoch in range(1, job.recipe.epochs + 1):
-                if source.progress(job, EpochReport(epoch, 0.0, accuracy(genotype, self._task), 0.0)):
+                if source.progress(job, EpochReport(epoch, 0.0, accuracy(genotype, task), 0.0)):
                     break
             if job.keep:
                 torch.manual_seed(job.seed)
-                save_file(build(genotype, self._task).state_dict(), job.keep)
+                save_file(build(genotype, task).state_dict(), job.keep)
             source.done(job)
 
     def close(self) -> None:
@@ -155,14 +156,12 @@ def _budgets(space: SearchSpace, predictor: Any, count: int) -> list[float]:
 def _searches(
     folder: Path, space: SearchSpace, profile: Path, budgets: list[float], flags: argparse.Namespace
 ) -> Iterator[Outcome]:
-    rng = np.random.default_rng(0)
-    split = Split(rng.integers(0, 255, (8, 3, _SIZE, _SIZE)).astype(np.uint8), np.arange(8) % 2)
-    dataset = Dataset("made", ((3, _SIZE, _SIZE),), _CLASSES, split, split, split, "made for a benchmark")
+    dataset = _noise()
     text = yaml.safe_dump({**yaml.safe_load(space_text(flags.space)), "anchors": {}}, sort_keys=False)
     predictor = predictor_of(profile, space, flags.confidence)
     for budget_ms in budgets:
         for seed in range(flags.seeds):
-            place, made = folder / f"{budget_ms:g}-{seed}", _config(space.name, budget_ms, seed, flags)
+            place, made = folder / f"{budget_ms:g}-{seed}", _config(profile, budget_ms, seed, flags)
             run = open_run(place) if place.exists() else create(place, *made, text, profile)
             Search(State(run, dataset, predictor, Formula, Quiet())).run()
             found = report.write(run)
@@ -171,10 +170,17 @@ def _searches(
             print(f"budget {budget_ms:g} ms, seed {seed}: {held}", flush=True)
 
 
-def _config(space: str, budget_ms: float, seed: int, flags: argparse.Namespace) -> tuple[SearchConfig, Resolved]:
+def _noise() -> Dataset:
+    """Images that only calibrate and test networks."""
+    rng = np.random.default_rng(0)
+    split = Split(rng.integers(0, 255, (8, 3, _SIZE, _SIZE)).astype(np.uint8), np.arange(8) % 2)
+    return Dataset("made", ((3, _SIZE, _SIZE),), _CLASSES, split, split, split, "made for a benchmark")
+
+
+def _config(profile: Path, budget_ms: float, seed: int, flags: argparse.Namespace) -> tuple[SearchConfig, Resolved]:
     config = SearchConfig(
         latency_budget_ms=budget_ms,
-        space=space,
+        space=flags.space,
         device=flags.device,
         data="made",
         trials=flags.trials,
@@ -186,7 +192,7 @@ def _config(space: str, budget_ms: float, seed: int, flags: argparse.Namespace) 
         percentile=flags.percentile,
     )
     resolved = Resolved(
-        space=space,
+        space=load_space(flags.space).name,
         classes=list(_CLASSES),
         mean=[0.5] * 3,
         std=[0.25] * 3,
@@ -196,6 +202,7 @@ def _config(space: str, budget_ms: float, seed: int, flags: argparse.Namespace) 
         workers=1,
         recipe=load_recipe("proxy", epochs=1),
         final_recipe=load_recipe("final", epochs=1),
+        precision=precision_of(profile),
     )
     return config, resolved
 
@@ -225,14 +232,15 @@ def _usual(found: list[Measurement], bench: Bench) -> list[Measurement]:
 
 def _file(outcome: Outcome, bench: Bench) -> Path:
     """The exported file; runtimes that do not read ONNX are given their own."""
-    from nas.export.files import export
+    from nas.export.files import INT8, export
+    from nas.export.quantised import calibration_of
 
     assert outcome.entry is not None
     run, code = outcome.run, load_runtime(bench.runtime)
     if not (run.path / "export").exists():
-        export(run, outcome.entry, run.path / "export")
+        export(run, outcome.entry, run.path / "export", calibration=calibration_of(run, outcome.entry, _noise()))
     if code.SUFFIX == ".onnx":
-        return run.path / "export" / "model.onnx"
+        return run.path / "export" / (INT8 if run.resolved.precision == "int8" else "model.onnx")
     genotype, file = Genotype.parse(outcome.entry["genotype"]), run.path / f"model{code.SUFFIX}"
     task = genotype.task(len(_CLASSES))
     code.prepare(load_network(genotype, task, run.weights(outcome.entry["id"])), task, file)

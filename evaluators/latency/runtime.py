@@ -77,6 +77,11 @@ def at_precision(name: str, precision: Precision | None) -> str:
     return str(found)
 
 
+def in_float32(name: str) -> str | None:
+    """The float32 module of an int8 runtime; None if the runtime is in float32, or has none."""
+    return next((other for other in runtime_names() if getattr(load_runtime(other), "INT8", None) == name), None)
+
+
 def runtime_names() -> list[str]:
     """Names of the runtimes, sorted."""
     return _RUNTIMES.names()

@@ -2,12 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nas.commands.options import PATH, SEED, Group, options_of, showing
 from nas.sessions.measure import MeasureConfig
+
+if TYPE_CHECKING:
+    from evaluators.latency.runtime import Precision
 
 
 @click.group("device", cls=Group)
@@ -67,13 +70,17 @@ def check(name: str, space_name: str | None) -> None:
 @click.option("--space", "space_name", default="mobile", show_default=True, help="Space to calibrate for.")
 @click.option("--to", "folder", type=PATH, help="Output folder.  [default: SPACE-bundle]")
 @click.option("--runtime", default="", help="onnxruntime_cpu or litert_cpu (TFLite files).  [default: onnxruntime_cpu]")
+@click.option(
+    "--precision", type=click.Choice(["float32", "int8"]), help="Precision of the networks.  [default: the runtime's, float32]"
+)
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed for the choice of networks.")
 @EFFORT
-def bundle(space_name: str, folder: Path | None, runtime: str, seed: int, effort: str) -> None:
+def bundle(space_name: str, folder: Path | None, runtime: str, precision: "Precision | None", seed: int, effort: str) -> None:
     """Write networks and a script to measure them on another machine, without torch or this project."""
+    from evaluators.latency.runtime import DEFAULT, at_precision
     from nas.sessions import device
 
-    device.bundle(space_name, folder, effort, seed, runtime)
+    device.bundle(space_name, folder, effort, seed, at_precision(runtime or DEFAULT, precision))
 
 
 @command.command("import")

@@ -108,20 +108,19 @@ def verdict(ratios: Sequence[float], spreads: Sequence[float], noise: float, slo
     return False, f"not valid; {figures}, the tolerance is {limit:.0%}. Measure again with `nas device measure`."
 
 
-def bundle(space_name: str, folder: Path | None, effort: str, seed: int, runtime: str = "") -> None:
+def bundle(space_name: str, folder: Path | None, effort: str, seed: int, runtime: str) -> None:
     """Write networks and a script that measures them on a machine without torch or this project."""
     from evaluators.latency.device.bundle import SCRIPT, write_bundle
     from evaluators.latency.device.choose_networks import EFFORTS
-    from evaluators.latency.runtime import DEFAULT
     from evaluators.latency.timing.bench import PACKAGES
 
     console, space, (fit, verify, _) = make_console(), load_space(space_name), EFFORTS[effort]
     folder = folder or Path(f"{space.name}-bundle")
     with ConsoleProgress(console) as progress:
-        write_bundle(space, folder, EFFORTS[effort], seed=seed, progress=shares(progress), runtime=runtime or DEFAULT)
+        write_bundle(space, folder, EFFORTS[effort], seed=seed, progress=shares(progress), runtime=runtime)
     console.print(
         f"{folder}: {fit + verify} networks. Copy it to the device (which needs Python, numpy and "
-        f"{PACKAGES[runtime or DEFAULT]}) and run\n"
+        f"{PACKAGES[runtime]}) and run\n"
         f"    python {SCRIPT}\n"
         f"Then copy results.json back and run\n    nas device import results.json --bundle {folder}",
         highlight=False,

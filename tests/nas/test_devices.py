@@ -23,6 +23,7 @@ from evaluators.latency.device.measure_profile import measure_profile
 from evaluators.latency.device.profile import Profile
 from evaluators.latency.device.profile_files import load_profile
 from evaluators.latency.device.space_key import space_key
+from evaluators.latency.kernels import int8_profile
 from evaluators.latency.kernels.onnxruntime_profile import kernel_times
 from evaluators.latency.predict.predictor import Predictor
 from evaluators.latency.timing.measure import Sample
@@ -308,3 +309,21 @@ def test_another_runtime_is_another_profile(space, own_folder):
     assert again == measured
     with pytest.raises(InputError, match="not been measured yet"):
         load_profile("local")
+
+
+def test_a_bundle_in_int8_is_measured_and_imported(space, tmp_path, own_folder):
+    short, runtime = Effort(7, 1, 0.2), "onnxruntime_int8"
+    folder = write_bundle(space, tmp_path / "int8", short, seed=0, progress=lambda *_: None, runtime=runtime)
+    done = bench(folder, tmp_path / "results.json")
+    assert done.returncode == 0, done.stderr
+    imported = import_results(tmp_path / "results.json", folder)
+    assert imported.device == local_device(runtime) and imported.device.dtype == "int8"
+    for i, network in enumerate(imported.calibration(space).networks):
+        here = int8_profile.kernel_times(folder / "networks" / f"{i:03d}.onnx", runs=1)
+        assert Counter((k.kind, k.size) for k in here) == Counter((kind, size) for kind, size, _ in network.kernel_times)
+
+
+def test_a_bundle_at_a_precision_that_its_runtime_has_not_is_refused(nas, tmp_path):
+    code, _, err = nas("device", "bundle", "--space", "tiny", "--to", "b", "--runtime", "litert_cpu", "--precision", "int8")
+    assert code == 2 and "litert_cpu does not run networks in int8; these do: onnxruntime_int8" in err
+    assert not (tmp_path / "b").exists()

@@ -16,8 +16,9 @@ from evaluators.latency.device.calibrate import calibrated, new_profile
 from evaluators.latency.device.choose_networks import Chosen, Effort, choose_networks
 from evaluators.latency.device.profile import LOCAL, Date, Device, Inputs, Profile, Split, Text
 from evaluators.latency.device.space_key import space_key
+from evaluators.latency.kernels import int8_profile, onnxruntime_profile
 from evaluators.latency.kernels.kernel import Amount, Timed
-from evaluators.latency.kernels.onnxruntime_profile import kernels_told
+from evaluators.latency.kernels.onnxruntime_profile import KernelTime
 from evaluators.latency.runtime import DEFAULT, load_runtime
 from evaluators.latency.timing.bench import FORMAT, LEAST_VISITS, PACKAGES
 from evaluators.latency.timing.exporting import Order, writers
@@ -198,17 +199,18 @@ def _check_results(found: _Results, manifest: _Manifest) -> None:
 
 def _kernels(found: _Results, manifest: _Manifest, results: Path) -> dict[int, tuple[Timed, ...]]:
     """The kernel times of each network that has them, by its index in the manifest."""
-    files = (network.file for network in manifest.networks)
-    return {i: _kernels_of(found.kernels[file], f"{results}, {file}") for i, file in enumerate(files) if file in found.kernels}
+    told = (int8_profile if manifest.dtype == "int8" else onnxruntime_profile).kernels_told
+    known = {i: network.file for i, network in enumerate(manifest.networks) if network.file in found.kernels}
+    return {i: _kernels_of(found.kernels[file], told, f"{results}, {file}") for i, file in known.items()}
 
 
-def _kernels_of(profile: _Profiled, where: str) -> tuple[Timed, ...]:
+def _kernels_of(profile: _Profiled, told: Callable[[bytes, Any], list[KernelTime]], where: str) -> tuple[Timed, ...]:
     try:
         graph = zlib.decompressobj().decompress(base64.b64decode(profile.graph, validate=True), _MOST_GRAPH)
-        rows = [(k.kind, k.size, k.ms) for k in kernels_told(graph, profile.times)]
+        rows = [(k.kind, k.size, k.ms) for k in told(graph, profile.times)]
     except zlib.error:
         raise InputError(f"{where} is damaged (a graph is truncated); {_AGAIN}") from None
-    except (ValueError, TypeError, IndexError, AttributeError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise InputError(f"{where} is damaged (invalid kernel profile: {error}); {_AGAIN}") from None
     return checked(tuple[Timed, ...], rows, where)
 

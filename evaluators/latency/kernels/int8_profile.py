@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluators.latency.kernels.kernel import Size
-from evaluators.latency.kernels.onnxruntime_profile import KernelTime
+from evaluators.latency.kernels.onnxruntime_profile import KernelTime, read_graph
 from evaluators.latency.kernels.quantised_sizes import (
     convolution_kind,
     convolution_size,
@@ -26,14 +26,16 @@ _KINDS = {
     "QLinearLeakyRelu": "int8_leaky_relu",
     "QLinearGlobalAveragePool": "int8_global_pool",
     "QLinearAveragePool": "int8_average_pool",
-    "NhwcMaxPool": "int8_max_pool",
-    "MaxPool": "int8_max_pool",
+    "NhwcMaxPool": "int8_max_pool_nhwc",
+    "MaxPool": "int8_max_pool_plain",
     "QuantizeLinear": "quantize",
     "DequantizeLinear": "dequantize",
     "BatchNormalization": "batch_norm",
     "AveragePool": "average_pool",
 }
-_MAPS = frozenset(["QLinearConcat", "Split", "Slice", "Pad", "QLinearAveragePool", "AveragePool", "NhwcMaxPool", "MaxPool"])
+_MAPS = frozenset(
+    ["QLinearConcat", "Split", "Slice", "Pad", "QLinearAveragePool", "AveragePool", "NhwcMaxPool", "MaxPool", "PRelu"]
+)
 _TO_NHWC, _TO_PLAIN = [0, 2, 3, 1], [0, 3, 1, 2]
 Shape = Sequence[int]
 
@@ -43,10 +45,12 @@ def kernel_times(path: Path, runs: int = 36, threads: int = 1) -> list[KernelTim
 
     Changes of shape, which move no data, and conversions of constants and vectors are left out.
     """
-    import onnx
+    return kernels_told(*profiled(path, threads, runs))
 
-    graph, told = profiled(path, threads, runs)
-    found = onnx.load_from_string(graph).graph
+
+def kernels_told(graph: bytes, told: Sequence[Sequence[Any]]) -> list[KernelTime]:
+    """What evaluators.latency.timing.bench.profiled found, in our words; raises ValueError for a graph that is none."""
+    found = read_graph(graph)
     constants = {tensor.name: tensor for tensor in found.initializer}
     nodes = {node.name: node for node in found.node}
     times = [(_described(nodes.get(name), op, read, written, constants), ms) for name, op, read, written, ms in told]
@@ -68,8 +72,8 @@ def _described(
         return None
     if op == "Transpose" and math.prod(maps[0]) == max(maps[0]):
         return None
-    padding = constants.get(node.input[1]) if op == "Pad" and node is not None else None
-    nhwc = _is_nhwc(op, maps[0], attributes, padding)
+    second = constants.get(node.input[1]) if op in ("Pad", "PRelu") and node is not None else None
+    nhwc = _is_nhwc(op, maps[0], attributes, second)
     return _kind(op, attributes, nhwc), _size(op, maps, written, attributes, nhwc)
 
 
@@ -88,17 +92,22 @@ def _kind(op: str, attributes: Mapping[str, Any], nhwc: bool) -> str:
         known = {tuple(_TO_NHWC): "to_nhwc", tuple(_TO_PLAIN): "to_plain"}
         return known.get(tuple(order), "transpose_plain" if order[:3] == [0, 2, 1] else "transpose_nhwc")
     kind = _KINDS.get(op, op.lower())
-    if op in ("QLinearConcat", "Split", "Pad"):
+    if op in ("QLinearConcat", "Split", "Pad", "PRelu"):
         kind += "_nhwc" if nhwc else "_plain"
     return kind
 
 
-def _is_nhwc(op: str, shape: Shape, attributes: Mapping[str, Any], padding: Any) -> bool:
-    """Whether a kernel works on NHWC, where that can be seen: heights and widths are padded, channels are not."""
-    if padding is not None:
+def _is_nhwc(op: str, shape: Shape, attributes: Mapping[str, Any], second: Any) -> bool:
+    """Whether a kernel works on NHWC, where that can be seen.
+
+    `second` is the constant second input, if any: heights and widths are padded, channels are not; slopes are by channel.
+    """
+    if second is not None and op == "PRelu":
+        return bool(second.dims[-1] > 1)
+    if second is not None:
         from onnx.numpy_helper import to_array
 
-        _, first, _, last, *after = map(bool, to_array(padding))
+        _, first, _, last, *after = map(bool, to_array(second))
         channels, columns = first or after[1], last or after[3]
         return channels if channels or columns else shape[1] == shape[2]
     return op == "NhwcMaxPool" or bool(attributes.get("channels_last")) or attributes.get("axis") == 3

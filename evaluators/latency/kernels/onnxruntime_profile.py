@@ -47,14 +47,19 @@ def kernel_times(path: Path, runs: int = 36, threads: int = 1) -> list[KernelTim
 
 def kernels_told(graph: bytes, told: Sequence[Sequence[Any]]) -> list[KernelTime]:
     """What evaluators.latency.timing.bench.profiled found, in our words; raises ValueError for a graph that is none."""
+    nodes = {node.name: node for node in read_graph(graph).node}
+    return [_timed(nodes.get(name), op, read, written, ms) for name, op, read, written, ms in told if op not in _FREE]
+
+
+def read_graph(graph: bytes) -> Any:
+    """The onnx.GraphProto of a serialised model; raises ValueError if it is none."""
     import onnx
     from google.protobuf.message import DecodeError
 
     try:
-        nodes = {node.name: node for node in onnx.load_from_string(graph).graph.node}
+        return onnx.load_from_string(graph).graph
     except DecodeError:
         raise ValueError("a graph is not ONNX") from None
-    return [_timed(nodes.get(name), op, read, written, ms) for name, op, read, written, ms in told if op not in _FREE]
 
 
 def _timed(node: Any, op: str, read: Sequence[Shape], written: Sequence[Shape], ms: float) -> KernelTime:

@@ -32,11 +32,12 @@ _FREE = frozenset(
     ["view", "_unsafe_view", "alias", "detach", "squeeze", "unsqueeze", "flatten", "reshape", "contiguous", "clone", "empty"]
 ) | {"lift_fresh"}
 _INT8 = frozenset(["add", "mul", "cat", "mean", "avg_pool2d", "max_pool2d_with_indices", "sigmoid", "leaky_relu"])
-_POOLS = frozenset(["mean", "avg_pool2d", "max_pool2d_with_indices"])
+_MAX_POOL = "max_pool2d_with_indices"
+_POOLS = frozenset(["mean", "avg_pool2d", _MAX_POOL])
 _SHAPES = frozenset(["view", "_unsafe_view", "reshape", "flatten"])
 _TURNS = frozenset(["transpose", "permute"])
-_BY_LAYOUT = frozenset(["cat", "split", "split_with_sizes", PAD]) | _TURNS
-_MAPS = frozenset(["avg_pool2d", "max_pool2d_with_indices", "slice"]) | _BY_LAYOUT  # time depends on channels and pixels
+_BY_LAYOUT = frozenset(["cat", "split", "split_with_sizes", _MAX_POOL, "_prelu_kernel", PAD]) | _TURNS
+_MAPS = frozenset(["avg_pool2d", "slice"]) | _BY_LAYOUT  # time depends on channels and pixels
 _COPIES = frozenset(["slice", "split", "split_with_sizes"]) | _TURNS  # int8 numbers, without computing
 _PARTS = {"hardswish": ("float:hardsigmoid", "int8:mul"), "silu": ("int8:sigmoid", "int8:mul")}
 
@@ -113,11 +114,16 @@ class _Lowering:
         inputs in the other layout need one, and each output does unless it leads to a convolution, where two cancel.
         """
         nhwc = sum(self._layouts[source][0] == "nhwc" for source in sources)
-        if op == "native_batch_norm" or not nhwc:
+        if op == "native_batch_norm" or not nhwc or self._padded_pooling(node, op, sources):
             return "plain"
         if op in _POOLS | _TURNS or len(sources) - 2 * nhwc + self._back[node] < 0:
             return "nhwc"
         return "plain"
+
+    def _padded_pooling(self, node: int, op: str, sources: list[int]) -> bool:
+        """Whether a node is a maximum pooling of a padded map, or that padding: neither has a kernel for NHWC there."""
+        first, last = (sources[0], node) if op == _MAX_POOL else (node, next(iter(self._graph.successors(node)), node))
+        return self._graph.nodes[first]["op"] == PAD and self._graph.nodes[last]["op"] == _MAX_POOL
 
     def _transposed(self, node: int) -> int:
         """The entry of `_back`, from those of the node's readers; none for a block's output, whose reader is not known."""

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 from evaluators.latency.kernels.kernel import Size
 
-_PACKED, _BLOCK = 4, 16  # products that an instruction sums, channels that it writes
+_PACKED, _BLOCK, _HALF = 4, 16, 8  # products that an instruction sums, channels that it writes, and half of these
 
 
 def convolution_kind(c_in: int, groups: int, kernel: Sequence[int], pixels: int) -> str:
     """The code path that the runtime takes; `pixels` of the output.
 
-    Depthwise convolutions of channels that do not fill blocks of 16 are "ragged": they take three times as long.
+    Depthwise convolutions of channels that do not fill blocks of 16 are "ragged": they take up to three times as long.
     """
     area = math.prod(kernel)
     if groups > 1 and c_in == groups:
@@ -30,12 +30,20 @@ def convolution_size(
 ) -> Size:
     """Size of a convolution from its shapes [1, C, H, W]; `steps` are stride and dilation.
 
-    Of a depthwise one, `c_in` is the number of channels beyond full blocks.
+    Of a depthwise one, `macs` are in full lanes, and `c_in` is the number of channels that are taken one by one.
     """
     weights, pixels = written[1] * (read[1] // groups) * math.prod(kernel), math.prod(written[2:])
-    c_in = read[1] % _BLOCK if read[1] == groups else read[1]
-    counts = weights * pixels, math.prod(read), math.prod(written), weights, c_in, written[1], pixels
+    products, c_in = weights, read[1]
+    if read[1] == groups:
+        products, c_in = _lanes(read[1]) * math.prod(kernel), read[1] % _HALF
+    counts = products * pixels, math.prod(read), math.prod(written), weights, c_in, written[1], pixels
     return Size(*counts, kernel[0], *steps)
+
+
+def _lanes(channels: int) -> int:
+    """Lanes of a depthwise convolution: blocks of 16 channels, then one of 8, which takes as long; a single one takes half."""
+    blocks, rest = divmod(channels, _BLOCK)
+    return _BLOCK * (blocks + rest // _HALF) + _HALF * (rest % _HALF)
 
 
 def linear_size(c_in: int, c_out: int) -> Size:
@@ -54,9 +62,8 @@ def map_size(elements: tuple[int, int], read: Sequence[int], written: Sequence[i
 
 def padded(kind: str, size: Size) -> int:
     """MACs with channels rounded up to what instructions work on."""
-    written = _up(size.c_out, _BLOCK) * size.pixels
     if kind.startswith("int8_depthwise"):
-        return written * size.kernel**2
+        return size.macs
     groups = max(1, size.c_in * size.c_out * size.kernel**2 // size.weights)
     products, each = size.weights // size.c_out, size.c_out // groups
     return groups * _up(each, _BLOCK) * _up(products, _PACKED) * size.pixels

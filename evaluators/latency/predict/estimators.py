@@ -1,7 +1,6 @@
 """The two latency estimators, fitted to measured networks, and how they are combined."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from evaluators.latency.device.profile import MeasuredNetwork
 from evaluators.latency.predict.class_sums import ONCE, OVERHEAD, ClassSums, Totals
@@ -10,14 +9,8 @@ from evaluators.latency.predict.kernel_model import KernelModel
 _MOST_STRANGE = 0.02  # share of lowered kernels that may be of classes the runtime never reported
 
 
-class Choice(NamedTuple):
-    """The kernel model's share of the prediction (class sums have the rest), and whether a power law scales its sum."""
-
-    share: float
-    bent: bool
-
-
-CHOICES = (Choice(0.9, False), Choice(0.9, True), Choice(0.5, False), Choice(0.5, True), Choice(0.0, False))  # the best first
+SHARES = (0.9, 0.5, 0.0)
+"""Shares of the kernel model in the prediction, the best first; class sums have the rest."""
 
 
 class Estimators:
@@ -36,19 +29,13 @@ class Estimators:
         timed = {kind for kind, _, _ in network.kernel_times}
         return set(_totals(network)) <= set(self.sums.kinds) and (not self.kernels or timed <= self.kernels.kinds)
 
-    def together(self, by_kernel: float, choice: Choice) -> float:
-        """The factor on the kernel model's milliseconds for a network with `by_kernel` of them in total."""
-        if not choice.share or self.kernels is None:
-            return 0.0
-        return choice.share * self.kernels.together(by_kernel, choice.bent)
-
-    def of_measured(self, network: MeasuredNetwork, choice: Choice) -> float:
-        """Milliseconds of a measured network from its stored kernels."""
+    def of_measured(self, network: MeasuredNetwork, share: float) -> float:
+        """Milliseconds of a measured network from its stored kernels, with a `share` of the kernel model."""
         sums = self.sums.ms(_totals(network))
-        if not choice.share or self.kernels is None:
+        if not share or self.kernels is None:
             return sums
-        by_kernel = float(self.kernels.ms([(kind, size) for kind, size, _ in network.kernel_times]).sum())
-        return by_kernel * self.together(by_kernel, choice) + (1 - choice.share) * sums
+        by_kernel = float(self.kernels.at([(kind, size) for kind, size, _ in network.kernel_times]).sum())
+        return share * self.kernels.together * by_kernel + (1 - share) * sums
 
 
 def _totals(network: MeasuredNetwork) -> Totals:

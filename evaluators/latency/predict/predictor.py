@@ -6,8 +6,8 @@ kernels that the lowering expects; ONNX Runtime optimises differently on other p
 The second needs end-to-end times only: a roofline model, linear in each kernel class's count, padded MACs, elements moved and
 weights, with non-negative slopes. It is fitted to the profile's fit networks: relative errors are minimised, and the slopes
 shrunk towards a generic machine, scaled to the device's speed, as strongly as cross-validation allows. The verify networks
-choose between the two and their mean. The kernel model is preferred, as it extrapolates better, and its plain sum before the
-power law, unless another choice is clearly better. The verify networks also give `quality`.
+choose between the two and their mean. The kernel model is preferred, as it extrapolates better, unless another choice is
+clearly better. The verify networks also give `quality`.
 
 The upper bound is one-sided conformal prediction from the scores of the verify networks and the out-of-fold scores of the fit
 networks (Vovk, "Cross-conformal predictors", 2015; CV+ of Barber et al., arXiv:1905.02928). From two dozen verify networks
@@ -25,7 +25,7 @@ from evaluators.latency.device.profile import FIT, VERIFY, Calibration, Measured
 from evaluators.latency.kernels.lowering import LOWERING, lowered_blocks, total_kernels
 from evaluators.latency.predict.bound import check_enough, conformal_factor
 from evaluators.latency.predict.class_sums import ONCE, OVERHEAD, TOLERANCE, Array
-from evaluators.latency.predict.estimators import CHOICES, Choice, Estimators, kernels_timed
+from evaluators.latency.predict.estimators import SHARES, Estimators, kernels_timed
 from evaluators.latency.predict.kernel_model import sizes_of
 from evaluators.latency.predict.older_profiles import relowered
 from evaluators.latency.predict.timed_blocks import TimedBlocks, UncoveredError
@@ -78,29 +78,34 @@ class Predictor:
         self._models = Estimators(self._fit, timed=kernels_timed((*self._fit, *self._verify)))
         self._usable = tuple(n for n in self._verify if self._models.cover(n))
         check_enough(len(self._usable), confidence, self._where)
-        self._choice, self._ratios = self._chosen()
-        kernels = self._models.kernels if self._choice.share else None
+        self._share, self._ratios = self._chosen()
+        kernels = self._models.kernels if self._share else None
         self._blocks = TimedBlocks(self._models.sums, kernels, self._graph, self._where)
 
     def _measured(self, split: str) -> tuple[MeasuredNetwork, ...]:
         networks = self._calibration.split(split)
         if self._calibration.lowering == LOWERING:
             return networks
+        if self._graph == "quantised":
+            raise InputError(
+                f"{self._where}: measured by an earlier version, which told fewer int8 kernels apart; measure it again with "
+                "`nas device measure --precision int8`"
+            )
         return tuple(relowered(network, self._graph) for network in networks)
 
-    def _chosen(self) -> tuple[Choice, Array]:
-        """The best choice on the verify networks, and their measured / predicted with it."""
+    def _chosen(self) -> tuple[float, Array]:
+        """The kernel model's best share on the verify networks, and their measured / predicted with it."""
         ratios = {
-            choice: np.array([n.ms / self._models.of_measured(n, choice) for n in self._usable])
-            for choice in (CHOICES if self._models.kernels else CHOICES[-1:])
+            share: np.array([n.ms / self._models.of_measured(n, share) for n in self._usable])
+            for share in (SHARES if self._models.kernels else SHARES[-1:])
         }
-        errors = {choice: float(np.sqrt(np.mean((1 / found - 1) ** 2))) for choice, found in ratios.items()}
-        chosen = next(choice for choice, error in errors.items() if error <= TOLERANCE * min(errors.values()))
+        errors = {share: float(np.sqrt(np.mean((1 / found - 1) ** 2))) for share, found in ratios.items()}
+        chosen = next(share for share, error in errors.items() if error <= TOLERANCE * min(errors.values()))
         return chosen, ratios[chosen]
 
     def of_measured(self, network: MeasuredNetwork) -> float:
         """The prediction for a measured network, from its stored kernels, without tracing."""
-        return self._models.of_measured(network, self._choice)
+        return self._models.of_measured(network, self._share)
 
     def predict(self, genotype: Genotype, task: Task) -> Prediction:
         """Predicts the latency of `genotype` built for `task`, at the genotype's own input if it has one.
@@ -134,13 +139,11 @@ class Predictor:
         self.predict(genotype, task)  # raises for what the profile does not cover
         task = task.of(genotype)
         totals = {**total_kernels(genotype, task, self._graph), OVERHEAD: ONCE}
-        found = {kind: (1 - self._choice.share) * self._models.sums.ms({kind: row}) for kind, row in totals.items()}
-        if self._models.kernels and self._choice.share:
+        found = {kind: (1 - self._share) * self._models.sums.ms({kind: row}) for kind, row in totals.items()}
+        if (kernels := self._models.kernels) and self._share:
             sizes = [size for block in lowered_blocks(genotype, task, self._graph) for size in sizes_of(block.kernels)]
-            times = self._models.kernels.ms(sizes)
-            together = self._models.together(float(times.sum()), self._choice)
-            for (kind, _), ms in zip(sizes, times, strict=True):
-                found[kind] += together * float(ms)
+            for (kind, _), ms in zip(sizes, kernels.at(sizes), strict=True):
+                found[kind] += self._share * kernels.together * float(ms)
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
     @cached_property
@@ -177,16 +180,20 @@ class Predictor:
             rest = [n for i, n in enumerate(self._fit) if i % _BOUND_FOLDS != fold]
             models = Estimators(rest, self._models.kernels is not None, self._models.sums.strength)
             held_out = (n for n in self._fit[fold::_BOUND_FOLDS] if models.cover(n))
-            yield from (n.ms / models.of_measured(n, self._choice) for n in held_out)
+            yield from (n.ms / models.of_measured(n, self._share) for n in held_out)
 
     def _predicted(self, genotypes: Sequence[Genotype], task: Task) -> list[tuple[float, float, tuple[float, ...]]]:
         """(milliseconds, extrapolated share, milliseconds of each block) of each genotype."""
-        rest = 1 - self._choice.share
+        rest, kernels = 1 - self._share, self._models.kernels if self._share else None
         found = []
         for blocks in self._blocks.of(genotypes, task):
-            scale = self._models.together(sum([block.by_kernel for block in blocks]), self._choice)
-            times = [scale * block.by_kernel + rest * block.sums for block in blocks]
+            times = rest * np.array([block.sums for block in blocks])
             times[0] += rest * self._models.sums.overhead
-            total = sum(times)
-            found.append((total, scale * sum([block.extrapolated for block in blocks]) / total, tuple(times)))
+            extrapolated = 0.0
+            if kernels:
+                levels = self._share * kernels.together * kernels.weights(sum([block.footprint for block in blocks]))
+                times += np.array([block.by_kernel for block in blocks]) @ levels
+                extrapolated = float(np.sum([block.extrapolated for block in blocks], axis=0) @ levels)
+            total = float(times.sum())
+            found.append((total, extrapolated / total, tuple(times.tolist())))
         return found

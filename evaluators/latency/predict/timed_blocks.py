@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from evaluators.latency.kernels.kernel import Layout, Size
 from evaluators.latency.kernels.lowering import Lowered, Place, lowered_places
 from evaluators.latency.predict.class_sums import Array, ClassSums
-from evaluators.latency.predict.kernel_model import KernelModel, sizes_of
+from evaluators.latency.predict.kernel_model import LEVELS, KernelModel, footprint_of, sizes_of
 from evaluators.latency.runtime import Graph
 from search_spaces.errors import InputError
 from search_spaces.genotype import BlockSpec, Genotype
@@ -23,11 +23,15 @@ class UncoveredError(InputError):
 
 
 class TimedBlock(NamedTuple):
-    """Milliseconds of a block by the kernel model, the extrapolated part of it, and by class sums; output shape and layout."""
+    """A block's milliseconds by the kernel model at each footprint [LEVELS], the extrapolated part of these, and by class sums.
 
-    by_kernel: float
-    extrapolated: float
+    Also its share of the network's footprint, and its output shape and layout.
+    """
+
+    by_kernel: Array
+    extrapolated: Array
     sums: float
+    footprint: float
     out_shape: tuple[int, ...]
     out_layout: Layout
 
@@ -75,14 +79,15 @@ class TimedBlocks:
         for place, lowered in new.items():
             part = slice(start, start + len(lowered.kernels))
             start = part.stop
-            extrapolated, sums = float(by_kernel[part][beyond[part]].sum()), self._sums.ms(lowered.totals)
-            total = float(by_kernel[part].sum())
-            self._met[place] = TimedBlock(total, extrapolated, sums, lowered.out_shape, lowered.out_layout)
+            times, outside = by_kernel[:, part], beyond[part]
+            totals = times.sum(1), times[:, outside].sum(1), self._sums.ms(lowered.totals)
+            footprint = footprint_of(kernel.size for kernel in lowered.kernels)
+            self._met[place] = TimedBlock(*totals, footprint, lowered.out_shape, lowered.out_layout)
 
     def _by_kernel(self, sizes: list[tuple[str, Size]]) -> tuple[Array, NDArray[np.bool_]]:
-        """Milliseconds of each kernel by the kernel model, and whether they are extrapolated; zeros without a model."""
+        """Milliseconds [LEVELS, n] by the kernel model, and which kernels are extrapolated; zeros without a model."""
         if self._kernels is None or not sizes:
-            return np.zeros(len(sizes)), np.zeros(len(sizes), dtype=bool)
+            return np.zeros((LEVELS, len(sizes))), np.zeros(len(sizes), dtype=bool)
         return self._kernels.ms(sizes), self._kernels.beyond(sizes)
 
     def _check_covered(self, spec: BlockSpec, kinds: set[str]) -> None:

@@ -11,6 +11,7 @@ __all__ = ["CLOCK", "DTYPE", "GRAPH", "SUFFIX", "load", "prepare", "version"]
 
 CLOCK: Clock = "cpu"
 GRAPH: Graph = "fused"
+INT8 = "openvino_int8"
 
 
 def version() -> str:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 FORMAT = 4
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # since 1.29, ONNX Runtime sends telemetry unless this is set
-PACKAGES = {"onnxruntime_cpu": "onnxruntime", "litert_cpu": "ai-edge-litert"}  # runtimes that bundles support
+PACKAGES = {"onnxruntime_cpu": "onnxruntime", "onnxruntime_int8": "onnxruntime", "litert_cpu": "ai-edge-litert"}  # by runtime
 _GROUP = 8  # networks in memory at once
 LEAST_VISITS, _TURNS, _MOST_RUNS, _TURN_S = 4, 3, 20, 0.004
 _PROFILED, _WARM_UP, _LOWEST = 36, 3, 0.3
@@ -259,7 +259,7 @@ def lowest(times: Sequence[float]) -> float:
 def installed(runtime: str) -> str:
     """The version of a runtime; exits with a message when it is not installed."""
     try:
-        if runtime != "onnxruntime_cpu":
+        if PACKAGES[runtime] != "onnxruntime":
             return metadata.version(PACKAGES[runtime])
         import onnxruntime  # several packages provide it
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evaluators.latency.kernels.kernel import ACTIVATIONS, Size
-from evaluators.latency.predict.kernel_model import KernelModel
+from evaluators.latency.predict.kernel_model import LEVELS, KernelModel, footprint_of
 
 PROFILER_MS = 0.004
 KINDS = ("pointwise", "depthwise")
@@ -34,9 +34,8 @@ def timed(kernels: list[tuple[str, Size]], slowdown: float) -> list[tuple[str, S
     return [(kind, size, slowdown * true_ms(kind, size) + PROFILER_MS) for kind, size in kernels]
 
 
-def whole_ms(model: KernelModel, kernels: list[tuple[str, Size]], bent: bool = False) -> float:
-    total = float(model.ms(kernels).sum())
-    return total * model.together(total, bent)
+def whole_ms(model: KernelModel, kernels: list[tuple[str, Size]]) -> float:
+    return float(model.at(kernels).sum()) * model.together
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +102,9 @@ def test_far_away_a_prediction_stays_finite_and_positive(model: KernelModel) -> 
 def test_order_and_batch_do_not_matter(model: KernelModel) -> None:
     rng = random.Random(3)
     kernels = network(rng)
-    one_by_one = [float(model.ms([k])[0]) for k in kernels]
-    assert model.ms(kernels) == pytest.approx(one_by_one)
-    assert model.ms([]).sum() == 0 and model.kinds == set(KINDS)
+    one_by_one = [float(model.ms([k])[3, 0]) for k in kernels]
+    assert model.ms(kernels)[3] == pytest.approx(one_by_one)
+    assert model.at([]).sum() == 0 and model.kinds == set(KINDS)
 
 
 def test_a_dear_activation_is_told_from_a_cheap_one() -> None:
@@ -123,7 +122,8 @@ def test_a_dear_activation_is_told_from_a_cheap_one() -> None:
     networks = [[(*k, ms(*k)) for k in (activated() for _ in range(30))] for _ in range(30)]
     model = KernelModel(networks, [sum(t[2] for t in network) for network in networks])
     unseen = [activated() for _ in range(500)]
-    off = np.log(model.ms(unseen) / np.array([ms(*k) for k in unseen]))
+    middle = model.ms(unseen)[LEVELS // 2]
+    off = np.log(middle / np.array([ms(*k) for k in unseen]))
     for code in (0, ACTIVATIONS.index("relu"), dear):  # 0.41 apart if activations were not told from each other
         assert abs(np.mean(off[[size.activation == code for _, size in unseen]])) < 0.03
     kind, size = unseen[0]
@@ -131,14 +131,29 @@ def test_a_dear_activation_is_told_from_a_cheap_one() -> None:
     assert model.beyond([(kind, other), *unseen]).tolist() == [True, *[False] * 500]
 
 
-def test_large_networks_that_take_more_than_their_kernels_are_told() -> None:
-    """A machine on which a network takes its sum to the power of 1.1; level beyond the networks that were timed."""
+def test_weights_that_stay_in_a_cache_only_in_small_networks_are_told() -> None:
+    """Kernels of networks with larger maps take up to three times as long; so do whole networks."""
     rng = random.Random(5)
-    kernels = network(rng)
-    told = [(*k, true_ms(*k)) for k in kernels]
-    once = sum(ms for *_, ms in told)
-    model = KernelModel([told * repeats for repeats in range(1, 31)], [(repeats * once) ** 1.1 for repeats in range(1, 31)])
-    for repeats in (2, 10, 25):
-        assert whole_ms(model, kernels * repeats, bent=True) == pytest.approx((repeats * once) ** 1.1, rel=0.01)
-    assert whole_ms(model, kernels * 2) > 1.05 * (2 * once) ** 1.1 and whole_ms(model, kernels * 29) < (29 * once) ** 1.1
-    assert model.together(1e6, True) == model.together(1e9, True) and model.together(1e6, False) == model.together(1, False)
+
+    def larger(kernels: list[tuple[str, Size]], times: int) -> list[tuple[str, Size]]:
+        return [(kind, size._replace(read=size.read * times)) for kind, size in kernels]
+
+    def factor(kernels: list[tuple[str, Size]]) -> float:
+        footprint = footprint_of(size for _, size in kernels)
+        return 1 + 2 / (1 + (4e7 / footprint) ** 2)
+
+    networks = [larger(network(rng), times) for times in (1, 2, 4, 8, 16) * 10]
+    told = [[(*k, factor(kernels) * true_ms(*k)) for k in kernels] for kernels in networks]
+    model = KernelModel(told, [sum(ms for *_, ms in kernels) for kernels in told])
+    unseen = [larger(network(rng), times) for times in (1, 2, 4, 8, 16) * 8]
+    errors = [whole_ms(model, kernels) / (factor(kernels) * sum(true_ms(*k) for k in kernels)) - 1 for kernels in unseen]
+    assert {round(factor(kernels)) for kernels in unseen} == {1, 2, 3}
+    assert np.sqrt(np.mean(np.square(errors))) < 0.1
+
+
+def test_between_footprints_weights_are_linear_and_constant_beyond(model: KernelModel) -> None:
+    smallest, largest = model.weights(1), model.weights(1e30)
+    assert smallest.tolist() == [1, *[0] * (LEVELS - 1)] and largest.tolist() == [*[0] * (LEVELS - 1), 1]
+    for footprint in np.geomspace(1e3, 1e9, 50):
+        found = model.weights(float(footprint))
+        assert found.sum() == pytest.approx(1) and (found >= 0).all() and np.count_nonzero(found) <= 2

@@ -19,6 +19,7 @@ NEEDS = {
     "onnxruntime_cuda": "onnxruntime-gpu|CUDA",
     "torch_compile": r"C\+\+ compiler",
     "openvino_cpu": r"pip install openvino, .*compact-nas\[openvino\]",
+    "openvino_int8": r"pip install openvino, .*compact-nas\[openvino\]",
     "ncnn_cpu": "pip install (ncnn|pnnx)",
     "executorch_xnnpack": "pip install executorch",
     "litert_cpu": "pip install (ai-edge-litert|litert-torch)",
