@@ -13,8 +13,7 @@ from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.schema import among_others
 
-FORMAT = 8
-"""Format version of run folders: run.yaml and these records."""
+FORMAT = 8  # format version of run folders: run.yaml and these records
 
 
 def _genotype(text: str) -> str:
@@ -36,7 +35,7 @@ Outcome = Literal["rejected", "repeated", "screened", "running", "trained", "sto
 @among_others
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Base class of records."""
+    """Base of records."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +138,7 @@ class Probe(Note):
 class Tested(Note):
     """`test:ID` or `test:ID/K`: scores on the test set and its number of images; `accuracy` is by the run's metric.
 
-    They are of the exported file, of `bytes`; if that is quantised, `float_accuracy` and `float_bytes` are those of float32.
+    They are of the exported file, of `bytes`; if that is quantised, the fields `float_` are those of float32.
     """
 
     KIND = "test"
@@ -151,6 +150,7 @@ class Tested(Note):
     bytes: Some | None = None
     float_accuracy: Share | None = None
     float_bytes: Some | None = None
+    float_p50_ms: Ms | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from time import perf_counter
 from typing import Any, cast
@@ -26,6 +26,9 @@ from evaluators.training.recipe import Metric, Recipe
 from search_spaces.genotype import Genotype
 from search_spaces.network import Network, build, classifier
 from search_spaces.task import Task
+
+LOST = 0.01
+"""Accuracy that a network may lose by quantisation before it is fine-tuned for it."""
 
 _MOST_PIXELS = 2**20  # pixels per backward pass
 
@@ -54,8 +57,9 @@ class Training:
     `network` is trained in place, with fast layers (evaluators.training.kernels). If the recipe averages weights, it holds the
     averaged ones after the last epoch. `teacher`, in eval mode, is for distillation (evaluators.training.distill). `metric` is
     what epochs report as accuracy; with `calibration` images [N, C, H, W], of the network quantised on them
-    (evaluators.quantise). The recipe may freeze blocks among the first `ready`. All randomness comes from `generator` and, in
-    layers such as dropout, from torch's global generator.
+    (evaluators.quantise). With `recovers`, a network that loses more than LOST by that is fine-tuned for one more epoch with
+    fake quantisation, and the better of the two is kept. The recipe may freeze blocks among the first `ready`. All randomness
+    comes from `generator` and, in layers such as dropout, from torch's global generator.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class Training:
         metric: Metric = "top1",
         ready: int = 0,
         calibration: Tensor | None = None,
+        recovers: bool = False,
     ) -> None:
         keep_heap()
         self.network, self.recipe = fast(network), recipe
@@ -77,7 +82,7 @@ class Training:
         self._train, self._validation, self._generator = train, validation, generator
         self._teacher = fast(teacher) if teacher else None
         self._metric: Metric = metric
-        self._calibration = calibration
+        self._calibration, self._recovers = calibration, recovers
         self._among = shown(train, recipe)
         self._count = kept_count(network, recipe.kept_stride, ready) if isinstance(network, Network) else 0
         self._kept: Kept | None = None
@@ -105,24 +110,43 @@ class Training:
             if batches % 16 == 0:
                 check_finite(total, number, batches)
         mean = check_finite(total, number, batches) / max(batches, 1)
-        scores = asdict(self._judged(number))
+        judged = self._averaged.module if self._averaged else self.network
+        scores = asdict(self._judged(judged, number, self._calibration))
         self.history.append(Epoch(number, mean, scores[self._metric], perf_counter() - start, scores))
         if self.finished and self._averaged:
             self.network.load_state_dict(self._averaged.module.state_dict())
+        if self.finished and self._recovers and self._calibration is not None:
+            self._recover(self.history[-1])
         return self.history[-1]
 
-    def _judged(self, number: int) -> Scores:
+    def _recover(self, last: Epoch) -> None:
+        """Fine-tune with fake quantisation if int8 loses accuracy, and keep the better weights and scores."""
+        start = perf_counter()
+        plain = asdict(self._judged(self.network, last.number, None))
+        if plain[self._metric] - last.accuracy <= LOST:
+            return
+        from evaluators.training.fake_quantised import fine_tune  # imports torch's quantisation, which takes a second
+
+        among = self._among(last.number + 1)
+        steps = math.ceil(max(len(among), self.recipe.least_images) / self.recipe.batch_size)
+        found = fine_tune(self.network, self._train.epoch(among, self.recipe, self._generator), steps)
+        scores = asdict(self._judged(found, last.number, self._calibration))
+        seconds = last.seconds + perf_counter() - start
+        if scores[self._metric] > last.accuracy:
+            self.network.load_state_dict(found.state_dict())
+            last = replace(last, accuracy=scores[self._metric], scores=scores)
+        self.history[-1] = replace(last, seconds=seconds)
+
+    def _judged(self, judged: nn.Module, number: int, calibration: Tensor | None) -> Scores:
         """Scores on the recipe's number of validation images for this epoch; on a CPU and in int8, of the ONNX export."""
         most = self.recipe.most_validated
         few = 0 < most < len(self._validation) and not 1 < number == self.recipe.epochs
         among = self._validation.share(most / len(self._validation)) if few else None
-        judged = self._averaged.module if self._averaged else self.network
-        float_on_gpu = self._calibration is None and self._validation.labels.device.type != "cpu"
+        float_on_gpu = calibration is None and self._validation.labels.device.type != "cpu"
         if not isinstance(judged, Network) or float_on_gpu:
             return evaluate(judged, self._validation, among=among)
         task = Task(self._validation.preprocessing.input, len(classifier(judged).weight))
-        threads, calibration = torch.get_num_threads(), self._calibration
-        return deployed(judged, task, self._validation, threads, among, calibration=calibration).scores
+        return deployed(judged, task, self._validation, torch.get_num_threads(), among, calibration=calibration).scores
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Weights by name, averaged ones under `averaged.`; and the remaining state as plain types and tensors."""
@@ -200,10 +224,11 @@ def epochs(
     metric: Metric = "top1",
     ready: int = 0,
     calibration: Tensor | None = None,
+    recovers: bool = False,
 ) -> Iterator[Epoch]:
     """Trains `network` in place, yielding after each epoch; raises TrainingFailed like `Training.epoch`."""
     ways: dict[str, Any] = {"teacher": teacher, "metric": metric, "ready": ready, "calibration": calibration}
-    training = Training(network, train, validation, recipe, generator, **ways)
+    training = Training(network, train, validation, recipe, generator, recovers=recovers, **ways)
     while not training.finished:
         yield training.epoch()
 

@@ -4,13 +4,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from evaluators.latency.device.measure_networks import Bench, measure_apart, measure_here
 from evaluators.latency.device.stored_times import Times
-from evaluators.latency.runtime import load_runtime
+from evaluators.latency.runtime import in_float32, load_runtime
 from evaluators.latency.timing.measure import Measurement
 from evaluators.weights import load_network
 from search_spaces.genotype import Genotype
@@ -37,6 +37,9 @@ class Timer(Protocol):
 
     def session(self, networks: "Mapping[str, Network]", task: Task, seed: int) -> dict[str, Measurement]:
         """Measure networks interleaved in a fresh process, exported again; measurements by name."""
+
+    def float_p50_ms(self, network: "Network", task: Task) -> float | None:
+        """Measure the float32 form of a network that is deployed in int8, in a fresh process; None if it is in float32."""
 
     def rest(self, seconds: float) -> None:
         """Wait for other load to pass."""
@@ -70,6 +73,17 @@ class LocalTimer:
         with self._prepared(list(networks.values()), task) as paths:
             figures = measure_apart(paths, _SESSION_S * len(paths), self.bench, seed)
         return dict(zip(networks, figures, strict=True))
+
+    def float_p50_ms(self, network: "Network", task: Task) -> float | None:
+        runtime = in_float32(self.bench.runtime)
+        if runtime is None:
+            return None
+        code, own = load_runtime(runtime), task.of(network.genotype)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, f"network{code.SUFFIX}")
+            code.prepare(network, own, path)
+            [found] = measure_apart([path], _SESSION_S, replace(self.bench, runtime=runtime, quiet_ms=None))
+        return found.p50_ms
 
     def rest(self, seconds: float) -> None:
         time.sleep(seconds)

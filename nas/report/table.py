@@ -18,10 +18,10 @@ _COLUMNS = (
 
 
 _COLUMNS_SIZES = ("weights", "memory")
-_COLUMNS_INT8 = ("float32", "MB", "float32 MB")
+_COLUMNS_INT8 = ("MB", "float32", "float32 ms", "float32 MB")
 _QUANTISED = (
-    "Accuracies, latencies and MB are of networks quantised to int8 (model.int8.onnx), calibrated on training images; "
-    "float32: its test accuracy and size before."
+    "Accuracies, latencies and MB (of model.int8.onnx) are of networks quantised to int8, calibrated on training images; "
+    "float32: test accuracy, p50 latency and size before."
 )
 
 
@@ -194,8 +194,9 @@ def _row(entry: dict[str, Any], name: str, fits: bool, sizes: bool) -> list[str]
 
 
 def _before(entry: dict[str, Any]) -> list[str]:
-    """Cells for a network that was quantised: test accuracy in float32, megabytes in int8 and float32."""
+    """Cells for a network that was quantised: megabytes; test accuracy, p50 latency and megabytes in float32."""
     floats = entry["float_test_by_seed"]
     if not floats:
         return []
-    return [f"{statistics.fmean(floats):.2%}", f"{entry['bytes'] / 1e6:.2f}", f"{entry['float_bytes'] / 1e6:.2f}"]
+    ms = "-" if entry["float_p50_ms"] is None else f"{entry['float_p50_ms']:.2f}"
+    return [f"{entry['bytes'] / 1e6:.2f}", f"{statistics.fmean(floats):.2%}", ms, f"{entry['float_bytes'] / 1e6:.2f}"]

@@ -70,7 +70,7 @@ class Fitting:
         ready = self._load_initial_weights(network, folder)
         images = self._train, self._validation
         ways: dict[str, Any] = {"metric": plan.metric, "ready": ready, "calibration": self.calibration}
-        training = Training(network, *images, plan.recipe, generator, teacher=taught, **ways)
+        training = Training(network, *images, plan.recipe, generator, teacher=taught, recovers=True, **ways)
         load_checkpoint(training, folder)
         self._view.phase(title, plan.recipe.epochs, len(training.history))
         while not training.finished:

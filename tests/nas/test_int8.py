@@ -58,7 +58,7 @@ def test_a_search_in_int8(int8_run, nas_int8, workshop, tmp_path):
     assert result["precision"] == "int8" == run.resolved.precision
     assert best["p50_ms"] <= 50 and best["size_bytes"] <= 3e3 and best["memory_bytes"] <= 7e3
     assert "budget 50 ms, weights 3 KB, memory 7 KB" in out
-    assert best["float_bytes"] and best["float_test_by_seed"]
+    assert best["float_bytes"] and best["float_test_by_seed"] and best["float_p50_ms"]
     assert "quantised to int8" in out and "onnxruntime_int8" in (folder / "device.json").read_text()
 
     card, export = json.loads((folder / "export" / "model.json").read_text()), folder / "export"

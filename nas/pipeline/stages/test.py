@@ -5,7 +5,7 @@ again are tested again.
 """
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evaluators.processors import processors
 from evaluators.weights import load_network
@@ -50,9 +50,11 @@ def _test(state: "State", key: str, genotype: Genotype) -> None:
     images = state.setting.images("test", task.input, torch.device("cpu"))
     network, calibration = load_network(genotype, task, state.weights(key)), state.setting.calibration(task.input)
     plain = deployed(network, task, images, processors())
-    found, rest = plain, {}
+    found, rest = plain, dict[str, Any]()
     if calibration is not None:
         found = deployed(network, task, images, processors(), calibration=calibration)
         rest = {"float_accuracy": asdict(plain.scores)[metric], "float_bytes": plain.bytes}
+        if state.config.measure:
+            rest |= {"float_p50_ms": state.timer.float_p50_ms(network, task)}
     scores = asdict(found.scores)
     state.study.note(Tested(accuracy=scores[metric], images=len(images), bytes=found.bytes, **scores, **rest), key)
