@@ -1,14 +1,16 @@
 """How far predicted latency is from measured, on networks that the profile has not seen, beside simpler predictors.
 
 usage: python benchmarks/latency.py [--space S] [--networks N] [--seconds S] [--sessions N] [--profile FILE.json] [--seed N]
-                                    [--keep TIMES.json | --from TIMES.json]
+                                    [--float FILE.json] [--keep TIMES.json | --from TIMES.json]
 
 Networks are drawn at all inputs of the space and padded in both ways, with another seed than calibration's. The space's anchors
 are added at all inputs, and where the runtime reads ONNX torchvision's own compact networks, exported as they are and predicted
 by the anchor that computes the same. All are timed now, in several fresh processes, whose median is the truth: where a
 process's memory happens to lie moves a network's time by some per cent. With --from they are taken from what an earlier call
-kept. The baselines are fitted to the same profile's fit networks. Every figure is of one run: n, the noise of measuring and how
-busy the machine was stand above the table. Figures to quote come from a seed whose networks nobody has looked at.
+kept. The baselines are fitted to the same profile's fit networks; with --float, a float32 profile of the same machine, its
+predictions times a factor, or times a factor for each class of kernels, are baselines, too. Every figure is of one run: n, the
+noise of measuring and how busy the machine was stand above the table. Figures to quote come from a seed whose networks nobody
+has looked at.
 """
 
 import argparse
@@ -26,6 +28,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import nnls
 from scipy.stats import spearmanr
 from sklearn.ensemble import RandomForestRegressor
 from torchvision.models import get_model
@@ -81,7 +84,12 @@ def main() -> None:
     if flags.keep:
         content = {"device": asdict(profile.device), "space": space.name, "networks": [asdict(t) for t in timed]}
         flags.keep.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    _report(Predictor(profile, profile.calibration(space)), profile, space, timed)
+    predictor = Predictor(profile, profile.calibration(space))
+    predictors = _predictors(predictor, profile, space)
+    if flags.floats:
+        floats = load_profile(flags.floats)
+        predictors |= _of_float(Predictor(floats, floats.calibration(space)), profile, space)
+    _report(predictor, predictors, profile, space, timed)
 
 
 def _flags() -> argparse.Namespace:
@@ -92,13 +100,16 @@ def _flags() -> argparse.Namespace:
     parser.add_argument("--sessions", type=int, default=3)
     parser.add_argument("--profile", default="local")
     parser.add_argument("--seed", type=int, default=20_000)
+    parser.add_argument("--float", dest="floats")
     files = parser.add_mutually_exclusive_group()
     files.add_argument("--keep", type=Path)
     files.add_argument("--from", type=Path, dest="kept")
     return parser.parse_args()
 
 
-def _report(predictor: Predictor, profile: Profile, space: SearchSpace, timed: Sequence[Timed]) -> None:
+def _report(
+    predictor: Predictor, predictors: dict[str, Predict], profile: Profile, space: SearchSpace, timed: Sequence[Timed]
+) -> None:
     sampled, anchored = [t for t in timed if not t.anchor and not t.torchvision], [t for t in timed if t.anchor]
     theirs = [t for t in timed if t.torchvision]
     names = ("spread", "between", "contention")
@@ -111,7 +122,6 @@ def _report(predictor: Predictor, profile: Profile, space: SearchSpace, timed: S
         f"standard error within a session {spread:.1%}, between sessions {between:.1%} from the least to the largest, the "
         f"machine {contention:.0%} slower than when it was quietest (medians)"
     )
-    predictors = _predictors(predictor, profile, space)
     covered = {t.torchvision: predictor.covered([genotype], task)[0] for t in theirs for genotype, task in _networks([t])}
     for name, prediction in covered.items():
         print(f"{name}: refused, an operation was not measured" if prediction is None else _line(name, prediction, theirs))
@@ -238,6 +248,28 @@ def _predictors(predictor: Predictor, profile: Profile, space: SearchSpace) -> d
         "five figures, linear": linear(slice(None)),
         "MACs, linear": linear(slice(2)),
     } | ({"table of blocks": table.predict} if table else {})
+
+
+def _of_float(floats: Predictor, profile: Profile, space: SearchSpace) -> dict[str, Predict]:
+    """Float32 predictions times one factor, or times a factor per class of float32 kernels, fitted to the fit networks."""
+    fit = profile.calibration(space).split(FIT)
+    networks, ms = _networks(fit), np.array([n.ms for n in fit])
+
+    def whole(wanted: Sequence[Network]) -> Array:
+        return np.array([floats.predict(genotype, task).ms for genotype, task in wanted])
+
+    parts = [floats.class_ms(genotype, task) for genotype, task in networks]
+    kinds = sorted({kind for part in parts for kind in part})
+
+    def by_class(found: Sequence[dict[str, float]]) -> Array:
+        return np.array([[part.get(kind, 0.0) for kind in kinds] for part in found])
+
+    factor = float(np.median(ms / whole(networks)))
+    factors = nnls(by_class(parts) / ms[:, None], np.ones(len(ms)))[0]
+    return {
+        "float32, one factor": lambda wanted: factor * whole(wanted),
+        "float32, a factor per class": lambda wanted: by_class([floats.class_ms(g, t) for g, t in wanted]) @ factors,
+    }
 
 
 class _Table:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from evaluators.latency.runtime import DEFAULT, Precision, at_precision
+from evaluators.processors import multiplies_int8
 from nas.progress import Progress
 from nas.run.config import Number
 from nas.run.options import Option
@@ -49,6 +50,8 @@ def measured(progress: Progress, space: SearchSpace, config: MeasureConfig, anew
     progress.say(
         f'Measuring {device} for the space "{space.name}": {fit + verify} networks. This is done once; the profile is saved.'
     )
+    if device.dtype == "int8" and multiplies_int8() is False:
+        progress.say("This processor has no int8 dot products (VNNI, dotprod): int8 may be no faster than float32 here.")
     profile = measure_profile(
         space,
         shares(progress),
