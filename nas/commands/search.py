@@ -19,7 +19,8 @@ def command(path: Path | None, **options: Any) -> None:
     from nas.report import ending
     from nas.sessions import search
 
-    refuse_unused(**evaluators.unused(options["evaluator"]))
+    unlimited = options["latency_budget_ms"] is None, "there is no --latency-budget"
+    refuse_unused(**evaluators.unused(options["evaluator"]), percentile=unlimited, confidence=unlimited)
     with showing() as progress:
         run = search.start(SearchConfig(**options), path, progress)
     ending.show(make_console(), run)

@@ -90,6 +90,13 @@ def test_a_size_that_is_none_is_refused(refused, workshop, size):
     assert "--size-budget" in refused(*_search(workshop, "--run", "run"), f"--size-budget={size}")
 
 
+@pytest.mark.parametrize("flag", [["--percentile", "90"], ["--confidence", "0.9"]])
+def test_what_only_a_latency_budget_uses_is_refused_without_one(refused, workshop, flag):
+    other = {"--latency-budget": "--size-budget", "50ms": "50KB"}
+    arguments = [other.get(argument, argument) for argument in _search(workshop)]
+    assert f"{flag[0]} has no effect here: there is no --latency-budget" in refused(*arguments, "--run", "run", *flag)
+
+
 def test_a_search_needs_a_budget(refused, workshop, tmp_path):
     arguments = list(_search(workshop, "--run", "run"))
     place = arguments.index("--latency-budget")
