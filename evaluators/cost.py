@@ -12,7 +12,7 @@ from search_spaces.task import Task
 if TYPE_CHECKING:
     import networkx as nx
 
-    from evaluators.latency.runtime import Precision
+    from evaluators.precision import Precision
 
 LINEAR = ("addmm", "mm")
 # Elementwise operations, which can run in place.

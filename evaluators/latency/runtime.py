@@ -5,6 +5,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
+from evaluators.precision import Precision
 from search_spaces.errors import InputError
 from search_spaces.plugins import Modules
 
@@ -19,7 +20,6 @@ _RUNTIMES = Modules("runtimes", "evaluators.latency.runtimes", "latency runtime"
 
 Clock = Literal["cpu", "wall", "event"]
 Graph = Literal["fused", "eager", "quantised"]
-Precision = Literal["float32", "int8"]
 
 
 class Runtime(Protocol):

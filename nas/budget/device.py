@@ -7,7 +7,7 @@ from search_spaces.errors import InputError
 from search_spaces.space import SearchSpace
 
 if TYPE_CHECKING:
-    from evaluators.latency.runtime import Precision
+    from evaluators.precision import Precision
 
 
 def device_at(device: str, precision: "Precision | None") -> str:

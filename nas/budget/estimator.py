@@ -7,8 +7,8 @@ from dataclasses import asdict, replace
 
 from evaluators.cost import Cost, cost
 from evaluators.latency.predict.predictor import Prediction, Predictor
-from evaluators.latency.runtime import Precision
 from evaluators.latency.timing.measure import Measurement
+from evaluators.precision import Precision
 from nas.budget.estimate import Estimate
 from nas.budget.latency_budget import LatencyBudget, growth
 from nas.records import Checked, Measured

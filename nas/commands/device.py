@@ -10,7 +10,7 @@ from nas.commands.options import PATH, SEED, Group, options_of, showing
 from nas.sessions.measure import MeasureConfig
 
 if TYPE_CHECKING:
-    from evaluators.latency.runtime import Precision
+    from evaluators.precision import Precision
 
 
 @click.group("device", cls=Group)

@@ -8,7 +8,7 @@ import click
 from nas.commands.options import PATH, Command, refuse_unused
 
 if TYPE_CHECKING:
-    from evaluators.latency.runtime import Precision
+    from evaluators.precision import Precision
 
 
 @click.command("export", cls=Command)

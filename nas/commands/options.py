@@ -16,7 +16,7 @@ from search_spaces.errors import InputError, quoted
 from search_spaces.resources import expanded
 
 if TYPE_CHECKING:
-    from evaluators.latency.runtime import Precision
+    from evaluators.precision import Precision
 
 F = TypeVar("F", bound=Callable[..., Any])
 _UNITS = {"us": 0.001, "µs": 0.001, "ms": 1.0, "s": 1000.0}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from evaluators.data import Dataset
 from evaluators.inheritance.donor import Donor
-from evaluators.latency.runtime import Precision
+from evaluators.precision import Precision
 from evaluators.training.recipe import Metric, Recipe
 from search_spaces.task import Input
 

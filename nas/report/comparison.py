@@ -7,7 +7,7 @@ from rich.table import Table
 
 from evaluators.cost import Cost, cost
 from evaluators.latency.device.local_device import measure_command
-from evaluators.latency.runtime import Precision
+from evaluators.precision import Precision
 from nas.budget.device import find_predictor
 from nas.console import make_console
 from nas.report.find import find_network

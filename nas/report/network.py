@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, get_args
 from rich.table import Table
 
 from evaluators.latency.device.local_device import measure_command
-from evaluators.latency.runtime import Precision
 from evaluators.limits import bytes_text
+from evaluators.precision import Precision
 from nas.budget.device import find_predictor
 from nas.console import make_console
 from nas.report.find import find_network

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from evaluators.data.preprocess import Fit, Interpolation
-from evaluators.latency.runtime import Precision
 from evaluators.limits import Limits, budget_text
+from evaluators.precision import Precision
 from evaluators.training.recipe import Metric, Recipe
 from nas.budget.latency_budget import LatencyBudget
 from nas.pareto import COSTS

@@ -16,7 +16,7 @@ from search_spaces.errors import InputError
 
 if TYPE_CHECKING:
     from evaluators.data import Dataset
-    from evaluators.latency.runtime import Precision
+    from evaluators.precision import Precision
 
 
 def export_run(

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from evaluators.latency.runtime import DEFAULT, Precision, at_precision
+from evaluators.latency.runtime import DEFAULT, at_precision
+from evaluators.precision import Precision
 from evaluators.processors import multiplies_int8
 from nas.progress import Progress
 from nas.run.config import Number

@@ -7,8 +7,9 @@ from typing import get_args
 import numpy as np
 import torch
 
-from evaluators.latency.runtime import Clock, Graph, Precision, load_runtime
+from evaluators.latency.runtime import Clock, Graph, load_runtime
 from evaluators.latency.timing.bench import example
+from evaluators.precision import Precision
 from nas.testing.networks import trained
 from nas.testing.said import said
 from search_spaces.genotype import Genotype

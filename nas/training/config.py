@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from evaluators.data.preprocess import Fit
-from evaluators.latency.runtime import Precision
+from evaluators.precision import Precision
 from evaluators.training.recipe import Metric
 from nas.run.config import Number, RunSeed
 from nas.run.options import Option

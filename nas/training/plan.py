@@ -19,7 +19,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from evaluators.data.preprocess import Fit, Interpolation, Preprocessing
-from evaluators.latency.runtime import Precision
+from evaluators.precision import Precision
 from evaluators.training.recipe import Metric, Recipe
 from nas.run.former import of_former_training
 from search_spaces import resources

@@ -3,8 +3,9 @@
 from functools import cache
 
 from evaluators.latency.device.profile import LOCAL, Device
-from evaluators.latency.runtime import DEFAULT, Precision, at_precision, load_runtime
+from evaluators.latency.runtime import DEFAULT, at_precision, load_runtime
 from evaluators.latency.timing.bench import cpu_model
+from evaluators.precision import Precision
 
 _cpu_model = cache(cpu_model)
 LOCALS: dict[str, Precision] = {LOCAL: "float32", f"{LOCAL}-int8": "int8"}

@@ -17,8 +17,9 @@ from pydantic import AfterValidator, Field
 from evaluators.latency.device.space_key import space_key
 from evaluators.latency.kernels.kernel import Amount, Timed
 from evaluators.latency.kernels.lowering import FEATURES
-from evaluators.latency.runtime import Clock, Precision
+from evaluators.latency.runtime import Clock
 from evaluators.latency.timing.measure import Milliseconds
+from evaluators.precision import Precision
 from search_spaces.errors import InputError
 from search_spaces.schema import Count, FromZero, Seed, Whole, strict
 from search_spaces.space import SearchSpace

@@ -88,7 +88,8 @@ class KernelModel:
         strange: dict[str, list[tuple[Size, float, float]]] = defaultdict(list)
         footprints = np.array([max(1.0, footprint_of(size for _, size, _ in timed)) for timed in networks])
         constant, quiet = _profiling([[t[2] for t in timed] for timed in networks], milliseconds)
-        self._levels = np.linspace(*np.log([footprints[quiet].min(), footprints[quiet].max()]), LEVELS)
+        least, most = math.log(footprints[quiet].min()), math.log(footprints[quiet].max())
+        self._levels = np.linspace(least, most, LEVELS)
         for timed, total, footprint, as_usual in zip(networks, milliseconds, footprints, quiet, strict=True):
             rows = usual if as_usual else strange
             for (kind, size, _), ms in zip(timed, _anchored([t[2] for t in timed], constant, total), strict=True):
