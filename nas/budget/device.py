@@ -13,13 +13,14 @@ if TYPE_CHECKING:
 def device_at(device: str, precision: "Precision | None") -> str:
     """The device of that name at a precision, if one is given; raises InputError if its profile is of another precision."""
     from evaluators.latency.device.local_device import LOCALS
+    from evaluators.latency.device.profile import LOCAL
     from evaluators.latency.device.profile_files import load_profile
 
     if precision is None:
         return device
-    if device in LOCALS:
+    if device == LOCAL:
         return next(name for name, own in LOCALS.items() if own == precision)
-    found = load_profile(device, anywhere=True).device.dtype
+    found = LOCALS.get(device) or load_profile(device, anywhere=True).device.dtype
     if found != precision:
         raise InputError(f"device {device} was measured in {found}, not in {precision}; leave out one of the two")
     return device

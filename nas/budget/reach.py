@@ -34,11 +34,12 @@ def why_none_fits(space: SearchSpace, estimate: Estimates, limits: Limits, sampl
     }
     shares = closest.shares(limits)
     least = {name: nearest(each[name]) for name in shares}
-    if missed := [name for name, reached in least.items() if not reached.fits(each[name])]:
-        return "; ".join(f"{_LEAST[name]} {_need(name, least[name])}" for name in missed)
-    needs = ", ".join(f"{_NAMES[name]} {_need(name, closest)}" for name in shares)
-    tightest = _NAMES[max(shares, key=shares.__getitem__)]
-    return f"each can be met alone; the network nearest to all has {needs}; the tightest is {tightest}"
+    missed = {name: reached.excess(each[name]) for name, reached in least.items() if not reached.fits(each[name])}
+    found = "; ".join(f"{_LEAST[name]} {_need(name, least[name])}" for name in missed)
+    if not missed:
+        needs = ", ".join(f"{_NAMES[name]} {_need(name, closest)}" for name in shares)
+        missed, found = shares, f"each can be met alone; the network nearest to all has {needs}"
+    return found + (f"; the tightest is {_NAMES[max(missed, key=missed.__getitem__)]}" if len(missed) > 1 else "")
 
 
 _NAMES = {"latency": "latency", "size": "weights", "memory": "memory"}

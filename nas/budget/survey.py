@@ -4,14 +4,18 @@ import math
 import random
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
-from evaluators.limits import Limits, bytes_text
+from evaluators.cost import cost
+from evaluators.limits import Limits, budget_text, bytes_text
+from evaluators.precision import Precision
 from nas.budget.estimate import Estimate
 from nas.budget.reach import Estimates, why_none_fits
 from nas.records import Survey, SurveyedAnchor
 from search_spaces.anchor import Anchor, base_name
 from search_spaces.errors import InputError
+from search_spaces.genotype import Genotype
 from search_spaces.registry import Value
 from search_spaces.space import SearchSpace
 
@@ -25,7 +29,7 @@ def lines(found: Survey, budget: str) -> list[str]:
     fit = {base_name(a.name): a.name for a in found.anchors if a.fits}  # by size
     others = [a for a in found.anchors if not a.fits and base_name(a.name) not in fit]
     allowed_ms = math.inf if found.allowed_ms is None else found.allowed_ms
-    large = [f"{a.name} ({a.reason})" for a in others if a.reason]
+    large = list({base_name(a.name): f"{a.name} ({a.reason})" for a in reversed(others) if a.reason}.values())[::-1]
     bounds = {a.name: a.bound_ms for a in others if not a.reason}
     slow = [f"{name} ({ms:.2f} ms)" for name, ms in bounds.items() if ms is not None and ms > allowed_ms]
     beyond = [name for name, ms in bounds.items() if ms is not None and ms <= allowed_ms]
@@ -42,7 +46,8 @@ def lines(found: Survey, budget: str) -> list[str]:
         f"slowest {found.slowest_ms:.2f} ms predicted",
         f"their weights: smallest {bytes_text(found.smallest_size_bytes)}, median {bytes_text(found.median_size_bytes)}; their "
         f"memory: smallest {bytes_text(found.smallest_memory_bytes)}, median {bytes_text(found.median_memory_bytes)}",
-        f"{found.share:.1%} (± {found.share_error:.1%}) of them are within {budget}, latency by upper bound"
+        f"{found.share:.1%} (± {found.share_error:.1%}) of them are within {budget}"
+        + (", latency by upper bound" if found.allowed_ms is not None else "")
         + (f"; {found.refused} more have an operation that the device profile does not cover" if found.refused else ""),
         "Anchors " + "; ".join(f"{word}: {', '.join(names)}" for word, names in known if names) if found.anchors else "",
     ]
@@ -81,6 +86,24 @@ def survey(
     if summary.share == 0:
         _refuse_if_none_fits(space.name, summary, budget, why_none_fits(space, estimate, limits, found))
     return summary
+
+
+def refuse_sizes(space: SearchSpace, classes: int, precision: Precision, limits: Limits) -> None:
+    """Raise InputError if no network is within the limits of size and memory, before the device is measured."""
+    limits, task, rng = replace(limits, latency_ms=math.inf), space.task(classes), random.Random(0)
+    if limits == Limits():
+        return
+
+    def estimate(genotypes: Sequence[Genotype]) -> list[Estimate]:
+        costs = [cost(genotype, task.of(genotype)) for genotype in genotypes]
+        sizes = ((c.size_bytes(precision), c.memory_bytes(precision)) for c in costs)
+        return [Estimate(0.0, 0.0, 0, 0, size_bytes=size, memory_bytes=memory) for size, memory in sizes]
+
+    tables = [_random_genes(space, rng) for _ in range(_BATCH)]
+    samples = list(zip(estimate([space.decode(genes) for genes in tables]), tables, strict=True))
+    if why := why_none_fits(space, estimate, limits, samples):
+        budget = budget_text(None, *(None if math.isinf(most) else most for most in (limits.size_bytes, limits.memory_bytes)))
+        raise InputError(f"no network of the space {space.name} is within {budget}: {why}")
 
 
 def _refuse_if_none_fits(space: str, found: Survey, budget: str, why: str) -> None:

@@ -55,7 +55,7 @@ def compare(
     console.print(table)
     for line in lines:
         console.print(line, highlight=False)
-    inputs = sorted({"x".join(map(str, s.task.input)) for s in sides})
+    inputs = dict.fromkeys("x".join(map(str, s.task.input)) for s in sides)
     console.print(f"Input {' and '.join(inputs)}; latency at batch 1, predicted under typical load.", highlight=False)
 
 

@@ -1,5 +1,6 @@
 """Plots a run: accuracy against latency."""
 
+import math
 from typing import Any
 
 from nas.run.folder import Run
@@ -66,7 +67,8 @@ def _place(entry: dict[str, Any]) -> tuple[float, float]:
 def _frame(axes: Any, found: dict[str, Any]) -> None:
     if (budget_ms := found["budget_ms"]) is not None:
         axes.axvline(budget_ms, color="tab:red", linestyle="--", linewidth=1, label=f"budget {budget_ms:g} ms")
-    axes.set_xscale("log")
+    if math.isfinite(axes.dataLim.minposx):  # there is something to show
+        axes.set_xscale("log")
     axes.margins(y=0.18)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("{x:g}")

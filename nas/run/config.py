@@ -47,7 +47,10 @@ class SearchConfig:
     latency_budget_ms: Annotated[
         AboveZero | None,
         Option(
-            "Latency that the network must not exceed on the device: 20ms.", flag="latency-budget", unit="ms", unset="no limit"
+            "Latency that the network must not exceed on the device: 20ms. At least one budget is needed.",
+            flag="latency-budget",
+            unit="ms",
+            unset="no limit",
         ),
     ] = None
     size_budget_bytes: Annotated[

@@ -11,7 +11,7 @@ from nas.progress import ConsoleProgress
 from nas.run.folder import Run, open_run
 from nas.run.resuming import check_data
 from nas.sessions.inputs import load_data
-from search_spaces.anchor import anchor, base_name
+from search_spaces.anchor import anchor, anchor_names, base_name
 from search_spaces.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ def export_run(
     from nas.report.result import result
 
     console = make_console()
+    if not path.exists() and base_name(str(path)) in anchor_names():
+        raise InputError(f"{path} is a hand-designed network; export it with trained weights: --weights FILE")
     run = open_run(path)
     picked = chosen(result(run), network)
     images, own = None, run.resolved.precision

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evaluators.data.preprocess import per_channel
+from evaluators.latency.device.local_device import LOCALS
 from evaluators.processors import processors
 from evaluators.training.recipe import Recipe, load_recipe
 from nas import samplers
 from nas.budget.device import device_at, is_elsewhere, known_profile, precision_of, predictor_of
 from nas.budget.estimator import Estimator
 from nas.budget.latency_budget import SPARE
-from nas.budget.survey import lines, survey
+from nas.budget.survey import lines, refuse_sizes, survey
 from nas.executors import evaluators
 from nas.executors.address import check_address
 from nas.progress import Progress
@@ -65,6 +66,8 @@ def start(asked: SearchConfig, path: Path | None, progress: Progress) -> Run:
         interpolation=donor.interpolation if donor else "bilinear",
         download=config.download,
     )
+    if known is None:
+        refuse_sizes(space, len(dataset.classes), LOCALS[config.device], config.limits)
     profile = known or measured(progress, space, config_of(config.device), anew=False)
     found = _survey(progress, space, len(dataset.classes), profile, config)
     if teacher:

@@ -312,7 +312,7 @@ def test_another_runtime_is_another_profile(space, own_folder):
 
 
 def test_a_bundle_in_int8_is_measured_and_imported(space, tmp_path, own_folder):
-    short, runtime = Effort(7, 1, 0.2), "onnxruntime_int8"
+    short, runtime = Effort(2, 1, 0.2), "onnxruntime_int8"
     folder = write_bundle(space, tmp_path / "int8", short, seed=0, progress=lambda *_: None, runtime=runtime)
     done = bench(folder, tmp_path / "results.json")
     assert done.returncode == 0, done.stderr

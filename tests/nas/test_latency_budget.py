@@ -565,7 +565,7 @@ def test_a_budget_that_nothing_meets_is_refused_with_the_figures(tmp_path, small
         (Limits(memory_bytes=900), "the least memory is 1 KB; of "),
         (
             Limits(1, 999, 5000),
-            "the fastest is predicted at 3.00 ms (upper bound 3.30 ms); the smallest has weights of 3 KB; of ",
+            "(upper bound 3.30 ms); the smallest has weights of 3 KB; the tightest is latency; of ",
         ),
         (Limits(size_bytes=3500, memory_bytes=1100), "each can be met alone; the network nearest to all has weights "),
     ],

@@ -12,7 +12,7 @@ from evaluators.data import Dataset, Split
 from evaluators.limits import bytes_text
 from nas.pipeline.search import Search
 from nas.pipeline.state import State
-from nas.report import table
+from nas.report import files, table
 from nas.report.result import result
 from nas.run.memory import read_journal
 from search_spaces.genotype import Genotype
@@ -59,6 +59,20 @@ def test_what_is_trained_is_within_size_and_memory_(searched, latency_ms):
     assert (best["size_bytes"], best["memory_bytes"]) == _needs(best["genotype"])
     assert bytes_text(best["size_bytes"]) in shown and bytes_text(best["memory_bytes"]) in shown
     assert f"weights {bytes_text(most[0])}, memory {bytes_text(most[1])}" in shown
+
+
+def test_a_run_stopped_before_anything_was_trained_has_a_plot(made_run):
+    run = made_run(latency_budget_ms=None, size_budget_bytes=1e6)
+    files.write(run)
+    assert (run.path / "pareto.png").is_file() and (run.path / "result.json").is_file()
+
+
+def test_sizes_that_nothing_has_are_refused_before_the_device_is_measured(nas_anywhere, workshop, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "never measured"))
+    small = ("--space", workshop / "small.yaml", "--data", f"imagefolder:{workshop / 'images'}", "--from-scratch")
+    code, out, err = nas_anywhere("search", *small, "--size-budget", "100B", "--memory-budget", "1KB")
+    assert code == 2 and "Measuring" not in out
+    assert "is within weights 100 B, memory 1 KB: the smallest has weights of" in err and "; the tightest is " in err
 
 
 def test_without_a_latency_budget_everything_measured_holds(searched):
