@@ -59,13 +59,21 @@ class _Class:
     limits: tuple[float, float]
     activations: frozenset[int]
 
-    def ms(self, sizes: Array, footprint: float) -> Array:
-        """Milliseconds of kernels, rows of Size, in a network of a footprint."""
+    def ms(self, sizes: Array, footprints: Array) -> Array:
+        """Milliseconds [levels, n] of kernels, rows of Size, in networks of each of the `footprints`.
+
+        The correction is a quadratic polynomial in the footprint, whose coefficients are the same at every level.
+        """
         physics = np.maximum(_physics(sizes) @ self.slopes, 1e-6)
         if not len(self.weights):
-            return physics
-        features = np.clip(_logs(sizes, np.full(len(sizes), footprint)), self.lowest, self.highest)
-        correction = _terms((features - self.mean) / self.spread, sizes) @ self.weights
+            return np.tile(physics, (len(footprints), 1))
+        features = (np.clip(_logs(sizes, np.ones(len(sizes))), self.lowest, self.highest) - self.mean) / self.spread
+        features[:, -1] = 0.0
+        count = features.shape[1]
+        with_last = self.weights[1 + count :][: count * (count + 1) // 2][np.triu_indices(count)[1] == count - 1]
+        slopes, bend = self.weights[count] + features[:, :-1] @ with_last[:-1], with_last[-1]
+        levels = (np.clip(np.log(footprints), self.lowest[-1], self.highest[-1]) - self.mean[-1]) / self.spread[-1]
+        correction = _terms(features, sizes) @ self.weights + levels[:, None] * (slopes + levels[:, None] * bend)
         return np.asarray(physics * np.exp(np.clip(correction, *self.limits)))
 
     def beyond(self, sizes: Array) -> NDArray[np.bool_]:
@@ -108,8 +116,7 @@ class KernelModel:
         found = np.zeros((LEVELS, len(kernels)))
         for kind, places in _places(kind for kind, _ in kernels):
             rows = _rows([kernels[i][1] for i in places])
-            for level, footprint in enumerate(np.exp(self._levels)):
-                found[level, places] = self._classes[kind].ms(rows, footprint)
+            found[:, places] = self._classes[kind].ms(rows, np.exp(self._levels))
         return found
 
     def at(self, kernels: Sequence[tuple[str, Size]]) -> Array:
