@@ -5,7 +5,6 @@ through (Jacob et al., arXiv:1712.05877), by torch's own modules. Batch norm is 
 """
 
 import copy
-import math
 from collections.abc import Iterable
 from typing import cast
 
@@ -38,7 +37,7 @@ def fine_tune(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], step
     student.to(next(network.parameters()).device)
     rounded = [parameter.requires_grad_() for parameter in student.parameters() if parameter.is_floating_point()]
     optimizer = torch.optim.AdamW(rounded, lr=RATE, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / max(1, steps))))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for images, labels in batches:
         with torch.no_grad():
             taught = teacher(images)

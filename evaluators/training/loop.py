@@ -125,11 +125,13 @@ class Training:
         plain = asdict(self._judged(self.network, last.number, None))
         if plain[self._metric] - last.accuracy <= LOST:
             return
-        from evaluators.training.fake_quantised import fine_tune  # imports torch's quantisation, which takes a second
+        from evaluators.training.fake_quantised import fine_tune  # imports torch's quantisation
 
-        among = self._among(last.number + 1)
-        steps = math.ceil(max(len(among), self.recipe.least_images) / self.recipe.batch_size)
-        found = fine_tune(self.network, self._train.epoch(among, self.recipe, self._generator), steps)
+        among, (_, height, width) = self._among(last.number + 1), self._train.preprocessing.input
+        size = min(self.recipe.batch_size, max(2, _MOST_PIXELS // (2 * height * width)))  # every map is kept twice
+        steps = math.ceil(max(len(among), self.recipe.least_images) / size)
+        batches = self._train.epoch(among, replace(self.recipe, batch_size=size), self._generator)
+        found = fine_tune(self.network, batches, steps)
         scores = asdict(self._judged(found, last.number, self._calibration))
         seconds = last.seconds + perf_counter() - start
         if scores[self._metric] > last.accuracy:

@@ -22,7 +22,7 @@ def device_at(device: str, precision: "Precision | None") -> str:
         return next(name for name, own in LOCALS.items() if own == precision)
     found = LOCALS.get(device) or load_profile(device, anywhere=True).device.dtype
     if found != precision:
-        raise InputError(f"device {device} was measured in {found}, not in {precision}; leave out one of the two")
+        raise InputError(f"device {device} is measured in {found}, not in {precision}; leave out one of the two")
     return device
 
 

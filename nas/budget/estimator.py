@@ -1,6 +1,5 @@
 """Estimator: estimates latency of genotypes, corrected by the measurements of the search."""
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -9,7 +8,7 @@ from evaluators.cost import Cost, cost
 from evaluators.latency.predict.predictor import Prediction, Predictor
 from evaluators.latency.timing.measure import Measurement
 from evaluators.precision import Precision
-from nas.budget.estimate import Estimate
+from nas.budget.estimate import Estimate, uncovered
 from nas.budget.latency_budget import LatencyBudget, growth
 from nas.records import Checked, Measured
 from search_spaces.genotype import Genotype
@@ -43,7 +42,8 @@ class Estimator:
     def _estimate(self, prediction: Prediction | None, found: Cost, timed_ms: float | None) -> Estimate:
         sizes = found.size_bytes(self._precision), found.memory_bytes(self._precision)
         if prediction is None:
-            return Estimate(math.inf, math.inf, found.params, found.macs, 1.0, None, timed_ms, *sizes)
+            size, memory = sizes
+            return replace(uncovered(found.params, found.macs), timed_ms=timed_ms, size_bytes=size, memory_bytes=memory)
         predicted_ms = prediction.ms * self._load_factor
         bound_ms = prediction.bound_ms * self._load_factor * self.growth
         latencies = predicted_ms * self._correction, timed_ms

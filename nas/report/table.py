@@ -18,10 +18,10 @@ _COLUMNS = (
 
 
 _COLUMNS_SIZES = ("weights", "memory")
-_COLUMNS_INT8 = ("MB", "float32", "float32 ms", "float32 MB")
+_COLUMNS_INT8 = ("float32", "float32 ms", "float32 file")
 _QUANTISED = (
-    "Accuracies, latencies and MB (of model.int8.onnx) are of networks quantised to int8, calibrated on training images; "
-    "float32: test accuracy, p50 latency and size before."
+    "Accuracies, latencies and files (model.int8.onnx) are of networks quantised to int8, calibrated on training images; "
+    "float32: test accuracy, p50 latency and file before."
 )
 
 
@@ -52,20 +52,26 @@ def _networks(found: dict[str, Any]) -> Table:
     """The best of the search, of random search (if run), and the anchors; the winner in bold."""
     table = Table(title=f"{found['run']}: budget {found['budget']}", title_justify="left")
     best, own = found["best"], found["found"]
-    sizes, int8 = _limits_sizes(found), found["precision"] == "int8"
-    for name in (*_COLUMNS, *(_COLUMNS_SIZES if sizes else ()), *(_COLUMNS_INT8 if int8 else ())):
+    more = _more_columns(found)
+    for name in (*_COLUMNS, *more):
         table.add_column(name, justify="left" if name in ("network", "fits") else "right", no_wrap=True)
     if own:
-        table.add_row(*_row(own, "found " + own["id"], True, sizes), style="bold" if best == own else None)
+        table.add_row(*_row(own, "found " + own["id"], True, more), style="bold" if best == own else None)
         table.add_section()
     if found["baseline"] and (entry := found["baseline"]["best"]):
-        table.add_row(*_row(entry, "random " + entry["id"], True, sizes))
+        table.add_row(*_row(entry, "random " + entry["id"], True, more))
         table.add_section()
     for entry in found["anchors"]:
         is_best = best is not None and entry["id"] == best["id"]
         style = "bold" if is_best else None if entry["fits"] else "dim"
-        table.add_row(*_row(entry, base_name(entry["anchor"]), entry["fits"], sizes), style=style)
+        table.add_row(*_row(entry, base_name(entry["anchor"]), entry["fits"], more), style=style)
     return table
+
+
+def _more_columns(found: dict[str, Any]) -> list[str]:
+    """Columns for weights and memory, if they were limited, and for what was quantised."""
+    sizes, int8 = _limits_sizes(found), found["precision"] == "int8"
+    return [*(_COLUMNS_SIZES if sizes else ()), *(["file"] if sizes or int8 else []), *(_COLUMNS_INT8 if int8 else ())]
 
 
 def _limits_sizes(found: dict[str, Any]) -> bool:
@@ -171,7 +177,7 @@ def _latency(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _row(entry: dict[str, Any], name: str, fits: bool, sizes: bool) -> list[str]:
+def _row(entry: dict[str, Any], name: str, fits: bool, more: list[str]) -> list[str]:
     def text(value: float | None, form: str) -> str:
         return "-" if value is None else format(value, form)
 
@@ -188,15 +194,22 @@ def _row(entry: dict[str, Any], name: str, fits: bool, sizes: bool) -> list[str]
         f"{entry['params'] / 1e6:.2f}",
         f"{entry['macs'] / 1e6:.0f}",
         "yes" if fits else "no",
-        *((bytes_text(entry[k]) if entry[k] else "-" for k in ("size_bytes", "memory_bytes")) if sizes else ()),
-        *_before(entry),
+        *map(_more_cells(entry).__getitem__, more),
     ]
 
 
-def _before(entry: dict[str, Any]) -> list[str]:
-    """Cells for a network that was quantised: megabytes; test accuracy, p50 latency and megabytes in float32."""
-    floats = entry["float_test_by_seed"]
-    if not floats:
-        return []
-    ms = "-" if entry["float_p50_ms"] is None else f"{entry['float_p50_ms']:.2f}"
-    return [f"{entry['bytes'] / 1e6:.2f}", f"{statistics.fmean(floats):.2%}", ms, f"{entry['float_bytes'] / 1e6:.2f}"]
+def _more_cells(entry: dict[str, Any]) -> dict[str, str]:
+    """Cells by column: bytes of weights, memory and exported file; test accuracy, p50 latency and file in float32."""
+
+    def size(key: str) -> str:
+        return bytes_text(entry[key]) if entry[key] else "-"
+
+    floats, ms = entry["float_test_by_seed"], entry["float_p50_ms"]
+    return {
+        "weights": size("size_bytes"),
+        "memory": size("memory_bytes"),
+        "file": size("bytes"),
+        "float32": f"{statistics.fmean(floats):.2%}" if floats else "-",
+        "float32 ms": "-" if ms is None else f"{ms:.2f}",
+        "float32 file": size("float_bytes"),
+    }

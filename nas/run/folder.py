@@ -150,6 +150,8 @@ def open_run(path: Path) -> Run:
         raise InputError(f"{file}: format {quoted(data.get('format'))}, but this version reads format {FORMAT}; {hint}")
     found = checked(_RunFile, data, f"{file}: damaged")
     config, resolved = found.config, found.resolved
+    if not config.budget_text:
+        raise InputError(f"{file}: damaged: it has no budget of latency, size or memory")
     run = Run(path, config, resolved, found.created, found.versions, found.machine)
     own = [*([f"{TEACHER}/{GENOTYPE}"] if config.distill else []), *([f"{DONOR}/{GENOTYPE}"] if resolved.donor else [])]
     for needed in ("space.yaml", "device.json", JOURNAL, *own):

@@ -4,7 +4,7 @@ import math
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,7 +34,14 @@ _COLUMNS = (
 
 def measure(asked: MeasureConfig, progress: Progress) -> Path:
     """Measure this machine for a space, even if it was measured before; returns the profile's file."""
+    from evaluators.latency.device.local_device import LOCALS
+    from evaluators.latency.device.profile import LOCAL
+    from nas.budget.device import device_at
+
     config = checked(MeasureConfig, asdict(asked), "device measure")
+    if config.device in LOCALS and config.device != LOCAL:
+        device_at(config.device, config.precision)  # refuses another precision than the name's
+        config = replace(config, device=LOCAL, precision=LOCALS[config.device])
     return measured(progress, load_space(config.space), config)
 
 

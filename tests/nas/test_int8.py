@@ -117,12 +117,14 @@ def test_show_and_compare_in_int8(nas_int8, workshop, tmp_path):
 
 
 def test_what_has_no_int8_is_refused(nas_int8, workshop, tmp_path):
+    code, _, err = nas_int8("device", "measure", "--device", "local-int8", "--precision", "float32")
+    assert code == 2 and "device local-int8 is measured in int8, not in float32" in err
     code, _, err = nas_int8("device", "measure", "--runtime", "torch_eager", "--precision", "int8")
     assert code == 2 and "the runtime torch_eager does not run networks in int8; these do: onnxruntime_int8" in err
     code, _, err = nas_int8(
         "search", "--latency-budget", "5ms", "--device", local_named("local-int8").name, "--precision", "float32"
     )
-    assert code == 2 and "was measured in int8, not in float32" in err
+    assert code == 2 and "is measured in int8, not in float32" in err
     small = ["--space", workshop / "small.yaml", "--data", f"imagefolder:{workshop / 'images'}", "--from-scratch"]
     code, _, err = nas_int8("search", *small, "--latency-budget", "0.001ms", "--precision", "int8")
     assert code == 2 and "0.001 ms" in err and len(err.strip().splitlines()) == 1

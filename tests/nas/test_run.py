@@ -162,7 +162,7 @@ def test_any_value_at_any_key_is_read_or_refused(run, place, inner, value):
     except InputError as error:
         assert "\n" not in str(error)
     else:
-        assert replace(config) == config and config.limits.latency_ms > 0
+        assert replace(config) == config and config.latency_budget_ms > 0
 
 
 def test_a_training_is_read_likewise(tmp_path):

@@ -17,7 +17,7 @@ from evaluators.latency.runtime import Graph
 from search_spaces.genotype import BlockSpec, Genotype
 from search_spaces.task import Input, Task
 
-LOWERING = 5  # the version of these files' rules: profiles made by another one are lowered again when they are used
+LOWERING = 5  # the version of these files' rules: older profiles in float32 are lowered again when they are used
 FEATURES = ("count", "macs", "padded", "moved", "weights")
 
 

@@ -54,7 +54,7 @@ def _test(state: "State", key: str, genotype: Genotype) -> None:
     if calibration is not None:
         found = deployed(network, task, images, processors(), calibration=calibration)
         rest = {"float_accuracy": asdict(plain.scores)[metric], "float_bytes": plain.bytes}
-        if state.config.measure:
+        if state.config.measure and key == genotype.id:
             rest |= {"float_p50_ms": state.timer.float_p50_ms(network, task)}
     scores = asdict(found.scores)
     state.study.note(Tested(accuracy=scores[metric], images=len(images), bytes=found.bytes, **scores, **rest), key)
