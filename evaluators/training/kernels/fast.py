@@ -1,4 +1,4 @@
-"""fast: a network whose layers train in less time."""
+"""fast: a network whose layers train in less time, and safely."""
 
 from typing import TypeVar
 
@@ -7,10 +7,12 @@ from torch import nn
 from evaluators.training.kernels.depthwise import FastDepthwiseConv2d, FastPaddedConv2d
 from evaluators.training.kernels.fe import FastUnit
 from evaluators.training.kernels.layers import FastLayers, FastPReLU
+from evaluators.training.kernels.pointwise import FastConv2d
 from evaluators.training.kernels.shifts import FastActiveShift, FastGroupedShift
 
 _FORMS: tuple[type[nn.Module], ...] = (
     FastActiveShift,
+    FastConv2d,
     FastDepthwiseConv2d,
     FastGroupedShift,
     FastLayers,

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from evaluators.training.kernels.pointwise import FastConv2d
+
 _LEAST = 16  # channels of input and output from which it is faster
 _on = ContextVar("bfloat16 convolutions", default=False)
 
@@ -40,7 +42,8 @@ def applies(layer: nn.Module, x: Tensor) -> TypeGuard[nn.Conv2d]:
     """Whether `convolution` may take the place of a layer for `x` [N, C, H, W]."""
     return (
         _on.get()
-        and type(layer) is nn.Conv2d
+        and type(layer) in (nn.Conv2d, FastConv2d)
+        and isinstance(layer, nn.Conv2d)
         and layer.groups == 1
         and layer.bias is None
         and layer.training

@@ -71,6 +71,14 @@ def test_depthwise_gradients_with_tensorflows_padding_are_torchs(kernel, stride,
     assert len(runs) >= 7  # square maps, at least
 
 
+@pytest.mark.parametrize(("channels", "stride"), itertools.product((1, 3, 4, 6, 8, 12, 15, 16, 17), (1, 2)))
+def test_pointwise_gradients_of_few_channels_are_torchs(channels, stride):
+    module = fast(nn.Conv2d(channels, 12, 1, stride, bias=False)).train()
+    for side in (3, 6, 12):
+        x = noise(16, channels, side, side)
+        assert_as_torch(module, [x], torch.randn(module(x).shape))
+
+
 def test_prelu_is_torchs_at_zero_too():
     plain = nn.PReLU(2)
     nn.init.constant_(plain.weight, 0.3)
