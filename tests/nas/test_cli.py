@@ -307,7 +307,8 @@ def test_the_list_of_donors_says_what_is_here_and_what_may_be_downloaded(nas_her
     [
         (["mobilenet_v2", "--weights", "none.pth"], "there is no file none.pth"),
         (["mobilenet_v9", "--weights", "none.pth"], 'did you mean "mobilenet_v'),
-        (["mobilenet_v2"], "is not a run folder"),
+        (["mobilenet_v2"], "is a hand-designed network; export it with trained weights: --weights FILE"),
+        (["mobilenet"], "is not a run folder"),
     ],
 )
 def test_a_wrong_export_is_named(refused, arguments, message):
