@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from evaluators.latency.timing.measure import slowdown
+from evaluators.precision import Precision
 from nas.records import Final, Measured, Timed, Times
 
 BUSY = 0.10  # contention above which the machine counts as busy
@@ -14,7 +15,7 @@ CLEARLY = 1.1  # factor over the budget, corrected for contention, above which m
 PAUSE_S = 20.0  # wait before measuring again on a busy machine
 REPEATS = 5  # maximum number of extra sessions before a network is declared over budget
 SESSIONS = 2  # sessions that must be within the budget before a network is exported
-SPARE = 0.03  # margin: share of the budget left free, for latency differences between processes
+SPARE: dict[Precision, float] = {"float32": 0.03, "int8": 0.08}  # margins: share of the budget left free
 CHECK_EVERY = 4  # of this many accepted candidates, one is measured untrained to check its bound
 
 
@@ -24,10 +25,11 @@ class LatencyBudget:
 
     An infinite `budget_ms` is no limit; latency is then measured for information.
 
-    A session is within the budget if it leaves the margin SPARE, because latency differs between processes
-    (benchmarks/latency.md). `usual` is the typical load: the median contention over the profile's networks. Sessions on a
-    quieter machine are scaled up to typical load. Candidates' predicted upper bounds must leave the same margin. If nothing
-    is `measured`, because the device is remote, the bound alone decides, without a margin.
+    A session is within the budget if it leaves the margin `spare`, because latency differs between processes and hours, more
+    so in int8, whose time depends on the shared cache (SPARE; benchmarks/latency.md, benchmarks/int8.md). `usual` is the
+    typical load: the median contention over the profile's networks. Sessions on a quieter machine are scaled up to typical
+    load. Candidates' predicted upper bounds must leave the same margin. If nothing is `measured`, because the device is
+    remote, the bound alone decides, without a margin.
     """
 
     budget_ms: float
@@ -35,11 +37,12 @@ class LatencyBudget:
     confidence: float = 0.95
     measured: bool = True
     usual: float = 0.0
+    spare: float = SPARE["float32"]
 
     @property
     def allowed_ms(self) -> float:
         """Latency limit for a session or a candidate's upper bound, under typical load."""
-        return (1 - SPARE) * self.budget_ms if self.measured else self.budget_ms
+        return (1 - self.spare) * self.budget_ms if self.measured else self.budget_ms
 
     @property
     def quantile(self) -> float:
@@ -123,7 +126,7 @@ class LatencyBudget:
         ms = self._typical_load_ms(session)
         if session.contention > BUSY:
             ms = min(ms, above_quiet * session.robust_ms)
-        holds_ms = ms / (1 - SPARE)
+        holds_ms = ms / (1 - self.spare)
         found = self.record([session], 1)
         return replace(found, held=holds_ms <= self.budget_ms, holds_ms=holds_ms, as_usual_ms=ms, retrained=False)
 
@@ -139,7 +142,7 @@ class LatencyBudget:
 
     def _smallest_budget_ms(self, session: Timed) -> float:
         """Smallest budget that a session holds."""
-        return self._typical_load_ms(session) / (1 - SPARE)
+        return self._typical_load_ms(session) / (1 - self.spare)
 
     def _typical_load_ms(self, session: Timed) -> float:
         """Percentile of a session, scaled up to typical load if the machine was quieter."""

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from evaluators.weights import load_network
-from nas.budget.latency_budget import BUSY, SESSIONS, SPARE
+from nas.budget.latency_budget import BUSY, SESSIONS
 from nas.records import Ended, Final, Further, Measured, Timing
 from nas.run.notes import now
 from nas.run.trials import Proposal
@@ -102,7 +102,7 @@ def _store(state: "State", records: Mapping[Genotype, Measured]) -> dict[str, Me
         state.study.note(scored, genotype.id)
         corrected = not record.retrained and usual_ms < state.budget.figure_ms(record)
         usual = f", {usual_ms:.2f} ms under typical load" if corrected else ""
-        over = "" if record.held else f"  over the budget (with {SPARE:.0%} margin, under typical load)"
+        over = "" if record.held else f"  over the budget (with {state.budget.spare:.0%} margin, under typical load)"
         figures = f"measured {record.p50_ms:6.2f} ms, p90 {record.p90_ms:6.2f} ms"
         state.view.step(f"{state.name(genotype):<24} {figures}{usual}{over}")
     busy = max((m.contention for m in found.values()), default=0.0)

@@ -52,10 +52,10 @@ class State:
         profile = load_profile(str(run.device_profile), anywhere=True)
         measuring = Bench.of(profile, self.space), Times.of(profile, self.space)
         self.timer = timer or LocalTimer(*measuring, self.setting.calibration)
-        self.budget = replace(run.config.latency_budget, usual=self.timer.usual)
+        self.budget = replace(run.config.latency_budget(self.resolved.precision), usual=self.timer.usual)
         self.above_quiet = self.budget.above_quiet(profile.calibration(self.space).networks)
         self.task = self.space.task(len(dataset.classes))
-        self.limits = run.config.limits
+        self.limits = run.config.limits(self.resolved.precision)
         self.estimator = Estimator(predictor, self.task, self.budget, self.above_quiet, self.resolved.precision)
         self.anchors: dict[str, Anchor] = {a.genotype.id: a for a in self.space.reference_networks()}
         self.again: list[str] = []

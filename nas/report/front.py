@@ -53,7 +53,7 @@ def best(path: Path, budget_ms: float | None) -> None:
 
 def retrained(run: Run, memory: Memory) -> list[Known]:
     """Retrained networks, measured unless the device is remote; accuracies are means over seeds."""
-    budget, measured = run.config.latency_budget, memory.records(Measured)
+    budget, measured = run.config.latency_budget(run.resolved.precision), memory.records(Measured)
     found = []
     for i, final in over_seeds(memory.records(Final), memory.records(Again)).items():
         record = measured.get(i)

@@ -90,7 +90,7 @@ def _options(run: Run) -> dict[str, Any]:
 
 def _networks(run: Run, memory: Memory) -> dict[str, Any]:
     """Retrained networks: the winner, the best of the search, anchors, finalists; and measurement conditions."""
-    measured, budget = memory.records(Measured), run.config.latency_budget
+    measured, budget = memory.records(Measured), run.config.latency_budget(run.resolved.precision)
     finals = over_seeds(memory.records(Final), memory.records(Again))
     facts = _Records(memory.trials, finals, measured, memory.records(Tested))
     best, own, random = (best_found(finals, measured, budget, origin) for origin in ("", "search", "random"))

@@ -153,7 +153,7 @@ def _latency(found: dict[str, Any]) -> list[str]:
     usual = "" if found["usual"] is None else f" ({found['usual']:.0%} slower than a quiet machine)"
     lines = [
         f"Latency: measured on the device {where}, in fresh processes; fits: p{found['percentile']} within the budget, with "
-        f"{SPARE:.0%} margin, under typical load{usual}, in at least {SESSIONS} sessions and a majority. "
+        f"{SPARE[found['precision']]:.0%} margin, under typical load{usual}, in at least {SESSIONS} sessions and a majority. "
         f"predicted: p{found['percentile']} under typical load, bound: {bound}. spread: within a session / between sessions."
     ]
     if found["busy"]:

@@ -10,7 +10,7 @@ from evaluators.data.preprocess import Fit, Interpolation
 from evaluators.limits import Limits, budget_text
 from evaluators.precision import Precision
 from evaluators.training.recipe import Metric, Recipe
-from nas.budget.latency_budget import LatencyBudget
+from nas.budget.latency_budget import SPARE, LatencyBudget
 from nas.pareto import COSTS
 from nas.run.options import Option
 from search_spaces.anchor import anchor_names
@@ -148,15 +148,15 @@ class SearchConfig:
         """The second objective; None if accuracy is the only one."""
         return self.objectives[1] if len(self.objectives) > 1 else None
 
-    @property
-    def latency_budget(self) -> LatencyBudget:
-        return LatencyBudget(self.latency_budget_ms or math.inf, self.percentile, self.confidence, self.measure)
+    def latency_budget(self, precision: Precision) -> LatencyBudget:
+        """The latency budget of networks deployed in `precision`, which decides the margin."""
+        budget_ms = self.latency_budget_ms or math.inf
+        return LatencyBudget(budget_ms, self.percentile, self.confidence, self.measure, spare=SPARE[precision])
 
-    @property
-    def limits(self) -> Limits:
+    def limits(self, precision: Precision) -> Limits:
         """What candidates may need; the latency limit leaves the margin of the budget."""
         sizes = self.size_budget_bytes or math.inf, self.memory_budget_bytes or math.inf
-        return Limits(self.latency_budget.allowed_ms, *sizes)
+        return Limits(self.latency_budget(precision).allowed_ms, *sizes)
 
     @property
     def budget_text(self) -> str:

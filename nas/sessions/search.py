@@ -13,7 +13,6 @@ from evaluators.training.recipe import Recipe, load_recipe
 from nas import samplers
 from nas.budget.device import device_at, is_elsewhere, known_profile, precision_of, predictor_of
 from nas.budget.estimator import Estimator
-from nas.budget.latency_budget import SPARE
 from nas.budget.survey import lines, refuse_sizes, survey
 from nas.executors import evaluators
 from nas.executors.address import check_address
@@ -67,7 +66,8 @@ def start(asked: SearchConfig, path: Path | None, progress: Progress) -> Run:
         download=config.download,
     )
     if known is None:
-        refuse_sizes(space, len(dataset.classes), LOCALS[config.device], config.limits)
+        precision = LOCALS[config.device]
+        refuse_sizes(space, len(dataset.classes), precision, config.limits(precision))
     profile = known or measured(progress, space, config_of(config.device), anew=False)
     found = _survey(progress, space, len(dataset.classes), profile, config)
     if teacher:
@@ -191,14 +191,16 @@ def _survey(progress: Progress, space: SearchSpace, classes: int, profile: Path,
 
     predictor = predictor_of(profile, space, config.confidence, anywhere=not config.measure)
     calibration = load_profile(str(profile), anywhere=True).calibration(space)
-    budget = replace(config.latency_budget, usual=calibration.contention)
+    precision = precision_of(profile)
+    budget = replace(config.latency_budget(precision), usual=calibration.contention)
     factor = budget.above_quiet(calibration.networks)
-    estimator = Estimator(predictor, space.task(classes), budget, factor, precision_of(profile))
-    found = survey(space, estimator.estimate, config.limits, space.reference_networks(), budget=config.budget_text)
+    estimator = Estimator(predictor, space.task(classes), budget, factor, precision)
+    limits, known = config.limits(precision), space.reference_networks()
+    found = survey(space, estimator.estimate, limits, known, budget=config.budget_text)
     for line in filter(None, lines(found, config.budget_text)):
         progress.say(line)
     if config.latency_budget_ms is not None:
-        margin = f"{SPARE:.0%} margin" if budget.measured else "no margin, as latency is not measured"
+        margin = f"{budget.spare:.0%} margin" if budget.measured else "no margin, as latency is not measured"
         progress.say(
             f"Latency limit: {budget.allowed_ms:.4g} ms under typical load ({margin}; typical load is {budget.usual:.0%} "
             "slower than a quiet machine)."

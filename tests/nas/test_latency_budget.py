@@ -23,6 +23,7 @@ from nas.pipeline.study import TIMED_IN_VAIN
 from nas.records import Checked, Measured, Timing
 from nas.report import table
 from nas.report.result import result
+from nas.run.config import SearchConfig
 from nas.run.folder import open_run
 from nas.run.memory import read_journal
 from nas.sessions import search as session
@@ -301,8 +302,8 @@ BUSY_OVER = measurement(12.0, robust_ms=9.0, contention=0.4)
         ([QUIET, BUSY_OVER] * 3 + [BUSY_OVER], False, False),
         ([BUSY_OVER] * 3, True, False),
         ([BUSY_OVER] * 4, False, False),
-        ([measurement((1 - SPARE) * BUDGET)] * 2, False, True),
-        ([QUIET, measurement((1 - SPARE / 2) * BUDGET)], False, False),
+        ([measurement((1 - SPARE["float32"]) * BUDGET)] * 2, False, True),
+        ([QUIET, measurement((1 - SPARE["float32"] / 2) * BUDGET)], False, False),
         ([measurement(12.0, robust_ms=10.5, contention=0.4)], True, False),
         ([measurement(12.0, robust_ms=11.5, contention=0.4)], False, False),
     ],
@@ -340,6 +341,14 @@ def test_a_search_asks_its_meter_how_busy_the_machine_usually_is(searched, usual
     meter.usual = usual
     found, _, _ = searched(meter, trials=2)
     assert (found["best"] is not None) == held
+
+
+@pytest.mark.parametrize(("precision", "held"), [("float32", True), ("int8", False)])
+def test_networks_in_int8_leave_a_wider_margin(precision, held):
+    config = SearchConfig(latency_budget_ms=BUDGET)
+    promise = config.latency_budget(precision)
+    assert promise.record(timed(*[measurement(0.95 * BUDGET)] * 2), 2).held == held
+    assert promise.allowed_ms == config.limits(precision).latency_ms == pytest.approx((1 - SPARE[precision]) * BUDGET)
 
 
 def test_the_record_has_the_worst_session_the_spread_and_what_was_set_aside():
@@ -380,7 +389,7 @@ def test_a_busy_session_screens_by_the_time_as_of_a_quiet_machine_at_the_usual_s
     for timing, held in ((BUSY_OVER, True), (measurement(12.0, robust_ms=9.5, contention=0.4), False), (OVER, False)):
         record = promise.screening(*timed(timing), promise.above_quiet([]))
         assert record.held == held and record.p50_ms == timing.p50_ms
-    assert promise.screening(*timed(BUSY_OVER), 1.05).holds_ms == pytest.approx(9.0 * 1.05 / (1 - SPARE))
+    assert promise.screening(*timed(BUSY_OVER), 1.05).holds_ms == pytest.approx(9.0 * 1.05 / (1 - SPARE["float32"]))
 
 
 def test_a_machine_that_stays_busy_is_said_and_nothing_is_promised(searched):
@@ -626,8 +635,8 @@ def test_a_budget_is_held_from_the_least_one_on_that_the_record_names(found, wan
     sessions = timed(*found)
     record = LatencyBudget(budget_ms, usual=usual).record(sessions, wanted)
     as_usual = [m.p50_ms * max(1.0, (1 + usual) / (1 + m.contention)) ** 0.8 for m in found]
-    assume(all(abs(ms - (1 - SPARE) * budget_ms) > 1e-6 for ms in as_usual))
-    inside = [ms < (1 - SPARE) * budget_ms for ms in as_usual]
+    assume(all(abs(ms - (1 - SPARE["float32"]) * budget_ms) > 1e-6 for ms in as_usual))
+    inside = [ms < (1 - SPARE["float32"]) * budget_ms for ms in as_usual]
     surely_over = any(
         not ok and (m.contention <= 0.1 or m.robust_ms > 1.1 * budget_ms) for ok, m in zip(inside, found, strict=True)
     )
