@@ -1,4 +1,4 @@
-"""A kill of each kind: of the command, of what Ray runs for it, by SIGTERM; resumed, all find what was found undisturbed."""
+"""Kills of each kind: of the command, of what Ray runs for it, by signals; resumed, it finds what was found undisturbed."""
 
 import json
 import signal
@@ -23,7 +23,7 @@ def asked(workshop):
     return [
         *("search", "--from-scratch", "--no-measure", "--space", workshop / "small.yaml", "--workers", 1),
         *("--data", f"imagefolder:{workshop / 'images'}", "--recipe", recipe, "--final-recipe", recipe),
-        *("--latency-budget", "50ms", "--trials", 3, "--epochs", 2, "--final-epochs", 2, "--finalists", 1, "--rivals", 1),
+        *("--latency-budget", "50ms", "--trials", 6, "--epochs", 2, "--final-epochs", 2, "--finalists", 1, "--rivals", 1),
     ]
 
 
@@ -38,20 +38,6 @@ def undisturbed(asked, tmp_path_factory):
 def _best(run):
     best = json.loads((run / "result.json").read_text())["best"]
     return {key: best[key] for key in ("genotype", "validation_accuracy", "test_accuracy")}
-
-
-def _reached(run, process, found):
-    """Waits until the journal says what is looked for."""
-    file = run / "journal.log"
-    wait_for(lambda: file.is_file() and found(read_journal(file)), process)
-
-
-def _trained(journal):
-    return any(t.outcome in ("trained", "stopped") for t in journal.trials)
-
-
-def _retrained(journal):
-    return bool(journal.records(Final))
 
 
 def _family(process, name):
@@ -72,50 +58,61 @@ def _nothing_runs(family):
     return not [child for child in alive if child.is_running()]
 
 
-@pytest.mark.parametrize("moment", [_trained, _retrained])
-def test_a_command_that_is_killed_leaves_no_process_and_goes_on_to_the_same_winner(asked, undisturbed, tmp_path, moment):
-    run = tmp_path / "run"
-    process = started([*asked, "--run", run], tmp_path, alone)
-    _reached(run, process, moment)
-    _, family = _family(process, "raylet")
-    process.kill()
-    process.wait()
-    assert _nothing_runs(family)
-    done = nas(["resume", run], tmp_path, alone)
+def test_interrupted_in_every_way_it_leaves_no_process_and_goes_on_to_the_same_winner(asked, undisturbed, tmp_path):
+    """In turn: SIGKILL, SIGTERM, Ray's raylet or server lost, Ctrl-C; each strikes when more has been trained than before."""
+    run, command = tmp_path / "run", asked
+    for strike in (_killed, _terminated, _raylet_lost, _server_lost, _interrupted, _killed):
+        before = _progress(run)
+        process = started([*command, *([] if command is not asked else ["--run", run])], tmp_path, alone, **PIPES)
+        command = ["resume", run]
+        wait_for(lambda before=before: _progress(run) > before, process)
+        family = _family(process, "")[1]
+        strike(process, run)
+        assert _nothing_runs(family)
+    assert not _finished(run), "it ended before the last strike; ask for more trials"
+    done = nas(command, tmp_path, alone)
     assert (done.returncode, done.stderr) == (0, "") and _best(run) == undisturbed
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_it_with_a_message_and_leaves_no_process(asked, undisturbed, tmp_path, number, code):
-    run = tmp_path / "run"
-    process = started([*asked, "--run", run], tmp_path, alone, **PIPES)
-    _reached(run, process, _trained)
-    _, family = _family(process, "raylet")
+def _progress(run):
+    """The number of epochs and retrainings in the journal."""
+    if not (run / "journal.log").is_file():
+        return 0
+    journal = read_journal(run / "journal.log")
+    finals = [final for final in journal.records(Final).values() if final.accuracy is not None]
+    return sum(len(t.accuracies) for t in journal.trials) + len(finals)
+
+
+def _finished(run):
+    return (run / "export").exists()
+
+
+def _killed(process, run):
+    process.kill()
+    process.wait()
+
+
+def _terminated(process, run, number=signal.SIGTERM, code=143):
     process.send_signal(number)
     out, err = process.communicate(timeout=600)
     assert (process.returncode, err.strip()) == (code, "nas: stopped")
     assert f"Stopped. No results are lost, continue with: nas resume {run}" in out
-    assert _nothing_runs(family)
-    done = nas(["resume", run], tmp_path, alone)
-    assert (done.returncode, done.stderr) == (0, "") and _best(run) == undisturbed
 
 
-@pytest.mark.parametrize("name", ["/raylet", "/gcs_server"])
-def test_a_process_of_ray_that_is_lost_is_one_message(asked, undisturbed, tmp_path, name):
-    run = tmp_path / "run"
-    process = started([*asked, "--run", run], tmp_path, alone, **PIPES)
-    _reached(run, process, _trained)
-    lost, family = _family(process, name)
-    lost.kill()
+def _interrupted(process, run):
+    _terminated(process, run, signal.SIGINT, 130)
+
+
+def _raylet_lost(process, run, name="/raylet"):
+    _family(process, name)[0].kill()
     _, err = process.communicate(timeout=600)
     assert process.returncode == 2, err
-    assert (
-        err == f"nas: {err[5:].split(' is gone')[0]} is gone; no results are lost, continue with: nas resume {run}\n"
-        and name[1:] in err
-    )
-    assert _nothing_runs(family)
-    done = nas(["resume", run], tmp_path, alone)
-    assert (done.returncode, done.stderr) == (0, "") and _best(run) == undisturbed
+    assert err == f"nas: {err[5:].split(' is gone')[0]} is gone; no results are lost, continue with: nas resume {run}\n"
+    assert name[1:] in err
+
+
+def _server_lost(process, run):
+    _raylet_lost(process, run, "/gcs_server")
 
 
 def test_a_worker_that_is_killed_changes_nothing(asked, undisturbed, tmp_path):

@@ -14,8 +14,9 @@ from evaluators.data import Preprocessing
 from evaluators.data.sets.imagefolder import read
 from evaluators.inheritance.donor import load_donor
 from evaluators.weights import load_network
+from nas import records
 from nas.pipeline.ranking import ALIKE
-from nas.records import Again, Final, Probe, Tested
+from nas.records import Again, Final, Probe
 from nas.run.folder import open_run
 from nas.run.memory import counts, read_journal
 from search_spaces.genotype import Genotype
@@ -135,7 +136,7 @@ def test_an_original_photo_gives_the_logits_of_the_fine_tuned_network_and_the_ac
         "balanced_accuracy": balanced_accuracy_score(labels, predicted),
         "macro_f1": f1_score(labels, predicted, average="macro"),
     }
-    kept = read_journal(run / "journal.log").records(Tested)[found["best"]["id"]]
+    kept = read_journal(run / "journal.log").records(records.Tested)[found["best"]["id"]]
     assert {name: getattr(kept, name) for name in scores} == pytest.approx(scores)
     assert found["metric"] == "balanced_accuracy" == _card(run)["accuracy"]["metric"]
     assert found["best"]["test_by_seed"][0] == pytest.approx(scores["balanced_accuracy"])
@@ -151,7 +152,7 @@ def _facts(run):
         for kind in (Probe, Final, Again)
         for key, note in memory.records(kind).items()
     }
-    return trials, learnt, {key: test.accuracy for key, test in memory.records(Tested).items()}
+    return trials, learnt, {key: test.accuracy for key, test in memory.records(records.Tested).items()}
 
 
 def test_killed_in_each_phase_and_resumed_it_is_the_search_that_was_never_interrupted(finished, asked, tmp_path):
