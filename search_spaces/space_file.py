@@ -1,4 +1,4 @@
-"""Search spaces in YAML: load_space reads one by name or from a file.
+"""Search spaces in YAML: load_space reads one by name or from a file, or makes one around a network.
 
 A space is a sequence of stages. A stage is a run of equal-width blocks of one kind; in the YAML, a list is a choice, anything
 else is fixed. `each: [...]` is chosen separately for every block of the stage. The first block of a stage has the stage's
@@ -24,6 +24,7 @@ An input size is the side of a square, or HEIGHTxWIDTH; `input: [3, 224, 224]` i
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -32,7 +33,9 @@ from search_spaces.anchor import anchor_names
 from search_spaces.errors import InputError, near_miss, quoted, shortened
 from search_spaces.genotype import WIDEST
 from search_spaces.genotype_text import MOST_BLOCKS
+from search_spaces.narrower import NARROWER, narrower_text
 from search_spaces.registry import BlockKind, block_kind
+from search_spaces.resources import parse_yaml
 from search_spaces.schema import checked, strict
 from search_spaces.space import INPUT, Choice, SearchSpace, Stage
 from search_spaces.task import Input, check_input, parse_size
@@ -111,13 +114,21 @@ def space_names() -> list[str]:
 
 
 def space_text(name_or_path: str) -> str:
-    """The YAML of the search space called `name`, or in a file; raises InputError if there is none."""
-    return _SPACES.text(name_or_path)
+    """The YAML of the search space called `name`, in a file, or around a network (search_spaces.narrower).
+
+    Raises InputError if there is none.
+    """
+    return narrower_text(name_or_path) if name_or_path.startswith(NARROWER) else _SPACES.text(name_or_path)
 
 
 def load_space(name_or_path: str) -> SearchSpace:
-    """The search space called `name`, or in a YAML file; raises InputError naming the file and place."""
-    source, data = _SPACES.read(name_or_path)
+    """The search space called `name`, in a YAML file, or around a network; raises InputError naming the file and place."""
+    if name_or_path.startswith(NARROWER):
+        network = Path(name_or_path.removeprefix(NARROWER)).name.removesuffix(".txt").replace(":", "-")
+        source = f"narrower-{network}.yaml"
+        data = parse_yaml(narrower_text(name_or_path), source)
+    else:
+        source, data = _SPACES.read(name_or_path)
     try:
         return _space(source, data)
     except InputError as error:

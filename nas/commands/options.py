@@ -1,7 +1,7 @@
 """Option types, and options shared by several commands."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -129,12 +129,12 @@ class _Number(click.Choice):  # type: ignore[type-arg]
         return int(super().convert(str(value), param, ctx))
 
 
-def options_of(configuration: type) -> Callable[[F], F]:
-    """Decorator that adds an option to a command for each configuration field with an Option."""
+def options_of(configuration: type, without: Sequence[str] = ()) -> Callable[[F], F]:
+    """Decorator that adds an option to a command for each configuration field with an Option, except those named."""
 
     def add(command: F) -> F:
         for one in reversed(described(configuration)):
-            command = _option(one)(command)
+            command = command if one.name in without else _option(one)(command)
         return command
 
     return add

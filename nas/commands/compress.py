@@ -1,0 +1,25 @@
+"""`nas compress`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from nas.commands.options import PATH, Command, options_of
+from nas.commands.search import run_search
+from nas.run.config import SearchConfig
+
+
+@click.command("compress", cls=Command)
+@click.argument("network", metavar="ANCHOR|FOLDER")
+@options_of(SearchConfig, without=("space", "from_scratch"))
+@click.option("--run", "path", type=PATH, help="Folder of the run.  [default: runs/SPACE-BUDGET-TIME]")
+def command(network: str, path: Path | None, **options: Any) -> None:
+    """Make a trained network smaller, to fit a latency, size or memory budget.
+
+    FOLDER is of `nas train`, `nas export` or a run. Candidates have the network's blocks, fewer and narrower, and smaller
+    inputs; they keep its most important channels, and are fine-tuned. Otherwise like `nas search`.
+    """
+    from nas.sessions.compress import compressing
+
+    run_search(compressing(network, SearchConfig(**options)), path)
