@@ -11,8 +11,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from search_spaces.anchor import anchor, anchor_names
 from search_spaces.errors import InputError
 from search_spaces.genotype import BlockSpec, Genotype, read_genotype
@@ -26,8 +24,8 @@ _SHARES = (1, 0.875, 0.75, 0.625, 0.5)  # of a width, an expansion, or the side 
 _EXPANDED = ("expand",)  # knobs that are widths, relative to the block's input
 
 
-def narrower_text(name: str) -> str:
-    """The space file (search_spaces.space_file) of `narrower:NETWORK`; raises InputError if there is no such network."""
+def narrower(name: str) -> dict[str, Any]:
+    """The content of the space file of `narrower:NETWORK`, without anchors; raises InputError if there is no such network."""
     network = name.removeprefix(NARROWER)
     known = anchor(network) if network in anchor_names() or not Path(network).is_file() else None
     genotype = known.genotype if known else read_genotype(Path(network))
@@ -37,24 +35,20 @@ def narrower_text(name: str) -> str:
     return space_around(genotype, input, network)
 
 
-def space_around(genotype: Genotype, input: Input, name: str) -> str:
-    """The space file around a network; raises InputError for a network with parallel branches or larger strides than 2."""
+def space_around(genotype: Genotype, input: Input, name: str) -> dict[str, Any]:
+    """The content of the space file around a network; raises InputError for parallel branches, or strides above 2."""
     blocks = genotype.padded("symmetric").blocks
     if odd := next((spec for spec in blocks if spec.branches or spec.stride > 2), None):
         has = "branches" if odd.branches else f"stride {odd.stride}"
         raise InputError(f'{name}: block "{odd.line}" has {has}; only sequences of blocks with strides 1 and 2 can be narrowed')
     stages = [_stage(f"s{i}", run) for i, run in enumerate(_runs(blocks), 1)]
     sides = [size_text(i) for i in _inputs(input, math.prod(spec.stride for spec in blocks))]
-    return yaml.safe_dump(
-        {
-            "summary": f"{name} and narrower, shallower networks",
-            "input": {"channels": input[0], "size": [int(side) if side.isdigit() else side for side in sides]},
-            "overall_stride": math.prod(spec.stride for spec in blocks),
-            "stages": stages,
-        },
-        sort_keys=False,
-        allow_unicode=True,
-    )
+    return {
+        "summary": f"{name} and narrower, shallower networks",
+        "input": {"channels": input[0], "size": [int(side) if side.isdigit() else side for side in sides]},
+        "overall_stride": math.prod(spec.stride for spec in blocks),
+        "stages": stages,
+    }
 
 
 def _runs(blocks: Sequence[BlockSpec]) -> Iterator[list[BlockSpec]]:

@@ -27,15 +27,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+import yaml
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from search_spaces.anchor import anchor_names
+from search_spaces.anchor import anchor, anchor_names
 from search_spaces.errors import InputError, near_miss, quoted, shortened
 from search_spaces.genotype import WIDEST
 from search_spaces.genotype_text import MOST_BLOCKS
-from search_spaces.narrower import NARROWER, narrower_text
+from search_spaces.narrower import NARROWER, narrower
 from search_spaces.registry import BlockKind, block_kind
-from search_spaces.resources import parse_yaml
 from search_spaces.schema import checked, strict
 from search_spaces.space import INPUT, Choice, SearchSpace, Stage
 from search_spaces.task import Input, check_input, parse_size
@@ -43,6 +43,7 @@ from search_spaces.yaml_files import YamlFiles
 
 _SPACES = YamlFiles("spaces", "search_spaces.spaces", "search space")
 _MOST_CHOICES = 100  # values of one knob
+_MOBILE = 96  # pixels from which a side is for the space `mobile`
 
 
 def _listed(value: Any) -> Any:
@@ -118,21 +119,30 @@ def space_text(name_or_path: str) -> str:
 
     Raises InputError if there is none.
     """
-    return narrower_text(name_or_path) if name_or_path.startswith(NARROWER) else _SPACES.text(name_or_path)
+    if name_or_path.startswith(NARROWER):
+        return yaml.safe_dump(_around(name_or_path)[1], sort_keys=False, allow_unicode=True)
+    return _SPACES.text(name_or_path)
 
 
 def load_space(name_or_path: str) -> SearchSpace:
     """The search space called `name`, in a YAML file, or around a network; raises InputError naming the file and place."""
-    if name_or_path.startswith(NARROWER):
-        network = Path(name_or_path.removeprefix(NARROWER)).name.removesuffix(".txt").replace(":", "-")
-        source = f"narrower-{network}.yaml"
-        data = parse_yaml(narrower_text(name_or_path), source)
-    else:
-        source, data = _SPACES.read(name_or_path)
+    source, data = _around(name_or_path) if name_or_path.startswith(NARROWER) else _SPACES.read(name_or_path)
     try:
         return _space(source, data)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
+
+
+def _around(name: str) -> tuple[str, dict[str, Any]]:
+    """(source, mapping) of the space around a network, with the hand-designed networks of our space for such inputs."""
+    data = narrower(name)
+    source = f"narrower-{Path(name.removeprefix(NARROWER)).name.removesuffix('.txt').replace(':', '-')}.yaml"
+    try:
+        space = _space(source, data)
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    theirs = _SPACES.read("mobile" if min(space.input[1:]) >= _MOBILE else "tiny")[1]["anchors"]
+    return source, data | {"anchors": {known: space.place_of(anchor(known)) for known in theirs}}
 
 
 def _space(source: str, data: dict[str, Any]) -> SearchSpace:

@@ -71,7 +71,7 @@ class SearchConfig:
             unset="no limit",
         ),
     ] = None
-    space: Annotated[str, Option("Search space: a name or a .yaml file.")] = "mobile"
+    space: Annotated[str, Option("Search space: a name, a .yaml file, or narrower:NETWORK.")] = "mobile"
     data: Annotated[str, Option("Data set: NAME or NAME:PATH; see `nas list datasets`.")] = "fashion-mnist-small"
     device: Annotated[str, Option("Device profile; this machine is measured on first use.")] = "local"
     precision: Annotated[

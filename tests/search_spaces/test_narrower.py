@@ -63,6 +63,19 @@ def test_widths_are_multiples_of_8_and_inputs_of_the_overall_stride():
     assert stage.kinds["inverted_residual"]["expand"].values == (6.0, 5.25, 4.5, 3.75, 3.0)
 
 
+@pytest.mark.parametrize(("name", "known"), [("mobilenet_v2", "mobile"), ("nin:cifar", "tiny")])
+def test_the_hand_designed_networks_are_those_of_our_space_for_such_inputs(name, known):
+    space = _space(name)
+    assert space.anchors.keys() == load_space(known).anchors.keys()
+    assert all(place == space.place_of(anchor(other)) for other, place in space.anchors.items())
+
+
+def test_a_run_keeps_the_space_as_a_file(tmp_path):
+    (tmp_path / "space.yaml").write_text(space_text("narrower:mobilenet_v2"))
+    kept, space = load_space(str(tmp_path / "space.yaml")), _space("mobilenet_v2")
+    assert (kept.stages, kept.inputs, kept.anchors) == (space.stages, space.inputs, space.anchors)
+
+
 def test_the_space_of_a_genotype_file_is_that_of_its_network(tmp_path):
     known = anchor("mobilenet_v2")
     file = tmp_path / "mine.txt"
