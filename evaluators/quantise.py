@@ -1,6 +1,8 @@
 """Quantisation to int8; the only module that calls ONNX Runtime's quantiser.
 
 Static quantisation with QuantizeLinear/DequantizeLinear pairs, int8 weights with a scale per output channel, uint8 activations.
+On processors without dot products of int8, weights have 7 bits, as ONNX Runtime's guide advises: it adds two products of 8 bits
+in 16 there, which overflow.
 """
 
 import tempfile
@@ -12,6 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from evaluators.onnx import INPUT, export_onnx, quiet
+from evaluators.processors import multiplies_int8
 from search_spaces.errors import InputError, shortened
 from search_spaces.task import Task
 
@@ -31,6 +34,11 @@ def export_int8(network: nn.Module, task: Task, path: Path, images: Tensor) -> N
         with quiet(), _refusals():
             _prepare(plain, ready)
             _quantise(ready, path, images)
+
+
+def weight_bits() -> int:
+    """Bits of quantised weights: 7 on processors without dot products of int8, else 8."""
+    return 7 if multiplies_int8() is False else 8
 
 
 def export_at(network: nn.Module, task: Task, path: Path, calibration: Tensor | None) -> None:
@@ -68,6 +76,7 @@ def _quantise(source: Path, target: Path, images: Tensor) -> None:
         weight_type=QuantType.QInt8,
         activation_type=QuantType.QUInt8,
         calibrate_method=CalibrationMethod.MinMax,
+        reduce_range=weight_bits() < 8,
     )
 
 

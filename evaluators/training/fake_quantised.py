@@ -15,6 +15,7 @@ from torch.ao.quantization.fake_quantize import FakeQuantize
 from torch.ao.quantization.observer import MovingAverageMinMaxObserver, MovingAveragePerChannelMinMaxObserver
 from torch.nn.utils.parametrize import register_parametrization, remove_parametrizations
 
+from evaluators.quantise import weight_bits
 from evaluators.training.distill import distilled
 from evaluators.training.lean import folded
 from search_spaces.ops.norm_act import normed
@@ -55,10 +56,11 @@ def fine_tune(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], step
 
 def _fake(layer: nn.Module) -> torch.utils.hooks.RemovableHandle:
     """Round a layer's weights per output channel to int8, and its input to uint8; returns the handle of the input's hook."""
+    levels = 2 ** weight_bits()
     weights = FakeQuantize(
         MovingAveragePerChannelMinMaxObserver,
-        quant_min=-128,
-        quant_max=127,
+        quant_min=-levels // 2,
+        quant_max=levels // 2 - 1,
         dtype=torch.qint8,
         qscheme=torch.per_channel_symmetric,
         ch_axis=0,

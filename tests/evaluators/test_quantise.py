@@ -9,6 +9,7 @@ import pytest
 import torch
 from every_block import every_block
 
+from evaluators import quantise
 from evaluators.cost import cost
 from evaluators.latency.timing.bench import open_session
 from evaluators.onnx import INPUT, OUTPUT
@@ -49,6 +50,15 @@ def test_weights_are_int8_and_the_same_images_give_the_same_file(tmp_path: Path)
     assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
     kinds = {tensor.data_type for tensor in onnx.load(tmp_path / "a.onnx").graph.initializer if len(tensor.dims) > 1}
     assert kinds == {onnx.TensorProto.INT8}
+
+
+@pytest.mark.parametrize(("able", "largest"), [(True, 127), (None, 127), (False, 64)])
+def test_weights_have_7_bits_on_processors_without_int8_products(able, largest, tmp_path, monkeypatch):
+    monkeypatch.setattr(quantise, "multiplies_int8", lambda: able)
+    export_int8(trained(SMALL, TASK).eval(), TASK, tmp_path / "int8.onnx", example_input(TASK, batch=4))
+    stored = [t for t in onnx.load(tmp_path / "int8.onnx").graph.initializer if t.data_type == onnx.TensorProto.INT8 and t.dims]
+    weights = [onnx.numpy_helper.to_array(tensor) for tensor in stored if len(tensor.dims) > 1]
+    assert max(int(np.abs(w.astype(int)).max()) for w in weights) == largest
 
 
 def test_one_image_is_enough_and_none_is_refused(tmp_path: Path) -> None:
