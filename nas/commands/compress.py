@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from nas.commands.options import PATH, Command, options_of
-from nas.commands.search import run_search
+from nas.commands.options import PATH, Command, options_of, refuse_unused, showing
+from nas.console import make_console
 from nas.run.config import SearchConfig
 
 
@@ -20,6 +20,14 @@ def command(network: str, path: Path | None, **options: Any) -> None:
     FOLDER is of `nas train`, `nas export` or a run. Candidates have the network's blocks, fewer and narrower, and smaller
     inputs; they keep its most important channels, and are fine-tuned. Otherwise like `nas search`.
     """
+    from nas.executors import evaluators
+    from nas.report import ending
+    from nas.sessions import search
     from nas.sessions.compress import compressing
 
-    run_search(compressing(network, SearchConfig(**options)), path)
+    unlimited = options["latency_budget_ms"] is None, "there is no --latency-budget"
+    refuse_unused(**evaluators.unused(options["evaluator"]), percentile=unlimited, confidence=unlimited)
+    config = compressing(network, SearchConfig(**options))
+    with showing() as progress:
+        run = search.start(config, path, progress)
+    ending.show(make_console(), run)

@@ -15,17 +15,12 @@ from nas.run.config import SearchConfig
 @click.option("--run", "path", type=PATH, help="Folder of the run.  [default: runs/SPACE-BUDGET-TIME]")
 def command(path: Path | None, **options: Any) -> None:
     """Search a space for the most accurate network within a latency, size or memory budget."""
-    run_search(SearchConfig(**options), path)
-
-
-def run_search(config: SearchConfig, path: Path | None) -> None:
-    """Run a search and show its result; refuses flags that have no effect."""
     from nas.executors import evaluators
     from nas.report import ending
     from nas.sessions import search
 
-    unlimited = config.latency_budget_ms is None, "there is no --latency-budget"
-    refuse_unused(**evaluators.unused(config.evaluator), percentile=unlimited, confidence=unlimited)
+    unlimited = options["latency_budget_ms"] is None, "there is no --latency-budget"
+    refuse_unused(**evaluators.unused(options["evaluator"]), percentile=unlimited, confidence=unlimited)
     with showing() as progress:
-        run = search.start(config, path, progress)
+        run = search.start(SearchConfig(**options), path, progress)
     ending.show(make_console(), run)
