@@ -1,8 +1,8 @@
 """The space around a network: narrower and shallower ones at its input and smaller ones, otherwise like it.
 
-Runs of equal-width blocks of one kind are stages. A stage keeps its kind, stride and other knobs; its width, the expansion of
-each of its blocks, and its depth are choices, up to the network's own. Widths and expanded widths are multiples of 8, for which
-runtimes are fast.
+Runs of equal-width blocks of one kind are stages. A stage keeps its kind and stride; its width, the expansion of each of its
+blocks, and its depth are choices, up to the stage's own. So are other knobs in which the stage's blocks differ. Smaller widths
+are multiples of 8, for which runtimes are fast.
 """
 
 import math
@@ -20,16 +20,19 @@ from search_spaces.task import Input, size_text
 NARROWER = "narrower:"
 """Prefix of the space's name; a hand-designed network or a genotype file follows."""
 
-_SHARES = (1, 0.875, 0.75, 0.625, 0.5)  # of a width, an expansion, or the side of the input
+_SHARES = (0.875, 0.75, 0.625, 0.5)  # of a width, an expansion, or the side of the input
 _EXPANDED = ("expand",)  # knobs that are widths, relative to the block's input
 
 
 def narrower(name: str) -> dict[str, Any]:
     """The content of the space file of `narrower:NETWORK`, without anchors; raises InputError if there is no such network."""
     network = name.removeprefix(NARROWER)
-    known = anchor(network) if network in anchor_names() or not Path(network).is_file() else None
-    genotype = known.genotype if known else read_genotype(Path(network))
-    input = known.task.input if known else genotype.input
+    if network not in anchor_names() and Path(network).is_file():
+        genotype = read_genotype(Path(network))
+        input = genotype.input
+    else:
+        known = anchor(network)
+        genotype, input = known.genotype, known.task.input
     if input is None:
         raise InputError(f"{network}: the genotype has no input; add a first line such as `input 3x224x224`")
     return space_around(genotype, input, network)
@@ -69,20 +72,19 @@ def _stage(name: str, run: Sequence[BlockSpec]) -> dict[str, Any]:
     if first.width is not None:
         found["width"] = _narrowed(first.width)
     knobs = {knob: _values(knob, [spec.knob(knob) for spec in run]) for knob in block_kind(first.kind).knobs}
-    return found | {"blocks": {first.kind: {knob: values for knob, values in knobs.items() if values is not None}}}
+    return found | {"blocks": {first.kind: knobs}}
 
 
 def _narrowed(width: int) -> list[int]:
     """The width, and smaller multiples of 8."""
-    found = [width, *(8 * round(share * width / 8) for share in _SHARES[1:])]
+    found = [width, *(8 * round(share * width / 8) for share in _SHARES)]
     return [w for w in dict.fromkeys(found) if 8 <= w <= width] or [width]
 
 
 def _values(knob: str, own: Sequence[Value]) -> Any:
     """What a space file says of a knob whose values in a stage are `own`."""
     if knob in _EXPANDED and max(map(float, own)) > 1:
-        shares = [1.0, *_SHARES[1:]]
-        values = {float(value) for value in own} | {round(float(v) * s, 3) for v in own for s in shares if float(v) * s >= 1}
+        values = {float(v) for v in own} | {round(float(v) * s, 3) for v in own for s in _SHARES if float(v) * s >= 1}
         return {"each": sorted(values, reverse=True)}
     different = list(dict.fromkeys(own))
     return {"each": different} if len(different) > 1 else different[0]
@@ -93,6 +95,5 @@ def _inputs(input: Input, stride: int) -> list[Input]:
     channels, height, width = input
     if height != width:
         return [input]
-    step = max(stride, 1)
-    sides = [step * round(share * height / step) for share in _SHARES[1:]]
-    return [(channels, side, side) for side in sorted({s for s in sides if 3 * step <= s < height} | {height})]
+    sides = [stride * round(share * height / stride) for share in _SHARES]
+    return [(channels, side, side) for side in sorted({s for s in sides if 3 * stride <= s < height} | {height})]

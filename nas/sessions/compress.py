@@ -9,19 +9,20 @@ from search_spaces.anchor import anchor_names
 from search_spaces.errors import InputError, near_miss, quoted
 from search_spaces.narrower import NARROWER
 from search_spaces.resources import expanded
+from search_spaces.space_file import load_space
 
 
 def compressing(network: str, config: SearchConfig) -> SearchConfig:
     """The search that compresses `network`: an anchor, or a folder of `nas train`, `nas export` or a run.
 
     A folder brings its weights. An anchor's are those of `config.weights`, a file or a donor; without, those of its own name.
-    Raises InputError for anything else.
+    Raises InputError for anything else, and for a network that cannot be narrowed.
     """
     path = expanded(network)
     if path.is_dir():
         if config.weights:
             raise InputError(f"{network} has its own weights; leave out --weights")
-        return replace(config, space=f"{NARROWER}{_genotype(path)}", weights=network)
+        return _around(str(_genotype(path)), network, config)
     if network not in anchor_names():
         known = "an anchor, or a folder of `nas train`, `nas export` or a run"
         raise InputError(f"{quoted(network)} is not {known}{near_miss(network, anchor_names())}")
@@ -30,7 +31,13 @@ def compressing(network: str, config: SearchConfig) -> SearchConfig:
         weights = f"{network}={weights}"
     if (name := weights.partition("=")[0]) in anchor_names() and name != network:
         raise InputError(f"--weights {weights} are of {name}, not of {network}")
-    return replace(config, space=f"{NARROWER}{network}", weights=weights)
+    return _around(network, weights, config)
+
+
+def _around(network: str, weights: str, config: SearchConfig) -> SearchConfig:
+    space = f"{NARROWER}{network}"
+    load_space(space)  # refuses before weights are looked for
+    return replace(config, space=space, weights=weights)
 
 
 def _genotype(folder: Path) -> Path:

@@ -61,11 +61,13 @@ def _nothing_runs(family):
 def test_interrupted_in_every_way_it_leaves_no_process_and_goes_on_to_the_same_winner(asked, undisturbed, tmp_path):
     """In turn: SIGKILL, SIGTERM, Ray's raylet or server lost, Ctrl-C; each strikes when more has been trained than before."""
     run, command = tmp_path / "run", asked
-    for strike in (_killed, _terminated, _raylet_lost, _server_lost, _interrupted, _killed):
+    strikes = [_killed, _terminated, _raylet_lost, _server_lost, _interrupted, _killed]
+    for number, strike in enumerate(strikes, 1):
         before = _progress(run)
         process = started([*command, *([] if command is not asked else ["--run", run])], tmp_path, alone, **PIPES)
         command = ["resume", run]
-        wait_for(lambda before=before: _progress(run) > before, process)
+        last = number == len(strikes)  # strikes while the finalists are trained
+        wait_for(lambda before=before, last=last: _progress(run) > before and (_retrains(run) or not last), process)
         family = _family(process, "")[1]
         strike(process, run)
         assert _nothing_runs(family)
@@ -81,6 +83,10 @@ def _progress(run):
     journal = read_journal(run / "journal.log")
     finals = [final for final in journal.records(Final).values() if final.accuracy is not None]
     return sum(len(t.accuracies) for t in journal.trials) + len(finals)
+
+
+def _retrains(run):
+    return bool(read_journal(run / "journal.log").records(Final))
 
 
 def _finished(run):
