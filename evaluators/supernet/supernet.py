@@ -20,9 +20,10 @@ from evaluators.supernet.shared import initial, members, part, uses
 from evaluators.training.augment import mixup
 from evaluators.training.batches import Batches
 from evaluators.training.kernels.fast import fast
-from evaluators.training.loop import Epoch, accuracy, check_finite, rate
+from evaluators.training.loop import Epoch, accuracy, check_finite
 from evaluators.training.precision import lowered
 from evaluators.training.recipe import Recipe
+from evaluators.training.schedule import rate
 from search_spaces.durable import replace_file
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype

@@ -1,7 +1,7 @@
 """The training loop, one epoch at a time, so that the caller can stop early."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from time import perf_counter
@@ -23,6 +23,8 @@ from evaluators.training.kernels.fast import fast
 from evaluators.training.metrics import Scores, evaluate
 from evaluators.training.precision import lowered, scaler
 from evaluators.training.recipe import Metric, Recipe
+from evaluators.training.schedule import rate, shown
+from evaluators.training.surgery import Surgery
 from search_spaces.genotype import Genotype
 from search_spaces.network import Network, build, classifier
 from search_spaces.task import Task
@@ -60,6 +62,9 @@ class Training:
     (evaluators.quantise). With `recovers`, a network that loses more than LOST by that is fine-tuned for one more epoch with
     fake quantisation, and the better of the two is kept. The recipe may freeze blocks among the first `ready`. All randomness
     comes from `generator` and, in layers such as dropout, from torch's global generator.
+
+    `surgery` is the recipe's (evaluators.training.surgery). With one, `network` is the opened network, no block is frozen, and
+    the attribute `network` is the closed one after the last epoch.
     """
 
     def __init__(
@@ -75,18 +80,23 @@ class Training:
         ready: int = 0,
         calibration: Tensor | None = None,
         recovers: bool = False,
+        surgery: Surgery | None = None,
     ) -> None:
         keep_heap()
         self.network, self.recipe = fast(network), recipe
+        self._surgery = surgery
+        if surgery:
+            surgery.attach(cast(Network, network))
         self.history: list[Epoch] = []
         self._train, self._validation, self._generator = train, validation, generator
         self._teacher = fast(teacher) if teacher else None
         self._metric: Metric = metric
         self._calibration, self._recovers = calibration, recovers
         self._among = shown(train, recipe)
-        self._count = kept_count(network, recipe.kept_stride, ready) if isinstance(network, Network) else 0
+        freezes = isinstance(network, Network) and self._surgery is None
+        self._count = kept_count(cast(Network, network), recipe.kept_stride, ready) if freezes else 0
         self._kept: Kept | None = None
-        steps = recipe.epochs * math.ceil(max(len(self._among(1)), recipe.least_images) / recipe.batch_size)
+        self._steps = steps = recipe.epochs * math.ceil(max(len(self._among(1)), recipe.least_images) / recipe.batch_size)
         self._optimizer = optimizer_of(network, recipe)
         self._schedule = torch.optim.lr_scheduler.LambdaLR(self._optimizer, lambda step: rate(step, steps, recipe.warmup))
         self._averaged = averaged(network, recipe.ema) if recipe.ema else None
@@ -110,14 +120,26 @@ class Training:
             if batches % 16 == 0:
                 check_finite(total, number, batches)
         mean = check_finite(total, number, batches) / max(batches, 1)
-        judged = self._averaged.module if self._averaged else self.network
+        if number == self.recipe.epochs:
+            self._close()
+        judged = self._averaged.module if self._averaged and number < self.recipe.epochs else self.network
         scores = asdict(self._judged(judged, number, self._calibration))
         self.history.append(Epoch(number, mean, scores[self._metric], perf_counter() - start, scores))
-        if self.finished and self._averaged:
-            self.network.load_state_dict(self._averaged.module.state_dict())
         if self.finished and self._recovers and self._calibration is not None:
             self._recover(self.history[-1])
         return self.history[-1]
+
+    @property
+    def _progress(self) -> float:
+        """The share of all steps that are done."""
+        return self._schedule.last_epoch / self._steps  # type: ignore[no-any-return]
+
+    def _close(self) -> None:
+        """The network as it remains: with averaged weights, and without what surgery masked."""
+        if self._averaged:
+            self.network.load_state_dict(self._averaged.module.state_dict())
+        if self._surgery:
+            self.network = self._surgery.closed(cast(Network, self.network))
 
     def _recover(self, last: Epoch) -> None:
         """Fine-tune with fake quantisation if int8 loses accuracy, and keep the better weights and scores."""
@@ -162,10 +184,15 @@ class Training:
             "scaler": self._scaler.state_dict(),
             "generator": self._generator.get_state(),
             "global_generator": torch.get_rng_state(),
+            "masks": self._surgery.masks if self._surgery else {},
         }
 
     def restore(self, weights: dict[str, Tensor], rest: dict[str, Any]) -> None:
         """Restores a `state` of a training of the same network and recipe."""
+        if self._surgery:
+            self._surgery.masks = rest["masks"]
+            if len(rest["history"]) == self.recipe.epochs:
+                self.network = self._surgery.closed(cast(Network, self.network))
         self.network.load_state_dict(_under("network.", weights))
         if self._averaged:
             self._averaged.load_state_dict(_under("averaged.", weights))
@@ -181,10 +208,13 @@ class Training:
         images, shown = mixup(images, labels, self.recipe.mixup, self._generator)
         self._optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=labels.device)
+        progress = self._progress
+        if self._surgery:
+            self._surgery.before(cast(Network, self.network), progress)
         begun = self._kept(images) if self._kept else images
         for part in _parts(begun):
             answers = [(share, of[part]) for share, of in shown]
-            loss = self._loss(images[part], begun[part], answers) * (len(images[part]) / len(images))
+            loss = self._loss(images[part], begun[part], answers, progress) * (len(images[part]) / len(images))
             self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         self._scaler.step(self._optimizer)
@@ -192,9 +222,12 @@ class Training:
         self._schedule.step()
         if self._averaged:
             self._averaged.update_parameters(self.network)
+        for network in (self.network, self._averaged.module) if self._averaged else (self.network,):
+            if self._surgery:
+                self._surgery.after(network)
         return total
 
-    def _loss(self, images: Tensor, begun: Tensor, parts: Parts) -> Tensor:
+    def _loss(self, images: Tensor, begun: Tensor, parts: Parts, progress: float) -> Tensor:
         """The loss; `begun` is the output of the frozen blocks, or the images if there are none."""
         with lowered(images.device, self.recipe.mixed_precision):
             logits = cast(Network, self.network).after(self._count, begun, images) if self._kept else self.network(images)
@@ -202,6 +235,7 @@ class Training:
         logits, smoothing = logits.float(), self.recipe.label_smoothing
         losses = [share * F.cross_entropy(logits, labels, label_smoothing=smoothing) for share, labels in parts]
         loss = torch.stack(losses).sum()
+        loss = loss + self._surgery.penalty(logits, parts, progress) if self._surgery else loss
         return loss if taught is None else distilled(logits, taught.float(), loss)
 
 
@@ -257,32 +291,6 @@ def check_finite(total: Tensor, epoch: int, batches: int) -> float:
     if not math.isfinite(value):
         raise TrainingFailed(f"the loss was {value} in epoch {epoch}, by batch {batches}")
     return value
-
-
-def rate(step: int, steps: int, warmup: float) -> float:
-    """The learning rate factor at a step: linear warm-up, then cosine decay to zero."""
-    up = max(1, round(warmup * steps))
-    if step < up:
-        return (step + 1) / up
-    return 0.5 * (1 + math.cos(math.pi * (step - up) / max(1, steps - up)))
-
-
-def shown(train: Batches, recipe: Recipe) -> Callable[[int], Tensor]:
-    """The function from epoch number (from 1) to indices of its training images: the recipe's share, at most `most_images`.
-
-    If there are more, each epoch continues where the last one ended, in an order in which every stretch is stratified by
-    class.
-    """
-    among, most = train.share(recipe.share), recipe.most_images
-    if not 0 < most < len(among):
-        return lambda number: among
-    labels = train.labels.cpu()[among]
-    place = torch.empty(len(among), dtype=torch.float64)
-    for label in labels.unique():
-        (of,) = torch.where(labels == label)
-        place[of] = (torch.arange(len(of)) + 0.5).double() / len(of)
-    spread = among[place.argsort(stable=True)]
-    return lambda number: spread[torch.arange((number - 1) * most, number * most) % len(spread)]
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

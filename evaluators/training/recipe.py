@@ -1,16 +1,18 @@
 """Recipe: how a network is trained."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from search_spaces.errors import InputError
+from search_spaces.plugins import Modules
 from search_spaces.schema import AboveZero, FromZero, Share, Whole, checked, strict
 from search_spaces.yaml_files import YamlFiles
 
 Metric = Literal["top1", "balanced_accuracy", "macro_f1"]  # the reported accuracy (evaluators.training.metrics)
 RECIPES = YamlFiles("recipes", "evaluators.training.recipes", "recipe")
+SURGERIES = Modules("surgeries", "evaluators.training.surgeries", "surgery")
 _Below1 = Annotated[float, Field(ge=0, le=0.99999)]
 _UpTo1 = Annotated[float, Field(gt=0, le=1)]
 
@@ -36,6 +38,9 @@ class Recipe:
     share of the image's, `mixup` its alpha; `randaugment_ops` operations of `randaugment_magnitude` (0 to 30) are applied per
     image. `ema` is the decay per step of the averaged weights, which are evaluated and kept. 0 is off. `mixed_precision` runs
     parts below float32 where that is faster (evaluators.training.precision).
+
+    `surgery` changes the network's structure during the training (evaluators.training.surgeries): its name as `kind`, and its
+    settings.
     """
 
     epochs: Annotated[int, Field(ge=1, le=10**6)]
@@ -63,12 +68,23 @@ class Recipe:
     randaugment_magnitude: Annotated[int, Field(ge=0, le=30)]
     ema: _Below1
     mixed_precision: bool
+    surgery: dict[str, float | str | list[float]] | None = None
 
     def __post_init__(self) -> None:
         if 0 < self.most_images < self.least_images:
             raise InputError(f"most_images must be 0 (all) or at least least_images, {self.least_images}")
         if self.crop_scale and self.crop_padding:
             raise InputError("crop_scale and crop_padding are alternative random crops; one of them must be 0")
+        if self.surgery is not None:
+            self._check_surgery(self.surgery)
+
+    def _check_surgery(self, surgery: dict[str, Any]) -> None:
+        if "kind" not in surgery:
+            raise InputError(f"surgery needs the key kind, one of {', '.join(SURGERIES.names())}")
+        SURGERIES.check(str(surgery["kind"]))
+        from evaluators.training.surgery import surgery_of  # imports torch
+
+        surgery_of(surgery)
 
 
 def load_recipe(name_or_path: str, epochs: int | None = None) -> Recipe:

@@ -84,6 +84,8 @@ def _recipes(config: SearchConfig, donor: "Donor | None") -> tuple[Recipe, Recip
     trains = evaluators.load(config.evaluator).TRAINS
     first = load_recipe(config.recipe or ("finetune" if donor and trains else "proxy"), config.epochs)
     final = load_recipe(config.final_recipe or ("finetune_final" if donor else "final"), config.final_epochs)
+    if first.surgery or final.surgery:
+        raise InputError("a recipe with a surgery changes the networks that a search compares; use it in `nas train`")
     return (first if trains else replace(first, epochs=1)), final
 
 

@@ -33,6 +33,8 @@ def start(asked: TrainConfig, folder: Path | None, progress: Progress) -> Path:
 
     Raises InputError for anything the user can fix.
     """
+    from evaluators.training.surgery import check_surgery  # imports torch
+
     config = checked(TrainConfig, asdict(asked), "train")
     title, found, _, task = find_network(config.network, config.space, None)
     begin = find_begin(config, found)
@@ -44,6 +46,7 @@ def start(asked: TrainConfig, folder: Path | None, progress: Progress) -> Path:
     folder = folder or _default_folder(config.network)
     _check_free(folder)
     config = _with_data(config)
+    check_surgery(recipe.surgery, genotype, genotype.task(task.classes))
     plan, dataset = _make_plan(progress, config, (title, genotype), begin, recipe)
     if teacher:
         teacher.check(plan.task)

@@ -14,7 +14,7 @@ from nas.run.find import find_run
 from nas.run.teacher import TEACHER, Teacher
 from nas.run.versions import machine, versions
 from nas.training.config import TrainConfig
-from nas.training.plan import BEGIN, FORMAT, PLAN, Plan, PlanFile
+from nas.training.plan import BEFORE, BEGIN, FORMAT, PLAN, Plan, PlanFile
 from search_spaces.errors import InputError
 from search_spaces.folder import made_whole
 from search_spaces.genotype import Genotype
@@ -67,6 +67,8 @@ def create(folder: Path, plan: Plan, genotype: Genotype, teacher: Teacher | None
     facts = asdict(PlanFile(FORMAT, machine(), versions(), plan))
     with made_whole(folder, "folder") as part:
         (part / GENOTYPE).write_text(genotype.text, encoding="utf-8")
+        if plan.recipe.surgery:
+            (part / BEFORE).write_text(genotype.text, encoding="utf-8")
         (part / PLAN).write_text(yaml.safe_dump(facts, sort_keys=False), encoding="utf-8")
         if teacher:
             teacher.place(part / TEACHER)

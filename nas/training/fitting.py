@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from evaluators.weights import GENOTYPE, WEIGHTS, load_network, save_weights
 from nas.export.files import Trained, export_trained
@@ -11,7 +11,7 @@ from nas.progress import Progress
 from nas.run.config import DONOR
 from nas.run.teacher import TEACHER
 from nas.run.versions import machine, versions
-from nas.training.plan import BEGIN, CURVE, FORMAT, RESULT, Plan, read_curve
+from nas.training.plan import BEFORE, BEGIN, CURVE, FORMAT, RESULT, Plan, read_curve
 from search_spaces.durable import replace_file
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype, read_genotype
@@ -61,16 +61,19 @@ class Fitting:
         from evaluators.training.checkpoint import load_checkpoint, remove_checkpoints, save_checkpoint
         from evaluators.training.distill import load_teacher
         from evaluators.training.loop import Training, TrainingFailed, seeded_network
+        from evaluators.training.surgery import surgery_of
 
         if (folder / WEIGHTS).is_file():
             return
         plan = self._plan
-        network, generator = seeded_network(read_genotype(folder / GENOTYPE), plan.task, plan.seed, self._device)
+        surgery = surgery_of(plan.recipe.surgery) if folder == self._folder else None
+        genotype = surgery.opened(read_genotype(folder / BEFORE)) if surgery else read_genotype(folder / GENOTYPE)
+        network, generator = seeded_network(genotype, plan.task, plan.seed, self._device)
         taught = load_teacher(teacher, plan.task, self._device, (tuple(plan.mean), tuple(plan.std))) if teacher else None
         ready = self._load_initial_weights(network, folder)
         images = self._train, self._validation
         ways: dict[str, Any] = {"metric": plan.metric, "ready": ready, "calibration": self.calibration}
-        training = Training(network, *images, plan.recipe, generator, teacher=taught, recovers=True, **ways)
+        training = Training(network, *images, plan.recipe, generator, teacher=taught, recovers=True, surgery=surgery, **ways)
         load_checkpoint(training, folder)
         self._view.phase(title, plan.recipe.epochs, len(training.history))
         while not training.finished:
@@ -84,7 +87,9 @@ class Fitting:
             self._view.step(
                 f"epoch {epoch.number:>4}  loss {epoch.loss:7.4f}  validation {epoch.accuracy:7.2%}  {epoch.seconds:6.1f} s"
             )
-        save_weights(network, folder / WEIGHTS)
+        trained = cast("Network", training.network)
+        replace_file(folder / GENOTYPE, trained.genotype.text.encode())
+        save_weights(trained, folder / WEIGHTS)
         remove_checkpoints(folder)
 
 
@@ -92,6 +97,7 @@ def finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Batches", calibr
     """Test once, export, and write the result, which marks the training as finished."""
     from evaluators.processors import processors
     from evaluators.training.deployed import deployed
+    from evaluators.training.surgery import surgery_of
 
     genotype, curve = read_genotype(folder / GENOTYPE), read_curve(folder)
     network = load_network(genotype, plan.task, folder / WEIGHTS)
@@ -111,6 +117,7 @@ def finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Batches", calibr
         float_test=floats[plan.metric],
     )
     export_trained(trained, folder / "export")
+    surgery = surgery_of(plan.recipe.surgery)
     images = {name: len(getattr(dataset, name)) for name in ("train", "validation", "test")}
     found = {
         "test_scores": scores,
@@ -118,25 +125,22 @@ def finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Batches", calibr
         "images": images,
         "epochs": curve,
         "teacher_epochs": read_curve(folder / TEACHER),
+        "before": _figures(read_genotype(folder / BEFORE), plan) if surgery else None,
+        "surgery": surgery.found(network, test) if surgery else None,
     }
     write_json(folder / RESULT, _result(plan, genotype, found))
 
 
 def _result(plan: Plan, genotype: Genotype, found: dict[str, Any]) -> dict[str, Any]:
     """Contents of result.json: plan, network, scores."""
-    from evaluators.cost import cost
-
-    figures, curve = cost(genotype, plan.task), found["epochs"]
+    curve = found["epochs"]
     return {
         "format": FORMAT,
         "network": plan.network,
-        "id": genotype.id,
-        "genotype": genotype.text,
         "data": plan.data,
         "input": plan.input,
         "begins": plan.begins,
-        "params": figures.params,
-        "macs": figures.macs,
+        **_figures(genotype, plan),
         "recipe": asdict(plan.recipe),
         "seed": plan.seed,
         "distilled_from": plan.distill,
@@ -149,6 +153,13 @@ def _result(plan: Plan, genotype: Genotype, found: dict[str, Any]) -> dict[str, 
         "machine": machine(),
         "versions": versions(),
     }
+
+
+def _figures(genotype: Genotype, plan: Plan) -> dict[str, Any]:
+    from evaluators.cost import cost
+
+    figures = cost(genotype, plan.task)
+    return {"id": genotype.id, "genotype": genotype.text, "params": figures.params, "macs": figures.macs}
 
 
 def write_json(path: Path, found: Any) -> None:

@@ -2,6 +2,7 @@
 
 train.yaml            resolved options: network, data set and its fingerprint, recipe, seed, versions, machine
 genotype.txt          the network
+before.txt            if the recipe has a surgery: the network that it is to change; genotype.txt is the result once trained
 donor/                optional: the donor that it inherits from
 begin.safetensors     optional: the weights that it continues from
 teacher/              optional: the teacher's genotype, and its weights once trained
@@ -29,7 +30,7 @@ from search_spaces.task import Task, parse_input
 
 FORMAT = 6
 PLAN, CURVE, RESULT = "train.yaml", "curve.json", "result.json"
-BEGIN = "begin.safetensors"
+BEGIN, BEFORE = "begin.safetensors", "before.txt"
 
 
 def _check_input(input: list[int]) -> list[int]:

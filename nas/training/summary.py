@@ -43,4 +43,11 @@ def show(console: Console, folder: Path) -> None:
         f"Initial weights: {found['begins']}. Trained, tested and exported at {input_text(tuple(found['input']))}.",
         highlight=False,
     )
+    if before := found.get("before"):
+        figures = "".join(f"; {name} {value:.4g}" for name, value in found["surgery"].items())
+        console.print(
+            f"Surgery {found['recipe']['surgery']['kind']}: {before['params']:,} to {found['params']:,} params, "
+            f"{before['macs'] / 1e6:.1f} to {found['macs'] / 1e6:.1f} M MACs{figures}.",
+            highlight=False,
+        )
     console.print(f"Ready to deploy: {folder / 'export'}", highlight=False)

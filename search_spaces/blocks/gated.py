@@ -39,6 +39,8 @@ class Gated(nn.Module):
         self.row, self.reads_image = row, row.reads_image
         self.gates = _RecurrentGates(widths) if gate == "rnn" else _FeedForwardGates(widths, pooled=gate == "ff1")
         self.decisions: Tensor | None = None
+        self.explores = False
+        self.policy: tuple[Tensor, Tensor] | None = None
 
     def forward(self, x: Tensor, image: Tensor | None = None) -> Tensor:
         """In eval mode, stores `decisions` for statistics: [N, gates], 1 if the block ran."""
@@ -48,18 +50,33 @@ class Gated(nn.Module):
         return y
 
     def run(self, x: Tensor, image: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The output and the decisions [N, gates]."""
+        """The output and the decisions [N, gates].
+
+        With `explores`, in training, decisions are drawn with the gates' probabilities, without gradient; then `policy` is the
+        logarithms of the probabilities of the decisions, and the decisions, both [N, gates].
+        """
         first, *later = cast("list[Add]", list(self.row.blocks))
         x = first(x, image)
         state: State = None
-        decisions = [x.new_zeros(x.shape[0], 0)]
+        decisions, logs = [x.new_zeros(x.shape[0], 0)], [x.new_zeros(x.shape[0], 0)]
         for index, residual in enumerate(later):
             p, state = self.gates(index, x, state)
-            hard = (p >= 0.5).to(p.dtype)
-            g = hard + (p - p.detach()) if self.training else hard
+            g, hard = self._decided(p)
             x = self._gated(residual, x, g, image)
             decisions.append(hard)
+            if self.explores:
+                logs.append(torch.where(hard > 0, p, 1 - p).clamp(min=1e-6).log())
+        if self.training and self.explores:
+            self.policy = torch.cat(logs, 1), torch.cat(decisions, 1)
         return x, torch.cat(decisions, 1)
+
+    def _decided(self, p: Tensor) -> tuple[Tensor, Tensor]:
+        """What to compute with, and the decision, both [N, 1]."""
+        if self.training and self.explores:
+            drawn = torch.bernoulli(p.detach())
+            return drawn, drawn
+        hard = (p >= 0.5).to(p.dtype)
+        return (hard + (p - p.detach()) if self.training else hard), hard
 
     def _gated(self, residual: Add, x: Tensor, g: Tensor, image: Tensor | None) -> Tensor:
         """The output of a block for decisions g [N, 1]; in eval mode, a block that no image needs is not computed."""

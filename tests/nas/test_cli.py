@@ -129,6 +129,7 @@ def test_a_budget_below_what_the_space_reaches_names_the_fastest_and_the_median(
         (["--evaluator", "supernt"], 'there is no evaluator "supernt"; did you mean "supernet"?'),
         (["--recipe", "prxy"], 'did you mean "proxy"'),
         (["--final-recipe", "finl"], 'did you mean "final"'),
+        (["--final-recipe", "skipnet"], "a recipe with a surgery changes the networks that a search compares"),
         (["--distill", "mobilenet_v9"], 'did you mean "mobilenet_v'),
         (["--trials", "0"], "--trials"),
         (["--trials", "many"], "--trials"),

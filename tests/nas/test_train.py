@@ -5,6 +5,7 @@ import json
 import numpy as np
 import onnxruntime
 import pytest
+import yaml
 from made_up_search import Executor, Predictor, Timer, View
 from safetensors.numpy import load_file
 
@@ -110,6 +111,48 @@ def test_what_is_over_is_shown_again_and_not_trained(train, nas_here, monkeypatc
     assert f"test {found['test_accuracy']:.2%}" in out
 
 
+@pytest.fixture
+def pruning(tmp_path, workshop):
+    """Options of a training that prunes a network in its second of three epochs."""
+    (tmp_path / "net.txt").write_text("input 3x16x16\nconv 8/2\nnorm_act\nconv 16/1\nhead dropout=0.2\n")
+    recipe = yaml.safe_load((workshop / "quick.yaml").read_text())
+    recipe["surgery"] = {"kind": "prune_inputs", "share": 0.5, "at": [0.4, 0.5], "l1": 0.0001}
+    (tmp_path / "pruning.yaml").write_text(yaml.safe_dump(recipe))
+    return ["--recipe", "pruning.yaml"]
+
+
+def test_a_surgery_changes_the_network_that_is_tested_and_exported(train, pruning, workshop, tmp_path):
+    found, printed = train("out", *pruning)
+    before = tmp_path / "net.txt"
+    assert found["before"]["genotype"] == (tmp_path / "out" / "before.txt").read_text() == before.read_text()
+    assert found["genotype"] == (tmp_path / "out" / "genotype.txt").read_text()
+    assert "conv 8/2\nselect 4\nnorm_act\nconv 16/1" in found["genotype"]
+    assert f"Surgery prune_inputs: {found['before']['params']:,} to {found['params']:,} params" in printed
+    assert found["params"] < 0.7 * found["before"]["params"] and found["macs"] < found["before"]["macs"]
+    assert _accuracy(tmp_path / "out" / "export", workshop) == pytest.approx(found["test_accuracy"], abs=1e-9)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_a_surgery_goes_on_where_it_was_interrupted(train, pruning, nas_here, asked, tmp_path, monkeypatch, epochs):
+    train("whole", *pruning)
+    with monkeypatch.context() as patch:
+        if epochs < 3:
+            _stop_after(patch, epochs)
+        else:
+            patch.setattr("nas.training.fitting.save_weights", _interrupted)
+        assert nas_here(*asked, *pruning, "--to", "part")[0] == 130
+    code, _, err = nas_here("resume", "part")
+    assert code == 0, err
+    a, b = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "part"))
+    assert a.keys() == b.keys() and all(np.array_equal(a[k], b[k]) for k in a)
+    a, b = ((tmp_path / name / "genotype.txt").read_text() for name in ("whole", "part"))
+    assert a == b
+
+
+def _interrupted(*_):
+    raise KeyboardInterrupt
+
+
 def test_a_trained_folder_teaches(train, tmp_path):
     train("teacher", "--epochs", 2)
     alone, _ = train("alone", "--epochs", 1)
@@ -185,6 +228,11 @@ def refused(nas_here, asked, tmp_path):
         (["--epochs", "0"], "--epochs"),
         (["--input", "4"], "an input is 8 to 4096 pixels high and wide, not 4x4"),
         (["--weights", "mobilenet_v2=none.pth"], "mutually exclusive"),
+        (["--recipe", "sparse_densenet"], "prune_inputs changes convolutions right after a norm_act, which this network lacks"),
+        (
+            ["--recipe", "condensenet"],
+            "condense changes lgc blocks, which this network lacks; it has conv, head, inverted_residual",
+        ),
         (["--space", "mobil"], "--space has no effect here: net.txt specifies its input"),
     ],
 )
