@@ -110,11 +110,11 @@ def main() -> None:
     asked.folder.mkdir(parents=True, exist_ok=True)
     for method in asked.methods:
         of_method = arms(method)
-        keys = [(arm.name, seed) for seed in range(asked.seeds) for arm in of_method]
-        by_name = {arm.name: arm for arm in of_method}
+        jobs = [(asked, method, arm, seed) for seed in range(asked.seeds) for arm in of_method]
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            results = dict(zip(keys, pool.map(lambda key: trained(asked, method, by_name[key[0]], key[1]), keys), strict=True))
-        print_method(method, of_method, results, asked.seeds)
+            results = list(pool.map(trained, *zip(*jobs, strict=True)))
+        found = {(arm.name, seed): result for (*_, arm, seed), result in zip(jobs, results, strict=True)}
+        print_method(method, of_method, found, asked.seeds)
 
 
 def trained(asked: argparse.Namespace, method: str, arm: Arm, seed: int) -> dict[str, Any]:
