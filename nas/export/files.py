@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from evaluators.card import CARD, files_entry, listed
 from evaluators.data.preprocess import Preprocessing
-from evaluators.quantise import export_int8
+from evaluators.quantise import export_int8, weight_bits
 from evaluators.training.recipe import Metric
 from evaluators.weights import GENOTYPE, WEIGHTS, load_network, save_weights
 from nas.export.formats import OURS, Format, load
@@ -232,5 +232,5 @@ def _card(trained: Trained, files: Iterable[str]) -> dict[str, Any]:
 
 
 def _int8(trained: Trained) -> dict[str, Any]:
-    """Which file the figures belong to, and the test accuracy in float32."""
-    return {"figures_of": INT8, "float32": {"test": trained.float_test}}
+    """Which file the figures belong to, the bits of its weights, and the test accuracy in float32."""
+    return {"figures_of": INT8, "weight_bits": weight_bits(), "float32": {"test": trained.float_test}}

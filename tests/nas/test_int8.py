@@ -11,6 +11,7 @@ from evaluators.data import load
 from evaluators.latency.device.local_device import local_named
 from evaluators.latency.device.measure_profile import measure_profile
 from evaluators.onnx import INPUT, OUTPUT
+from evaluators.quantise import weight_bits
 from evaluators.training.batches import Batches
 from nas.run.folder import open_run
 from search_spaces.space_file import load_space
@@ -63,6 +64,7 @@ def test_a_search_in_int8(int8_run, nas_int8, workshop, tmp_path):
 
     card, export = json.loads((folder / "export" / "model.json").read_text()), folder / "export"
     assert card["figures_of"] == "model.int8.onnx" and set(card["files"]) == {"model.onnx", "model.int8.onnx"}
+    assert card["weight_bits"] == weight_bits()
     assert all((export / name).stat().st_size == entry["bytes"] for name, entry in card["files"].items())
     assert card["files"]["model.int8.onnx"]["bytes"] == best["bytes"]
 
