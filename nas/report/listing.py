@@ -9,7 +9,7 @@ from rich.table import Table
 from evaluators.data import summaries
 from evaluators.inheritance.offers import offers
 from evaluators.latency.runtime import summaries as runtime_summaries
-from evaluators.training.recipe import RECIPES, load_recipe
+from evaluators.training.recipe import RECIPES
 from nas import samplers
 from nas.console import make_console
 from nas.executors import evaluators
@@ -113,10 +113,11 @@ def _formats() -> Table:
 
 
 def _recipes() -> Table:
-    table = _table("recipe", "epochs", "optimizer", "learning rate")
+    table = _table("recipe", "epochs", "optimizer", "learning rate", "surgery")
     for name in RECIPES.names():
-        recipe = load_recipe(name)
-        table.add_row(name, str(recipe.epochs), recipe.optimizer, f"{recipe.learning_rate:g}")
+        _, recipe = RECIPES.read(name)  # unchecked: checking a surgery imports torch
+        surgery = (recipe.get("surgery") or {}).get("kind", "")
+        table.add_row(name, str(recipe["epochs"]), recipe["optimizer"], f"{recipe['learning_rate']:g}", surgery)
     return table
 
 
