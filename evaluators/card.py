@@ -1,7 +1,7 @@
 """The model card, model.json, that `nas train` and `nas export` write: describes the network and its files."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,6 +44,7 @@ class _Listing:
     """The deployed files next to the card, by name."""
 
     files: Annotated[dict[str, _Model], Field(min_length=1)]
+    companions: list[str] = field(default_factory=list)
 
 
 @among_others
@@ -66,10 +67,10 @@ def files_entry(task: Task, files: Iterable[str]) -> dict[str, Any]:
 def listed(path: Path) -> set[str]:
     """The exported files that a card lists; none if it is not one of this project's cards. Raises OSError."""
     try:
-        files = checked_json(_Listing, path.read_text(encoding="utf-8"), f"{path}").files if path.is_file() else {}
+        card = checked_json(_Listing, path.read_text(encoding="utf-8"), f"{path}") if path.is_file() else None
     except ValueError:
         return set()
-    return set(files) if all(model.input for model in files.values()) else set()
+    return {*card.files, *card.companions} if card and all(model.input for model in card.files.values()) else set()
 
 
 def read_card(path: Path) -> tuple[int, Preprocessing]:

@@ -14,13 +14,15 @@ from evaluators.data.preprocess import Fitting, Moments
 
 _FEW = 10  # class names listed in full
 _ELONGATED = 2  # times the input's aspect ratio
+_UNEVEN = 3  # times the images of the smallest class
 _HEIC = {".heic", ".heif", ".hif"}
 _CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
 
 
 def described(found: Found, known: Facts, fitting: Fitting, moments: Moments) -> list[str]:
     """A phrase each: source, classes, images per set, sizes, and anything unusual."""
-    remarks = [_elongated(known, fitting, found.folder), *_deep(known), _twice(found), _constant(moments)]
+    elongated = _elongated(known, fitting, found.folder)
+    remarks = [_uneven(found), elongated, *_deep(known), _twice(found), _constant(moments)]
     left_out = f"left out: {left_out_words(found.left_out)}" if found.left_out else ""
     return [found.source, _classes(found.classes), _images(found), _sizes(known.sizes), *filter(None, [*remarks, left_out])]
 
@@ -44,6 +46,18 @@ def _images(found: Found) -> str:
         counts = np.bincount(part.labels, minlength=len(found.classes))
         words.append(f"{counts.sum():,} {name} images ({_range(f'{counts.min():,}', f'{counts.max():,}')} a class)")
     return ", ".join(words)
+
+
+def _uneven(found: Found) -> str:
+    """A remark on classes that differ in number so much that accuracy says little."""
+    counts = np.bincount(found.test.labels, minlength=len(found.classes))
+    if counts.max() < _UNEVEN * counts.min():
+        return ""
+    name, share = found.classes[int(counts.argmax())], counts.max() / counts.sum()
+    return (
+        f"uneven classes: {shown(name)} for every test image would be right on {share:.1%} (see --metric balanced_accuracy and "
+        "--class-weights)"
+    )
 
 
 def _sizes(sizes: np.ndarray) -> str:

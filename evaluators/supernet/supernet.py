@@ -23,7 +23,7 @@ from evaluators.training.kernels.fast import fast
 from evaluators.training.loop import Epoch, accuracy, check_finite
 from evaluators.training.precision import lowered
 from evaluators.training.recipe import Recipe
-from evaluators.training.schedule import rate
+from evaluators.training.schedule import class_weights, rate
 from search_spaces.durable import replace_file
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
@@ -121,6 +121,7 @@ class Supernet:
         generator = torch.Generator().manual_seed(_seed_of("pictures", self._seed, number))
         genotypes = paths(self.space, sampling, random.Random(_seed_of("paths", self._seed, number)))
         among = train.share(recipe.share)
+        self._class_weights = class_weights(train.labels) if recipe.class_weights else None
         batches = math.ceil(max(len(among), recipe.least_images) / recipe.batch_size)
         total, done = torch.zeros((), device=self._device), 0
         for batch in train.epoch(among, recipe, generator):
@@ -145,7 +146,8 @@ class Supernet:
         images, shown = mixup(self._scaled(batch[0], genotype), batch[1], recipe.mixup, generator)
         with lowered(self._device, recipe.mixed_precision and self._device.type == "cpu"):  # not tested on CUDA
             logits = functional_call(fast(frame), parts, images)
-        losses = [weight * F.cross_entropy(logits, of, label_smoothing=recipe.label_smoothing) for weight, of in shown]
+        ways = {"label_smoothing": recipe.label_smoothing, "weight": self._class_weights}
+        losses = [weight * F.cross_entropy(logits, of, **ways) for weight, of in shown]
         loss = torch.stack(losses).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         decaying = {name for name, tensor in parts.items() if tensor.dim() > 1}

@@ -23,7 +23,7 @@ from evaluators.training.kernels.fast import fast
 from evaluators.training.metrics import Scores, evaluate
 from evaluators.training.precision import lowered, scaler
 from evaluators.training.recipe import Metric, Recipe
-from evaluators.training.schedule import rate, shown
+from evaluators.training.schedule import class_weights, rate, shown
 from evaluators.training.surgery import Surgery
 from search_spaces.genotype import Genotype
 from search_spaces.network import Network, build, classifier
@@ -93,6 +93,7 @@ class Training:
         self._metric: Metric = metric
         self._calibration, self._recovers = calibration, recovers
         self._among = shown(train, recipe)
+        self._weights = class_weights(train.labels) if recipe.class_weights else None
         freezes = isinstance(network, Network) and self._surgery is None
         self._count = kept_count(cast(Network, network), recipe.kept_stride, ready) if freezes else 0
         self._kept: Kept | None = None
@@ -233,7 +234,8 @@ class Training:
             logits = cast(Network, self.network).after(self._count, begun, images) if self._kept else self.network(images)
             taught = self._teacher(images) if self._teacher else None
         logits, smoothing = logits.float(), self.recipe.label_smoothing
-        losses = [share * F.cross_entropy(logits, labels, label_smoothing=smoothing) for share, labels in parts]
+        ways = {"label_smoothing": smoothing, "weight": self._weights}
+        losses = [share * F.cross_entropy(logits, labels, **ways) for share, labels in parts]
         loss = torch.stack(losses).sum()
         loss = loss + self._surgery.penalty(logits, parts, progress) if self._surgery else loss
         return loss if taught is None else distilled(logits, taught.float(), loss)

@@ -37,7 +37,8 @@ class Recipe:
     the side, `colour` the strength of brightness, contrast and saturation jitter, `cutout` the side of the erased square as a
     share of the image's, `mixup` its alpha; `randaugment_ops` operations of `randaugment_magnitude` (0 to 30) are applied per
     image. `ema` is the decay per step of the averaged weights, which are evaluated and kept. 0 is off. `mixed_precision` runs
-    parts below float32 where that is faster (evaluators.training.precision).
+    parts below float32 where that is faster (evaluators.training.precision). With `class_weights`, an image counts in the loss
+    by the inverse of its class's number of training images; the mean over the training set is 1.
 
     `surgery` changes the network's structure during the training (evaluators.training.surgeries): its name as `kind`, and its
     settings.
@@ -68,6 +69,7 @@ class Recipe:
     randaugment_magnitude: Annotated[int, Field(ge=0, le=30)]
     ema: _Below1
     mixed_precision: bool
+    class_weights: bool = False
     surgery: dict[str, float | str | list[float]] | None = None
 
     def __post_init__(self) -> None:
@@ -87,7 +89,11 @@ class Recipe:
         surgery_of(surgery)
 
 
-def load_recipe(name_or_path: str, epochs: int | None = None) -> Recipe:
-    """The recipe called `name`, or in a YAML file; `epochs` overrides the recipe's. Raises InputError naming file and key."""
+def load_recipe(name_or_path: str, epochs: int | None = None, *, class_weights: bool = False) -> Recipe:
+    """The recipe called `name`, or in a YAML file; `epochs`, and `class_weights` if true, override the recipe's.
+
+    Raises InputError naming file and key.
+    """
     source, data = RECIPES.read(name_or_path)
-    return checked(Recipe, data | ({"epochs": epochs} if epochs else {}), source)
+    changes = ({"epochs": epochs} if epochs else {}) | ({"class_weights": True} if class_weights else {})
+    return checked(Recipe, data | changes, source)

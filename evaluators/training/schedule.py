@@ -1,4 +1,4 @@
-"""What each step of a training gets: its learning rate, and each epoch its images."""
+"""What each step of a training gets: its learning rate, each epoch its images, each image its weight."""
 
 import math
 from collections.abc import Callable
@@ -34,3 +34,9 @@ def shown(train: Batches, recipe: Recipe) -> Callable[[int], Tensor]:
         place[of] = (torch.arange(len(of)) + 0.5).double() / len(of)
     spread = among[place.argsort(stable=True)]
     return lambda number: spread[torch.arange((number - 1) * most, number * most) % len(spread)]
+
+
+def class_weights(labels: Tensor) -> Tensor:
+    """The weight in the loss of each class: the mean number of images of a class over its own; labels int64 [N]."""
+    counts = labels.bincount().clamp(min=1)
+    return len(labels) / (len(counts) * counts.float())

@@ -2,8 +2,9 @@
 
 import json
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from evaluators.quantise import export_int8, weight_bits
 from evaluators.training.recipe import Metric
 from evaluators.weights import GENOTYPE, WEIGHTS, load_network, save_weights
 from nas.export.formats import OURS, Format, load
+from nas.export.readme import readme
 from nas.run.folder import Run
 from search_spaces.anchor import Anchor
 from search_spaces.errors import InputError
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from search_spaces.network import Network
     from search_spaces.weights import Loaded
 
-INT8 = "model.int8.onnx"
+INT8, README, SCRIPTS = "model.int8.onnx", "README.md", "nas.export.scripts"
 _PART, _NEW, _OLD = ".export-", "new", "old"  # temporary folder of an export, for new and old files until all are replaced
 
 
@@ -86,9 +88,10 @@ def export(
 
 
 def export_trained(trained: Trained, folder: Path, formats: Sequence[str] = ()) -> list[Path]:
-    """Write genotype.txt, weights.safetensors, model.json and a file per format (default: model.onnx); returns the paths.
+    """Write genotype.txt, weights.safetensors, model.json, and a file per format (default: model.onnx and network.py).
 
-    A network that is deployed in int8 also gets model.int8.onnx.
+    A network that is deployed in int8 also gets model.int8.onnx; with an ONNX file there is predict.py. README.md describes
+    all of it. Returns the paths.
 
     Files of an earlier export in `folder` are replaced. Raises InputError for an unknown format, and if the folder contains
     other files or cannot be written.
@@ -96,15 +99,18 @@ def export_trained(trained: Trained, folder: Path, formats: Sequence[str] = ()) 
     chosen = load(formats)
     _check_folder(folder)
 
+    card = _card(trained, [*([] if trained.calibration is None else [INT8]), *chosen])
+
     def write(part: Path) -> None:
         shutil.copyfile(trained.weights, part / WEIGHTS)
         network = load_network(trained.genotype, trained.task, trained.weights)
         _write(network, trained.task, chosen, part)
         if trained.calibration is not None:
             export_int8(network, trained.task, part / INT8, trained.calibration)
+        for name in set(card["companions"]) - {README}:
+            (part / name).write_bytes(files(SCRIPTS).joinpath(name).read_bytes())
 
-    own = [] if trained.calibration is None else [INT8]
-    return _replace(folder, trained.genotype, _card(trained, [*own, *chosen]), write)
+    return _replace(folder, trained.genotype, card, write)
 
 
 def export_network(known: Anchor, loaded: "Loaded", folder: Path, formats: Sequence[str] = ()) -> list[Path]:
@@ -172,7 +178,7 @@ def _holds_own_alone(part: Path) -> bool:
 
 def _replace(folder: Path, genotype: Genotype, card: dict[str, Any], write: Callable[[Path], None]) -> list[Path]:
     """Write the files to a temporary folder in `folder`, and move them into place once all are written."""
-    is_new, written = not folder.exists(), {*OURS, *card["files"]}
+    is_new, written = not folder.exists(), {*OURS, *card["files"], *card.get("companions", [])}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         left = _left_behind(folder)
@@ -183,7 +189,10 @@ def _replace(folder: Path, genotype: Genotype, card: dict[str, Any], write: Call
             (new / CARD).write_text(json.dumps(card, indent=2) + "\n")  # first, because it lists the export's files
             (new / GENOTYPE).write_text(genotype.text, encoding="utf-8")
             write(new)
-            (new / CARD).write_text(json.dumps(_with_bytes(card, new), indent=2) + "\n")
+            card = _with_bytes(card, new)
+            (new / CARD).write_text(json.dumps(card, indent=2) + "\n")
+            if README in card.get("companions", []):
+                (new / README).write_text(readme(card, genotype), encoding="utf-8")
             earlier = _own(folder, left) & {path.name for path in folder.iterdir()}
             _exchange([(folder, old, _card_last(earlier)[::-1]), (new, folder, _card_last(written))])
         for path in left:
@@ -220,10 +229,11 @@ def _exchange(moves: Sequence[tuple[Path, Path, Sequence[str]]]) -> None:
         raise
 
 
-def _card(trained: Trained, files: Iterable[str]) -> dict[str, Any]:
+def _card(trained: Trained, names: Sequence[str]) -> dict[str, Any]:
     return {
         "classes": trained.classes,
-        "files": files_entry(trained.task, files),
+        "files": files_entry(trained.task, names),
+        "companions": [README, *(["predict.py"] if any(name.endswith(".onnx") for name in names) else [])],
         "preprocessing": trained.preprocessing.as_json(),
         "accuracy": {"metric": trained.metric, "validation": trained.validation, "test": trained.test},
         **({"latency_ms": trained.latency_ms} if trained.latency_ms else {}),

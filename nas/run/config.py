@@ -117,6 +117,7 @@ class SearchConfig:
     from_scratch: Annotated[bool, Option("Inherit no weights: initialise every network at random.")] = False
     fit: Annotated[Fit, Option("Fit images to the input by cropping, or by padding with black.")] = "crop"
     metric: Annotated[Metric, Option("Accuracy metric to rank networks by and to report.")] = "top1"
+    class_weights: Annotated[bool, Option("Weigh images in the loss by the inverse of their class's number.")] = False
     recipe: Annotated[
         str | None,
         Option("Training recipe of candidates: a name or a .yaml file.", unset="finetune; from scratch: proxy"),

@@ -82,8 +82,10 @@ def start(asked: SearchConfig, path: Path | None, progress: Progress) -> Run:
 def _recipes(config: SearchConfig, donor: "Donor | None") -> tuple[Recipe, Recipe]:
     """Recipes of candidates and of finalists; if candidates are not trained, their score counts as one epoch."""
     trains = evaluators.load(config.evaluator).TRAINS
-    first = load_recipe(config.recipe or ("finetune" if donor and trains else "proxy"), config.epochs)
-    final = load_recipe(config.final_recipe or ("finetune_final" if donor else "final"), config.final_epochs)
+    first_name, final_name = ("finetune" if donor and trains else "proxy"), ("finetune_final" if donor else "final")
+    weigh = config.class_weights
+    first = load_recipe(config.recipe or first_name, config.epochs, class_weights=weigh)
+    final = load_recipe(config.final_recipe or final_name, config.final_epochs, class_weights=weigh)
     if first.surgery or final.surgery:
         raise InputError("a recipe with a surgery changes the networks that a search compares; use it in `nas train`")
     return (first if trains else replace(first, epochs=1)), final

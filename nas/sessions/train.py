@@ -42,7 +42,8 @@ def start(asked: TrainConfig, folder: Path | None, progress: Progress) -> Path:
     genotype = found.at(_resized(task.input, config.input))
     genotype = genotype if padding == "symmetric" else genotype.padded(padding)
     teacher = find_teacher(config.distill, input=genotype.input, padding=padding) if config.distill else None
-    recipe = load_recipe(config.recipe or ("full" if begin.random else "finetune_final"), config.epochs)
+    name = config.recipe or ("full" if begin.random else "finetune_final")
+    recipe = load_recipe(name, config.epochs, class_weights=config.class_weights)
     folder = folder or _default_folder(config.network)
     _check_free(folder)
     config = _with_data(config)

@@ -38,6 +38,7 @@ class TrainConfig:
     input: Annotated[str | None, Option("Input size: SIDE, or HEIGHTxWIDTH.", unset="the network's own")] = None
     fit: Annotated[Fit | None, Option("Fit images to the input by cropping or padding.", unset="the run's, else crop")] = None
     metric: Annotated[Metric, Option("Accuracy metric to report.")] = "top1"
+    class_weights: Annotated[bool, Option("Weigh images in the loss by the inverse of their class's number.")] = False
     seed: Annotated[RunSeed, Option("Random seed.")] = 0
     distill: Annotated[
         str | None,

@@ -39,7 +39,8 @@ def test_a_search_gives_the_network_that_is_exported(run, capfd):
     best = run.best
     assert run.finished and best.latency.p50_ms <= 50 and 0 < best.test_accuracy <= 1
     files = run.export(run.path / "again")
-    assert {file.name for file in files} == {"genotype.txt", "weights.safetensors", "model.onnx", "model.json"}
+    assert {file.name for file in files} == {path.name for path in (run.path / "export").iterdir()}
+    assert {"model.onnx", "network.py", "predict.py", "weights.safetensors"} < {file.name for file in files}
     image = run.path / "image.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 3)).astype(np.uint8)).save(image)
     session = onnxruntime.InferenceSession(str(run.path / "again" / "model.onnx"))

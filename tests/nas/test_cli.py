@@ -45,6 +45,19 @@ def _search(workshop, *more: object) -> list[object]:
 LISTS = [["list", what] for what in KINDS]
 
 
+def test_data_are_checked_before_anything_is_trained(nas_anywhere, photos, tmp_path):
+    code, out, _ = nas_anywhere("data", "check", f"imagefolder:{photos}")
+    assert code == 0 and "Photos in" in out and "training" in out
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
+    assert rows["crossed"] == ["26", "5", "5"]
+    (tmp_path / "bad" / "a").mkdir(parents=True)
+    (tmp_path / "bad" / "b").mkdir()
+    for name in ("a/1.jpg", "a/2.jpg", "a/3.jpg", "b/1.jpg", "b/2.jpg", "b/3.jpg"):
+        (tmp_path / "bad" / name).write_bytes(b"no image")
+    code, _, err = nas_anywhere("data", "check", "imagefolder:bad")
+    assert code == 2 and "cannot read 6 images" in err and "bad/a/2.jpg" in err
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["search", "--help"], *LISTS])
 def test_help_and_lists_load_neither_torch_nor_ray(arguments, tmp_path):
     code = (
@@ -281,7 +294,8 @@ def test_an_anchor_with_weights_of_its_library_is_exported(nas_here, tmp_path):
     torch.save(weights.state_dict(), "theirs.pth")
     code, out, err = nas_here("export", "squeezenet:1.1", "--weights", "theirs.pth", "--to", "exported")
     assert code == 0, err
-    assert {Path(line).name for line in out.split()} == {"genotype.txt", "model.json", "model.onnx", "weights.safetensors"}
+    expected = {"genotype.txt", "model.json", "model.onnx", "network.py", "weights.safetensors"}
+    assert {Path(line).name for line in out.split()} == expected
     assert onnx_difference(weights, tmp_path / "exported" / "model.onnx", Task((3, 224, 224), 1000)) < 1e-4
     code, out, err = nas_here("export", "squeezenet:1.1", "--weights", "theirs.pth", "--to", "both", "--format", "onx")
     assert code == 2 and err == 'nas: there is no export format "onx"; did you mean "onnx"?\n' and not Path("both").exists()

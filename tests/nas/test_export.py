@@ -20,7 +20,7 @@ from search_spaces.folder import made_whole
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
 
-FILES = ("genotype.txt", "weights.safetensors", "model.onnx", "model.json")
+FILES = ("genotype.txt", "weights.safetensors", "model.onnx", "network.py", "predict.py", "README.md", "model.json")
 BLOCKS = "conv 8/2 padding=same\ninverted_residual 16/2 expand=2 se=0.25 act=hard_swish\nhead\n"
 
 

@@ -63,7 +63,7 @@ def test_a_search_in_int8(int8_run, nas_int8, workshop, tmp_path):
     assert "quantised to int8" in out and "onnxruntime_int8" in (folder / "device.json").read_text()
 
     card, export = json.loads((folder / "export" / "model.json").read_text()), folder / "export"
-    assert card["figures_of"] == "model.int8.onnx" and set(card["files"]) == {"model.onnx", "model.int8.onnx"}
+    assert card["figures_of"] == "model.int8.onnx" and set(card["files"]) == {"model.onnx", "model.int8.onnx", "network.py"}
     assert card["weight_bits"] == weight_bits()
     assert all((export / name).stat().st_size == entry["bytes"] for name, entry in card["files"].items())
     assert card["files"]["model.int8.onnx"]["bytes"] == best["bytes"]

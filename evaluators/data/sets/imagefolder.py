@@ -5,22 +5,18 @@ from __future__ import annotations
 import unicodedata
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from evaluators.data._unreadable import shown
 from evaluators.data.dataset import Found, Images
 from search_spaces.errors import InputError
 
-if TYPE_CHECKING:
-    import numpy as np
-
-VALIDATION, TEST = 0.15, 0.15
 Listed = tuple[list[str], Images]
 
 
 def read(path: Path | None, download: bool) -> Found:
     """Your own photos, one folder per class, or train, val and test folders of these; imagefolder:PATH"""
     from evaluators.data._layout import part_folders
+    from evaluators.data._splits import split_off
 
     if path is None:
         raise InputError("imagefolder needs the folder of your photos: imagefolder:PATH, with one folder per class in it")
@@ -33,7 +29,7 @@ def read(path: Path | None, download: bool) -> Found:
     for part, (names, _) in parts.items():
         _check_same(path, part, classes, names)
     images = {part: listed for part, (_, listed) in parts.items()}
-    added = _split_off(images, classes)
+    added = split_off(images, classes)
     source = f"photos in {shown(path)}{added}"
     return Found(classes, images["train"], images["validation"], images["test"], source, dict(left_out))
 
@@ -95,23 +91,3 @@ def _check_same(path: Path, part: str, classes: tuple[str, ...], names: list[str
     if extra or absent:
         wrong = [f"only train has {', '.join(absent)}"] * bool(absent) + [f"only {part} has {', '.join(extra)}"] * bool(extra)
         raise InputError(f"the classes of train and {part} in {shown(path)} differ: {'; '.join(wrong)}")
-
-
-def _split_off(images: dict[str, Images], classes: tuple[str, ...]) -> str:
-    """Splits missing validation and test sets off the training set; returns the remark for the report."""
-    from evaluators.data._splits import stratified
-
-    shares = {part: share for part, share in {"validation": VALIDATION, "test": TEST}.items() if part not in images}
-    if not shares:
-        return ""
-    train = images["train"]
-    rest, *taken = stratified(train.labels, classes, list(shares.values()))
-    for part, indexes in zip(shares, taken, strict=True):
-        images[part] = _take(train, indexes)
-    images["train"] = _take(train, rest)
-    words = " and ".join(f"{100 * share:.0f} % for {part}" for part, share in shares.items())
-    return f"; its training images, split by class: {words}"
-
-
-def _take(images: Images, indexes: np.ndarray) -> Images:
-    return Images([images.items[i] for i in indexes], images.labels[indexes])

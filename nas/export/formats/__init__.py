@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from search_spaces.network import Network
     from search_spaces.task import Task
 
-_DEFAULT = ("onnx",)
+_DEFAULT = ("onnx", "torch_source")
 OURS = (GENOTYPE, WEIGHTS, CARD)  # in every export; the network can be loaded from these
 FORMATS = Modules("formats", __name__, "export format")
 
@@ -36,7 +36,7 @@ def summaries() -> dict[str, str]:
 
 
 def load(names: Sequence[str]) -> dict[str, Format]:
-    """Load formats by name, by default ONNX; returned by file name.
+    """Load formats by name, by default ONNX and torch source; returned by file name.
 
     Raises InputError for an unknown name, with a suggestion, and if two formats write the same file.
     """

@@ -39,6 +39,14 @@ def test_an_ordinary_folder(folder: Path) -> None:
     )
 
 
+def test_uneven_classes_are_told_with_what_naming_the_largest_gains(folder: Path) -> None:
+    for i in range(20, 60):
+        image(1000 + i).save(folder / "dog" / f"{i}.png")
+    found = data(folder)
+    share = np.mean(found.test.labels == found.classes.index("dog"))
+    assert f"uneven classes: dog for every test image would be right on {share:.1%} (see --metric" in found.source
+
+
 def test_many_classes_are_told_in_part(tmp_path: Path) -> None:
     for i in range(12):
         (tmp_path / f"class {i:02}").mkdir()

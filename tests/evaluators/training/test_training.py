@@ -13,6 +13,7 @@ import torch
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
 from evaluators.training import loop
@@ -21,6 +22,7 @@ from evaluators.training.batches import Batches
 from evaluators.training.groups import optimizer_of
 from evaluators.training.loop import TrainingFailed, accuracy, epochs, seeded_network
 from evaluators.training.recipe import RECIPES, load_recipe
+from evaluators.training.schedule import class_weights
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.ops.activation import Act, activation
@@ -46,6 +48,26 @@ def test_every_recipe_reads(name):
     recipe = load_recipe(name)
     assert recipe.epochs >= 1
     assert load_recipe(name, epochs=7) == replace(recipe, epochs=7)
+
+
+def test_class_weights_are_scikit_learns_balanced_ones_and_make_the_loss_fair():
+    labels = torch.tensor([0] * 190 + [1] * 10)
+    expected = compute_class_weight("balanced", classes=np.arange(2), y=labels.numpy())
+    torch.testing.assert_close(class_weights(labels), torch.from_numpy(expected).float())
+    accuracies = {}
+    for weighted in (False, True):
+        images = _noise(labels)
+        recipe = replace(load_recipe("final"), epochs=8, class_weights=weighted, least_images=0, batch_size=32)
+        network, generator = seeded_network(Genotype.parse("conv 8/2\nhead"), Task((3, 8, 8), 2), 0, CPU)
+        for epoch in epochs(network, images, images, recipe, generator, metric="balanced_accuracy"):
+            accuracies[weighted] = epoch.accuracy
+    assert accuracies[False] < 0.6 < accuracies[True]
+
+
+def _noise(labels):
+    """Images of which the second class is a little brighter."""
+    pixels = np.random.default_rng(0).integers(0, 200, (len(labels), 3, 8, 8)) + 50 * labels.numpy()[:, None, None, None]
+    return Batches(pixels.astype(np.uint8), labels.numpy(), (0.4,) * 3, (0.25,) * 3, CPU)
 
 
 def test_finalists_are_trained_as_candidates_are_but_on_all_images():

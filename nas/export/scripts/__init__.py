@@ -1,0 +1,1 @@
+"""Scripts that are copied into exports; they run without this project."""
