@@ -11,7 +11,7 @@ import copy
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -40,6 +40,17 @@ def export_onnx(network: nn.Module, task: Task, path: Path) -> None:
             input_names=[INPUT],
             output_names=[OUTPUT],
         )
+
+
+def describe(path: Path, facts: Mapping[str, str]) -> None:
+    """Adds `facts` to the metadata of an ONNX file; runtimes show them (`get_modelmeta().custom_metadata_map`)."""
+    import onnx
+
+    more = onnx.ModelProto()
+    for key, value in facts.items():
+        more.metadata_props.add(key=key, value=value)
+    with path.open("ab") as file:
+        file.write(more.SerializeToString())  # a message's fields may be appended to it
 
 
 def deployable(network: nn.Module) -> nn.Module:

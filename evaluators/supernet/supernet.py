@@ -146,8 +146,8 @@ class Supernet:
         images, shown = mixup(self._scaled(batch[0], genotype), batch[1], recipe.mixup, generator)
         with lowered(self._device, recipe.mixed_precision and self._device.type == "cpu"):  # not tested on CUDA
             logits = functional_call(fast(frame), parts, images)
-        ways = {"label_smoothing": recipe.label_smoothing, "weight": self._class_weights}
-        losses = [weight * F.cross_entropy(logits, of, **ways) for weight, of in shown]
+        of_class, smoothing = self._class_weights, recipe.label_smoothing
+        losses = [weight * F.cross_entropy(logits, of, of_class, label_smoothing=smoothing) for weight, of in shown]
         loss = torch.stack(losses).sum()
         loss.backward()  # type: ignore[no-untyped-call]
         decaying = {name for name, tensor in parts.items() if tensor.dim() > 1}

@@ -234,8 +234,7 @@ class Training:
             logits = cast(Network, self.network).after(self._count, begun, images) if self._kept else self.network(images)
             taught = self._teacher(images) if self._teacher else None
         logits, smoothing = logits.float(), self.recipe.label_smoothing
-        ways = {"label_smoothing": smoothing, "weight": self._weights}
-        losses = [share * F.cross_entropy(logits, labels, **ways) for share, labels in parts]
+        losses = [share * F.cross_entropy(logits, labels, self._weights, label_smoothing=smoothing) for share, labels in parts]
         loss = torch.stack(losses).sum()
         loss = loss + self._surgery.penalty(logits, parts, progress) if self._surgery else loss
         return loss if taught is None else distilled(logits, taught.float(), loss)

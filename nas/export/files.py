@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from evaluators.card import CARD, files_entry, listed
 from evaluators.data.preprocess import Preprocessing
+from evaluators.onnx import describe
 from evaluators.quantise import export_int8, weight_bits
 from evaluators.training.recipe import Metric
 from evaluators.weights import GENOTYPE, WEIGHTS, load_network, save_weights
@@ -189,6 +190,8 @@ def _replace(folder: Path, genotype: Genotype, card: dict[str, Any], write: Call
             (new / CARD).write_text(json.dumps(card, indent=2) + "\n")  # first, because it lists the export's files
             (new / GENOTYPE).write_text(genotype.text, encoding="utf-8")
             write(new)
+            for file in sorted(new.glob("*.onnx")):
+                describe(file, _facts(card, genotype))
             card = _with_bytes(card, new)
             (new / CARD).write_text(json.dumps(card, indent=2) + "\n")
             if README in card.get("companions", []):
@@ -203,6 +206,12 @@ def _replace(folder: Path, genotype: Genotype, card: dict[str, Any], write: Call
         if is_new and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
     return [folder / name for name in sorted(written)]
+
+
+def _facts(card: dict[str, Any], genotype: Genotype) -> dict[str, str]:
+    """The metadata of ONNX files: what a program needs that has the file alone."""
+    known: dict[str, str] = {name: json.dumps(card[name]) for name in ("classes", "preprocessing") if name in card}
+    return {"genotype": genotype.text, "id": genotype.id, **known}
 
 
 def _with_bytes(card: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
@@ -149,6 +150,16 @@ def test_the_readme_is_a_model_card_with_the_figures_of_model_json(exported):
     for name, entry in card["files"].items():
         assert f"`{name}`, {entry['bytes']:,} bytes" in text
     assert set(card["companions"]) == {"README.md", "predict.py"} and "python predict.py photo.jpg" in text
+
+
+def test_the_onnx_file_says_what_a_program_needs_that_has_it_alone(exported):
+    folder, how = exported()
+    card, session = json.loads((folder / "model.json").read_text()), onnxruntime.InferenceSession(folder / "model.onnx")
+    found = session.get_modelmeta().custom_metadata_map
+    assert json.loads(found["classes"]) == CLASSES and Preprocessing.from_json(json.loads(found["preprocessing"])) == how
+    assert json.loads(found["preprocessing"]) == card["preprocessing"]
+    assert found["genotype"] == (folder / "genotype.txt").read_text()
+    onnx.checker.check_model(onnx.load(folder / "model.onnx"), full_check=True)
 
 
 def test_a_companion_of_an_export_is_replaced_and_a_file_of_the_users_is_not(exported, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -56,7 +56,7 @@ def _rows(path: Path) -> Iterator[_Row]:
             raise InputError(f"{shown(path)} is not a CSV file in UTF-8: {error}") from None
 
 
-def _check_columns(path: Path, names: list[str]) -> list[str]:
+def _check_columns(path: Path, names: Sequence[str]) -> list[str]:
     """The columns to read; raises InputError unless path and label are among them."""
     for name in ("path", "label"):
         if name not in names:
