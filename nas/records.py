@@ -138,7 +138,7 @@ class Probe(Note):
 class Tested(Note):
     """`test:ID` or `test:ID/K`: scores on the test set and its number of images; `accuracy` is by the run's metric.
 
-    They are of the exported file, of `bytes`; if that is quantised, the fields `float_` are those of float32.
+    They are of the exported file, of `bytes`; with int8, `float_` fields are of float32. `confusion` may be left out.
     """
 
     KIND = "test"
@@ -151,6 +151,7 @@ class Tested(Note):
     float_accuracy: Share | None = None
     float_bytes: Some | None = None
     float_p50_ms: Ms | None = None
+    confusion: tuple[tuple[Count, ...], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,5 +297,4 @@ class Finished(At, Note):
 
 _ALL = (Final, Again, Teacher, Probe, Tested, Timing, Checked, Measured, Survey, Further, Ended, Session, Finished)
 KINDS: dict[str, type[Note]] = {kind.KIND: kind for kind in _ALL}
-FORMERLY = {"survey": "reach"}
-"""Former names of kinds, until format 7."""
+FORMERLY = {"survey": "reach"}  # former names of kinds, until format 7

@@ -29,10 +29,11 @@ def calibration_images(train: Batches) -> Tensor:
 
 @dataclass(frozen=True)
 class Deployed:
-    """Scores of a network's exported file, and the file's size in bytes."""
+    """Scores of a network's exported file, the file's size in bytes, and the confusion matrix, int64 [classes, classes]."""
 
     scores: Scores
     bytes: int
+    counts: Tensor
 
 
 def deployed(
@@ -65,4 +66,5 @@ def deployed(
     with ThreadPoolExecutor(threads) as pool:
         predicted = torch.tensor(list(answers()))
     labels = split.labels.cpu()
-    return Deployed(scores(confusion(labels if among is None else labels[among], predicted, task.classes)), size)
+    counts = confusion(labels if among is None else labels[among], predicted, task.classes)
+    return Deployed(scores(counts), size, counts)

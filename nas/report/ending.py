@@ -3,6 +3,7 @@
 from rich.console import Console
 
 from nas.report import table
+from nas.report.page import PAGE
 from nas.report.result import result
 from nas.run.folder import Run
 from search_spaces.errors import InputError
@@ -12,6 +13,7 @@ def show(console: Console, run: Run) -> None:
     """Print the result; raises InputError afterwards if no network is within the budget."""
     found = result(run)
     table.show(console, found)
+    console.print(f"Report: {run.path / PAGE}", highlight=False)
     if found["best"]:
         console.print(f"Ready to deploy: {run.path / 'export'}", highlight=False)
     elif run.config.measure:

@@ -261,6 +261,7 @@ class _Records:
             "float_test_by_seed": [t.float_accuracy for t in found if t.float_accuracy is not None],
             "float_bytes": found[0].float_bytes if found else None,
             "float_p50_ms": found[0].float_p50_ms if found else None,
+            "confusion": [list(row) for row in found[0].confusion] if found else [],
         }
 
 

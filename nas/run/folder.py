@@ -7,7 +7,7 @@ journal.log      every proposal, training and measurement; the single source of 
 weights/         safetensors of retrained networks, by genotype id
 supernet.safetensors  optional: the supernet that scores candidates
 teacher/         optional: the teacher's genotype, and its weights once trained
-result.json front.csv pareto.png pareto.svg export/      derived; can be regenerated at any time
+result.json front.csv pareto.png pareto.svg report.html export/  derived; can be regenerated at any time
 """
 
 import shutil

@@ -153,6 +153,7 @@ def _work(progress: Progress, run: Run, dataset: "Dataset", found: Survey | None
     from nas.pipeline.search import Search
     from nas.pipeline.state import State
     from nas.report import files
+    from nas.report.page.write import write_page
 
     lock = Lock(run.path)
     try:
@@ -164,6 +165,7 @@ def _work(progress: Progress, run: Run, dataset: "Dataset", found: Survey | None
         Search(state, found).run()
         if best := files.write(run)["best"]:
             export(run, best, run.path / "export", calibration=calibration_of(run, best, dataset))
+        write_page(run)
     except Lost as lost:
         raise InputError(f"{lost}; no results are lost, continue with: nas resume {run.path}") from None
     except KeyboardInterrupt:

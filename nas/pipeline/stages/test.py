@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 AFTER, MENDS = "further_seeds", True
+MOST_CLASSES = 100  # of a recorded confusion matrix
 
 
 def run(state: "State") -> None:
@@ -57,4 +58,6 @@ def _test(state: "State", key: str, genotype: Genotype) -> None:
         if state.config.measure and key == genotype.id:
             rest |= {"float_p50_ms": state.timer.float_p50_ms(network, task)}
     scores = asdict(found.scores)
+    if task.classes <= MOST_CLASSES:
+        rest["confusion"] = tuple(map(tuple, found.counts.tolist()))
     state.study.note(Tested(accuracy=scores[metric], images=len(images), bytes=found.bytes, **scores, **rest), key)
