@@ -4,6 +4,7 @@ import math
 import statistics
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -11,14 +12,10 @@ from evaluators.limits import bytes_text
 from nas.budget.latency_budget import SESSIONS, SPARE
 from search_spaces.anchor import base_name
 
-_COLUMNS = (
-    *("network", "input", "test", "validation", "seeds", "inherited", "predicted", "bound", "p50 ms", "p90 ms"),
-    *("spread", "n", "params M", "MACs M", "fits"),
-)
-
-
+_COLUMNS = ("network", "input", "test %", "val. %", "ms", "predicted", "params", "MACs", "fits")  # fits 100 columns
+_TIGHT: dict[str, Any] = {"collapse_padding": True, "pad_edge": False, "show_edge": False}
 _COLUMNS_SIZES = ("weights", "memory")
-_COLUMNS_INT8 = ("float32", "float32 ms", "float32 file")
+_COLUMNS_INT8 = ("float32 %", "float32 ms")
 _QUANTISED = (
     "Accuracies, latencies and files (model.int8.onnx) are of networks quantised to int8, calibrated on training images; "
     "float32: test accuracy, p50 latency and file before."
@@ -26,8 +23,11 @@ _QUANTISED = (
 
 
 def show(console: Console, found: dict[str, Any]) -> None:
-    """Print the result table, with notes on accuracy, latency and counts, and the verdict."""
+    """Print the result table, with notes on accuracy, latency and counts, and the verdict; report.html has more figures."""
     console.print(_networks(found))
+    for entry in found["anchors"]:
+        if entry["failure"]:
+            console.print(f"{base_name(entry['anchor'])}: {entry['failure']}", highlight=False)
     if found["precision"] == "int8":
         console.print(_QUANTISED, highlight=False)
     n = found["counts"]
@@ -50,21 +50,23 @@ def show(console: Console, found: dict[str, Any]) -> None:
 
 def _networks(found: dict[str, Any]) -> Table:
     """The best of the search, of random search (if run), and the anchors; the winner in bold."""
-    table = Table(title=f"{found['run']}: budget {found['budget']}", title_justify="left")
-    best, own = found["best"], found["found"]
+    table = Table(title=f"{found['run']}: budget {found['budget']}", title_justify="left", box=box.SIMPLE_HEAD, **_TIGHT)
+    best, own, percentile = found["best"], found["found"], found["percentile"]
     more = _more_columns(found)
     for name in (*_COLUMNS, *more):
-        table.add_column(name, justify="left" if name in ("network", "fits") else "right", no_wrap=True)
+        table.add_column(
+            name, justify="left" if name in ("network", "fits") else "right", no_wrap=name != "network", overflow="fold"
+        )
     if own:
-        table.add_row(*_row(own, "found " + own["id"], True, more), style="bold" if best == own else None)
+        table.add_row(*_row(own, "found " + own["id"], True, percentile, more), style="bold" if best == own else None)
         table.add_section()
     if found["baseline"] and (entry := found["baseline"]["best"]):
-        table.add_row(*_row(entry, "random " + entry["id"], True, more))
+        table.add_row(*_row(entry, "random " + entry["id"], True, percentile, more))
         table.add_section()
     for entry in found["anchors"]:
         is_best = best is not None and entry["id"] == best["id"]
         style = "bold" if is_best else None if entry["fits"] else "dim"
-        table.add_row(*_row(entry, base_name(entry["anchor"]), entry["fits"], more), style=style)
+        table.add_row(*_row(entry, base_name(entry["anchor"]), entry["fits"], percentile, more), style=style)
     return table
 
 
@@ -134,12 +136,13 @@ def _baseline(found: dict[str, Any]) -> list[str]:
     error = 100 * math.hypot(own["test_error"], best["test_error"])
     return [
         f"Random search, {n['trained']} trainings (search: {found['counts']['trained']} and the anchors): "
-        f"{_plus_minus(best['test_accuracy'], best['test_error'])}; lead of the search: {lead:+.2f} ± {error:.2f} points."
+        f"{_plus_minus(best['test_accuracy'], best['test_error'])} %; lead of the search: {lead:+.2f} ± {error:.2f} points."
     ]
 
 
 def _plus_minus(value: float | None, error: float | None) -> str:
-    return "-" if value is None else f"{value:.2%}" + (f" ±{100 * error:.2f}" if error is not None else "")
+    """In percent, without the sign."""
+    return "-" if value is None else f"{100 * value:.2f}" + (f" ±{100 * error:.2f}" if error is not None else "")
 
 
 def _latency(found: dict[str, Any]) -> list[str]:
@@ -154,7 +157,7 @@ def _latency(found: dict[str, Any]) -> list[str]:
     lines = [
         f"Latency: measured on the device {where}, in fresh processes; fits: p{found['percentile']} within the budget, with "
         f"{SPARE[found['precision']]:.0%} margin, under typical load{usual}, in at least {SESSIONS} sessions and a majority. "
-        f"predicted: p{found['percentile']} under typical load, bound: {bound}. spread: within a session / between sessions."
+        f"ms: p{found['percentile']}; predicted: under typical load."
     ]
     if found["busy"]:
         lines.append(f"The machine was up to {found['busy']['contention']:.0%} slower than when quiet during measurements.")
@@ -177,29 +180,23 @@ def _latency(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _row(entry: dict[str, Any], name: str, fits: bool, more: list[str]) -> list[str]:
-    def text(value: float | None, form: str) -> str:
-        return "-" if value is None else format(value, form)
-
+def _row(entry: dict[str, Any], name: str, fits: bool, percentile: int, more: list[str]) -> list[str]:
+    height, width = entry["input"][1:]
     return [
         name,
-        "x".join(map(str, entry["input"][1:])),
+        f"{height}" if height == width else f"{height}x{width}",
         _plus_minus(entry["test_accuracy"], entry["test_error"]),
-        entry["failure"] or text(entry["validation_accuracy"], ".2%"),
-        str(len(entry["validation_by_seed"])),
-        "none" if not entry["inherited"] else f"{entry['inherited']:.0%}",
-        *(text(entry[k], ".2f") for k in ("predicted_ms", "bound_ms", "p50_ms", "p90_ms")),
-        " / ".join(text(entry[k], ".1%") for k in ("spread", "between")),
-        text(entry["n"], "d"),
-        f"{entry['params'] / 1e6:.2f}",
-        f"{entry['macs'] / 1e6:.0f}",
+        "failed" if entry["failure"] else _plus_minus(entry["validation_accuracy"], None),
+        *("-" if entry[k] is None else f"{entry[k]:.2f}" for k in (f"p{percentile}_ms", "predicted_ms")),
+        f"{entry['params'] / 1e6:.2f}M",
+        f"{entry['macs'] / 1e6:.0f}M",
         "yes" if fits else "no",
         *map(_more_cells(entry).__getitem__, more),
     ]
 
 
 def _more_cells(entry: dict[str, Any]) -> dict[str, str]:
-    """Cells by column: bytes of weights, memory and exported file; test accuracy, p50 latency and file in float32."""
+    """Cells by column: bytes of weights, memory and exported file; test accuracy and p50 latency in float32."""
 
     def size(key: str) -> str:
         return bytes_text(entry[key]) if entry[key] else "-"
@@ -209,7 +206,6 @@ def _more_cells(entry: dict[str, Any]) -> dict[str, str]:
         "weights": size("size_bytes"),
         "memory": size("memory_bytes"),
         "file": size("bytes"),
-        "float32": f"{statistics.fmean(floats):.2%}" if floats else "-",
+        "float32 %": _plus_minus(statistics.fmean(floats), None) if floats else "-",
         "float32 ms": "-" if ms is None else f"{ms:.2f}",
-        "float32 file": size("float_bytes"),
     }

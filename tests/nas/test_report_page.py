@@ -1,5 +1,6 @@
 """report.html: says what the result says, runs in a browser without network access, and is written at any time."""
 
+import io
 import json
 import re
 import shutil
@@ -7,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from made_up_search import Executor, Predictor, Timer, View
+from rich.console import Console
 from sklearn.metrics import precision_recall_fscore_support
 
 from evaluators.data import load
 from nas.commands.search import command as search_command
 from nas.pipeline.search import Search
 from nas.pipeline.state import State
+from nas.report import table
 from nas.report.page.facts import by_class, command_of
 from nas.report.page.write import page, write_page
 from nas.report.result import result
@@ -129,3 +132,19 @@ def test_in_a_browser_there_is_no_error_and_no_request_and_the_slider_and_hover_
         view.wait_for_selector("#front .hoverlayer .hovertext")
         browser.close()
     assert not errors and [url for url in requests if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
+
+
+@pytest.mark.parametrize(("precision", "columns"), [("float32", 100), ("float32", 80), ("int8", 100)])
+def test_the_table_fits_a_terminal(precision, columns):
+    found = json.loads((EXAMPLE / "result.json").read_text()) | {"precision": precision}
+    if precision == "int8":
+        more = {"float_test_by_seed": [0.9], "float_p50_ms": 9.87, "bytes": 3_900_000}
+        found |= {"found": found["found"] | more, "best": found["best"] | more, "anchors": [e | more for e in found["anchors"]]}
+    text = io.StringIO()
+    console = Console(file=text, width=columns, soft_wrap=True, markup=False)
+    console.print(table._networks(found))
+    lines = text.getvalue().splitlines()
+    assert max(map(len, lines)) <= columns
+    best = found["best"]
+    row = " ".join(line for line in lines if "89.32" in line)
+    assert f"{100 * best['test_accuracy']:.2f}" in row and f"{best['p50_ms']:.2f}" in row and "…" not in text.getvalue()
