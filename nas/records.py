@@ -1,7 +1,6 @@
 """Records of a run's journal: one dataclass per kind, with the valid range of each field.
 
-A trial's record (Asked) is stored as its attributes, any other record (Note) under `kind:ID`; see nas.run.notes. In JSON,
-fields with their default are omitted; a class's own fields come after those of its bases, last base first.
+A trial's record (Asked) is stored as its attributes, any other (Note) under `kind:ID` (nas.run.notes); defaults are omitted.
 """
 
 from dataclasses import dataclass
@@ -136,9 +135,9 @@ class Probe(Note):
 
 @dataclass(frozen=True, kw_only=True)
 class Tested(Note):
-    """`test:ID` or `test:ID/K`: scores on the test set and its number of images; `accuracy` is by the run's metric.
+    """`test:ID` or `test:ID/K`: scores of the exported file, of `bytes`, on the test set; `accuracy` is by the run's metric.
 
-    They are of the exported file, of `bytes`; with int8, `float_` fields are of float32. `confusion` may be left out.
+    With int8, `float_` fields are of float32. `mistakes` are (index of an image, predicted class, its probability).
     """
 
     KIND = "test"
@@ -152,6 +151,7 @@ class Tested(Note):
     float_bytes: Some | None = None
     float_p50_ms: Ms | None = None
     confusion: tuple[tuple[Count, ...], ...] = ()
+    mistakes: tuple[tuple[Count, Count, Share], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,13 +27,26 @@ def calibration_images(train: Batches) -> Tensor:
     return train.few(min(CALIBRATED_ON, len(train)))[0].cpu()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Deployed:
-    """Scores of a network's exported file, the file's size in bytes, and the confusion matrix, int64 [classes, classes]."""
+    """What a network's exported file, of `bytes`, answers to N images.
+
+    `counts` is the confusion matrix, int64 [classes, classes]; `labels` and `predicted` are int64 [N], `confidence` is the
+    probability of the predicted class, [N].
+    """
 
     scores: Scores
     bytes: int
     counts: Tensor
+    labels: Tensor
+    predicted: Tensor
+    confidence: Tensor
+
+    def worst(self, count: int) -> list[tuple[int, int, float]]:
+        """The mistakes that it is surest of, at most `count`: (index of the image, predicted class, confidence)."""
+        wrong = torch.nonzero(self.predicted != self.labels).flatten()
+        order = wrong[self.confidence[wrong].argsort(descending=True, stable=True)][:count].tolist()
+        return [(i, int(self.predicted[i]), float(self.confidence[i])) for i in order]
 
 
 def deployed(
@@ -56,15 +69,17 @@ def deployed(
         export_at(network, task, file, calibration)
         session, size = open_session(file, 1), file.stat().st_size
 
-    def answer(image: Tensor) -> int:
-        return int(session.run([OUTPUT], {INPUT: image[None].contiguous().numpy()})[0].argmax())
+    def answer(image: Tensor) -> tuple[int, float]:
+        logits = torch.from_numpy(session.run([OUTPUT], {INPUT: image[None].contiguous().numpy()})[0][0])
+        best = int(logits.argmax())
+        return best, float(logits.softmax(0)[best])
 
-    def answers() -> Iterator[int]:
+    def answers() -> Iterator[tuple[int, float]]:
         for images, _ in split.in_order(_READ, among):
             yield from pool.map(answer, images.cpu())
 
     with ThreadPoolExecutor(threads) as pool:
-        predicted = torch.tensor(list(answers()))
-    labels = split.labels.cpu()
-    counts = confusion(labels if among is None else labels[among], predicted, task.classes)
-    return Deployed(scores(counts), size, counts)
+        classes, confidence = zip(*answers(), strict=True)
+    labels, predicted = split.labels.cpu()[slice(None) if among is None else among], torch.tensor(classes)
+    counts = confusion(labels, predicted, task.classes)
+    return Deployed(scores(counts), size, counts, labels, predicted, torch.tensor(confidence))

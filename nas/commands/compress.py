@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from nas.commands.options import PATH, Command, options_of, refuse_unused, showing
-from nas.console import make_console
+from nas.commands.options import PATH, Command, options_of, refuse_unused
+from nas.commands.output import Output, printing
 from nas.run.config import SearchConfig
 
 
@@ -14,7 +14,8 @@ from nas.run.config import SearchConfig
 @click.argument("network", metavar="ANCHOR|FOLDER")
 @options_of(SearchConfig, without=("space", "from_scratch"))
 @click.option("--run", "path", type=PATH, help="Folder of the run.  [default: runs/SPACE-BUDGET-TIME]")
-def command(network: str, path: Path | None, **options: Any) -> None:
+@printing
+def command(network: str, path: Path | None, output: Output, **options: Any) -> None:
     """Make a trained network smaller, to fit a latency, size or memory budget.
 
     FOLDER is of `nas train`, `nas export` or a run. Candidates have the network's blocks, fewer and narrower, and smaller
@@ -28,6 +29,6 @@ def command(network: str, path: Path | None, **options: Any) -> None:
     unlimited = options["latency_budget_ms"] is None, "there is no --latency-budget"
     refuse_unused(**evaluators.unused(options["evaluator"]), percentile=unlimited, confidence=unlimited)
     config = compressing(network, SearchConfig(**options))
-    with showing() as progress:
+    with output.progress() as progress:
         run = search.start(config, path, progress)
-    ending.show(make_console(), run)
+    ending.end(output, run)

@@ -18,7 +18,7 @@ class _Commands(Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         stems = [module.rpartition(".")[2] for module in modules_of("nas.commands")]
-        return [stem for stem in stems if stem not in ("main", "options")]
+        return [stem for stem in stems if stem not in ("main", "options", "output")]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):

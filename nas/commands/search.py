@@ -5,15 +5,16 @@ from typing import Any
 
 import click
 
-from nas.commands.options import PATH, Command, options_of, refuse_unused, showing
-from nas.console import make_console
+from nas.commands.options import PATH, Command, options_of, refuse_unused
+from nas.commands.output import Output, printing
 from nas.run.config import SearchConfig
 
 
 @click.command("search", cls=Command)
 @options_of(SearchConfig)
 @click.option("--run", "path", type=PATH, help="Folder of the run.  [default: runs/SPACE-BUDGET-TIME]")
-def command(path: Path | None, **options: Any) -> None:
+@printing
+def command(path: Path | None, output: Output, **options: Any) -> None:
     """Search a space for the most accurate network within a latency, size or memory budget."""
     from nas.executors import evaluators
     from nas.report import ending
@@ -21,6 +22,6 @@ def command(path: Path | None, **options: Any) -> None:
 
     unlimited = options["latency_budget_ms"] is None, "there is no --latency-budget"
     refuse_unused(**evaluators.unused(options["evaluator"]), percentile=unlimited, confidence=unlimited)
-    with showing() as progress:
+    with output.progress() as progress:
         run = search.start(SearchConfig(**options), path, progress)
-    ending.show(make_console(), run)
+    ending.end(output, run)

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from nas.commands.options import PATH, Command, options_of, refuse_unused, showing
-from nas.console import make_console
+from nas.commands.options import PATH, Command, options_of, refuse_unused
+from nas.commands.output import Output, printing
 from nas.training.config import TrainConfig
 
 
@@ -14,7 +14,8 @@ from nas.training.config import TrainConfig
 @click.argument("network", metavar="ANCHOR|FILE|RUN[:NETWORK]")
 @options_of(TrainConfig)
 @click.option("--to", "folder", type=PATH, help="Folder of the training.  [default: runs/train-NAME-TIME]")
-def command(network: str, folder: Path | None, **options: Any) -> None:
+@printing
+def command(network: str, folder: Path | None, output: Output, **options: Any) -> None:
     """Fully train an anchor, the network of a genotype file or a run's best network, for deployment.
 
     Training continues from the network's weights in the run, if any; otherwise it inherits from the donor, as in a search.
@@ -24,6 +25,6 @@ def command(network: str, folder: Path | None, **options: Any) -> None:
     from nas.training import summary
 
     refuse_unused(space=(not leaves_input_open(network), f"{network} specifies its input; use --input to change it"))
-    with showing() as progress:
+    with output.progress() as progress:
         trained = train.start(TrainConfig(network=network, **options), folder, progress)
-    summary.show(make_console(), trained)
+    summary.end(output, trained)

@@ -262,6 +262,7 @@ class _Records:
             "float_bytes": found[0].float_bytes if found else None,
             "float_p50_ms": found[0].float_p50_ms if found else None,
             "confusion": [list(row) for row in found[0].confusion] if found else [],
+            "mistakes": [list(one) for one in found[0].mistakes] if found else [],
         }
 
 

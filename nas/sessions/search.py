@@ -165,7 +165,7 @@ def _work(progress: Progress, run: Run, dataset: "Dataset", found: Survey | None
         Search(state, found).run()
         if best := files.write(run)["best"]:
             export(run, best, run.path / "export", calibration=calibration_of(run, best, dataset))
-        write_page(run)
+        write_page(run, dataset)
     except Lost as lost:
         raise InputError(f"{lost}; no results are lost, continue with: nas resume {run.path}") from None
     except KeyboardInterrupt:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -10,6 +11,9 @@ from nas.run.lock import is_running
 from nas.run.teacher import TEACHER
 from nas.training.plan import RESULT, open_plan, read_curve
 from search_spaces.task import input_text
+
+if TYPE_CHECKING:
+    from nas.commands.output import Output
 
 
 def status(folder: Path) -> None:
@@ -26,6 +30,11 @@ def status(folder: Path) -> None:
                 f"{what}: {len(curve)} of {plan.recipe.epochs} epochs, validation {curve[-1]['accuracy']:.2%}",
                 highlight=False,
             )
+
+
+def end(output: "Output", folder: Path) -> None:
+    """Print the result of a finished training as asked for."""
+    output.result(json.loads((folder / RESULT).read_text()), lambda console: show(console, folder))
 
 
 def show(console: Console, folder: Path) -> None:

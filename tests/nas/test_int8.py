@@ -88,8 +88,9 @@ def _metadata(file):
 
 
 def test_a_float32_run_is_exported_in_int8(nas_here, small_search, tmp_path):
-    code, _, err = nas_here(*small_search, "--no-measure", "--run", "run")
+    code, out, err = nas_here(*small_search, "--no-measure", "--run", "run", "--json")
     assert code == 0, err
+    assert json.loads(out) == json.loads((tmp_path / "run" / "result.json").read_text()), "one object, and nothing else"
     before = json.loads((tmp_path / "run" / "export" / "model.json").read_text())
     code, _, err = nas_here("export", "run", "--precision", "int8", "--to", "int8")
     assert code == 0, err

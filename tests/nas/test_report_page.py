@@ -6,6 +6,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from made_up_search import Executor, Predictor, Timer, View
 from rich.console import Console
@@ -58,7 +59,15 @@ def test_the_page_says_what_the_result_says(finished):
     assert shown == {
         e["p50_ms"] or e["predicted_ms"] for e in (*found["anchors"], *found["finalists"]) if e["validation_accuracy"]
     }
-    assert sum(map(sum, data["confusion"]["data"][0]["z"])) == len(load(finished.config.data, inputs=[(3, 16, 16)]).test)
+    test = load(finished.config.data, inputs=[(3, 16, 16)]).test
+    assert sum(map(sum, data["confusion"]["data"][0]["z"])) == len(test)
+    wrong = len(test) - np.trace(data["confusion"]["data"][0]["z"])
+    mistakes = found["best"]["mistakes"]
+    assert len(mistakes) == min(wrong, 12) == body.count('<img src="data:image/jpeg;base64,')
+    names = finished.resolved.classes
+    for index, predicted, confidence in mistakes:
+        assert test.labels[index] != predicted and f"{names[test.labels[index]]}, named {names[predicted]}" in body
+        assert 1 / len(names) <= confidence <= 1
 
 
 def test_a_run_without_results_has_a_page(made_run):

@@ -84,6 +84,19 @@ def _accuracy(export, workshop):
     return float(np.mean(np.array(answers) == test.labels))
 
 
+def test_how_much_is_printed(train, nas_here, tmp_path):
+    found, printed = train("out", "--epochs", 1)
+    assert "epoch    1" in printed
+    _, quiet = train("quiet", "--epochs", 1, "--quiet")
+    assert "epoch" not in quiet.partition("\n")[0] and f"test {found['test_accuracy']:.2%}" in quiet
+    again, printed = train("json", "--epochs", 1, "--json")
+    assert json.loads(printed) == again and again["test_accuracy"] == found["test_accuracy"]
+    code, out, _ = nas_here("resume", "json", "--json")
+    assert code == 0 and json.loads(out) == again
+    code, _, err = nas_here("resume", "json", "--json", "--quiet")
+    assert code == 2 and "mutually exclusive" in err
+
+
 def test_interrupted_and_resumed_it_ends_with_the_same_weights(train, nas_here, asked, tmp_path, monkeypatch):
     whole, _ = train("whole")
     with monkeypatch.context() as patch:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 AFTER, MENDS = "further_seeds", True
-MOST_CLASSES = 100  # of a recorded confusion matrix
+MOST_CLASSES, MOST_MISTAKES = 100, 12  # of a recorded confusion matrix; recorded mistakes
 
 
 def run(state: "State") -> None:
@@ -58,6 +58,7 @@ def _test(state: "State", key: str, genotype: Genotype) -> None:
         if state.config.measure and key == genotype.id:
             rest |= {"float_p50_ms": state.timer.float_p50_ms(network, task)}
     scores = asdict(found.scores)
+    rest["mistakes"] = tuple(found.worst(MOST_MISTAKES))
     if task.classes <= MOST_CLASSES:
         rest["confusion"] = tuple(map(tuple, found.counts.tolist()))
     state.study.note(Tested(accuracy=scores[metric], images=len(images), bytes=found.bytes, **scores, **rest), key)

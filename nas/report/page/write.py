@@ -3,21 +3,28 @@
 import json
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nas.report.page import PAGE, figures
 from nas.report.page.facts import by_class, command_of, reasons_of, rows_of_blocks
+from nas.report.page.mistakes import mistakes_of
 from nas.report.page.networks import networks_of
 from nas.report.result import points, result
 from nas.run.folder import Run
 from nas.run.memory import read_journal
 from search_spaces.errors import InputError, os_reason
 
+if TYPE_CHECKING:
+    from evaluators.data import Dataset
 
-def write_page(run: Run) -> Path:
-    """Write the report of a run, finished or not, and return its path; raises InputError if it cannot be written."""
+
+def write_page(run: Run, dataset: "Dataset | None" = None) -> Path:
+    """Write the report of a run, finished or not, and return its path; raises InputError if it cannot be written.
+
+    Without its data set, that is loaded if there are images to show.
+    """
     path, part = run.path / PAGE, run.path / f".{PAGE}.part"
-    text = page(run)
+    text = page(run, dataset)
     try:
         part.write_text(text, encoding="utf-8")
         part.replace(path)
@@ -26,7 +33,7 @@ def write_page(run: Run) -> Path:
     return path
 
 
-def page(run: Run) -> str:
+def page(run: Run, dataset: "Dataset | None" = None) -> str:
     """The report as HTML."""
     from jinja2 import Environment, StrictUndefined
 
@@ -47,6 +54,7 @@ def page(run: Run) -> str:
         best=best,
         networks=networks_of(found),
         blocks=rows_of_blocks(run, best) if best else [],
+        mistakes=mistakes_of(run, best, dataset) if best else [],
         classes=by_class(best["confusion"], run.resolved.classes) if best else [],
         reasons=reasons_of(memory),
         command=command_of(run),
