@@ -32,10 +32,10 @@ class Seen:
 @among_others
 @dataclass(frozen=True)
 class _Model:
-    """A deployed file: name and shape of its input, [1, C, H, W], and of its output, [1, classes]."""
+    """A deployed file: name and shape of its input, [N, C, H, W], and of its output, [N, classes]; N may be "batch", any."""
 
-    output: tuple[str, tuple[int, Count]]
-    input: tuple[str, tuple[int, Count, Count, Count]] | None = None
+    output: tuple[str, tuple[int | str, Count]]
+    input: tuple[str, tuple[int | str, Count, Count, Count]] | None = None
 
 
 @among_others
@@ -61,7 +61,12 @@ class Card(_Listing):
 
 def files_entry(task: Task, files: Iterable[str]) -> dict[str, Any]:
     """The card's entry for files of one network in several formats: names and shapes of input and output."""
-    return {file: {"input": ["image", [1, *task.input]], "output": ["logits", [1, task.classes]]} for file in files}
+    return {file: file_entry(task, 1) for file in files}
+
+
+def file_entry(task: Task, batch: int | str) -> dict[str, Any]:
+    """The card's entry for a file that takes `batch` images, or "batch", any number."""
+    return {"input": ["image", [batch, *task.input]], "output": ["logits", [batch, task.classes]]}
 
 
 def listed(path: Path) -> set[str]:

@@ -12,6 +12,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -25,20 +26,29 @@ OPSET = 17
 INPUT, OUTPUT = "image", "logits"
 
 
-def export_onnx(network: nn.Module, task: Task, path: Path) -> None:
-    """Exports `network` in eval mode to an ONNX file: input "image" float32 [1, C, H, W], output "logits" [1, classes].
+@dataclass(frozen=True)
+class OnnxForm:
+    """How an ONNX file is written: its opset, and images per run; None: any number."""
 
-    `network` is not modified.
+    opset: int = OPSET
+    batch: int | None = 1
+
+
+def export_onnx(network: nn.Module, task: Task, path: Path, form: OnnxForm = OnnxForm()) -> None:
+    """Exports `network` in eval mode to an ONNX file: input "image" float32 [N, C, H, W], output "logits" [N, classes].
+
+    N is the form's batch. `network` is not modified.
     """
     with quiet(), _one_thread(), torch.no_grad():
         torch.onnx.export(
             deployable(network),
-            (example_input(task),),
+            (example_input(task, form.batch or 2),),
             str(path),
             dynamo=False,
-            opset_version=OPSET,
+            opset_version=form.opset,
             input_names=[INPUT],
             output_names=[OUTPUT],
+            dynamic_axes=None if form.batch else {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
         )
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from evaluators.card import CARD, files_entry, listed
+from evaluators.card import CARD, file_entry, files_entry, listed
 from evaluators.data.preprocess import Preprocessing
-from evaluators.onnx import describe
+from evaluators.onnx import OnnxForm, describe
 from evaluators.quantise import export_int8, weight_bits
 from evaluators.training.recipe import Metric
 from evaluators.weights import GENOTYPE, WEIGHTS, load_network, save_weights
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from search_spaces.network import Network
     from search_spaces.weights import Loaded
 
-INT8, README, SCRIPTS = "model.int8.onnx", "README.md", "nas.export.scripts"
+ONNX, INT8, README, SCRIPTS = "model.onnx", "model.int8.onnx", "README.md", "nas.export.scripts"
 _PART, _NEW, _OLD = ".export-", "new", "old"  # temporary folder of an export, for new and old files until all are replaced
 
 
@@ -59,7 +59,13 @@ class Trained:
 
 
 def export(
-    run: Run, network: dict[str, Any], folder: Path, formats: Sequence[str] = (), *, calibration: "Tensor | None" = None
+    run: Run,
+    network: dict[str, Any],
+    folder: Path,
+    formats: Sequence[str] = (),
+    *,
+    calibration: "Tensor | None" = None,
+    form: OnnxForm | None = None,
 ) -> list[Path]:
     """Export a network of a run's result with the weights of its first seed (the measured ones); see `export_trained`.
 
@@ -85,27 +91,28 @@ def export(
         calibration=calibration,
         float_test=next(iter(network["float_test_by_seed"]), None),
     )
-    return export_trained(trained, folder, formats)
+    return export_trained(trained, folder, formats, form=form)
 
 
-def export_trained(trained: Trained, folder: Path, formats: Sequence[str] = ()) -> list[Path]:
+def export_trained(trained: Trained, folder: Path, formats: Sequence[str] = (), *, form: OnnxForm | None = None) -> list[Path]:
     """Write genotype.txt, weights.safetensors, model.json, and a file per format (default: model.onnx and network.py).
 
     A network that is deployed in int8 also gets model.int8.onnx; with an ONNX file there is predict.py. README.md describes
-    all of it. Returns the paths.
+    all of it. `form` is of model.onnx. Returns the paths.
 
     Files of an earlier export in `folder` are replaced. Raises InputError for an unknown format, and if the folder contains
     other files or cannot be written.
     """
-    chosen = load(formats)
+    chosen = _chosen(formats, form)
     _check_folder(folder)
 
     card = _card(trained, [*([] if trained.calibration is None else [INT8]), *chosen])
+    card["files"] |= _in_form(trained.task, form)
 
     def write(part: Path) -> None:
         shutil.copyfile(trained.weights, part / WEIGHTS)
         network = load_network(trained.genotype, trained.task, trained.weights)
-        _write(network, trained.task, chosen, part)
+        _write(network, trained.task, chosen, part, form)
         if trained.calibration is not None:
             export_int8(network, trained.task, part / INT8, trained.calibration)
         for name in set(card["companions"]) - {README}:
@@ -114,19 +121,22 @@ def export_trained(trained: Trained, folder: Path, formats: Sequence[str] = ()) 
     return _replace(folder, trained.genotype, card, write)
 
 
-def export_network(known: Anchor, loaded: "Loaded", folder: Path, formats: Sequence[str] = ()) -> list[Path]:
+def export_network(
+    known: Anchor, loaded: "Loaded", folder: Path, formats: Sequence[str] = (), *, form: OnnxForm | None = None
+) -> list[Path]:
     """Export an anchor with its trained weights, like `export_trained`.
 
     model.json includes the preprocessing if the source of the weights specifies it.
     """
-    chosen = load(formats)
+    chosen = _chosen(formats, form)
     _check_folder(folder)
 
     def write(part: Path) -> None:
         save_weights(loaded.network, part / WEIGHTS)
-        _write(loaded.network, loaded.task, chosen, part)
+        _write(loaded.network, loaded.task, chosen, part, form)
 
-    card = {"anchor": known.name, "paper": known.paper, "files": files_entry(loaded.task, chosen)}
+    files = files_entry(loaded.task, chosen) | _in_form(loaded.task, form)
+    card = {"anchor": known.name, "paper": known.paper, "files": files}
     trained = known.trained.get(loaded.source)
     if trained and trained.channels == "RGB":
         seen = Preprocessing(loaded.task.input, "crop", trained.interpolation, trained.mean, trained.std)
@@ -134,9 +144,23 @@ def export_network(known: Anchor, loaded: "Loaded", folder: Path, formats: Seque
     return _replace(folder, known.genotype.at(loaded.task.input), card, write)
 
 
-def _write(network: "Network", task: Task, chosen: Mapping[str, Format], part: Path) -> None:
+def _chosen(formats: Sequence[str], form: OnnxForm | None) -> dict[str, Format]:
+    """The formats by file; raises InputError if none is ONNX, which `form` is of."""
+    chosen = load(formats)
+    if form and ONNX not in chosen:
+        raise InputError(f"--opset and --batch are of {ONNX}, which is not exported; add --format onnx")
+    return chosen
+
+
+def _in_form(task: Task, form: OnnxForm | None) -> dict[str, Any]:
+    """The card's entry for model.onnx in another form, by name."""
+    return {ONNX: file_entry(task, form.batch or "batch") | {"opset": form.opset}} if form else {}
+
+
+def _write(network: "Network", task: Task, chosen: Mapping[str, Format], part: Path, form: OnnxForm | None) -> None:
     for file, way in chosen.items():
-        way.write(network, task, part / file)
+        how = {"form": form} if form and file == ONNX else {}
+        way.write(network, task, part / file, **how)
 
 
 def _check_folder(folder: Path) -> None:

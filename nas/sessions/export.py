@@ -16,11 +16,18 @@ from search_spaces.errors import InputError
 
 if TYPE_CHECKING:
     from evaluators.data import Dataset
+    from evaluators.onnx import OnnxForm
     from evaluators.precision import Precision
 
 
 def export_run(
-    path: Path, folder: Path | None, network: str | None, formats: Sequence[str] = (), precision: "Precision | None" = None
+    path: Path,
+    folder: Path | None,
+    network: str | None,
+    formats: Sequence[str] = (),
+    *,
+    precision: "Precision | None" = None,
+    form: "OnnxForm | None" = None,
 ) -> None:
     """Export a run's best network, or the one with this id or anchor name, in the run's precision or another."""
     from nas.export.files import export
@@ -41,7 +48,7 @@ def export_run(
         picked = in_int8(run, picked, dataset, images)
     elif own == "int8":
         raise InputError(f"{run.path} is in int8, and so are its figures; leave out --precision: the export has both files")
-    for file in export(run, picked, folder or run.path / "export", formats, calibration=images):
+    for file in export(run, picked, folder or run.path / "export", formats, calibration=images, form=form):
         console.print(str(file), highlight=False)
 
 
@@ -54,14 +61,16 @@ def _dataset(run: Run, console: Console) -> "Dataset":
     return found
 
 
-def export_pretrained(name: str, weights: Path, folder: Path | None, formats: Sequence[str] = ()) -> None:
+def export_pretrained(
+    name: str, weights: Path, folder: Path | None, formats: Sequence[str] = (), *, form: "OnnxForm | None" = None
+) -> None:
     """Export an anchor with weights published by its library."""
     from nas.export.files import export_network
     from search_spaces.weights import as_trained, read_tensors
 
     known = anchor(name)
     loaded = as_trained(known, read_tensors(weights), str(weights))
-    for file in export_network(known, loaded, folder or Path(known.name.replace(":", "-")), formats):
+    for file in export_network(known, loaded, folder or Path(known.name.replace(":", "-")), formats, form=form):
         make_console().print(str(file), highlight=False)
 
 

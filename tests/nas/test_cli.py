@@ -299,6 +299,14 @@ def test_an_anchor_with_weights_of_its_library_is_exported(nas_here, tmp_path):
     assert onnx_difference(weights, tmp_path / "exported" / "model.onnx", Task((3, 224, 224), 1000)) < 1e-4
     code, out, err = nas_here("export", "squeezenet:1.1", "--weights", "theirs.pth", "--to", "both", "--format", "onx")
     assert code == 2 and err == 'nas: there is no export format "onx"; did you mean "onnx"?\n' and not Path("both").exists()
+    for flags, message in (
+        (("--batch", "0"), "0 is not in the range"),
+        (("--batch", "many"), "'many' is not a valid integer"),
+        (("--opset", "21"), "21 is not in the range"),
+        (("--format", "pt2", "--opset", "13"), "--opset and --batch are of model.onnx"),
+    ):
+        code, _, err = nas_here("export", "squeezenet:1.1", "--weights", "theirs.pth", "--to", "both", *flags)
+        assert code == 2 and message in err and not Path("both").exists(), err
     flags = ("--format", "pt2", "--format", "onnx")
     code, out, err = nas_here("export", "squeezenet:1.1", "--weights", "theirs.pth", "--to", "both", *flags)
     assert code == 0 and {Path(line).name for line in out.split()} == set(os.listdir("both")) > {"model.onnx", "model.pt2"}

@@ -19,6 +19,7 @@ from every_block import every_block
 from PIL import Image
 
 from evaluators.data import Preprocessing
+from evaluators.onnx import OnnxForm, export_onnx
 from evaluators.weights import save_weights
 from nas.export.files import Trained, export_trained
 from nas.export.formats import torch_source
@@ -233,3 +234,38 @@ def test_the_source_runs_without_this_project(tmp_path):
         expected = network(torch.zeros(1, 3, 16, 16))[0].tolist()
     assert json.loads(done.stdout.partition("image: ")[2]) == pytest.approx(expected, abs=1e-5)
     assert "# block 1: shuffle 16/2" in (tmp_path / "network.py").read_text()
+
+
+# --- the form of model.onnx ---
+
+
+@pytest.mark.parametrize("block", every_block())
+def test_a_dynamic_batch_of_every_block_computes_what_the_network_does(block, tmp_path):
+    genotype = Genotype.parse(f"conv 16/1\n{every_block()[block]}\nhead\n").at((3, 16, 16))
+    network, task = _network(genotype, genotype.task(5)), genotype.task(5)
+    export_onnx(network, task, tmp_path / "model.onnx", OnnxForm(batch=None))
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    for count in (1, 3):
+        x = example_input(task, count, 7)
+        with torch.no_grad():
+            expected = network(x).numpy()
+        np.testing.assert_allclose(session.run(None, {"image": x.numpy()})[0], expected, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("opset", "batch"), [(9, 1), (11, 4), (13, None), (17, 4), (20, None)])
+def test_other_opsets_and_batches_are_exported_checked_and_run(exported, tmp_path, images, opset, batch):
+    folder, how = exported()
+    genotype = Genotype.parse((folder / "genotype.txt").read_text())
+    trained = Trained(genotype, folder / "weights.safetensors", CLASSES, how, "top1", 0.5, 0.5)
+    export_trained(trained, tmp_path / "form", form=OnnxForm(opset, batch))
+    card, model = json.loads((tmp_path / "form" / "model.json").read_text()), onnx.load(tmp_path / "form" / "model.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    entry = card["files"]["model.onnx"]
+    assert model.opset_import[0].version == opset == entry["opset"]
+    session = onnxruntime.InferenceSession(tmp_path / "form" / "model.onnx")
+    assert session.get_inputs()[0].shape == entry["input"][1] == [batch or "batch", *how.input]
+    usual, other = (predict.Classifier(place)(images / "grey.png") for place in (folder, tmp_path / "form"))
+    np.testing.assert_allclose(other, usual, atol=1e-5)
+    export_trained(trained, tmp_path / "form")  # recognises its own
+    with pytest.raises(InputError, match="--opset and --batch are of model.onnx, which is not exported"):
+        export_trained(trained, tmp_path / "form", ["pt2"], form=OnnxForm(opset, batch))

@@ -63,7 +63,9 @@ class Classifier:
 
     def __call__(self, path: Path) -> np.ndarray:
         """The probability of each class for the image in a file."""
-        (logits,) = self.session.run(["logits"], {"image": prepared(path, self.preprocessing)})
+        batch = self.session.get_inputs()[0].shape[0]
+        images = np.repeat(prepared(path, self.preprocessing), batch if isinstance(batch, int) else 1, axis=0)
+        (logits,) = self.session.run(["logits"], {"image": images})
         powers = np.exp(logits[0] - logits[0].max())
         return powers / powers.sum()  # type: ignore[no-any-return]
 
