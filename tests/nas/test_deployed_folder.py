@@ -25,6 +25,7 @@ from nas.export.files import Trained, export_trained
 from nas.export.formats import torch_source
 from nas.export.scripts import predict
 from search_spaces.anchor import anchor, anchor_names
+from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.network import build, example_input
 from search_spaces.space_file import load_space, space_names
@@ -165,8 +166,6 @@ def test_the_onnx_file_says_what_a_program_needs_that_has_it_alone(exported):
 
 
 def test_a_companion_of_an_export_is_replaced_and_a_file_of_the_users_is_not(exported, tmp_path):
-    from search_spaces.errors import InputError
-
     folder, how = exported()
     genotype = Genotype.parse((folder / "genotype.txt").read_text())
     again = Trained(genotype, folder / "weights.safetensors", CLASSES, how, "top1", 0.5, 0.25)
@@ -267,5 +266,5 @@ def test_other_opsets_and_batches_are_exported_checked_and_run(exported, tmp_pat
     usual, other = (predict.Classifier(place)(images / "grey.png") for place in (folder, tmp_path / "form"))
     np.testing.assert_allclose(other, usual, atol=1e-5)
     export_trained(trained, tmp_path / "form")  # recognises its own
-    with pytest.raises(InputError, match="--opset and --batch are of model.onnx, which is not exported"):
+    with pytest.raises(InputError, match=r"--opset and --batch are of model\.onnx, which is not exported"):
         export_trained(trained, tmp_path / "form", ["pt2"], form=OnnxForm(opset, batch))
