@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nas.commands.options import PATH, Command, refuse_unused
+from search_spaces.errors import quoted
 
 if TYPE_CHECKING:
     from evaluators.onnx import OnnxForm
@@ -18,7 +19,11 @@ class _Batch(click.IntRange):
     name = "N|dynamic"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return 0 if value == "dynamic" else super().convert(value, param, ctx)
+        if value == "dynamic":
+            return 0
+        if not str(value).isdecimal():
+            self.fail(f"{quoted(value)} is neither a number of images nor dynamic", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 BATCH = _Batch(min=1, max=4096)

@@ -301,7 +301,7 @@ def test_an_anchor_with_weights_of_its_library_is_exported(nas_here, tmp_path):
     assert code == 2 and err == 'nas: there is no export format "onx"; did you mean "onnx"?\n' and not Path("both").exists()
     for flags, message in (
         (("--batch", "0"), "0 is not in the range"),
-        (("--batch", "many"), "'many' is not a valid integer"),
+        (("--batch", "many"), '"many" is neither a number of images nor dynamic'),
         (("--opset", "21"), "21 is not in the range"),
         (("--format", "pt2", "--opset", "13"), "--opset and --batch are of model.onnx"),
     ):
