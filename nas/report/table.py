@@ -97,7 +97,7 @@ def _sizes(found: dict[str, Any]) -> list[str]:
 def _inherited(found: dict[str, Any]) -> str:
     if not found["donor"]:
         return "All networks were randomly initialised."
-    return f"Inherited: share of weights taken from {found['donor']} before fine-tuning."
+    return f"Networks inherited weights from {found['donor']}."
 
 
 def _probed(found: dict[str, Any]) -> list[str]:
