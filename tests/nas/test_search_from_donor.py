@@ -106,7 +106,7 @@ def test_probes_and_shares_stand_in_the_result_and_the_table_marks_who_inherited
     assert all(
         ("none" in line) == ("found" not in line) for line in lines if "│" in line and ("found" in line or "net" in line)
     )
-    assert any("Inherited: share of weights taken from made up" in line for line in lines)
+    assert any("Networks inherited weights from made up" in line for line in lines)
 
 
 @pytest.mark.parametrize("stop_after", [3, 9, 12, 20])
