@@ -81,12 +81,11 @@ class Recipe:
             self._check_surgery(self.surgery)
 
     def _check_surgery(self, surgery: dict[str, Any]) -> None:
-        if "kind" not in surgery:
+        settings = dict(surgery)
+        if "kind" not in settings:
             raise InputError(f"surgery needs the key kind, one of {', '.join(SURGERIES.names())}")
-        SURGERIES.check(str(surgery["kind"]))
-        from evaluators.training.surgery import surgery_of  # imports torch
-
-        surgery_of(surgery)
+        kind = SURGERIES.load(str(settings.pop("kind")))  # imports torch
+        checked(kind.Settings, settings, "surgery")
 
 
 def load_recipe(name_or_path: str, epochs: int | None = None, *, class_weights: bool = False) -> Recipe:

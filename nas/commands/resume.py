@@ -5,7 +5,8 @@ from pathlib import Path
 import click
 
 from nas.commands.options import AT_LEAST_1, PATH, Command, refuse_unused
-from nas.commands.output import Output, printing
+from nas.commands.output import printing
+from nas.output import Output
 
 
 @click.command("resume", cls=Command)

@@ -6,7 +6,8 @@ from typing import Any
 import click
 
 from nas.commands.options import PATH, Command, options_of, refuse_unused
-from nas.commands.output import Output, printing
+from nas.commands.output import printing
+from nas.output import Output
 from nas.training.config import TrainConfig
 
 

@@ -1,17 +1,15 @@
 """Final output of a search: the result table and the export folder."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
+from nas.output import Output
 from nas.report import table
 from nas.report.page import PAGE
 from nas.report.result import result
 from nas.run.folder import Run
 from search_spaces.errors import InputError
-
-if TYPE_CHECKING:
-    from nas.commands.output import Output
 
 
 def show(console: Console, run: Run, found: dict[str, Any]) -> None:
@@ -22,7 +20,7 @@ def show(console: Console, run: Run, found: dict[str, Any]) -> None:
         console.print(f"Ready to deploy: {run.path / 'export'}", highlight=False)
 
 
-def end(output: "Output", run: Run) -> None:
+def end(output: Output, run: Run) -> None:
     """Print the result as asked for; raises InputError afterwards if no network is within the budget."""
     found = result(run)
     output.result(found, lambda console: show(console, run, found))

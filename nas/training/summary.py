@@ -2,18 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from nas.console import make_console
+from nas.output import Output
 from nas.run.lock import is_running
 from nas.run.teacher import TEACHER
 from nas.training.plan import RESULT, open_plan, read_curve
 from search_spaces.task import input_text
-
-if TYPE_CHECKING:
-    from nas.commands.output import Output
 
 
 def status(folder: Path) -> None:
@@ -32,7 +29,7 @@ def status(folder: Path) -> None:
             )
 
 
-def end(output: "Output", folder: Path) -> None:
+def end(output: Output, folder: Path) -> None:
     """Print the result of a finished training as asked for."""
     output.result(json.loads((folder / RESULT).read_text()), lambda console: show(console, folder))
 

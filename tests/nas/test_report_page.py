@@ -21,6 +21,7 @@ from nas.report.page.facts import by_class, command_of
 from nas.report.page.write import page, write_page
 from nas.report.result import result
 from nas.run.folder import open_run
+from nas.run.importance import gene_importances
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "runs" / "example"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -157,3 +158,15 @@ def test_the_table_fits_a_terminal(precision, columns):
     best = found["best"]
     row = " ".join(line for line in lines if "89.32" in line)
     assert f"{100 * best['test_accuracy']:.2f}" in row and f"{best['p50_ms']:.2f}" in row and "…" not in text.getvalue()
+
+
+def test_the_importance_of_genes_is_shown_for_many_candidates(made_run, monkeypatch):
+    run = made_run(trials=12, sampler="random")
+    assert gene_importances(run.journal) is None
+    dataset = load(run.config.data, inputs=[(3, 16, 16)])
+    Search(State(run, dataset, Predictor(), Executor, View(), timer=Timer(lambda _: 5.0))).run()
+    monkeypatch.setattr("nas.run.importance._FEWEST", 5)
+    found, trials = gene_importances(run.journal)
+    assert trials >= 5 and found and all(0 <= value <= 1 for value in found.values())
+    assert list(found.values()) == sorted(found.values(), reverse=True)
+    assert set(_data(page(run))["importances"]["data"][0]["y"]) <= set(found)

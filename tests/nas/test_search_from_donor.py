@@ -91,7 +91,7 @@ def test_only_the_best_by_their_probes_are_trained_and_the_donor_whatever_its_pr
     assert "squeezenet:1.1" in {base_name(a["anchor"]) for a in found["anchors"]}
 
 
-def test_probes_and_shares_stand_in_the_result_and_the_table_marks_who_inherited_nothing(make, donor):
+def test_probes_and_shares_stand_in_the_result_and_the_donor_under_the_table(make, donor):
     run, view = make(), View()
     found, memory = _searched(run, donor, Nothing, view)
     assert view.lines.index("probe the hand-designed networks") < view.lines.index("search")

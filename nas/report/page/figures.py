@@ -7,11 +7,9 @@ from typing import Any
 
 from nas.records import Final
 from nas.report.page.networks import name_of, networks_of
-from nas.run.folder import Run
 from nas.run.memory import Memory
 
 BLUE, ORANGE, GREEN, GREY, RED = "#0072b2", "#e69f00", "#009e73", "#888888", "#d55e00"
-_FEWEST = 20  # trained candidates below which the importance of genes says nothing
 _GENES = 12
 Figure = dict[str, Any]
 
@@ -152,20 +150,11 @@ def confusion(best: dict[str, Any], classes: list[str]) -> Figure | None:
     return {"data": [heat], "layout": layout}
 
 
-def importances(run: Run) -> Figure | None:
-    """How much each gene mattered to the candidates' accuracy, by Optuna's PED-ANOVA (arXiv:2304.10255)."""
-    import optuna
-
-    from nas.run.journal import MAIN, Journal, storage_of
-
-    study = optuna.load_study(study_name=MAIN, storage=storage_of(Journal(run.journal, writable=False)))
-    done = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    if len(done) < _FEWEST or len(study.directions) > 1:
+def importances(found: tuple[dict[str, float], int] | None) -> Figure | None:
+    """How much each gene mattered to the candidates' accuracy (nas.run.importance)."""
+    if found is None:
         return None
-    try:
-        found = optuna.importance.get_param_importances(study, evaluator=optuna.importance.PedAnovaImportanceEvaluator())
-    except (ValueError, RuntimeError):  # no gene that all candidates have
-        return None
-    names, values = zip(*list(found.items())[:_GENES][::-1], strict=True)
+    by_gene, trials = found
+    names, values = zip(*list(by_gene.items())[:_GENES][::-1], strict=True)
     bars = {"type": "bar", "orientation": "h", "x": values, "y": names, "marker": {"color": BLUE}}
-    return {"data": [bars], "layout": _layout(f"importance, of {len(done)} trained candidates", "gene")}
+    return {"data": [bars], "layout": _layout(f"importance, of {trials} trained candidates", "gene")}

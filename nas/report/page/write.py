@@ -11,6 +11,7 @@ from nas.report.page.mistakes import mistakes_of
 from nas.report.page.networks import networks_of
 from nas.report.result import points, result
 from nas.run.folder import Run
+from nas.run.importance import gene_importances
 from nas.run.memory import read_journal
 from search_spaces.errors import InputError, os_reason
 
@@ -46,7 +47,7 @@ def page(run: Run, dataset: "Dataset | None" = None) -> str:
         "front": figures.front(found, points(run)),
         "curves": figures.curves(memory, found),
         "predictions": figures.predictions(found),
-        "importances": figures.importances(run),
+        "importances": figures.importances(gene_importances(run.journal)),
         "confusion": figures.confusion(best, run.resolved.classes) if best else None,
     }
     return template.render(
