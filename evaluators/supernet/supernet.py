@@ -48,6 +48,7 @@ class Supernet:
         tensors = initial(members(space, task), task.classes, seed)
         self.weights = {key: tensor.to(self._device) for key, tensor in tensors.items()}
         self._momentum = {key: torch.zeros_like(tensor) for key, tensor in self.weights.items()}
+        self._class_weights: Tensor | None = None
 
     def train(self, train: Batches, validation: Batches, recipe: Recipe, sampling: Sampling = "fair") -> Iterator[Epoch]:
         """Trains up to `recipe.epochs`, yielding after each; an epoch's accuracy is the mean of two fixed genotypes.

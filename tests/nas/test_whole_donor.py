@@ -61,7 +61,7 @@ def test_the_donor_is_kept_in_the_run_and_says_where_it_comes_from(finished, don
     run, printed = finished
     kept = load_donor(run / "donor")
     assert kept.name == str(donor_folder) == _result(run)["donor"] == open_run(run).resolved.donor
-    assert open_run(run).resolved.mean == list(kept.mean) and f"taken from {donor_folder} before fine-tuning" in printed
+    assert open_run(run).resolved.mean == list(kept.mean) and f"inherited weights from {donor_folder}." in printed
 
 
 def test_hand_designed_networks_are_probed_at_every_input_and_trained_at_the_largest_as_good_as_the_best_with_those_asked_for(

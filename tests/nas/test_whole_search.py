@@ -168,7 +168,8 @@ def test_killed_in_the_middle_it_resumes_and_trains_nothing_twice(workshop, smal
 def test_two_runs_of_one_seed_ask_the_same_and_find_the_same(workshop, small_search, tmp_path):
     runs = [tmp_path / "a", tmp_path / "b"]
     for run in runs:
-        done = nas([*small_search, "--seed", 5, "--workers", 1, "--run", run], tmp_path, alone)
+        few = ("--trials", 2, "--finalists", 1)
+        done = nas([*small_search, *few, "--seed", 5, "--workers", 1, "--run", run], tmp_path, alone)
         assert done.returncode == 0, done.stderr
     a, b = ([(t.genotype.text, t.outcome, t.accuracies) for t in read_journal(r / "journal.log").trials] for r in runs)
     assert a == b

@@ -122,7 +122,7 @@ def test_colour_arrays_for_grey_networks_are_pils(sample_spec: Spec) -> None:
     ("spec", "words"),
     [
         ("cifer10", 'no data set "cifer10"; did you mean "cifar10"?'),
-        ("zzz", "known: cifar10, fashion-mnist, "),
+        ("zzz", "known: cifar10, csv, fashion-mnist, "),
         ("some/folder", "imagefolder:PATH"),
         ("imagefolder", "imagefolder:PATH"),
         ("imagefolder:", "imagefolder:PATH"),
