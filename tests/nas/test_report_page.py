@@ -126,7 +126,7 @@ def test_in_a_browser_there_is_no_error_and_no_request_and_the_slider_and_hover_
     sync_api = pytest.importorskip("playwright.sync_api")
     path, errors, requests = write_page(example), [], []
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
         view = browser.new_page(viewport={"width": width, "height": 900})
         view.on("console", lambda message: errors.append(message.text) if message.type in ("error", "warning") else None)
         view.on("pageerror", lambda error: errors.append(str(error)))
