@@ -96,7 +96,8 @@ def _networks(run: Run, memory: Memory) -> dict[str, Any]:
     best, own, random = (best_found(finals, measured, budget, origin) for origin in ("", "search", "random"))
     found = facts.network(own) if own else None
     anchors = [facts.network(i) for i, final in finals.items() if final.anchor]
-    for entry in anchors:
+    finalists = [facts.network(i) for i, final in finals.items() if final.origin == "search"]
+    for entry in (*anchors, *finalists):
         known = measured.get(entry["id"])
         entry["fits"] = (known is not None and known.held) if budget.measured else budget.bounded(entry["bound_ms"])
     over = {i: m for i, m in measured.items() if not m.held and facts.proposed(i)}
@@ -106,10 +107,7 @@ def _networks(run: Run, memory: Memory) -> dict[str, Any]:
         "best": facts.network(best) if best else None,
         "found": found,
         "anchors": sorted(anchors, key=lambda e: (not e["fits"], -(e["validation_accuracy"] or 0))),
-        "finalists": sorted(
-            (facts.network(i) for i, final in finals.items() if final.origin == "search"),
-            key=lambda e: -(e["validation_accuracy"] or 0),
-        ),
+        "finalists": sorted(finalists, key=lambda e: -(e["validation_accuracy"] or 0)),
         "baseline": _baseline(run, facts, random),
         "over_budget_when_measured": [{"id": i, **{k: getattr(m, k) for k in figures}} for i, m in over.items()],
         "busy": _busy(measured),

@@ -15,8 +15,9 @@ Figure = dict[str, Any]
 
 
 def front(found: dict[str, Any], rows: list[dict[str, Any]]) -> Figure | None:
-    """Accuracy against latency: candidates as predicted, retrained networks as measured, with standard errors."""
-    known = [e for e in networks_of(found) if e["validation_accuracy"] is not None and (e["p50_ms"] or e["predicted_ms"])]
+    """Accuracy against latency: candidates as predicted, retrained networks as measured (if the run measures)."""
+    how, figure = ("measured", "p50_ms") if found["measured"] else ("predicted, not measured", "predicted_ms")
+    known = [e | {"ms": e[figure]} for e in networks_of(found) if e["validation_accuracy"] is not None and e[figure]]
     candidates = [row for row in rows if not row["anchor"] and row["predicted_ms"]]
     if not known and not candidates:
         return None
@@ -28,22 +29,18 @@ def front(found: dict[str, Any], rows: list[dict[str, Any]]) -> Figure | None:
         )
     ]
     for title, mine, marker in (
-        ("hand-designed, retrained (measured ms)", [e for e in known if e["anchor"]], {"color": ORANGE, "symbol": "square"}),
-        ("found, retrained (measured ms)", [e for e in known if not e["anchor"]], {"color": BLUE, "symbol": "circle"}),
+        (f"hand-designed, retrained ({how} ms)", [e for e in known if e["anchor"]], {"color": ORANGE, "symbol": "square"}),
+        (f"found, retrained ({how} ms)", [e for e in known if not e["anchor"]], {"color": BLUE, "symbol": "circle"}),
     ):
-        trace = _points(title, [(_ms(e), _accuracy(e), _words(e)) for e in mine], {**marker, "size": 11})
+        trace = _points(title, [(e["ms"], _accuracy(e), _words(e)) for e in mine], {**marker, "size": 11})
         trace["error_y"] = {"array": [200 * (e["test_error"] or 0) for e in mine], "thickness": 1}
         traces.append(trace)
     return {
         "data": traces,
         "layout": _layout("latency, ms (logarithmic)", f"{found['metric']}, %", xtype="log"),
-        "networks": [{"name": e["name"], "ms": _ms(e), "accuracy": _accuracy(e), "set": _set(e)} for e in known],
+        "networks": [{"name": e["name"], "ms": e["ms"], "accuracy": _accuracy(e), "set": _set(e)} for e in known],
         "budget": found["budget_ms"],
     }
-
-
-def _ms(entry: dict[str, Any]) -> float:
-    return float(entry["p50_ms"] or entry["predicted_ms"])
 
 
 def _accuracy(entry: dict[str, Any]) -> float:

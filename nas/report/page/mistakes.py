@@ -25,14 +25,14 @@ class Mistake(NamedTuple):
     confidence: float
 
 
-def mistakes_of(run: Run, best: dict[str, Any], dataset: "Dataset | None") -> list[Mistake]:
-    """The recorded mistakes, with images as the network sees them; none if the data set cannot be read any more."""
+def mistakes_of(run: Run, best: dict[str, Any], dataset: "Dataset | None") -> tuple[list[Mistake], str]:
+    """The recorded mistakes, with images as the network sees them; without the data set none, and the reason."""
     if not best["mistakes"]:
-        return []
+        return [], ""
     try:
-        return _shown(run, best, dataset or _load(run, best))
-    except InputError:
-        return []
+        return _shown(run, best, dataset or _load(run, best)), ""
+    except InputError as error:
+        return [], str(error)
 
 
 def _load(run: Run, best: dict[str, Any]) -> "Dataset":

@@ -40,6 +40,7 @@ def page(run: Run, dataset: "Dataset | None" = None) -> str:
 
     found, memory = result(run), read_journal(run.journal)
     best = found["best"]
+    mistakes, why = mistakes_of(run, best, dataset) if best else ([], "")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"percent": lambda value: "–" if value is None else f"{value:.2%}", "number": _number}
     template = environment.from_string(files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
@@ -55,7 +56,8 @@ def page(run: Run, dataset: "Dataset | None" = None) -> str:
         best=best,
         networks=networks_of(found),
         blocks=rows_of_blocks(run, best) if best else [],
-        mistakes=mistakes_of(run, best, dataset) if best else [],
+        mistakes=mistakes,
+        without_mistakes=why,
         classes=by_class(best["confusion"], run.resolved.classes) if best else [],
         reasons=reasons_of(memory),
         command=command_of(run),
