@@ -63,8 +63,8 @@ class Training:
     fake quantisation, and the better of the two is kept. The recipe may freeze blocks among the first `ready`. All randomness
     comes from `generator` and, in layers such as dropout, from torch's global generator.
 
-    `surgery` is the recipe's (evaluators.training.surgery). With one, `network` is the opened network, no block is frozen, and
-    the attribute `network` is the closed one after the last epoch.
+    `surgery` is the recipe's (evaluators.training.surgery). With one, `network` is the opened network, and the attribute
+    `network` is the closed one after the last epoch.
     """
 
     def __init__(
@@ -94,8 +94,7 @@ class Training:
         self._calibration, self._recovers = calibration, recovers
         self._among = shown(train, recipe)
         self._weights = class_weights(train.labels) if recipe.class_weights else None
-        freezes = isinstance(network, Network) and self._surgery is None
-        self._count = kept_count(cast(Network, network), recipe.kept_stride, ready) if freezes else 0
+        self._count = kept_count(network, recipe.kept_stride, ready) if isinstance(network, Network) else 0
         self._kept: Kept | None = None
         self._steps = steps = recipe.epochs * math.ceil(max(len(self._among(1)), recipe.least_images) / recipe.batch_size)
         self._optimizer = optimizer_of(network, recipe)

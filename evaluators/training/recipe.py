@@ -81,6 +81,8 @@ class Recipe:
             self._check_surgery(self.surgery)
 
     def _check_surgery(self, surgery: dict[str, Any]) -> None:
+        if self.kept_stride:
+            raise InputError("a surgery changes every block, so none can be frozen: kept_stride must be 0")
         settings = dict(surgery)
         if "kind" not in settings:
             raise InputError(f"surgery needs the key kind, one of {', '.join(SURGERIES.names())}")

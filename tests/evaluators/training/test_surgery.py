@@ -336,6 +336,11 @@ def test_wrong_settings_are_one_message(asked, message):
         replace(load_recipe("final"), surgery=asked)
 
 
+def test_no_block_can_be_frozen_beside_a_surgery():
+    with pytest.raises(InputError, match="kept_stride must be 0"):
+        replace(load_recipe("low_rank"), kept_stride=8)
+
+
 def test_a_share_that_would_remove_everything_is_refused():
     with pytest.raises(InputError, match=r"share 0\.99 would prune all 26 inputs of blocks"):
         _training("prune_inputs", share=0.99)
