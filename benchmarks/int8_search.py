@@ -11,23 +11,16 @@ in FOLDER and not done again when the script is started anew.
 import argparse
 import json
 import statistics
-import subprocess
-import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import torch
+from whole_runs import anchor_ms, medians, nas, once, result_of
 
-from evaluators.latency.device.measure_networks import Bench, measure_apart
-from evaluators.latency.runtime import DEFAULT, load_runtime
-from search_spaces.anchor import anchor
+from evaluators.latency.runtime import DEFAULT
 from search_spaces.genotype import Genotype
-from search_spaces.network import build
 
 PRECISIONS = {"float32": DEFAULT, "int8": "onnxruntime_int8"}
-SESSIONS, SECONDS = 3, 3.0
 
 
 def main() -> None:
@@ -38,7 +31,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
-    whole = once(asked.folder / "mobilenet_v2.json", mobilenet_v2_ms)
+    whole = once(asked.folder / "mobilenet_v2.json", lambda: {p: anchor_ms("mobilenet_v2", r) for p, r in PRECISIONS.items()})
     for share in asked.shares:
         for seed in range(asked.seeds):
             budgets = {precision: share * ms for precision, ms in whole.items()}
@@ -46,48 +39,13 @@ def main() -> None:
             print_pair(share, seed, found)
 
 
-def once(path: Path, make: Any) -> dict[str, Any]:
-    """What `make` returns, kept in a file."""
-    if not path.is_file():
-        path.write_text(json.dumps(make(), indent=1) + "\n")
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found
-
-
-def mobilenet_v2_ms() -> dict[str, float]:
-    """Milliseconds of MobileNetV2 at 224x224, 1,000 classes, by precision."""
-    known = anchor("mobilenet_v2")
-    with tempfile.TemporaryDirectory() as folder:
-        found = {}
-        for precision, runtime in PRECISIONS.items():
-            torch.manual_seed(0)
-            path = Path(folder, f"{precision}.onnx")
-            load_runtime(runtime).prepare(build(known.genotype, known.task).eval(), known.task, path)
-            found[precision] = medians([path], runtime)[0]
-        return found
-
-
-def medians(paths: list[Path], runtime: str) -> list[float]:
-    """Median over fresh processes of each file's p50, in milliseconds."""
-    sessions = [measure_apart(paths, SECONDS * len(paths), Bench(runtime), seed) for seed in range(SESSIONS)]
-    return [statistics.median(m.p50_ms for m in of_one) for of_one in zip(*sessions, strict=True)]
-
-
 def pair(asked: argparse.Namespace, budgets: dict[str, float], seed: int, share: float) -> dict[str, Any]:
     """Both searches, and what each came to in int8."""
-    runs = {p: search(asked, p, budgets[p], seed, asked.folder / f"{share:g}-{seed}-{p}") for p in PRECISIONS}
-    results = {p: json.loads((run / "result.json").read_text()) for p, run in runs.items()}
+    runs = {p: asked.folder / f"{share:g}-{seed}-{p}" for p in PRECISIONS}
+    results = {p: search(asked, p, budgets[p], seed, run) for p, run in runs.items()}
     exports = {"int8": runs["int8"] / "export", "float32": asked.folder / f"{share:g}-{seed}-quantised"}
-    nas(
-        "export",
-        runs["float32"],
-        "--network",
-        results["float32"]["found"]["id"],
-        "--precision",
-        "int8",
-        "--to",
-        exports["float32"],
-    )
+    quantised = ("--network", results["float32"]["found"]["id"], "--precision", "int8", "--to", exports["float32"])
+    nas("export", runs["float32"], *quantised)
     if (best := results["int8"]["best"]) and best["id"] != results["int8"]["found"]["id"]:
         exports["int8"] = asked.folder / f"{share:g}-{seed}-found"
         nas("export", runs["int8"], "--network", results["int8"]["found"]["id"], "--to", exports["int8"])
@@ -110,18 +68,10 @@ def pair(asked: argparse.Namespace, budgets: dict[str, float], seed: int, share:
     return {"budget_ms": budgets["int8"], "searched in": found, "hand-designed in int8": rivals}
 
 
-def search(asked: argparse.Namespace, precision: str, budget_ms: float, seed: int, run: Path) -> Path:
-    """The run of a search, gone on with if it was begun."""
-    if run.is_dir():
-        nas("resume", run)
-    else:
-        options = ("--precision", precision, "--seed", seed, "--run", run)
-        nas("search", "--data", asked.data, "--latency-budget", f"{budget_ms:.3f}ms", *options)
-    return run
-
-
-def nas(*arguments: object) -> None:
-    subprocess.run([sys.executable, "-m", "nas", *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+def search(asked: argparse.Namespace, precision: str, budget_ms: float, seed: int, run: Path) -> dict[str, Any]:
+    """The result of a search."""
+    options = ("--precision", precision, "--seed", seed)
+    return result_of(run, "search", "--data", asked.data, "--latency-budget", f"{budget_ms:.3f}ms", *options)
 
 
 def print_pair(share: float, seed: int, found: dict[str, Any]) -> None:

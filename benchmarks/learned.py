@@ -10,16 +10,14 @@ at a time, on one thread each.
 
 import argparse
 import json
-import os
 import re
 import statistics
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from whole_runs import nas
 
 from evaluators.training.recipe import RECIPES
 from evaluators.training.surgery import surgery_of
@@ -128,15 +126,10 @@ def trained(asked: argparse.Namespace, method: str, arm: Arm, seed: int) -> dict
         recipe_file.write_text(yaml.safe_dump(recipe))
         network_file.write_text(Genotype.parse(arm.genotype).at((3, asked.side, asked.side)).text)
         options = ("--data", asked.data, "--recipe", recipe_file, "--from-scratch", "--seed", seed, "--to", folder)
-        nas("train", network_file, *options)
-    nas("resume", folder)
+        nas("train", network_file, *options, threads=1)
+    nas("resume", folder, threads=1)
     found: dict[str, Any] = json.loads((folder / "result.json").read_text())
     return found
-
-
-def nas(*arguments: object) -> None:
-    alone = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-m", "nas", *map(str, arguments)], check=True, stdout=subprocess.DEVNULL, env=alone)
 
 
 def print_method(method: str, of_method: list[Arm], results: dict[tuple[str, int], dict[str, Any]], seeds: int) -> None:
