@@ -2,9 +2,7 @@
 
 import csv
 import json
-import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -210,16 +208,3 @@ def _wait_for_trained(run: Path, n: int, process: subprocess.Popen):
         return found if len(found) >= n else []
 
     return wait_for(ended, process)
-
-
-def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(workshop, small_search, tmp_path):
-    run = tmp_path / "run"
-    command = [sys.executable, "-m", "nas", *map(str, small_search), "--run", str(run), "--workers", "1"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, cwd=tmp_path, preexec_fn=alone, **pipes)
-    _wait_for_trained(run, 1, process)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=600)
-    assert process.returncode == 130, err
-    assert f"nas resume {run}" in out and "Traceback" not in err
-    assert not _result(run)["finished"]
