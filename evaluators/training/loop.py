@@ -80,7 +80,7 @@ class Training:
         ready: int = 0,
         calibration: Tensor | None = None,
         recovers: bool = False,
-        surgery: Surgery | None = None,
+        surgery: Surgery[Any] | None = None,
     ) -> None:
         keep_heap()
         self.network, self.recipe = fast(network), recipe

@@ -1,7 +1,7 @@
 """Surgery: what a training does to its network's structure, such as pruning. One file each in the folder surgeries."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,17 +17,19 @@ from search_spaces.task import Task
 
 Pair = tuple[BlockSpec, nn.Module]
 Change = Callable[[list[Pair]], list[Pair]]
+_S = TypeVar("_S")
 _L = TypeVar("_L", bound=nn.Module)
 
 
-class Surgery:
+class Surgery(Generic[_S]):
     """Base of surgeries; this one changes nothing.
 
     A training opens a genotype, attaches the surgery to its network, calls `before` and `after` around each optimizer step, and
     closes the network at its end. Progress is a share of the training's steps, 0 to 1. A surgery's whole state is in `masks`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, settings: _S) -> None:
+        self._settings = settings
         self.masks: dict[str, Tensor] = {}
 
     def opened(self, genotype: Genotype) -> Genotype:
@@ -56,13 +58,13 @@ class Surgery:
         return {}
 
 
-def surgery_of(asked: Mapping[str, Any] | None) -> Surgery | None:
+def surgery_of(asked: Mapping[str, Any] | None) -> Surgery[Any] | None:
     """The surgery that a recipe asks for, or None; raises InputError for unknown names and wrong settings."""
     if asked is None:
         return None
     settings = dict(asked)
     module = SURGERIES.load(settings.pop("kind"))
-    made: Surgery = module.Surgery(checked(module.Settings, settings, "surgery"))
+    made: Surgery[Any] = module.Surgery(checked(module.Settings, settings, "surgery"))
     return made
 
 

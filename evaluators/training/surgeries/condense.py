@@ -42,7 +42,7 @@ class _Aligned(NamedTuple):
     opened: Sequence[nn.Module]
 
 
-class Surgery(surgery.Surgery):
+class Surgery(surgery.Surgery[Settings]):
     """Trains `lgc` blocks from their dense form: norm_act and a pointwise convolution that reads every channel.
 
     With `condense=C`, groups drop inputs at each of C - 1 equally spaced times, until 1/C are left: those with the smallest L1
@@ -50,10 +50,6 @@ class Surgery(surgery.Surgery):
     head is learnt too: the classifier drops its inputs with the smallest L1 norm when condensation ends.
     arXiv:1711.09224, ShichenLiu/CondenseNet layers.py.
     """
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__()
-        self._settings = settings
 
     def opened(self, genotype: Genotype) -> Genotype:
         self._asked = genotype

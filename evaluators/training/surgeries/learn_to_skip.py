@@ -32,7 +32,7 @@ class Settings:
     weight: FromZero
 
 
-class Surgery(surgery.Surgery):
+class Surgery(surgery.Surgery[Settings]):
     """Hybrid reinforcement learning of SkipNet (arXiv:1711.09485, section 3.3).
 
     Before `since`, gates decide hard and learn softly (straight-through). From then on, decisions are drawn, and gate i learns
@@ -40,10 +40,6 @@ class Surgery(surgery.Surgery):
     of gates, and C_j the MACs of block j over their mean. The mean reward of the batch is subtracted. The rest of the network
     learns by L.
     """
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__()
-        self._settings = settings
 
     def attach(self, network: Network) -> None:
         self._gated = _gated(network)

@@ -25,16 +25,12 @@ class Settings:
     at: Share
 
 
-class Surgery(surgery.Surgery):
+class Surgery(surgery.Surgery[Settings]):
     """Factorises `conv` blocks with kernel=1 at stride 1, ungrouped, where the two factors have fewer weights than the one.
 
     From `at` on, weights are projected to their rank after each step; then two blocks compute what the one did: `conv` with
     `rank` outputs, without norm and activation, and the block itself on these. The rank is by energy, as in arXiv:1404.0736.
     """
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__()
-        self._settings = settings
 
     def attach(self, network: Network) -> None:
         names = surgery.names_of(network)

@@ -35,16 +35,12 @@ class Settings:
             raise InputError("at must rise")
 
 
-class Surgery(surgery.Surgery):
+class Surgery(surgery.Surgery[Settings]):
     """Prunes the inputs of each convolution that follows a norm_act block in its sequence and is not grouped.
 
     A channel's rank is the sum of |weight| over outputs and kernel. A pruned convolution reads a `select` before its norm_act:
     norm and activation work channel by channel. Sparse-DenseNet drops 15 % at 1/6 and 1/3 of the training.
     """
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__()
-        self._settings = settings
 
     def attach(self, network: Network) -> None:
         names = surgery.names_of(network)

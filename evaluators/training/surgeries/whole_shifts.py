@@ -27,17 +27,13 @@ class Settings:
     until: Annotated[float, Field(gt=0, le=1)]
 
 
-class Surgery(surgery.Surgery):
+class Surgery(surgery.Surgery[Settings]):
     """Learns integer offsets of active shifts (arXiv:1806.07370) and sparse shifts (arXiv:1903.05285).
 
     A sparse shift moves whole pixels forward and learns by the gradient of bilinear interpolation; an active shift interpolates
     until its offsets are rounded, half away from zero. Whole offsets move data without computing, zero ones not even that: an
     `active_shift` at stride 1 becomes a `sparse_shift`.
     """
-
-    def __init__(self, settings: Settings) -> None:
-        super().__init__()
-        self._settings = settings
 
     def attach(self, network: Network) -> None:
         self._shifts = _shifts(network)
