@@ -38,7 +38,7 @@ from evaluators.latency.device.measure_networks import Bench, measure_apart
 from evaluators.latency.device.profile import FIT, MeasuredNetwork, Profile
 from evaluators.latency.device.profile_files import load_profile
 from evaluators.latency.kernels.kernel import Size
-from evaluators.latency.kernels.lowering import LOWERING, lowered_blocks, total_kernels
+from evaluators.latency.kernels.lowering import LOWERING, graph_run, lowered_blocks, total_kernels
 from evaluators.latency.predict.older_profiles import relowered
 from evaluators.latency.predict.predictor import Prediction, Predictor
 from evaluators.latency.runtime import Graph, load_runtime
@@ -228,7 +228,9 @@ def _measure(
 
 def _predictors(predictor: Predictor, profile: Profile, space: SearchSpace) -> dict[str, Predict]:
     """The product's predictor, and what a user might do instead, fitted to the same networks."""
-    calibration, graph = profile.calibration(space), load_runtime(profile.device.runtime).GRAPH
+    calibration = profile.calibration(space)
+    timed = (kernel for network in calibration.networks for kernel in network.kernel_times)
+    graph = graph_run(load_runtime(profile.device.runtime).GRAPH, timed)
     fit = calibration.split(FIT)
     if calibration.lowering != LOWERING:
         fit = tuple(relowered(network, graph) for network in fit)

@@ -19,7 +19,7 @@ _RUNTIMES = Modules("runtimes", "evaluators.latency.runtimes", "latency runtime"
 
 
 Clock = Literal["cpu", "wall", "event"]
-Graph = Literal["fused", "eager", "quantised"]
+Graph = Literal["fused", "fused8", "eager", "quantised"]
 
 
 class Runtime(Protocol):
@@ -30,7 +30,8 @@ class Runtime(Protocol):
 
     GRAPH: the lowering that gives the runtime's kernels (evaluators.latency.kernels). "eager": torch's operations one by one;
     "fused": ONNX Runtime's optimised graph, which stands in for every runtime that folds batch norm and fuses activations in
-    its own way; such kernels are summed by class, without times of their own. "quantised": ONNX Runtime's int8 graph.
+    its own way; such kernels are summed by class, without times of their own. "fused8": the same with channels in blocks of 8,
+    where the processor has no AVX-512; the kernels that were timed tell. "quantised": ONNX Runtime's int8 graph.
 
     DTYPE: the precision of the arithmetic. `prepare` of an int8 module takes as fourth argument `images` [N, C, H, W] to
     calibrate on; without, ranges are arbitrary, which is enough for timing. INT8, optional: the name of the int8 module for the

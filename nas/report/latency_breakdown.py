@@ -17,6 +17,7 @@ from search_spaces.task import Task
 
 if TYPE_CHECKING:
     from evaluators.latency.device.measure_networks import Bench
+    from evaluators.latency.kernels.onnxruntime_profile import KernelTime
     from evaluators.latency.timing.measure import Measurement
 
 _BAR = 40  # columns of the longest bar
@@ -109,19 +110,25 @@ def _profiled(bench: "Bench", path: Path, genotype: Genotype, task: Task, total_
         return Profiled({})
     from evaluators.latency.kernels.onnxruntime_profile import kernel_times
 
-    times = [(kernel.kind, kernel.ms) for kernel in kernel_times(path, threads=bench.threads)]
+    timed = kernel_times(path, threads=bench.threads)
+    times = [(kernel.kind, kernel.ms) for kernel in timed]
     scale = total_ms / sum(ms for _, ms in times)
     class_ms: dict[str, float] = {}
     for kind, ms in times:
         class_ms[kind] = class_ms.get(kind, 0.0) + ms * scale
-    return Profiled(class_ms, tuple(ms * scale for ms in _by_block(times, genotype, task)))
+    return Profiled(class_ms, tuple(ms * scale for ms in _by_block(times, _expected(timed, genotype, task))))
 
 
-def _by_block(times: Sequence[tuple[str, float]], genotype: Genotype, task: Task) -> list[float]:
+def _expected(timed: Sequence["KernelTime"], genotype: Genotype, task: Task) -> list[list[str]]:
+    """The classes of the kernels of each block, by the lowering."""
+    from evaluators.latency.kernels.lowering import graph_run, lowered_blocks
+
+    graph = graph_run("fused", ((kernel.kind, kernel.size, kernel.ms) for kernel in timed))
+    return [[kernel.kind for kernel in block.kernels] for block in lowered_blocks(genotype, task, graph)]
+
+
+def _by_block(times: Sequence[tuple[str, float]], expected: Sequence[Sequence[str]]) -> list[float]:
     """Assign kernel times to blocks, in order within each kind; empty if the kinds do not match."""
-    from evaluators.latency.kernels.lowering import lowered_blocks
-
-    expected = [[kernel.kind for kernel in block.kernels] for block in lowered_blocks(genotype, task)]
     if Counter(kind for kinds in expected for kind in kinds) != Counter(kind for kind, _ in times):
         return []
     left: dict[str, list[float]] = {}

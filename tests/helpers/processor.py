@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+from evaluators.latency.runtime import Graph
 
-def blocks_of_16() -> bool:
-    """ONNX Runtime blocks by 16 channels with AVX-512 only; the lowering is written for that."""
+
+def fused_graph() -> Graph | None:
+    """The lowering for ONNX Runtime's float32 graph here; None where it is not x86-64, for which the lowering is written."""
     cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.exists() and "avx512f" in cpuinfo.read_text()
+    facts = cpuinfo.read_text() if cpuinfo.exists() else ""
+    return None if " avx2" not in facts else "fused" if " avx512f" in facts else "fused8"

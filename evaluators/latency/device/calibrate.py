@@ -9,7 +9,7 @@ from typing import Any
 from evaluators.latency.device.choose_networks import Chosen
 from evaluators.latency.device.profile import Calibration, Device, MeasuredNetwork, Profile, profile_name
 from evaluators.latency.kernels.kernel import Timed
-from evaluators.latency.kernels.lowering import LOWERING, total_kernels
+from evaluators.latency.kernels.lowering import LOWERING, graph_run, total_kernels
 from evaluators.latency.runtime import Graph
 from evaluators.latency.timing.bench import load_average
 from evaluators.latency.timing.measure import Measurement, Sample, quietest, summarise
@@ -34,6 +34,7 @@ def calibrated(
     `space` is the space's name and inputs. `load` is the machine's load average, by default this machine's now. `kernels`
     are kernel times, if the runtime reports them; `graph` is the runtime's lowering.
     """
+    graph = graph_run(graph, (timed for of_one in (kernels or {}).values() for timed in of_one))
     quiet = quietest([v for visits in samples.values() for v in visits])
     results = [summarise(samples[i], quiet) for i in range(len(chosen))]
     name, inputs = space

@@ -1,10 +1,10 @@
 """From a block's traced graph to the kernels that ONNX Runtime runs on a CPU: what fuses, what forces a layout change.
 
-Convolutions, with batch norm folded, work on channels in blocks of 16 ("blocked") and take a following activation and a
-following addition with them, and the padding with zeros before them; poolings and plain elementwise operations keep the
-layout; everything else (slices, concatenation of odd widths, transposition, PReLU, broadcasting multiplication, grouped
-convolution) wants NCHW ("plain"), and the tensor is reordered first. Read off onnxruntime/core/optimizer/nchwc_transformer.cc
-and the optimised graphs of version 1.31.
+Convolutions, with batch norm folded, work on channels in blocks ("blocked"), of 16 with AVX-512 and of 8 without. They take a
+following activation and a following addition with them, and the padding with zeros before them; poolings and plain elementwise
+operations keep the layout; everything else (slices, concatenation of odd widths, transposition, PReLU, broadcasting
+multiplication, grouped convolution) wants NCHW ("plain"), and the tensor is reordered first. Read off
+onnxruntime/core/optimizer/nchwc_transformer.cc and the optimised graphs of versions 1.31 and 1.32.
 """
 
 import math
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from evaluators.cost import LINEAR, macs
 from evaluators.latency.kernels.fused_sizes import (
-    BLOCK,
     PLAIN,
     Node,
     convolution_kind,
@@ -68,9 +67,9 @@ _FUSED_ACTIVATIONS = frozenset(["hardtanh", "clamp", *ACTIVATIONS[1:]]) - {"clip
 _PARTS = {"hardswish": ("hardsigmoid", "mul")}
 
 
-def fused_kernels(graph: "nx.DiGraph[int]", layout: Layout) -> tuple[tuple[Kernel, ...], Layout]:
-    """The kernels of a graph whose input comes in `layout`, and the layout of what it hands on."""
-    lowering = _Lowering(graph, layout)
+def fused_kernels(graph: "nx.DiGraph[int]", layout: Layout, block: int) -> tuple[tuple[Kernel, ...], Layout]:
+    """The kernels of a graph, with channels in blocks of `block`, whose input comes in `layout`; the layout of its output."""
+    lowering = _Lowering(graph, layout, block)
     return tuple(lowering.kernels()), lowering.out_layout
 
 
@@ -81,8 +80,8 @@ class _Lowering:
     what follows keeps it, as the runtime lays out before it knows which reordered copies there will be.
     """
 
-    def __init__(self, graph: "nx.DiGraph[int]", layout: Layout) -> None:
-        self._graph = graph
+    def __init__(self, graph: "nx.DiGraph[int]", layout: Layout, block: int) -> None:
+        self._graph, self._block = graph, block
         self._layouts: dict[int, set[str]] = {}
         self._made: dict[int, Layout] = {}
         self._absorbed: dict[int, int] = {}  # nodes that became part of the kernel of an earlier one
@@ -125,13 +124,14 @@ class _Lowering:
         [read] = self._graph.predecessors(node)
         if self._pads_convolution(read):
             data = {**data, "inputs": self._graph.nodes[read]["inputs"]}
-        kind = convolution_kind(data)
+        kind = convolution_kind(data, self._block)
         layout: Layout = "plain" if kind in PLAIN else "blocked"
         yield from self._reorder(self._sources(node), "plain" if kind == "conv_stem" else layout)
         residual = self._fuse(node, layout)
         self._place(node, layout)
-        size = convolution_size(data, kind, layout, residual is not None)._replace(activation=self._activation(node))
-        yield Kernel(kind, macs(data), padded_macs(data, kind), moved(data), data["weights"], size)
+        size = convolution_size(data, kind, layout, residual is not None, self._block)
+        size = size._replace(activation=self._activation(node))
+        yield Kernel(kind, macs(data), padded_macs(data, kind, self._block), moved(data), data["weights"], size)
 
     def _fuse(self, node: int, layout: Layout) -> int | None:
         """Absorbs batch norm, addition, activation behind a convolution; returns the tensor that is added, if any.
@@ -182,7 +182,7 @@ class _Lowering:
         layout: Layout = "blocked" if self._keeps_blocked(node, data) else "plain"
         yield from self._reorder(self._sources(node), layout)
         self._place(node, layout)
-        size = other_size(data, layout)
+        size = other_size(data, layout, self._block)
         if data["op"] in LINEAR:
             yield Kernel("linear", macs(data), macs(data), moved(data), data["weights"], size)
         elif data["op"] == "native_batch_norm" and layout == "blocked":  # runs as a depthwise 1x1 convolution
@@ -199,12 +199,12 @@ class _Lowering:
         blocked = all(self._made[s] == "blocked" for s in self._sources(node))
         same = all(shape == data["inputs"][0] for shape in data["inputs"])
         if data["op"] in _POOLINGS:
-            whole = data["inputs"][0][1] % BLOCK == 0
+            whole = data["inputs"][0][1] % self._block == 0
             return bool(whole and not (data["op"] == "avg_pool2d" and data.get("ceil_mode")))
         if data["op"] == "mean":
-            return bool(blocked and data["inputs"][0][1] % BLOCK == 0)
+            return bool(blocked and data["inputs"][0][1] % self._block == 0)
         if data["op"] == "cat":
-            return blocked and all(shape[1] % BLOCK == 0 for shape in data["inputs"])
+            return blocked and all(shape[1] % self._block == 0 for shape in data["inputs"])
         return data["op"] in _ANY_LAYOUT and blocked and same
 
     def _reorder(self, sources: list[int], layout: Layout) -> Iterator[Kernel]:
@@ -213,7 +213,7 @@ class _Lowering:
                 if not self._graph.nodes[source]["op"].startswith("split"):  # one node, several tensors
                     self._layouts[source].add(layout)
                 shape = self._graph.nodes[source]["shape"]
-                yield Kernel(f"reorder_{layout}", 0, 0, 2 * math.prod(shape), 0, reorder_size(shape, layout))
+                yield Kernel(f"reorder_{layout}", 0, 0, 2 * math.prod(shape), 0, reorder_size(shape, layout, self._block))
 
     def _sources(self, node: int) -> list[int]:
         """What a node reads, before padding that it does itself."""

@@ -1,4 +1,4 @@
-"""Which class of kernel an operation becomes in ONNX Runtime, and its size there."""
+"""Which class of kernel an operation becomes in ONNX Runtime, and its size there, with channels in blocks of `block`."""
 
 import math
 from collections.abc import Mapping
@@ -9,20 +9,19 @@ from evaluators.latency.kernels.kernel import Layout, Size
 
 Node = Mapping[str, Any]
 PLAIN = ("conv_plain", "depthwise_plain")  # convolutions that work on NCHW
-BLOCK = 16
 _ALIGNED = 4
 
 
-def convolution_kind(data: Node) -> str:
+def convolution_kind(data: Node, block: int) -> str:
     """The code path that ONNX Runtime takes: its class of kernel."""
     c_in, c_out, groups = data["inputs"][0][1], data["shape"][1], data["groups"]
     per_group = c_in // groups
     if groups > 1:
         if per_group == 1 and c_out == groups and c_out % _ALIGNED == 0:
             return "depthwise" if max(data["dilation"]) == 1 else "depthwise_dilated"
-        whole = per_group % BLOCK == 0 and (c_out // groups) % BLOCK == 0
+        whole = per_group % block == 0 and (c_out // groups) % block == 0
         return "conv_grouped" if whole else "depthwise_plain" if per_group == 1 else "conv_plain"
-    if c_in < BLOCK:
+    if c_in < block:
         return "conv_stem"
     if c_in % _ALIGNED:
         return "conv_plain"
@@ -31,9 +30,9 @@ def convolution_kind(data: Node) -> str:
     return "pointwise" if math.prod(data["shape"][2:]) > 1 else "pointwise_vector"
 
 
-def convolution_size(data: Node, kind: str, layout: Layout, added: bool) -> Size:
-    c_in = data["inputs"][0][1] if kind == "conv_stem" else _in(layout, data["inputs"][0][1])
-    c_out, pixels = _in(layout, data["shape"][1]), math.prod(data["shape"][2:])
+def convolution_size(data: Node, kind: str, layout: Layout, added: bool, block: int) -> Size:
+    c_in = data["inputs"][0][1] if kind == "conv_stem" else _in(layout, data["inputs"][0][1], block)
+    c_out, pixels = _in(layout, data["shape"][1], block), math.prod(data["shape"][2:])
     per_group = 1 if kind.startswith("depthwise") else c_in // data["groups"]
     area = math.prod(data["kernel"])
     return Size(
@@ -50,10 +49,10 @@ def convolution_size(data: Node, kind: str, layout: Layout, added: bool) -> Size
     )
 
 
-def other_size(data: Node, layout: Layout) -> Size:
+def other_size(data: Node, layout: Layout, block: int) -> Size:
     """The size of what is no convolution; a slice reads what it writes, a split writes what it reads."""
-    written = _elements(data["shape"], layout)
-    read = written if data["op"] == "slice" else sum(_elements(shape, layout) for shape in data["inputs"])
+    written = _elements(data["shape"], layout, block)
+    read = written if data["op"] == "slice" else sum(_elements(shape, layout, block) for shape in data["inputs"])
     written = read if data["op"].startswith("split") else written
     work = macs(data)
     return Size(
@@ -61,42 +60,42 @@ def other_size(data: Node, layout: Layout) -> Size:
         read=read,
         written=written,
         weights=work,
-        c_in=_in(layout, data["inputs"][0][1]),
-        c_out=_in(layout, data["shape"][1]),
+        c_in=_in(layout, data["inputs"][0][1], block),
+        c_out=_in(layout, data["shape"][1], block),
         pixels=math.prod(data["shape"][2:]),
         kernel=data["kernel"][0] if data.get("kernel") else 1,
         stride=data["stride"][0] if data.get("stride") else 1,
     )
 
 
-def reorder_size(shape: tuple[int, ...], layout: Layout) -> Size:
-    plain, blocked = math.prod(shape), _elements(shape, "blocked")
+def reorder_size(shape: tuple[int, ...], layout: Layout, block: int) -> Size:
+    plain, blocked = math.prod(shape), _elements(shape, "blocked", block)
     read, written = (plain, blocked) if layout == "blocked" else (blocked, plain)
-    c_in, c_out = (shape[1], _up(shape[1])) if layout == "blocked" else (_up(shape[1]), shape[1])
+    c_in, c_out = (shape[1], _up(shape[1], block)) if layout == "blocked" else (_up(shape[1], block), shape[1])
     return Size(0, read, written, 0, c_in, c_out, math.prod(shape[2:]))
 
 
-def _elements(shape: tuple[int, ...], layout: Layout) -> int:
-    return _in(layout, shape[1]) * math.prod(shape[2:]) * shape[0] if len(shape) > 1 else math.prod(shape)
+def _elements(shape: tuple[int, ...], layout: Layout, block: int) -> int:
+    return _in(layout, shape[1], block) * math.prod(shape[2:]) * shape[0] if len(shape) > 1 else math.prod(shape)
 
 
-def _in(layout: Layout, channels: int) -> int:
-    return _up(channels) if layout == "blocked" else channels
+def _in(layout: Layout, channels: int, block: int) -> int:
+    return _up(channels, block) if layout == "blocked" else channels
 
 
-def padded_macs(data: Node, kind: str) -> int:
+def padded_macs(data: Node, kind: str, block: int) -> int:
     """MACs with channels rounded up to full blocks."""
     if kind in (*PLAIN, "conv_grouped"):
         return macs(data)
     c_in, c_out = data["inputs"][0][1], data["shape"][1]
-    factor = _up(c_out) / c_out
+    factor = _up(c_out, block) / c_out
     if not kind.startswith("depthwise") and kind != "conv_stem":
-        factor *= _up(c_in) / c_in
+        factor *= _up(c_in, block) / c_in
     return round(macs(data) * factor)
 
 
-def _up(channels: int) -> int:
-    return -(-channels // BLOCK) * BLOCK
+def _up(channels: int, block: int) -> int:
+    return -(-channels // block) * block
 
 
 def moved(data: Node) -> int:

@@ -1,23 +1,26 @@
 """The kernels that a runtime runs for each block of a network, and their sums by class.
 
-Which they are depends on the graph that the runtime makes: "fused", as ONNX Runtime does (fused.py), "quantised", as
-it does in int8 (quantised.py), or "eager", every operation by itself, as torch does (eager.py).
+Which they are depends on the graph that the runtime makes: "fused", as ONNX Runtime does (fused.py), "fused8", as it does on
+processors without AVX-512, "quantised", as it does in int8 (quantised.py), or "eager", every operation by itself, as torch does
+(eager.py).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
 from evaluators.latency.kernels.eager import eager_kernels
 from evaluators.latency.kernels.fused import fused_kernels
-from evaluators.latency.kernels.kernel import Kernel, Layout
+from evaluators.latency.kernels.kernel import Kernel, Layout, Timed
 from evaluators.latency.kernels.quantised import quantised_kernels
 from evaluators.latency.runtime import Graph
 from search_spaces.genotype import BlockSpec, Genotype
 from search_spaces.task import Input, Task
 
-LOWERING = 5  # the version of these files' rules: older profiles in float32 are lowered again when they are used
+LOWERING = 6  # the version of these files' rules: older profiles in float32 are lowered again when they are used
+_BLOCKS: Mapping[Graph, int] = {"fused": 16, "fused8": 8}  # channels that are laid out together
+_IN_BLOCKS = ("conv_stem", "conv_dense", "conv_grouped", "pointwise", "depthwise")
 FEATURES = ("count", "macs", "padded", "moved", "weights")
 
 
@@ -70,14 +73,20 @@ def _add(total: tuple[int, ...] | None, row: tuple[int, ...]) -> tuple[int, ...]
     return row if total is None else tuple(map(sum, zip(total, row, strict=True)))
 
 
+def graph_run(kind: Graph, timed: Iterable[Timed]) -> Graph:
+    """The graph that a runtime of this kind ran, by its timed kernels: "fused8" if channels were in blocks of 8."""
+    widths = (size.c_out for name, size, _ in timed if name in _IN_BLOCKS)
+    return "fused8" if kind == "fused" and any(width % _BLOCKS["fused"] for width in widths) else kind
+
+
 @lru_cache(maxsize=2**17)
 def lower_block(place: Place, kind: Graph) -> Lowered:
     """The kernels of one block in the graph that the runtime runs."""
     from evaluators.graph import block_graph  # imports torch
 
     graph = block_graph(place.spec, place.in_shape, place.image, place.classes)  # type: ignore[arg-type]
-    if kind == "fused":
-        kernels, out_layout = fused_kernels(graph, place.layout)
+    if block := _BLOCKS.get(kind):
+        kernels, out_layout = fused_kernels(graph, place.layout, block)
     elif kind == "quantised":
         kernels, out_layout = quantised_kernels(graph, place.layout, first=place.in_shape == place.image)
     else:

@@ -48,7 +48,18 @@ def kernel_times(path: Path, runs: int = 36, threads: int = 1) -> list[KernelTim
 def kernels_told(graph: bytes, told: Sequence[Sequence[Any]]) -> list[KernelTime]:
     """What evaluators.latency.timing.bench.profiled found, in our words; raises ValueError for a graph that is none."""
     nodes = {node.name: node for node in read_graph(graph).node}
-    return [_timed(nodes.get(name), op, read, written, ms) for name, op, read, written, ms in told if op not in _FREE]
+    block = _block(nodes, told)
+    return [_timed(nodes.get(name), op, read, written, ms, block) for name, op, read, written, ms in told if op not in _FREE]
+
+
+def _block(nodes: Mapping[str, Any], told: Sequence[Sequence[Any]]) -> int:
+    """Channels in a block: 8 if a tensor in blocks is no multiple of 16."""
+    written = [out[0][1] for name, op, _, out, _ in told if _is_blocked(nodes.get(name)) and op != "ReorderOutput"]
+    return 8 if any(channels % 16 for channels in written) else 16
+
+
+def _is_blocked(node: Any) -> bool:
+    return node is not None and str(node.domain).endswith("nchwc")
 
 
 def read_graph(graph: bytes) -> Any:
@@ -62,24 +73,24 @@ def read_graph(graph: bytes) -> Any:
         raise ValueError("a graph is not ONNX") from None
 
 
-def _timed(node: Any, op: str, read: Sequence[Shape], written: Sequence[Shape], ms: float) -> KernelTime:
+def _timed(node: Any, op: str, read: Sequence[Shape], written: Sequence[Shape], ms: float, block: int) -> KernelTime:
     attributes = {a.name: a.s.decode() or list(a.ints) or a.i for a in node.attribute} if node is not None else {}
-    domain = node.domain if node is not None else ""
-    return KernelTime(*_described(op, domain.endswith("nchwc"), read, written, attributes), float(ms))
+    return KernelTime(*_described(op, block if _is_blocked(node) else None, read, written, attributes), float(ms))
 
 
 def _described(
-    op: str, blocked: bool, inputs: Sequence[Shape], outputs: Sequence[Shape], attributes: Mapping[str, Any]
+    op: str, block: int | None, inputs: Sequence[Shape], outputs: Sequence[Shape], attributes: Mapping[str, Any]
 ) -> tuple[str, Size]:
+    """Class and size of an operation on channels in blocks of `block`, or on NCHW."""
     if op in ("Conv", "FusedConv"):
-        return _convolution(blocked, inputs, outputs[0], attributes)
+        return _convolution(block, inputs, outputs[0], attributes)
     kind = _KINDS.get(op, op.lower())
-    if blocked and not kind.startswith("reorder"):
+    if block and not kind.startswith("reorder"):
         kind += "_blocked"
     return kind, _size(kind, inputs, outputs, attributes)
 
 
-def _convolution(blocked: bool, inputs: Sequence[Shape], out: Shape, attributes: Mapping[str, Any]) -> tuple[str, Size]:
+def _convolution(block: int | None, inputs: Sequence[Shape], out: Shape, attributes: Mapping[str, Any]) -> tuple[str, Size]:
     (_, c_in, *_), (_, per_group, *kernel) = inputs[0], inputs[1]
     groups, dilation = attributes.get("group", 1) or 1, _first(attributes.get("dilations"))
     pixels = math.prod(out[2:])
@@ -96,7 +107,7 @@ def _convolution(blocked: bool, inputs: Sequence[Shape], out: Shape, attributes:
         dilation=dilation,
         activation=_activation(attributes.get("activation") or "none"),
     )
-    return _convolution_kind(blocked, inputs[1], groups, size), size
+    return _convolution_kind(block, inputs[1], groups, size), size
 
 
 def _activation(name: str) -> int:
@@ -104,9 +115,9 @@ def _activation(name: str) -> int:
     return ACTIVATIONS.index("leaky_relu" if name == "LeakyRelu" else name.lower())
 
 
-def _convolution_kind(blocked: bool, weights: Shape, groups: int, size: Size) -> str:
+def _convolution_kind(block: int | None, weights: Shape, groups: int, size: Size) -> str:
     c_out, per_group = weights[:2]
-    if not blocked:
+    if not block:
         return "depthwise_plain" if groups > 1 and per_group == 1 else "conv_plain"
     if groups > 1 and per_group == 1 and groups == c_out:
         if size.kernel == 1 and size.stride == 1:
@@ -114,7 +125,7 @@ def _convolution_kind(blocked: bool, weights: Shape, groups: int, size: Size) ->
         return "depthwise" if size.dilation == 1 else "depthwise_dilated"
     if groups > 1:
         return "conv_grouped"
-    if size.c_in % 16:
+    if size.c_in % block:
         return "conv_stem"
     if size.kernel > 1:
         return "conv_dense"

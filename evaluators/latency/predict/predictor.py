@@ -15,27 +15,28 @@ alone, it would be their largest score, which varies a lot from one draw of netw
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from evaluators.latency.device.profile import FIT, VERIFY, Calibration, MeasuredNetwork, Profile
-from evaluators.latency.kernels.lowering import LOWERING, lowered_blocks, total_kernels
+from evaluators.latency.kernels.lowering import LOWERING, graph_run, lowered_blocks, total_kernels
 from evaluators.latency.predict.bound import check_enough, conformal_factor
 from evaluators.latency.predict.class_sums import ONCE, OVERHEAD, TOLERANCE, Array
 from evaluators.latency.predict.estimators import SHARES, Estimators, kernels_timed
 from evaluators.latency.predict.kernel_model import sizes_of
 from evaluators.latency.predict.older_profiles import relowered
 from evaluators.latency.predict.timed_blocks import TimedBlocks, UncoveredError
-from evaluators.latency.runtime import load_runtime
+from evaluators.latency.runtime import Graph, load_runtime
 from evaluators.latency.timing.measure import slowdown
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.task import Task, input_text
 
 MOST_EXTRAPOLATED = 0.1
+_SINCE: Mapping[Graph, int] = {"quantised": 5, "fused8": 6}  # older lowerings cannot be brought up to date
 _BOUND_FOLDS = 6
 
 
@@ -69,7 +70,8 @@ class Predictor:
         self._confidence = confidence
         self._calibration = calibration
         self.usual_slowdown = slowdown(calibration.contention)
-        self._graph = load_runtime(profile.device.runtime).GRAPH
+        timed = (kernel for network in calibration.networks for kernel in network.kernel_times)
+        self._graph = graph_run(load_runtime(profile.device.runtime).GRAPH, timed)
         self._fit, self._verify = self._measured(FIT), self._measured(VERIFY)
         check_enough(len(self._verify), confidence, self._where)
         if len(self._fit) < _BOUND_FOLDS:
@@ -86,10 +88,10 @@ class Predictor:
         networks = self._calibration.split(split)
         if self._calibration.lowering == LOWERING:
             return networks
-        if self._graph == "quantised":
+        if self._calibration.lowering < _SINCE.get(self._graph, 0):
+            again = "nas device measure" + " --precision int8" * (self._graph == "quantised")
             raise InputError(
-                f"{self._where}: measured by an earlier version, which told fewer int8 kernels apart; measure it again with "
-                "`nas device measure --precision int8`"
+                f"{self._where}: measured by an earlier version, which told fewer kernels apart; measure again with `{again}`"
             )
         return tuple(relowered(network, self._graph) for network in networks)
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import onnx
 import onnxruntime
 import pytest
-from processor import blocks_of_16
+from processor import fused_graph
 
-from evaluators.latency.kernels.lowering import lowered_blocks, total_kernels
+from evaluators.latency.kernels.lowering import graph_run, lowered_blocks, total_kernels
+from evaluators.latency.runtime import Graph
 from evaluators.onnx import export_onnx
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
@@ -44,7 +45,7 @@ LINES = [
 
 def ours(genotype: Genotype) -> Counter[str]:
     found: Counter[str] = Counter()
-    for kind, (count, *_) in total_kernels(genotype, TASK).items():
+    for kind, (count, *_) in total_kernels(genotype, TASK, fused_graph() or "fused").items():
         convolves = kind.startswith(("conv", "pointwise", "depthwise")) or kind == "batch_norm_blocked"
         found["convolution" if convolves else kind.split("_")[0]] += count
     return Counter({name: found[name] for name in CLASSES if found[name]})
@@ -60,7 +61,7 @@ def theirs(genotype: Genotype, folder: Path) -> Counter[str]:
     return Counter({name: n for name, ops in CLASSES.items() if (n := sum(types[op] for op in ops))})
 
 
-@pytest.mark.skipif(not blocks_of_16(), reason="needs a processor with AVX-512")
+@pytest.mark.skipif(fused_graph() is None, reason="needs an x86-64 processor with AVX2")
 @pytest.mark.parametrize("lines", LINES)
 def test_agrees_with_the_optimised_graph(lines: str, tmp_path: Path) -> None:
     genotype = Genotype.parse(f"conv 32/2 act=hard_swish\n{lines}" + ("" if "head" in lines else "\nhead"))
@@ -75,3 +76,11 @@ def test_layout_is_handed_from_block_to_block() -> None:
     stem, shuffle, inverted, _ = lowered_blocks(genotype, TASK)
     assert (stem.out_layout, shuffle.out_layout, inverted.out_layout) == ("blocked", "plain", "blocked")
     assert "reorder_plain" in shuffle.totals and "reorder_blocked" in inverted.totals
+
+
+@pytest.mark.parametrize("graph", ["fused", "fused8"])
+def test_the_kernels_that_were_timed_tell_the_width_of_blocks(graph: Graph) -> None:
+    genotype = Genotype.parse("conv 32/2\ninverted_residual 24/1\nmax_pool /2\nhead")
+    timed = [(k.kind, k.size, 1.0) for block in lowered_blocks(genotype, TASK, graph) for k in block.kernels]
+    assert graph_run("fused", timed) == graph and graph_run("eager", timed) == "eager"
+    assert ("max_pool_blocked" in {kind for kind, *_ in timed}) == (graph == "fused8")

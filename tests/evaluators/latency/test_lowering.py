@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from lowerings import Kernels, difference
-from processor import blocks_of_16
+from processor import fused_graph
 
 from evaluators.latency.kernels.lowering import lowered_blocks
 from evaluators.latency.kernels.onnxruntime_profile import kernel_times
@@ -20,7 +20,8 @@ from search_spaces.task import Task
 # What is decided across the borders of blocks (batch norms of two blocks that fold into one convolution) and the part of a
 # split that is reordered are not seen by a lowering block by block.
 MOST_DIFFERENT = 0.01
-pytestmark = pytest.mark.skipif(not blocks_of_16(), reason="needs a processor with AVX-512")
+GRAPH = fused_graph()
+pytestmark = pytest.mark.skipif(GRAPH is None, reason="needs an x86-64 processor with AVX2")
 EXACT = (
     "mobilenet_v1",
     "mobilenet_v2",
@@ -39,7 +40,7 @@ EXACT = (
 
 
 def lowered(genotype: Genotype, task: Task) -> Kernels:
-    return Counter((k.kind, k.size) for block in lowered_blocks(genotype, task) for k in block.kernels)
+    return Counter((k.kind, k.size) for block in lowered_blocks(genotype, task, GRAPH) for k in block.kernels)
 
 
 def of_the_runtime(genotype: Genotype, task: Task, path: Path) -> Kernels:

@@ -1,6 +1,7 @@
 """The predictor: recovers a physical ground truth at every input, bounds, adds up by block, refuses what it has not seen."""
 
 import random
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
 
@@ -10,9 +11,12 @@ import pytest
 from evaluators.latency.device.choose_networks import choose_networks
 from evaluators.latency.device.local_device import local_device
 from evaluators.latency.device.profile import Calibration, MeasuredNetwork, Profile
-from evaluators.latency.kernels.lowering import LOWERING, total_kernels
+from evaluators.latency.kernels.kernel import Timed
+from evaluators.latency.kernels.lowering import LOWERING, lowered_blocks, total_kernels
 from evaluators.latency.predict.bound import conformal_factor
+from evaluators.latency.predict.estimators import kernels_timed
 from evaluators.latency.predict.predictor import Predictor
+from evaluators.latency.runtime import Graph
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.space_file import load_space
@@ -119,6 +123,30 @@ def test_kernels_of_another_lowering_are_made_again() -> None:
     stale = tuple(replace(n, kernels={"gone": (1, 0, 0, 0, 0)}) for n in calibration.networks)
     old = replace(profile, spaces={"tiny": replace(calibration, lowering=LOWERING - 1, networks=stale)})
     assert fitted(old).quality == fitted(profile).quality
+
+
+def test_kernels_of_another_lowering_that_cannot_be_made_again_are_measured_again() -> None:
+    profile = synthetic()
+    networks = tuple(replace(n, kernel_times=_timed(n, "fused8")) for n in profile.spaces["tiny"].networks)
+    for lowering, message in ((LOWERING, None), (LOWERING - 1, "measure again with `nas device measure`")):
+        calibration = replace(profile.spaces["tiny"], lowering=lowering, networks=networks)
+        with pytest.raises(InputError, match=message) if message else nullcontext():
+            fitted(replace(profile, spaces={"tiny": calibration}))
+
+
+def test_kernels_that_the_runtime_did_not_run_have_no_times_of_their_own() -> None:
+    """As where it blocks by another number of channels: kernels are then summed by class."""
+    profile = synthetic()
+    networks = profile.spaces["tiny"].networks
+    for graph in ("fused", "fused8"):
+        timed = tuple(replace(n, kernel_times=_timed(n, graph)) for n in networks)
+        assert kernels_timed(timed) == (graph == "fused")
+
+
+def _timed(network: MeasuredNetwork, graph: Graph) -> tuple[Timed, ...]:
+    genotype = Genotype.parse(network.genotype)
+    lowered = lowered_blocks(genotype, genotype.task(network.classes), graph)
+    return tuple((k.kind, k.size, 0.01) for block in lowered for k in block.kernels)
 
 
 def test_each_runtime_has_the_kernels_of_its_own_graph(predictor: Predictor) -> None:
