@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import nbformat
 import pytest
 import yaml
@@ -52,11 +53,18 @@ def commands(document: Path, *, of_block: bool) -> list[str]:
 
 def parsed(command: str) -> None:
     """Parses a command of `nas` with click, which raises for what it does not know; a name alone is only looked up."""
-    group, context, words = cli, cli.make_context("nas", ["list"]), shlex.split(command)[1:]
-    while hasattr(group, "get_command") and words:
-        name, group, words = group.resolve_command(context, words)
-        if words and not hasattr(group, "get_command"):
-            group.make_context(name, words, parent=context)
+    known, context, words = cli, click.Context(cli), shlex.split(command)[1:]
+    while isinstance(known, click.Group) and words:
+        name, known, words = known.resolve_command(context, words)
+    if words:
+        known.make_context(name, words, parent=context)
+
+
+def flags(command: click.Command) -> set[str]:
+    """The flags of a command, or of all commands of a group."""
+    if isinstance(command, click.Group):
+        return set().union(*(flags(command.get_command(None, name)) for name in command.list_commands(None)))
+    return {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)}
 
 
 @pytest.mark.parametrize("name", ["options.md", "commands.md", "api.md"])
@@ -69,10 +77,11 @@ def test_the_readme_is_short():
 
 
 @pytest.mark.parametrize("document", WRITTEN, ids=lambda path: path.name)
-def test_every_command_parses(document):
+def test_every_command_parses_and_every_flag_exists(document):
     for command in [*commands(document, of_block=True), *commands(document, of_block=False)]:
         if command.startswith("nas "):
             parsed(command)
+    assert {text.split()[0] for text, _ in code(document) if text.startswith("--")} <= flags(cli)
 
 
 def test_every_command_of_a_block_is_run_or_has_a_reason():
@@ -138,7 +147,9 @@ def test_a_link_that_leads_nowhere_is_found(tmp_path):
     assert all(re.search(rf"'{document}'.*'{link}'", done.stderr) for link, document in links.items()), done.stderr
 
 
-def test_the_notebook_runs_and_is_kept_without_outputs():
+def test_the_notebook_runs_and_is_kept_without_outputs(tmp_path, monkeypatch):
+    for variable in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(variable, str(tmp_path))
     notebook = nbformat.read(ROOT / "examples" / "explore_a_run.ipynb", as_version=4)
     nbformat.validate(notebook)
     assert not [cell for cell in notebook.cells if cell.get("outputs") or cell.get("execution_count")]
