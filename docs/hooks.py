@@ -5,7 +5,7 @@ from pathlib import Path
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
-DOCUMENTS = ("*.md", "docs/*.md", "docs/images/*", "examples/*", "benchmarks/*.md", "runs/README.md")
+DOCUMENTS = ("*.md", "docs/*.md", "docs/*.css", "docs/images/*", "examples/*", "benchmarks/*.md", "runs/README.md")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
