@@ -1,7 +1,6 @@
-"""The shape of the code: how long files, functions and import chains may be; what is public; documents made from the code."""
+"""The shape of the code: how long files, functions and import chains may be, and what is public."""
 
 import ast
-import importlib.util
 import inspect
 from collections.abc import Iterator
 from functools import cache
@@ -117,10 +116,3 @@ def test_public_names_and_signatures_stay(package, public):
         assert getattr(package, name).__doc__
         if signature:
             assert str(inspect.signature(getattr(package, name))) == signature, name
-
-
-def test_the_reference_of_options_is_what_the_configurations_say():
-    spec = importlib.util.spec_from_file_location("make", ROOT / "docs" / "make.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "options.md").read_text(encoding="utf-8") == module.options(), "python docs/make.py writes it"
