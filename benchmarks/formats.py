@@ -36,10 +36,10 @@ from search_spaces.registry import block_kinds
 from search_spaces.task import Task
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("export", type=Path)
-    parser.add_argument("--data", default="fashion_mnist_small")
+    parser.add_argument("--data", default="fashion-mnist-small")
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--format", action="append", dest="formats", help="default: all that are verified in a runtime")
     parser.add_argument("--blocks", action="store_true")
@@ -51,7 +51,6 @@ def main() -> int:
             print(f"{name}: {error}")
             continue
         print(blocks(name) if asked.blocks else row(name, asked.export.resolve(), asked.data, asked.images), flush=True)
-    return 0
 
 
 def converted() -> list[str]:
@@ -87,7 +86,7 @@ def images(data: str, how: Preprocessing, count: int) -> list[Tensor]:
 
 def run(use: str, folder: Path, image: Tensor) -> Any:
     """The logits that the lines in README.md compute in the folder."""
-    before, scope = os.getcwd(), {"image": image.numpy()}
+    before, scope = os.getcwd(), {"image": np.ascontiguousarray(image.numpy())}
     os.chdir(folder)
     try:
         exec(use, scope)
@@ -111,3 +110,7 @@ def blocks(name: str) -> str:
             except InputError as error:
                 refused.append(f"{block}: {str(error).splitlines()[0][:200]}")
     return "\n  ".join([f"{name}: {len(texts) - len(refused)} of {len(texts)} blocks", *refused])
+
+
+if __name__ == "__main__":
+    main()

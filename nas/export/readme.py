@@ -82,5 +82,5 @@ def _uses(card: dict[str, Any], uses: Sequence[str]) -> list[str]:
     if "predict.py" in card["companions"]:
         found.append("With `pip install numpy pillow onnxruntime`:\n\n    python predict.py photo.jpg")
     if uses:
-        found.append("In Python, for `image`, a numpy array that is prepared as below, float32 [1, C, H, W]:")
+        found.append("In Python, for `image`, a contiguous numpy array that is prepared as below, float32 [1, C, H, W]:")
     return [*found, *(indent(lines, "    ") for lines in uses)]

@@ -23,6 +23,7 @@ from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.network import build, classifier
 
+ROOT = Path(__file__).parents[2]
 GENOTYPE = Genotype.parse("conv 8/2\ninverted_residual 16/2 act=hard_swish se=0.25\nshuffle 24/2\nhead\n").at((3, 24, 40))
 TASK = GENOTYPE.task(3)
 CONVERTED = [name for name in formats.FORMATS.own() if hasattr(formats.FORMATS.load(name), "RUNTIME")]
@@ -150,8 +151,16 @@ def test_a_missing_package_is_named_with_its_extra_before_any_work(name, nas_any
     for what in (["mobilenet_v2", "--weights", "absent.pth"], ["absent"]):
         code, out, err = nas_anywhere("export", *what, "--format", name)
         assert code == 2 and not out and f"the export format {name}: " in err and f"pip install 'compact-nas[{name}]'" in err
-    extras = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert name in extras and not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("name", formats.FORMATS.own())
+def test_docs_formats_has_a_row_for_it(name):
+    text, entry = (ROOT / "docs" / "formats.md").read_text(), formats.entry(way := formats.FORMATS.load(name), TASK)
+    (row,) = (line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
+    files, names = [way.FILE, *entry.get("more", [])], [entry["input"][0], entry["output"][0]]
+    assert all(f"`{part}`" in row for part in files + (names if name != "executorch" else []))  # which has no names
 
 
 def _nothing(network):
