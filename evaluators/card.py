@@ -1,9 +1,8 @@
 """The model card, model.json, that `nas train` and `nas export` write: describes the network and its files."""
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -29,13 +28,26 @@ class Seen:
     grey_bits: Annotated[int, Field(ge=8, le=16)] = 16
 
 
+@dataclass(frozen=True)
+class Signature:
+    """Names of a deployed file's input and output, and the layout of the input; without N, the output is [classes]."""
+
+    input: str = "image"
+    output: str = "logits"
+    layout: Literal["NCHW", "CHW"] = "NCHW"
+
+
 @among_others
 @dataclass(frozen=True)
 class _Model:
-    """A deployed file: name and shape of its input, [N, C, H, W], and of its output, [N, classes]; N may be "batch", any."""
+    """A deployed file: name and shape of its input, [N, C, H, W], and of its output, [N, classes]; N may be "batch", any.
 
-    output: tuple[str, tuple[int | str, Count]]
-    input: tuple[str, tuple[int | str, Count, Count, Count]] | None = None
+    Files without N take and return one image's. `more` are files that belong to it, such as weights.
+    """
+
+    output: tuple[str, tuple[int | str, Count] | tuple[Count]]
+    input: tuple[str, tuple[int | str, Count, Count, Count] | tuple[Count, Count, Count]] | None = None
+    more: list[str] = field(default_factory=list)
 
 
 @among_others
@@ -45,6 +57,10 @@ class _Listing:
 
     files: Annotated[dict[str, _Model], Field(min_length=1)]
     companions: list[str] = field(default_factory=list)
+
+    @property
+    def names(self) -> set[str]:
+        return {*self.files, *(name for model in self.files.values() for name in model.more), *self.companions}
 
 
 @among_others
@@ -56,17 +72,17 @@ class Card(_Listing):
 
     @property
     def classes(self) -> int:
-        return next(iter(self.files.values())).output[1][1]
+        return next(iter(self.files.values())).output[1][-1]
 
 
-def files_entry(task: Task, files: Iterable[str]) -> dict[str, Any]:
-    """The card's entry for files of one network in several formats: names and shapes of input and output."""
-    return {file: file_entry(task, 1) for file in files}
-
-
-def file_entry(task: Task, batch: int | str) -> dict[str, Any]:
-    """The card's entry for a file that takes `batch` images, or "batch", any number."""
-    return {"input": ["image", [batch, *task.input]], "output": ["logits", [batch, task.classes]]}
+def file_entry(task: Task, batch: int | str = 1, signature: Signature = Signature()) -> dict[str, Any]:
+    """The card's entry for a file that takes `batch` images, or "batch", any number: names and shapes of input and output."""
+    count = [batch] if signature.layout == "NCHW" else []
+    return {
+        "input": [signature.input, [*count, *task.input]],
+        "layout": signature.layout,
+        "output": [signature.output, [*count, task.classes]],
+    }
 
 
 def listed(path: Path) -> set[str]:
@@ -75,7 +91,7 @@ def listed(path: Path) -> set[str]:
         card = checked_json(_Listing, path.read_text(encoding="utf-8"), f"{path}") if path.is_file() else None
     except ValueError:
         return set()
-    return {*card.files, *card.companions} if card and all(model.input for model in card.files.values()) else set()
+    return card.names if card and all(model.input for model in card.files.values()) else set()
 
 
 def read_card(path: Path) -> tuple[int, Preprocessing]:

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from evaluators.agreement import difference
 from search_spaces.network import example_input
 from search_spaces.ops.shift import fold_permutations
 from search_spaces.task import Task
@@ -81,12 +82,8 @@ def onnx_difference(network: nn.Module, path: Path, task: Task, seed: int = 0) -
     import onnxruntime
 
     image = example_input(task, seed=seed)
-    reference = copy.deepcopy(network).cpu().float().eval()
-    with torch.no_grad():
-        expected = reference(image)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    actual = torch.from_numpy(session.run([OUTPUT], {INPUT: image.numpy()})[0])
-    return float((actual - expected).abs().max() / expected.abs().max().clamp_min(1e-12))
+    return difference(session.run([OUTPUT], {INPUT: image.numpy()})[0], network, image)
 
 
 @contextlib.contextmanager

@@ -9,13 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from evaluators.card import CARD, file_entry, files_entry, listed
+from evaluators.card import CARD, file_entry, listed
 from evaluators.data.preprocess import Preprocessing
 from evaluators.onnx import OnnxForm, describe
 from evaluators.quantise import export_int8, weight_bits
 from evaluators.training.recipe import Metric
 from evaluators.weights import GENOTYPE, WEIGHTS, load_network, save_weights
-from nas.export.formats import OURS, Format, load
+from nas.export.formats import OURS, Format, entry, load, use, write
 from nas.export.readme import readme
 from nas.run.folder import Run
 from search_spaces.anchor import Anchor
@@ -106,10 +106,10 @@ def export_trained(trained: Trained, folder: Path, formats: Sequence[str] = (), 
     chosen = _chosen(formats, form)
     _check_folder(folder)
 
-    card = _card(trained, [*([] if trained.calibration is None else [INT8]), *chosen])
+    card = _card(trained, chosen)
     card["files"] |= _in_form(trained.task, form)
 
-    def write(part: Path) -> None:
+    def fill(part: Path) -> None:
         shutil.copyfile(trained.weights, part / WEIGHTS)
         network = load_network(trained.genotype, trained.task, trained.weights)
         _write(network, trained.task, chosen, part, form)
@@ -118,7 +118,7 @@ def export_trained(trained: Trained, folder: Path, formats: Sequence[str] = (), 
         for name in set(card["companions"]) - {README}:
             (part / name).write_bytes(files(SCRIPTS).joinpath(name).read_bytes())
 
-    return _replace(folder, trained.genotype, card, write)
+    return _replace(folder, trained.genotype, card, fill, list(filter(None, map(use, chosen.values()))))
 
 
 def export_network(
@@ -131,17 +131,17 @@ def export_network(
     chosen = _chosen(formats, form)
     _check_folder(folder)
 
-    def write(part: Path) -> None:
+    def fill(part: Path) -> None:
         save_weights(loaded.network, part / WEIGHTS)
         _write(loaded.network, loaded.task, chosen, part, form)
 
-    files = files_entry(loaded.task, chosen) | _in_form(loaded.task, form)
+    files = {file: entry(way, loaded.task) for file, way in chosen.items()} | _in_form(loaded.task, form)
     card = {"anchor": known.name, "paper": known.paper, "files": files}
     trained = known.trained.get(loaded.source)
     if trained and trained.channels == "RGB":
         seen = Preprocessing(loaded.task.input, "crop", trained.interpolation, trained.mean, trained.std)
         card |= {"preprocessing": seen.as_json()}
-    return _replace(folder, known.genotype.at(loaded.task.input), card, write)
+    return _replace(folder, known.genotype.at(loaded.task.input), card, fill)
 
 
 def _chosen(formats: Sequence[str], form: OnnxForm | None) -> dict[str, Format]:
@@ -160,7 +160,7 @@ def _in_form(task: Task, form: OnnxForm | None) -> dict[str, Any]:
 def _write(network: "Network", task: Task, chosen: Mapping[str, Format], part: Path, form: OnnxForm | None) -> None:
     for file, way in chosen.items():
         how = {"form": form} if form and file == ONNX else {}
-        way.write(network, task, part / file, **how)
+        write(way, network, task, part / file, **how)
 
 
 def _check_folder(folder: Path) -> None:
@@ -201,9 +201,14 @@ def _holds_own_alone(part: Path) -> bool:
     return all(path in own or (path.name in (_NEW, _OLD) and path.is_dir()) for path in part.rglob("*"))
 
 
-def _replace(folder: Path, genotype: Genotype, card: dict[str, Any], write: Callable[[Path], None]) -> list[Path]:
-    """Write the files to a temporary folder in `folder`, and move them into place once all are written."""
-    is_new, written = not folder.exists(), {*OURS, *card["files"], *card.get("companions", [])}
+def _replace(
+    folder: Path, genotype: Genotype, card: dict[str, Any], fill: Callable[[Path], None], uses: Sequence[str] = ()
+) -> list[Path]:
+    """Write the files to a temporary folder in `folder`, and move them into place once all are written.
+
+    `uses` are for README.md: Python that runs a file.
+    """
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         left = _left_behind(folder)
@@ -213,13 +218,14 @@ def _replace(folder: Path, genotype: Genotype, card: dict[str, Any], write: Call
             old.mkdir()
             (new / CARD).write_text(json.dumps(card, indent=2) + "\n")  # first, because it lists the export's files
             (new / GENOTYPE).write_text(genotype.text, encoding="utf-8")
-            write(new)
+            fill(new)
             for file in sorted(new.glob("*.onnx")):
                 describe(file, _facts(card, genotype))
             card = _with_bytes(card, new)
             (new / CARD).write_text(json.dumps(card, indent=2) + "\n")
             if README in card.get("companions", []):
-                (new / README).write_text(readme(card, genotype), encoding="utf-8")
+                (new / README).write_text(readme(card, genotype, uses), encoding="utf-8")
+            written = {*OURS, *listed(new / CARD)}
             earlier = _own(folder, left) & {path.name for path in folder.iterdir()}
             _exchange([(folder, old, _card_last(earlier)[::-1]), (new, folder, _card_last(written))])
         for path in left:
@@ -239,9 +245,12 @@ def _facts(card: dict[str, Any], genotype: Genotype) -> dict[str, str]:
 
 
 def _with_bytes(card: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The card with the size of each listed file."""
-    sizes = {name: {**entry, "bytes": (folder / name).stat().st_size} for name, entry in card["files"].items()}
-    return {**card, "files": sizes}
+    """The card with the size of each listed file, and of what belongs to it."""
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    files = {
+        name: {**of, "bytes": sum(sizes[part] for part in (name, *of.get("more", [])))} for name, of in card["files"].items()
+    }
+    return {**card, "files": files}
 
 
 def _card_last(names: Collection[str]) -> list[str]:
@@ -262,11 +271,13 @@ def _exchange(moves: Sequence[tuple[Path, Path, Sequence[str]]]) -> None:
         raise
 
 
-def _card(trained: Trained, names: Sequence[str]) -> dict[str, Any]:
+def _card(trained: Trained, chosen: Mapping[str, Format]) -> dict[str, Any]:
+    files = {} if trained.calibration is None else {INT8: file_entry(trained.task)}
+    files |= {file: entry(way, trained.task) for file, way in chosen.items()}
     return {
         "classes": trained.classes,
-        "files": files_entry(trained.task, names),
-        "companions": [README, *(["predict.py"] if any(name.endswith(".onnx") for name in names) else [])],
+        "files": files,
+        "companions": [README, *(["predict.py"] if any(name.endswith(".onnx") for name in files) else [])],
         "preprocessing": trained.preprocessing.as_json(),
         "accuracy": {"metric": trained.metric, "validation": trained.validation, "test": trained.test},
         **({"latency_ms": trained.latency_ms} if trained.latency_ms else {}),

@@ -1,5 +1,7 @@
 """README.md of an export: the model card in the form of the Hugging Face Hub, from what model.json says."""
 
+from collections.abc import Sequence
+from textwrap import indent
 from typing import Any
 
 import yaml
@@ -10,8 +12,11 @@ from search_spaces.task import input_text
 _METRICS = {"top1": "accuracy", "balanced_accuracy": "balanced_accuracy", "macro_f1": "f1"}  # the Hub's names
 
 
-def readme(card: dict[str, Any], genotype: Genotype) -> str:
-    """The text: a header in YAML, then what the network is, its figures, how to use it and what is not known."""
+def readme(card: dict[str, Any], genotype: Genotype, uses: Sequence[str] = ()) -> str:
+    """The text: a header in YAML, then what the network is, its figures, how to use it and what is not known.
+
+    `uses` are Python that runs a file, from `image` to `logits`.
+    """
     assert genotype.input
     size, classes = input_text(genotype.input), card["classes"]
     parts = [
@@ -22,10 +27,11 @@ def readme(card: dict[str, Any], genotype: Genotype) -> str:
         "## Figures",
         "\n".join(_figures(card)),
         "## Files",
-        "\n".join(f"- `{name}`, {entry['bytes']:,} bytes" for name, entry in card["files"].items()),
+        "\n".join(_file(name, entry) for name, entry in card["files"].items()),
         "## Use",
-        *_uses(card),
+        *_uses(card, uses),
         "## How images are prepared",
+        "For each of the files, in the layout that is given with it:",
         "\n".join(f"- {key}: {value}" for key, value in card["preprocessing"].items() if value is not None),
         "## Intended use and limits",
         "It was trained for the classes above on images like those of its data set, and names one of them for any image. The "
@@ -36,7 +42,9 @@ def readme(card: dict[str, Any], genotype: Genotype) -> str:
 
 def _header(card: dict[str, Any], genotype: Genotype) -> dict[str, Any]:
     accuracy = card["accuracy"]
-    found = {"pipeline_tag": "image-classification", "library_name": "onnx", "tags": ["compact-nas", "image-classification"]}
+    found: dict[str, Any] = {"pipeline_tag": "image-classification", "tags": ["compact-nas", "image-classification"]}
+    if any(name.endswith(".onnx") for name in card["files"]):
+        found["library_name"] = "onnx"
     if accuracy["test"] is None:
         return found
     metric = {"type": _METRICS[accuracy["metric"]], "value": accuracy["test"]}
@@ -48,7 +56,7 @@ def _header(card: dict[str, Any], genotype: Genotype) -> dict[str, Any]:
 def _figures(card: dict[str, Any]) -> list[str]:
     """A line for each figure; all are of the file that model.json names, or the only one."""
     file, accuracy, latency = card.get("figures_of", "model.onnx"), card["accuracy"], card.get("latency_ms") or {}
-    lines = [f"They are of `{file}`.", ""]
+    lines = [f"They are of `{file}`{'' if file in card['files'] else ', which is not in this folder'}.", ""]
     for part in ("test", "validation"):
         if accuracy[part] is not None:
             lines.append(f"- {accuracy['metric']} on the {part} set: {accuracy[part]:.2%}")
@@ -62,10 +70,17 @@ def _figures(card: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _uses(card: dict[str, Any]) -> list[str]:
+def _file(name: str, entry: dict[str, Any]) -> str:
+    """A line: names, size, input and output."""
+    names = " with ".join(f"`{part}`" for part in (name, *entry.get("more", [])))
+    (source, shape), (target, logits) = entry["input"], entry["output"]
+    return f"- {names}, {entry['bytes']:,} bytes: `{source}` {shape} float32, {entry['layout']}, to `{target}` {logits}"
+
+
+def _uses(card: dict[str, Any], uses: Sequence[str]) -> list[str]:
     found = []
     if "predict.py" in card["companions"]:
         found.append("With `pip install numpy pillow onnxruntime`:\n\n    python predict.py photo.jpg")
-    if "network.py" in card["files"]:
-        found.append("In PyTorch, without other packages:\n\n    import network\n    model = network.load()")
-    return found or ["See `model.json` for names and shapes of inputs and outputs."]
+    if uses:
+        found.append("In Python, for `image`, a contiguous numpy array that is prepared as below, float32 [1, C, H, W]:")
+    return [*found, *(indent(lines, "    ") for lines in uses)]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from nas.console import make_console
+from nas.export.formats import load
 from nas.progress import ConsoleProgress
 from nas.run.folder import Run, open_run
 from nas.run.resuming import check_data
@@ -34,6 +35,7 @@ def export_run(
     from nas.export.quantised import images_of, in_int8
     from nas.report.result import result
 
+    load(formats)  # says which package is missing before any work
     console = make_console()
     if not path.exists() and base_name(str(path)) in anchor_names():
         raise InputError(f"{path} is a hand-designed network; export it with trained weights: --weights FILE")
@@ -68,6 +70,7 @@ def export_pretrained(
     from nas.export.files import export_network
     from search_spaces.weights import as_trained, read_tensors
 
+    load(formats)
     known = anchor(name)
     loaded = as_trained(known, read_tensors(weights), str(weights))
     for file in export_network(known, loaded, folder or Path(known.name.replace(":", "-")), formats, form=form):

@@ -4,9 +4,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import get_args
 
-import numpy as np
 import torch
 
+from evaluators.agreement import difference
 from evaluators.latency.runtime import Clock, Graph, load_runtime
 from evaluators.latency.timing.bench import example
 from evaluators.precision import Precision
@@ -45,7 +45,5 @@ def check_runtime(runtime: str) -> None:
     if code.CLOCK == "event":
         assert isinstance(found, float) and found > 0, f"runtime {runtime}: a run must return its seconds, not {found!r}"
         return
-    with torch.no_grad():
-        expected = network(torch.from_numpy(example((1, *TASK.input)))).numpy()[0]
-    off = float(np.abs(np.asarray(found).reshape(-1) - expected).max() / np.abs(expected).max())
+    off = difference(found, network, torch.from_numpy(example((1, *TASK.input))))
     assert off < TOLERANCE[code.DTYPE], f"runtime {runtime}: its logits differ from torch's by {off:.2g} of the largest"

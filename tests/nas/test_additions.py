@@ -88,6 +88,17 @@ FILE = "model.count"
 def write(network, task, path):
     path.write_text(f"{len(network.state_dict())} tensors")
 '''
+PAIR = '''"""How many tensors a network has, and their names."""
+
+from evaluators.card import Signature
+
+FILE, MORE, SIGNATURE = "model.count", ("model.names",), Signature("in", "out", "CHW")
+
+
+def write(network, task, path):
+    path.write_text(f"{len(network.state_dict())} tensors")
+    path.with_suffix(".names").write_text(" ".join(network.state_dict()))
+'''
 FAILING = '''"""Fails half-way."""
 
 from search_spaces.errors import InputError
@@ -202,6 +213,25 @@ def test_an_export_format_is_one_file(add, trained, tmp_path):
         assert set(files) == of_formats and files["model.count"]["output"] == ["logits", [1, 2]]
         donor = find_donor(str(tmp_path / "export"))
         assert donor.task.classes == 2 and (tmp_path / "export" / "model.count").read_text() == f"{len(donor.tensors)} tensors"
+
+
+def test_files_of_a_format_that_belong_together_are_exported_and_replaced_together(add, trained, tmp_path):
+    add("count", PAIR, "formats", formats.FORMATS)
+    names = OWN | {"model.count", "model.names"}
+    assert {p.name for p in export_trained(trained, tmp_path / "export", ["count"])} == names
+    assert {p.name for p in (tmp_path / "export").iterdir()} == names
+    entry = json.loads((tmp_path / "export" / "model.json").read_text())["files"]["model.count"]
+    size = sum((tmp_path / "export" / name).stat().st_size for name in ("model.count", "model.names"))
+    assert entry == {
+        "input": ["in", [3, 8, 8]],
+        "layout": "CHW",
+        "output": ["out", [2]],
+        "more": ["model.names"],
+        "bytes": size,
+    }
+    assert find_donor(str(tmp_path / "export")).task.classes == 2
+    export_trained(trained, tmp_path / "export")
+    assert {p.name for p in (tmp_path / "export").iterdir()} == DEFAULT
 
 
 def test_what_a_format_wrote_is_known_without_it_and_nothing_else(add, trained, tmp_path):

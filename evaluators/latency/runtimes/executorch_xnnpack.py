@@ -26,15 +26,17 @@ def version() -> str:
 def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
     """Writes the file that `load` reads; operators that XNNPACK lacks run on ExecuTorch's portable kernels."""
     version()
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.exir import to_edge_transform_and_lower
     from torch.export import export
 
-    from evaluators.onnx import deployable
+    from evaluators.onnx import deployable, quiet
     from search_spaces.network import example_input
 
-    exported = export(deployable(network), (example_input(task),))
-    program = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()]).to_executorch()
+    with quiet():
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+
+        exported = export(deployable(network), (example_input(task),))
+        program = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()]).to_executorch()
     path.write_bytes(program.buffer)
 
 

@@ -20,13 +20,14 @@ SUFFIX = ".tflite"
 
 
 def version() -> str:
-    """The version of ai-edge-litert; raises InputError when it is not installed."""
-    return installed_version("ai-edge-litert", "the runtime litert_cpu", "litert")
+    """The version of ai-edge-litert; raises InputError when it, or its converter litert-torch, is not installed."""
+    found = [installed_version(package, "the runtime litert_cpu", "litert") for package in ("ai-edge-litert", "litert-torch")]
+    return found[0]
 
 
 def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
-    """Writes the file that `load` reads; raises InputError when the converter is not installed or fails."""
-    installed_version("litert-torch", "converting to LiteRT", "litert")
+    """Writes the file that `load` reads; raises InputError when the converter fails."""
+    version()
     from evaluators.onnx import deployable, quiet
     from search_spaces.network import example_input
 

@@ -29,7 +29,7 @@ def version() -> str:
 
 
 def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
-    """Writes the graph as NAME.param and the weights as NAME.bin; raises InputError when pnnx fails."""
+    """Writes the graph as NAME.param and the weights as NAME.bin; raises InputError when pnnx cannot convert an operator."""
     version()
     from pnnx import EXEC_PATH
 
@@ -45,8 +45,16 @@ def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
             raise InputError(
                 f"pnnx cannot convert the network: {(done.stderr.strip().splitlines() or ['no reason given'])[-1]}"
             )
+        if lacking := _lacking(graph.read_text()):
+            raise InputError(f"ncnn cannot run the network: pnnx found no layer of ncnn for {', '.join(lacking)}")
         path.write_text(f"{graph.read_text().rstrip()}\n{_SIZE}{' '.join(map(str, task.input))}\n")
         path.with_suffix(".bin").write_bytes(weights.read_bytes())
+
+
+def _lacking(graph: str) -> list[str]:
+    """The operators that pnnx left in a .param file under torch's names, such as F.pad, which have no layer in ncnn."""
+    kinds = [line.split()[0] for line in graph.splitlines()[2:] if line.strip()]
+    return sorted({kind for kind in kinds if not kind.isalnum()})
 
 
 def load(path: Path, threads: int = 1) -> Callable[[], object]:

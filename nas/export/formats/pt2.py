@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from search_spaces.task import Task
 
 FILE = "model.pt2"
+USE = """import torch
+logits = torch.export.load("model.pt2").module()(torch.from_numpy(image)).detach()"""
 
 
 def write(network: "Network", task: "Task", path: Path) -> None:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from search_spaces.task import Task
 
 FILE = "network.py"
+USE = """import network, torch
+logits = network.load()(torch.from_numpy(image)).detach()"""
 
 # ATen operators by the function of torch that takes the same arguments in the same order; `F` is torch.nn.functional.
 _FUNCTIONS = {

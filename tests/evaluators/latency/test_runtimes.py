@@ -12,6 +12,7 @@ from evaluators.latency.timing.measure import measure_file
 from nas.testing import check_runtime
 from nas.testing.runtimes import GENOTYPE, TASK
 from search_spaces.errors import InputError
+from search_spaces.genotype import Genotype
 from search_spaces.network import build
 
 NEEDS = {
@@ -64,6 +65,17 @@ def test_torch_runs_with_its_own_number_of_threads(tmp_path: Path) -> None:
     assert measure_file(path, 0.0, "torch_eager").clock == "cpu"
     found = measure_file(path, 0.0, "torch_eager", threads=2)
     assert found.clock == "wall" and found.counted >= 4 and torch.get_num_threads() == before
+
+
+def test_an_operator_that_ncnn_lacks_is_named(tmp_path: Path) -> None:
+    code = load_runtime("ncnn_cpu")
+    try:
+        code.version()
+    except InputError as error:
+        pytest.skip(str(error))
+    genotype = Genotype.parse("conv 24/2\ngrouped_shift\nhead")
+    with pytest.raises(InputError, match=r"ncnn cannot run the network: .* for F\.pad"):
+        code.prepare(build(genotype, TASK), TASK, tmp_path / "network.param")
 
 
 def test_naming_runtimes_and_versions_imports_no_torch() -> None:
