@@ -23,7 +23,7 @@ from evaluators.training.kernels.fast import fast
 from evaluators.training.loop import Epoch, accuracy, check_finite
 from evaluators.training.precision import lowered
 from evaluators.training.recipe import Recipe
-from evaluators.training.schedule import class_weights, rate
+from evaluators.training.schedule import class_weights, mean_rate, rate
 from search_spaces.durable import replace_file
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
@@ -62,10 +62,11 @@ class Supernet:
         probes = [self.space.sample(random.Random(_seed_of("probe", self._seed, i))) for i in range(_PROBES)]
         while self.trained < recipe.epochs:
             start = perf_counter()
-            loss = self._epoch(self.trained + 1, train, recipe, sampling)
+            loss, batches = self._epoch(self.trained + 1, train, recipe, sampling)
             self.trained += 1
+            share = mean_rate(self.trained * batches, batches, recipe.epochs * batches, recipe.warmup)
             reached = mean(self.score(genotype, train, validation, recipe) for genotype in probes)
-            yield Epoch(self.trained, loss, reached, perf_counter() - start)
+            yield Epoch(self.trained, loss, reached, perf_counter() - start, learning_rate=share * _learning_rate(recipe))
 
     def score(self, genotype: Genotype, train: Batches, validation: Batches, recipe: Recipe) -> float:
         """Top-1 validation accuracy (0..1) of a genotype with the shared weights, which are not modified.
@@ -116,8 +117,8 @@ class Supernet:
         weights = {f"weights.{key}": tensor for key, tensor in self.weights.items()}
         return weights | {f"momentum.{key}": tensor for key, tensor in self._momentum.items()}
 
-    def _epoch(self, number: int, train: Batches, recipe: Recipe, sampling: Sampling) -> float:
-        """Trains one epoch; returns the mean loss."""
+    def _epoch(self, number: int, train: Batches, recipe: Recipe, sampling: Sampling) -> tuple[float, int]:
+        """Trains one epoch; returns the mean loss and the number of batches."""
         torch.manual_seed(_seed_of("dropout", self._seed, number))
         generator = torch.Generator().manual_seed(_seed_of("pictures", self._seed, number))
         genotypes = paths(self.space, sampling, random.Random(_seed_of("paths", self._seed, number)))
@@ -131,7 +132,7 @@ class Supernet:
             done += 1
             if done % 16 == 0:
                 check_finite(total, number, done)
-        return check_finite(total, number, done) / done
+        return check_finite(total, number, done) / done, done
 
     def _step(
         self, genotype: Genotype, batch: tuple[Tensor, Tensor], recipe: Recipe, share: float, generator: torch.Generator
@@ -194,11 +195,16 @@ def _descend(weights: list[tuple[Tensor, Tensor]], recipe: Recipe, share: float,
         foreach=False,  # weights are views of larger tensors
         weight_decay=decay,
         momentum=recipe.momentum,
-        lr=share * recipe.learning_rate * recipe.batch_size / 128,
+        lr=share * _learning_rate(recipe),
         dampening=0.0,
         nesterov=recipe.momentum > 0,
         maximize=False,
     )
+
+
+def _learning_rate(recipe: Recipe) -> float:
+    """The highest learning rate, for batches of the recipe's size."""
+    return recipe.learning_rate * recipe.batch_size / 128
 
 
 def _seed_of(*parts: object) -> int:

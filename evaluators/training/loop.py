@@ -23,7 +23,7 @@ from evaluators.training.kernels.fast import fast
 from evaluators.training.metrics import Scores, evaluate
 from evaluators.training.precision import lowered, scaler
 from evaluators.training.recipe import Metric, Recipe
-from evaluators.training.schedule import class_weights, rate, shown
+from evaluators.training.schedule import class_weights, mean_rate, rate, shown
 from evaluators.training.surgery import Surgery
 from search_spaces.genotype import Genotype
 from search_spaces.network import Network, build, classifier
@@ -43,7 +43,7 @@ class TrainingFailed(Exception):
 class Epoch:
     """Results of epoch `number` (from 1): mean training loss, validation accuracy (0..1), seconds.
 
-    `accuracy` is by the training's metric; `scores` has every metric by name.
+    `accuracy` is by the training's metric; `scores` has every metric by name; `learning_rate` is the mean of the highest one.
     """
 
     number: int
@@ -51,6 +51,7 @@ class Epoch:
     accuracy: float
     seconds: float
     scores: dict[str, float] = field(default_factory=dict)
+    learning_rate: float = 0.0
 
 
 class Training:
@@ -124,7 +125,9 @@ class Training:
             self._close()
         judged = self._averaged.module if self._averaged and number < self.recipe.epochs else self.network
         scores = asdict(self._judged(judged, number, self._calibration))
-        self.history.append(Epoch(number, mean, scores[self._metric], perf_counter() - start, scores))
+        factor = mean_rate(self._schedule.last_epoch, batches, self._steps, self.recipe.warmup)
+        rates = float(max(self._schedule.base_lrs)) * factor
+        self.history.append(Epoch(number, mean, scores[self._metric], perf_counter() - start, scores, rates))
         if self.finished and self._recovers and self._calibration is not None:
             self._recover(self.history[-1])
         return self.history[-1]

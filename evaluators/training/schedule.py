@@ -18,6 +18,11 @@ def rate(step: int, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - up) / max(1, steps - up)))
 
 
+def mean_rate(end: int, count: int, steps: int, warmup: float) -> float:
+    """The mean of the factor over the `count` steps before step `end`."""
+    return sum(rate(step, steps, warmup) for step in range(end - count, end)) / max(count, 1)
+
+
 def shown(train: Batches, recipe: Recipe) -> Callable[[int], Tensor]:
     """The function from epoch number (from 1) to indices of its training images: the recipe's share, at most `most_images`.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from evaluators.latency.device.measure_networks import Bench, measure_apart, measure_here
 from evaluators.latency.device.stored_times import Times
+from evaluators.latency.kernels.by_block import by_block
 from evaluators.latency.runtime import in_float32, load_runtime
 from evaluators.latency.timing.measure import Measurement
 from evaluators.weights import load_network
@@ -40,6 +41,12 @@ class Timer(Protocol):
 
     def float_p50_ms(self, network: "Network", task: Task) -> float | None:
         """Measure the float32 form of a network that is deployed in int8, in a fresh process; None if it is in float32."""
+
+    def blocks_ms(self, network: "Network", task: Task) -> tuple[float, ...]:
+        """Milliseconds of each block of a trained network by the runtime's profiler, which slows it down.
+
+        Empty if the runtime has none, or if its kernels are not those expected.
+        """
 
     def rest(self, seconds: float) -> None:
         """Wait for other load to pass."""
@@ -84,6 +91,15 @@ class LocalTimer:
             code.prepare(network, own, path)
             [found] = measure_apart([path], _SESSION_S, replace(self.bench, runtime=runtime, quiet_ms=None))
         return found.p50_ms
+
+    def blocks_ms(self, network: "Network", task: Task) -> tuple[float, ...]:
+        code, own = load_runtime(self.bench.runtime), task.of(network.genotype)
+        kernel_times = getattr(code, "kernel_times", None)
+        if kernel_times is None:
+            return ()
+        with self._prepared([network], task) as [path]:
+            times = kernel_times(path, threads=self.bench.threads)
+        return tuple(by_block(times, network.genotype, own, code.GRAPH))
 
     def rest(self, seconds: float) -> None:
         time.sleep(seconds)

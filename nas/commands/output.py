@@ -11,6 +11,13 @@ from nas.output import Output
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def as_json(command: F) -> F:
+    """Decorator that adds --json to a command, which gets it as `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object, and nothing else.")(
+        command
+    )
+
+
 def printing(command: F) -> F:
     """Decorator that adds --quiet and --json to a command, which gets them as `output`."""
 
@@ -20,9 +27,6 @@ def printing(command: F) -> F:
             raise click.UsageError("--quiet and --json are mutually exclusive")
         return command(output=Output(quiet, as_json), **rest)
 
-    for option in (
-        click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object, and nothing else."),
-        click.option("--quiet", is_flag=True, help="Print the result only, no progress."),
-    ):
-        option(with_output)
+    as_json(with_output)
+    click.option("--quiet", is_flag=True, help="Print the result only, no progress.")(with_output)
     return cast(F, with_output)

@@ -70,7 +70,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """Report after an epoch: number (from 1), mean loss, validation accuracy (0..1), seconds.
+    """Report after an epoch: number (from 1), mean loss, validation accuracy (0..1), seconds, mean learning rate.
 
     Epoch 0 is before training: `inherited` is the share of weights taken from the donor, `accuracy` the linear probe's.
     """
@@ -80,6 +80,7 @@ class EpochReport:
     accuracy: float
     seconds: float
     inherited: float | None = None
+    learning_rate: float = 0.0
 
 
 class Source(Protocol):

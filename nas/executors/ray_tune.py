@@ -93,7 +93,8 @@ class _SourceSearcher(_NotPickled, Searcher):  # type: ignore[misc]
         elif not self.error and self._last_epoch.get(job.id, -1) < result["number"]:
             self._last_epoch[job.id] = result["number"]
             number, loss, accuracy, seconds = (result[name] for name in ("number", "loss", "accuracy", "seconds"))
-            progress = EpochReport(number, loss, accuracy, seconds, result.get("inherited"))
+            rest = {name: result[name] for name in ("inherited", "learning_rate") if name in result}
+            progress = EpochReport(number, loss, accuracy, seconds, **rest)
             return bool(self._call(lambda: self._source.progress(job, progress)))
         return self.error is not None
 

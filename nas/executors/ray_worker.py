@@ -76,7 +76,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
         ways: dict[str, Any] = {"metric": setting.metric, "ready": ready, "calibration": setting.calibration(task.input)}
         ways |= {"recovers": job.keep is not None}
         for epoch in epochs(self._network, *parts, job.recipe, generator, teacher=teacher, **ways):
-            yield {name: vars(epoch)[name] for name in ("number", "loss", "accuracy", "seconds")}
+            yield {name: vars(epoch)[name] for name in ("number", "loss", "accuracy", "seconds", "learning_rate")}
 
     def _teacher(self, name: Path, task: Task) -> Any:
         """Fetch and load the teacher, once per worker."""

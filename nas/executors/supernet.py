@@ -15,18 +15,28 @@ from search_spaces.space import SearchSpace
 
 if TYPE_CHECKING:
     from nas.progress import Progress
+    from nas.run.tensorboard import EventFiles
 
 
 class SupernetExecutor:
     """Reports a single epoch per job, with the supernet's accuracy; genotypes outside the space fail.
 
-    The constructor trains the supernet with `recipe`, saves it to the file `kept` after each epoch, and resumes from there.
+    The constructor trains the supernet with `recipe`, saves it to the file `kept` after each epoch, and resumes from there;
+    `events` get its epochs.
     """
 
     def __init__(
-        self, setting: Setting, space: SearchSpace, recipe: Recipe, seed: int, *, kept: Path, view: "Progress"
+        self,
+        setting: Setting,
+        space: SearchSpace,
+        recipe: Recipe,
+        seed: int,
+        *,
+        kept: Path,
+        view: "Progress",
+        events: "EventFiles | None" = None,
     ) -> None:
-        self._recipe, self._kept, self._view = recipe, kept, view
+        self._recipe, self._kept, self._view, self._events = recipe, kept, view, events
         device, task = training_device(), space.task(len(setting.dataset.classes))
         self._train, self._validation = (setting.images(part, task.input, device) for part in ("train", "validation"))
         self._supernet = Supernet(space, task, seed, device)
@@ -48,7 +58,9 @@ class SupernetExecutor:
             source.done(job)
 
     def close(self) -> None:
-        """No-op: there is nothing to release."""
+        """Close the event files."""
+        if self._events:
+            self._events.close()
 
     def _train_supernet(self) -> None:
         """Train the remaining epochs, saving after each."""
@@ -58,6 +70,8 @@ class SupernetExecutor:
         self._view.phase("train the supernet", total, trained)
         try:
             for epoch in self._supernet.train(self._train, self._validation, self._recipe):
+                if self._events:
+                    self._events.epoch("supernet", epoch.number, epoch)
                 self._supernet.save(self._kept)
                 self._view.working(total - epoch.number)
                 self._view.step(

@@ -37,7 +37,7 @@ class Proposals:
     ) -> None:
         self._study, self._view, self._keep_time = study, state.view, state.keep_time
         self._seed, self._recipe = state.config.seed, state.resolved.recipe
-        self._check, self._deadline, self._stage = check, deadline, stage
+        self._check, self._deadline, self.stage = check, deadline, stage
         known = study.trials()
         self._waiting = [t for t in known if t.outcome == "running"] + list(first)
         started = [t for t in known if t.anchor is None and t.outcome not in ("rejected", "repeated", "screened")]
@@ -54,7 +54,7 @@ class Proposals:
         if proposal is None:
             return None
         self._check(proposal)
-        seed = training_seed(self._seed, proposal.genotype, self._stage)
+        seed = training_seed(self._seed, proposal.genotype, self.stage)
         return Job(str(proposal.number), proposal.origin, proposal.genotype.text, self._recipe, seed)
 
     def progress(self, job: Job, progress: EpochReport) -> bool:
@@ -103,7 +103,7 @@ class Proposals:
 
     def _end_early(self, why: str) -> None:
         """Stop proposing before all trials were proposed."""
-        self._study.note(Ended(why=why), self._stage)
+        self._study.note(Ended(why=why), self.stage)
         self._view.say(f"The search ends {self._left} candidates early: {why}.")
         self._left = 0
 

@@ -45,7 +45,7 @@ def retrain(
     order = sorted(jobs, key=lambda key: -estimates[key].macs)  # longest first, so that workers finish together
     todo = [replace(jobs[key], teacher=teacher) for key in order]
     begun = {key: _initial_note(kind, jobs[key], estimates[key]) for key in order}
-    state.train(Retrainings(todo, begun, state.study, state.view, state.keep_time))
+    state.train(Retrainings(todo, begun, state.study, state.view, state.keep_time), kind.KIND)
 
 
 def _job(state: "State", key: str, what: Wanted) -> Job:
@@ -65,7 +65,7 @@ def _teacher(state: "State") -> Path | None:
         job = Job(genotype.id, f"teacher {name}", genotype.text, state.resolved.final_recipe, seed, folder / WEIGHTS)
         state.view.phase("train the teacher", 1)
         begun = {job.id: _initial_note(Teacher, job, state.estimate(genotype))}
-        state.train(Retrainings([job], begun, state.study, state.view, state.keep_time))
+        state.train(Retrainings([job], begun, state.study, state.view, state.keep_time), Teacher.KIND)
         if reason := state.study.records(Teacher)[job.id].reason:
             raise InputError(f"the teacher {name} could not be trained: {reason}")
     return folder

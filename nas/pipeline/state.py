@@ -18,11 +18,13 @@ from nas.budget.estimator import Estimator
 from nas.budget.timing import LocalTimer, Timer
 from nas.executors import evaluators
 from nas.executors.job import Executor, Setting, Source
+from nas.pipeline.recorded import Recorded
 from nas.pipeline.study import Study
 from nas.progress import Progress
 from nas.records import Checked, Measured, Session
 from nas.run.folder import Run
 from nas.run.notes import now
+from nas.run.tensorboard import in_folder
 from search_spaces.anchor import Anchor, base_name
 from search_spaces.genotype import Genotype
 
@@ -62,6 +64,7 @@ class State:
         self.others: list[Genotype] = []
         self._started, self._session = time.monotonic(), now()
         self._make, self._made = executor, dict[str, Executor]()
+        self._events = in_folder(run.path, run.config.tensorboard)
         self.study = self._open_study()
         self.learn()
 
@@ -124,9 +127,13 @@ class State:
         statistics = tuple(known.mean), tuple(known.std)
         return Setting(self.dataset, *statistics, self.config.metric, threads, self.donor, known.precision)
 
-    def train(self, source: Source) -> None:
-        """Run training jobs."""
-        self._trainer().run(source)
+    def train(self, source: Source, group: str) -> None:
+        """Run training jobs; `group` is their name in event files, if these were asked for."""
+        self._trainer().run(self.recorded(source, group))
+
+    def recorded(self, source: Source, group: str) -> Source:
+        """The source, whose trainings are also written to event files if these were asked for."""
+        return Recorded(source, self._events, group) if self._events else source
 
     def rater(self) -> Executor:
         """Executor of candidate evaluations; creating it may add a phase."""
@@ -154,6 +161,8 @@ class State:
 
     def close(self) -> None:
         self.keep_time()
+        if self._events:
+            self._events.close()
         for made in dict.fromkeys(self._made.values()):  # both may be the same executor
             made.close()
 

@@ -1,7 +1,6 @@
 """Latency breakdown of a network by block and kernel class, predicted and profiled: tables, bars and a plot."""
 
 import tempfile
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ from search_spaces.task import Task
 
 if TYPE_CHECKING:
     from evaluators.latency.device.measure_networks import Bench
-    from evaluators.latency.kernels.onnxruntime_profile import KernelTime
     from evaluators.latency.timing.measure import Measurement
 
 _BAR = 40  # columns of the longest bar
@@ -108,6 +106,7 @@ def measured(
 def _profiled(bench: "Bench", path: Path, genotype: Genotype, task: Task, total_ms: float) -> Profiled:
     if bench.runtime != "onnxruntime_cpu":
         return Profiled({})
+    from evaluators.latency.kernels.by_block import by_block
     from evaluators.latency.kernels.onnxruntime_profile import kernel_times
 
     timed = kernel_times(path, threads=bench.threads)
@@ -116,25 +115,7 @@ def _profiled(bench: "Bench", path: Path, genotype: Genotype, task: Task, total_
     class_ms: dict[str, float] = {}
     for kind, ms in times:
         class_ms[kind] = class_ms.get(kind, 0.0) + ms * scale
-    return Profiled(class_ms, tuple(ms * scale for ms in _by_block(times, _expected(timed, genotype, task))))
-
-
-def _expected(timed: Sequence["KernelTime"], genotype: Genotype, task: Task) -> list[list[str]]:
-    """The classes of the kernels of each block, by the lowering."""
-    from evaluators.latency.kernels.lowering import graph_run, lowered_blocks
-
-    graph = graph_run("fused", ((kernel.kind, kernel.size, kernel.ms) for kernel in timed))
-    return [[kernel.kind for kernel in block.kernels] for block in lowered_blocks(genotype, task, graph)]
-
-
-def _by_block(times: Sequence[tuple[str, float]], expected: Sequence[Sequence[str]]) -> list[float]:
-    """Assign kernel times to blocks, in order within each kind; empty if the kinds do not match."""
-    if Counter(kind for kinds in expected for kind in kinds) != Counter(kind for kind, _ in times):
-        return []
-    left: dict[str, list[float]] = {}
-    for kind, ms in reversed(times):
-        left.setdefault(kind, []).append(ms)
-    return [sum(left[kind].pop() for kind in kinds) for kinds in expected]
+    return Profiled(class_ms, tuple(ms * scale for ms in by_block(timed, genotype, task)))
 
 
 def measured_line(figures: "Measurement") -> str:

@@ -143,6 +143,9 @@ class SearchConfig:
     percentile: Annotated[Percentile, Option("Percentile of measured latency that must be within the budget.")] = 50
     measure: Annotated[bool, Option("Measure latency on this machine; otherwise rely on predictions, for any device.")] = True
     download: Annotated[bool, Option("Download the data set if needed (checksums are verified).")] = False
+    tensorboard: Annotated[
+        bool, Option("Also write TensorBoard event files of every training, in the folder tensorboard/.")
+    ] = False
 
     @property
     def cost(self) -> str | None:

@@ -7,6 +7,7 @@ journal.log      every proposal, training and measurement; the single source of 
 weights/         safetensors of retrained networks, by genotype id
 supernet.safetensors  optional: the supernet that scores candidates
 teacher/         optional: the teacher's genotype, and its weights once trained
+tensorboard/     optional: TensorBoard event files, in a folder for each training
 result.json front.csv pareto.png pareto.svg report.html export/  derived; can be regenerated at any time
 """
 

@@ -128,12 +128,18 @@ def _read(path: Path, data: bytes) -> tuple[list[dict[str, Any]], int, int]:
         try:
             record, crc = _verified(line, crc)
         except (ValueError, RecursionError):
-            raise InputError(
-                f"{path}, line {number}: damaged: the checksum does not match: the record was changed, or one before it is "
-                "missing; the lines before it are intact"
-            ) from None
+            raise InputError(f"{path}, line {number}: damaged: {_why_damaged(line)}; the lines before it are intact") from None
         records.append(record)
     return records, whole, crc
+
+
+def _why_damaged(line: bytes) -> str:
+    if line.startswith(b'{"op_code":') and line.endswith(b"}") and b'"crc32"' not in line:
+        return (
+            "the record has no checksum, so another program wrote it, as Optuna Dashboard does for notes and deletions; remove "
+            "this line and all after it"
+        )
+    return "the checksum does not match: the record was changed, or one before it is missing"
 
 
 def _verified(line: bytes, crc: int) -> tuple[dict[str, Any], int]:
@@ -159,8 +165,8 @@ def open_study(storage: optuna.storages.JournalStorage, name: str, cost: str | N
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     directions = [StudyDirection.MAXIMIZE, *([StudyDirection.MINIMIZE] if cost else [])]
     study = optuna.create_study(study_name=name, storage=storage, directions=directions, load_if_exists=True)
-    if cost and study.metric_names is None:
+    if study.metric_names is None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(["accuracy", cost])
+            study.set_metric_names(["accuracy", *([cost] if cost else [])])
     return study

@@ -84,13 +84,20 @@ def values_text(one: Described) -> str:
 
 def default_text(one: Described) -> str:
     """The default as text."""
-    if one.required:
-        return "required"
-    if one.default is None or one.default == ():
+    return "required" if one.required else value_text(one, one.default)
+
+
+def value_text(one: Described, value: Any) -> str:
+    """A value as text, with its unit."""
+    if value is None or value == ():
         return one.option.unset or "none"
     if one.kind is bool:
-        return "yes" if one.default else "no"
-    return ",".join(one.default) if one.several else f"{one.default}"
+        return "yes" if value else "no"
+    if one.option.unit == "bytes":
+        return f"{value:.0f}B"
+    if one.option.unit:
+        return f"{value:g}{one.option.unit}"
+    return ",".join(value) if one.several else f"{value}"
 
 
 def _described(field: "Field[Any]", option: Option, parts: Sequence[Any]) -> Described:

@@ -25,6 +25,7 @@ from nas.run.lock import Lock
 from nas.run.memory import read_journal
 from nas.run.resuming import check_data, versions_changed
 from nas.run.teacher import Teacher, find_teacher
+from nas.run.tensorboard import check_tensorboard
 from nas.sessions.inputs import absolute, load_data
 from nas.sessions.measure import config_of, measured
 from nas.signals import Lost
@@ -51,6 +52,7 @@ def start(asked: SearchConfig, path: Path | None, progress: Progress) -> Run:
     space = inheriting(load_space(config.space).with_anchors(config.anchors), donor)
     recipes, teacher = _recipes(config, donor), _teacher(config, space)
     samplers.check(config.sampler)
+    check_tensorboard(config.tensorboard)
     if config.address:
         check_address(config.address)
     path = path or default_run_folder(space.name, config.budget_text)
@@ -120,6 +122,7 @@ def _resolved(
 def resume(path: Path, workers: int | None, progress: Progress) -> Run:
     """Resume a run from its journal."""
     run = open_run(path)
+    check_tensorboard(run.config.tensorboard)
     if run.config.address:
         check_address(run.config.address)
     if workers:

@@ -14,6 +14,7 @@ from nas.run.find import find_run
 from nas.run.lock import Lock
 from nas.run.resuming import check_data, versions_changed
 from nas.run.teacher import TEACHER, find_teacher
+from nas.run.tensorboard import check_tensorboard
 from nas.sessions.inputs import absolute, load_data
 from nas.training.begin import Begin, check_classes, create, find_begin
 from nas.training.config import TrainConfig
@@ -36,6 +37,7 @@ def start(asked: TrainConfig, folder: Path | None, progress: Progress) -> Path:
     from evaluators.training.surgery import check_surgery  # imports torch
 
     config = checked(TrainConfig, asdict(asked), "train")
+    check_tensorboard(config.tensorboard)
     title, found, _, task = find_network(config.network, config.space, None)
     begin = find_begin(config, found)
     padding = begin.donor.padding if begin.donor else "symmetric"
@@ -83,6 +85,7 @@ def _make_plan(
         distill=config.distill,
         fingerprint=dataset.fingerprint,
         precision=config.precision,
+        tensorboard=config.tensorboard,
     )
     return plan, dataset
 
@@ -97,6 +100,7 @@ def resume(folder: Path, progress: Progress) -> Path:
     plan, began_with = read_plan(folder)
     if (folder / RESULT).is_file() and (folder / WEIGHTS).is_file():
         return folder
+    check_tensorboard(plan.tensorboard)
     if changed := versions_changed(began_with):
         progress.say(changed)
     dataset = load_data(progress, plan.data, [plan.task.input], fit=plan.fit, interpolation=plan.interpolation)

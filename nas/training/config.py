@@ -46,3 +46,4 @@ class TrainConfig:
     ] = None
     space: Annotated[str, Option("Space whose largest input is used for a genotype file without one.")] = "mobile"
     download: Annotated[bool, Option("Download the data set if needed (checksums are verified).")] = False
+    tensorboard: Annotated[bool, Option("Also write TensorBoard event files, in the folder tensorboard/.")] = False

@@ -1,6 +1,7 @@
 """Trains a network from its latest checkpoint, then tests and exports it."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -10,6 +11,7 @@ from nas.export.files import Trained, export_trained
 from nas.progress import Progress
 from nas.run.config import DONOR
 from nas.run.teacher import TEACHER
+from nas.run.tensorboard import in_folder
 from nas.run.versions import machine, versions
 from nas.training.plan import BEFORE, BEGIN, CURVE, FORMAT, RESULT, Plan, read_curve
 from search_spaces.durable import replace_file
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from evaluators.data import Dataset, Split
     from evaluators.training.batches import Batches
+    from evaluators.training.loop import Epoch
     from search_spaces.network import Network
 
 
@@ -34,6 +37,7 @@ class Fitting:
         self._folder, self._plan, self._view, self._device = folder, plan, view, training_device()
         self._train, self._validation = self.images(dataset.train), self.images(dataset.validation)
         self.calibration = calibration_images(self._train) if plan.precision == "int8" else None
+        self._events = in_folder(folder, plan.tensorboard)
 
     def images(self, split: "Split") -> "Batches":
         from evaluators.training.batches import Batches
@@ -75,6 +79,7 @@ class Fitting:
         ways: dict[str, Any] = {"metric": plan.metric, "ready": ready, "calibration": self.calibration}
         training = Training(network, *images, plan.recipe, generator, teacher=taught, recovers=True, surgery=surgery, **ways)
         load_checkpoint(training, folder)
+        self._write_events(folder, training.history)
         self._view.phase(title, plan.recipe.epochs, len(training.history))
         while not training.finished:
             try:
@@ -83,14 +88,26 @@ class Fitting:
                 raise InputError(f"{error}; try a recipe with a lower learning_rate") from None
             save_checkpoint(training, folder)
             write_json(folder / CURVE, [asdict(epoch) for epoch in training.history])
-            self._view.working(plan.recipe.epochs - epoch.number)
-            self._view.step(
-                f"epoch {epoch.number:>4}  loss {epoch.loss:7.4f}  validation {epoch.accuracy:7.2%}  {epoch.seconds:6.1f} s"
-            )
+            self._write_events(folder, [epoch])
+            self._show(epoch)
         trained = cast("Network", training.network)
         replace_file(folder / GENOTYPE, trained.genotype.text.encode())
         save_weights(trained, folder / WEIGHTS)
         remove_checkpoints(folder)
+        if self._events:
+            self._events.close()
+
+    def _write_events(self, folder: Path, epochs: "Sequence[Epoch]") -> None:
+        """Write epochs to the event files, if these were asked for."""
+        for epoch in epochs:
+            if self._events:
+                self._events.epoch("network" if folder == self._folder else TEACHER, epoch.number, epoch)
+
+    def _show(self, epoch: "Epoch") -> None:
+        self._view.working(self._plan.recipe.epochs - epoch.number)
+        self._view.step(
+            f"epoch {epoch.number:>4}  loss {epoch.loss:7.4f}  validation {epoch.accuracy:7.2%}  {epoch.seconds:6.1f} s"
+        )
 
 
 def finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Batches", calibration: "Tensor | None") -> None:

@@ -7,7 +7,8 @@ donor/                optional: the donor that it inherits from
 begin.safetensors     optional: the weights that it continues from
 teacher/              optional: the teacher's genotype, and its weights once trained
 checkpoint-EPOCH/     the last finished epoch; removed when training is finished
-curve.json            loss, validation accuracy, seconds of each epoch
+curve.json            loss, validation accuracy, seconds, learning rate of each epoch
+tensorboard/          optional: TensorBoard event files of the training and the teacher's
 weights.safetensors   the trained weights
 result.json export/   the result, and the files to deploy
 """
@@ -43,7 +44,8 @@ class Plan:
     """Resolved options.
 
     `input` is (channels, height, width); `fit`, `interpolation`, `depth`, `mean` and `std` define the preprocessing.
-    `begins` describes the initial weights, `distill` names the teacher, `fingerprint` is the data set's.
+    `begins` describes the initial weights, `distill` names the teacher, `fingerprint` is the data set's. `tensorboard`: whether
+    event files are written.
     """
 
     network: str
@@ -62,6 +64,7 @@ class Plan:
     depth: Annotated[int, Field(ge=8, le=16)] = 16
     fingerprint: dict[str, int | str] = field(default_factory=dict)
     precision: Precision = "float32"
+    tensorboard: bool = False
 
     @property
     def task(self) -> Task:

@@ -33,13 +33,14 @@ recipe = replace(load_recipe("final", epochs=3), least_images=128)
 
 class Source:
     def __init__(self, jobs):
-        self.jobs, self.heard = jobs, []
+        self.jobs, self.heard, self.rates = jobs, [], []
 
     def next(self):
         return self.jobs.pop(0) if self.jobs else None
 
     def progress(self, job, progress):
         self.heard.append((job.id, progress.epoch))
+        self.rates.append(progress.learning_rate)
         if job.label == "raise":
             raise InputError("the disk is full")
         return job.label == "stop" and progress.epoch == 2
@@ -72,6 +73,7 @@ assert source.heard[4:7] == [("stopped", 1), ("stopped", 2), ("stopped", "done")
 broken = [what for name, what in source.heard if name == "broken"]
 assert len(broken) == 1 and "nonsense" in broken[0], source.heard
 assert source.heard[-1] == ("after", "done"), source.heard
+assert source.rates[0] > source.rates[1] > source.rates[2] > 0, source.rates
 
 family = {child.pid for child in psutil.Process().children(recursive=True)}
 addresses = {c.laddr.ip for c in psutil.net_connections("inet") if c.pid in family and c.status == psutil.CONN_LISTEN}

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shutil
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,16 @@ from evaluators.data import load
 from nas.commands.search import command as search_command
 from nas.pipeline.search import Search
 from nas.pipeline.state import State
+from nas.records import Measured
 from nas.report import table
-from nas.report.page.facts import by_class, command_of
+from nas.report.page.comparison import write_comparison
+from nas.report.page.facts import by_class, command_of, rows_of_blocks
+from nas.report.page.genes import genes
 from nas.report.page.write import page, write_page
 from nas.report.result import result
 from nas.run.folder import open_run
 from nas.run.importance import gene_importances
+from nas.run.memory import read_journal
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "runs" / "example"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -120,11 +125,11 @@ def test_it_is_written_at_any_time(finished, nas_here):
     assert code == 2 and "nowhere" in err
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (apt install chromium)")
-@pytest.mark.parametrize("width", [1280, 400])
-def test_in_a_browser_there_is_no_error_and_no_request_and_the_slider_and_hover_work(example, width):
+@contextmanager
+def opened(path, width):
+    """The page in a browser; at the end there was no error and no request but for itself."""
     sync_api = pytest.importorskip("playwright.sync_api")
-    path, errors, requests = write_page(example), [], []
+    errors, requests = [], []
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
         view = browser.new_page(viewport={"width": width, "height": 900})
@@ -132,7 +137,17 @@ def test_in_a_browser_there_is_no_error_and_no_request_and_the_slider_and_hover_
         view.on("pageerror", lambda error: errors.append(str(error)))
         view.on("request", lambda request: requests.append(request.url))
         view.goto(path.as_uri())
+        yield view
+        browser.close()
+    assert not errors and [url for url in requests if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (apt install chromium)")
+@pytest.mark.parametrize("width", [1280, 400])
+def test_in_a_browser_there_is_no_error_and_no_request_and_the_slider_and_hover_work(example, width):
+    with opened(write_page(example), width) as view:
         view.wait_for_selector("#front .scatterlayer path.point")
+        view.wait_for_selector("#genes path.path")
         assert view.evaluate("document.documentElement.scrollWidth") <= width
         best = result(example)["best"]
         assert best["id"] in view.text_content("#winner") and "20.00 ms" in view.text_content("#budget-ms")
@@ -140,8 +155,27 @@ def test_in_a_browser_there_is_no_error_and_no_request_and_the_slider_and_hover_
         assert "no retrained network" in view.text_content("#winner")
         view.locator("#front .scatterlayer path.point").last.hover(force=True)  # Plotly's own layer lies over the points
         view.wait_for_selector("#front .hoverlayer .hovertext")
-        browser.close()
-    assert not errors and [url for url in requests if not url.startswith(("data:", "blob:"))] == [path.as_uri()]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (apt install chromium)")
+def test_the_confusion_matrix_and_the_genes_are_drawn(finished):
+    with opened(write_page(finished), 400) as view:
+        view.wait_for_selector("#genes path.path")
+        assert len(view.locator("#confusion .heatmap-label").all()) == 9
+        assert view.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium (apt install chromium)")
+@pytest.mark.parametrize("width", [1280, 400])
+def test_a_comparison_shows_every_run_in_a_browser(example, tmp_path, width):
+    other = shutil.copytree(EXAMPLE, tmp_path / "other")
+    with opened(Path(write_comparison([example.path, other])["page"]), width) as view:
+        view.wait_for_selector("#fronts .scatterlayer path.point")
+        assert view.evaluate("document.documentElement.scrollWidth") <= width
+        assert [text.partition(":")[0] for text in view.locator("#fronts .legendtext").all_text_contents()] == [
+            *["mobile-20ms"] * 3,
+            *["other"] * 3,
+        ]
 
 
 @pytest.mark.parametrize(("precision", "columns"), [("float32", 100), ("float32", 80), ("int8", 100)])
@@ -170,3 +204,22 @@ def test_the_importance_of_genes_is_shown_for_many_candidates(made_run, monkeypa
     assert trials >= 5 and found and all(0 <= value <= 1 for value in found.values())
     assert list(found.values()) == sorted(found.values(), reverse=True)
     assert set(_data(page(run))["importances"]["data"][0]["y"]) <= set(found)
+
+
+def test_the_winner_s_blocks_add_up_to_what_was_measured(finished):
+    memory, best = read_journal(finished.journal), result(finished)["best"]
+    rows = rows_of_blocks(finished, best, memory)
+    [usual_ms] = [m.as_usual_ms for i, m in memory.records(Measured).items() if i == best["id"]]
+    assert sum(row.measured_ms for row in rows) == pytest.approx(usual_ms)
+    unmeasured = rows_of_blocks(finished, best | {"id": "another"}, memory)
+    assert [row.measured_ms for row in unmeasured] == [None] * len(rows)
+
+
+def test_the_genes_are_those_of_the_trained_candidates(finished):
+    trained = [t for t in read_journal(finished.journal).trials if t.genes and t.outcome in ("trained", "stopped")]
+    *axes, last = _data(page(finished))["genes"]["data"][0]["dimensions"]
+    assert last["values"] == [f"{100 * trial.accuracy:.1f}" for trial in trained]
+    for axis in axes:
+        assert axis["values"] == [str(trial.genes.get(axis["label"], "–")) for trial in trained]
+        assert len(set(axis["values"])) > 1
+    assert genes(trained[:1], None) is None

@@ -18,6 +18,7 @@ from nas.pipeline.state import State
 from nas.report.result import result
 from nas.run.folder import open_run
 from nas.run.memory import read_journal
+from nas.run.tensorboard import EventFiles
 from search_spaces.errors import InputError
 from search_spaces.space_file import load_space
 from search_spaces.task import Task
@@ -93,13 +94,14 @@ def test_it_is_trained_once_and_goes_on_from_the_last_epoch_kept(space, recipe, 
 
     monkeypatch.setattr(Supernet, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        SupernetExecutor(SETTING, space, recipe, 0, kept=kept, view=view)
+        SupernetExecutor(SETTING, space, recipe, 0, kept=kept, view=view, events=EventFiles(tmp_path))
     monkeypatch.setattr(Supernet, "save", save)
-    SupernetExecutor(SETTING, space, recipe, 0, kept=kept, view=view)
-    SupernetExecutor(SETTING, space, recipe, 0, kept=kept, view=view)
+    SupernetExecutor(SETTING, space, recipe, 0, kept=kept, view=view, events=EventFiles(tmp_path))
+    SupernetExecutor(SETTING, space, recipe, 0, kept=kept, view=view, events=EventFiles(tmp_path))
     epochs = [line for line in view.lines if line.startswith("supernet, epoch")]
     assert [line.split(":")[0].split()[-1] for line in epochs] == ["2"]  # the first was kept before its line was shown
     assert view.lines.count("train the supernet") == 2
+    assert len(list((tmp_path / "tensorboard" / "supernet").iterdir())) == 2  # one a process that trained
     assert list(tmp_path.glob("*.part")) == []
 
 

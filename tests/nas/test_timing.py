@@ -1,10 +1,13 @@
 """Timing networks on this machine."""
 
 import onnx
+import pytest
 from made_up_search import measurement
+from processor import blocks_of_16
 
 from evaluators.latency.device.measure_networks import Bench
 from evaluators.latency.device.stored_times import Times
+from evaluators.latency.runtime import load_runtime
 from nas.budget.timing import LocalTimer
 from search_spaces.genotype import Genotype
 from search_spaces.network import build
@@ -37,3 +40,27 @@ def test_each_network_is_timed_at_its_own_input(tmp_path, monkeypatch):
     assert meter.session(networks, TASK, 0) == {"(3, 24, 16)": [3, 24, 16], "(1, 32, 32)": [1, 32, 32], "None": [3, 32, 32]}
     monkeypatch.setattr(Times, "add", lambda *_: None)
     assert [meter.check(Genotype(SMALL.blocks, i), TASK) for i in inputs] == [[3, 24, 16], [1, 32, 32], [3, 32, 32]]
+
+
+AS_LOWERED = pytest.mark.skipif(not blocks_of_16(), reason="needs a processor with AVX-512")
+
+
+@pytest.mark.parametrize("runtime", [pytest.param("onnxruntime_cpu", marks=AS_LOWERED), "onnxruntime_int8", "torch_eager"])
+def test_blocks_are_timed_by_the_profiler_of_the_runtime(tmp_path, monkeypatch, runtime):
+    meter, told = LocalTimer(Bench(runtime), Times(tmp_path / "times.jsonl", "today")), []
+    network = build(OTHER, TASK)
+    code = load_runtime(runtime)
+    kernel_times = code.kernel_times
+
+    def listened(path, threads):
+        told.extend(kernel_times(path, threads=threads))
+        return told
+
+    monkeypatch.setattr(code, "kernel_times", listened)
+    found = meter.blocks_ms(network, TASK)
+    assert len(found) == len(OTHER.blocks) and min(found) > 0
+    assert sum(found) == pytest.approx(sum(kernel.ms for kernel in told))
+    monkeypatch.setattr(code, "kernel_times", lambda path, threads: told[:-1])  # not the kernels that the lowering expects
+    assert meter.blocks_ms(network, TASK) == ()
+    monkeypatch.delattr(code, "kernel_times")
+    assert meter.blocks_ms(network, TASK) == ()

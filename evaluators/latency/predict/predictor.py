@@ -118,13 +118,18 @@ class Predictor:
 
     def predict_many(self, genotypes: Sequence[Genotype], task: Task) -> list[Prediction]:
         """`predict` for many genotypes: over ten thousand per second once their blocks are cached (benchmarks/cost.py)."""
-        for input in {task.of(genotype).input for genotype in genotypes}.difference(self._calibration.inputs):
-            measured = ", ".join(map(input_text, self._calibration.inputs))
-            raise InputError(f"{self._where}: measured at input {measured}, not {input_text(input)}")
         return [
             Prediction(ms, ms * self.factor * (1 + beyond), blocks, beyond)
             for ms, beyond, blocks in self._predicted(genotypes, task)
         ]
+
+    def usual_block_ms(self, genotype: Genotype, task: Task) -> tuple[float, ...]:
+        """Milliseconds of each block under typical load; raises InputError like `predict`.
+
+        It spares the bound, whose factor takes as long as everything else.
+        """
+        [(_, _, blocks)] = self._predicted([genotype], task)
+        return tuple(self.usual_slowdown * ms for ms in blocks)
 
     def covered(self, genotypes: Sequence[Genotype], task: Task) -> list[Prediction | None]:
         """`predict_many`, with None for genotypes with an operation that no fit network has."""
@@ -186,6 +191,9 @@ class Predictor:
 
     def _predicted(self, genotypes: Sequence[Genotype], task: Task) -> list[tuple[float, float, tuple[float, ...]]]:
         """(milliseconds, extrapolated share, milliseconds of each block) of each genotype."""
+        for input in {task.of(genotype).input for genotype in genotypes}.difference(self._calibration.inputs):
+            measured = ", ".join(map(input_text, self._calibration.inputs))
+            raise InputError(f"{self._where}: measured at input {measured}, not {input_text(input)}")
         rest, kernels = 1 - self._share, self._models.kernels if self._share else None
         found = []
         for blocks in self._blocks.of(genotypes, task):

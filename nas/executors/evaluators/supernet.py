@@ -18,6 +18,8 @@ DOES = "shares weights"
 def executor(run: "Run", setting: "Setting", view: "Progress", trainer: Callable[[], "Executor"]) -> "Executor":
     """Train the supernet, resuming if needed; its weights are saved in the run folder."""
     from nas.executors.supernet import SupernetExecutor
+    from nas.run.tensorboard import in_folder
 
     recipe = replace(run.resolved.recipe, epochs=run.config.supernet_epochs)
-    return SupernetExecutor(setting, run.space(), recipe, run.config.seed, kept=run.supernet, view=view)
+    events = in_folder(run.path, run.config.tensorboard)
+    return SupernetExecutor(setting, run.space(), recipe, run.config.seed, kept=run.supernet, view=view, events=events)

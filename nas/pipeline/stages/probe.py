@@ -33,4 +33,4 @@ def run(state: "State") -> None:
     ]
     state.view.phase("probe the hand-designed networks", len(candidates), len(candidates) - len(jobs))
     if jobs:
-        state.train(Probes(jobs, state.study, state.view))
+        state.train(Probes(jobs, state.study, state.view), Probe.KIND)

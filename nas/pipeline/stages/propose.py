@@ -34,7 +34,7 @@ def rate(state: "State", title: str, candidates: Proposals) -> None:
     executor = state.rater() if candidates.has_more() else None
     state.view.phase(title, candidates.total, candidates.done_before)
     if executor:
-        executor.run(candidates)
+        executor.run(state.recorded(candidates, candidates.stage) if state.evaluator.TRAINS else candidates)
 
 
 def _check(state: "State", proposal: Proposal) -> None:

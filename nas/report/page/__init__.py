@@ -1,3 +1,3 @@
-"""report.html: one page about a run, in one file, that needs no network access."""
+"""Pages about runs, each in one file that needs no network access: report.html about one, comparison.html about several."""
 
 PAGE = "report.html"

@@ -3,26 +3,31 @@
 import shlex
 from collections import Counter
 from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from nas.pipeline.stages.blocks import Blocks
 from nas.run.config import SearchConfig
-from nas.run.folder import Run
+from nas.run.folder import Run, open_run
 from nas.run.memory import Memory
-from nas.run.options import Described, described
+from nas.run.options import Described, described, value_text
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
+from search_spaces.task import Task
 
 _REASONS = {"screened": "its linear probe was below others'", "stopped": "its accuracy was below others' at that epoch"}
 
 
 class BlockRow(NamedTuple):
-    """A block of the winner: its text, output shape, params, MACs, and milliseconds predicted under typical load."""
+    """A block of the winner: its text, output shape, params, MACs, milliseconds predicted and measured, under typical load."""
 
     text: str
     shape: str
     params: int
     macs: int
     ms: float | None
+    measured_ms: float | None
 
 
 class ClassRow(NamedTuple):
@@ -34,24 +39,36 @@ class ClassRow(NamedTuple):
     support: int
 
 
-def rows_of_blocks(run: Run, best: dict[str, Any]) -> list[BlockRow]:
-    """The winner block by block; without milliseconds where the run's device profile does not cover it."""
+def rows_of_blocks(run: Run, best: dict[str, Any], memory: Memory) -> list[BlockRow]:
+    """The winner block by block; without predicted milliseconds where the run's device profile does not cover it."""
     from evaluators.cost import block_costs
-    from nas.budget.device import predictor_of
-    from nas.report.latency_breakdown import predicted
 
     genotype = Genotype.parse(best["genotype"])
     task = genotype.task(len(run.resolved.classes))
+    predicted = _predicted_ms(run.path.resolve(), genotype, task) or (None,) * len(genotype.blocks)
+    known = memory.records(Blocks).get(best["id"])
+    measured = known.ms if known else (None,) * len(genotype.blocks)
+    return [
+        BlockRow(b.spec.text, "×".join(map(str, b.out_shape)), b.cost.params, b.cost.macs, *ms)
+        for b, *ms in zip(block_costs(genotype, task), predicted, measured, strict=True)
+    ]
+
+
+@lru_cache(maxsize=1)
+def _predicted_ms(path: Path, genotype: Genotype, task: Task) -> tuple[float, ...]:
+    """Predicted milliseconds of each block, empty if the device profile of the run does not cover the network.
+
+    Cached, as fitting the predictor takes seconds and `nas watch` asks for the same winner again and again.
+    """
+    from nas.budget.device import predictor_of
+
+    run = open_run(path)
     try:
         predictor = predictor_of(run.device_profile, run.space(), run.config.confidence, anywhere=True)
-        block_ms: tuple[float | None, ...] = predicted(predictor, genotype, task).block_ms
+        found: tuple[float, ...] = predictor.usual_block_ms(genotype, task)
     except InputError:
-        block_ms = (None,) * len(genotype.blocks)
-    costs = block_costs(genotype, task)
-    return [
-        BlockRow(b.spec.text, "×".join(map(str, b.out_shape)), b.cost.params, b.cost.macs, ms)
-        for b, ms in zip(costs, block_ms, strict=True)
-    ]
+        return ()
+    return found
 
 
 def by_class(confusion: list[list[int]], classes: list[str]) -> list[ClassRow]:
@@ -85,8 +102,6 @@ def command_of(run: Run) -> str:
 def _words(one: Described, value: Any) -> list[str]:
     if one.kind is bool:
         return [one.flag if value else one.flag.replace("--", "--no-", 1)]
-    if one.several:
-        return [one.flag, ",".join(value)] if one.option.commas else [word for v in value for word in (one.flag, str(v))]
-    if one.option.unit == "bytes":
-        return [one.flag, f"{value}B"]
-    return [one.flag, f"{value:g}{one.option.unit}" if one.option.unit else str(value)]
+    if one.several and not one.option.commas:
+        return [word for v in value for word in (one.flag, str(v))]
+    return [one.flag, value_text(one, value)]

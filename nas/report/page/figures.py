@@ -3,13 +3,19 @@
 Colours are Okabe and Ito's, which people with colour vision deficiency tell apart; kinds also differ in their markers.
 """
 
+from collections.abc import Sequence
+from itertools import compress
+from operator import not_
 from typing import Any
 
+from nas.pareto import front as front_of
 from nas.records import Final
 from nas.report.page.networks import name_of, networks_of
 from nas.run.memory import Memory
 
 BLUE, ORANGE, GREEN, GREY, RED = "#0072b2", "#e69f00", "#009e73", "#888888", "#d55e00"
+_RUNS = (BLUE, ORANGE, GREEN, RED, "#cc79a7", "#56b4e9")
+_SYMBOLS, _DASHES = ("circle", "square", "diamond", "triangle-up", "cross", "star"), ("solid", "dash", "dot", "dashdot")
 _GENES = 12
 Figure = dict[str, Any]
 
@@ -41,6 +47,33 @@ def front(found: dict[str, Any], rows: list[dict[str, Any]]) -> Figure | None:
         "networks": [{"name": e["name"], "ms": e["ms"], "accuracy": _accuracy(e), "set": _set(e)} for e in known],
         "budget": found["budget_ms"],
     }
+
+
+def fronts(runs: Sequence[tuple[str, dict[str, Any]]]) -> Figure | None:
+    """Validation accuracy against measured latency of the retrained networks of runs, given as (name, result)."""
+    traces = [trace for number, (name, found) in enumerate(runs) for trace in _of_run(name, found, number)]
+    layout = _layout("measured p50, ms (logarithmic)", f"validation {runs[0][1]['metric']}, %", xtype="log")
+    return {"data": traces, "layout": layout} if traces else None
+
+
+def _of_run(name: str, found: dict[str, Any], number: int) -> list[dict[str, Any]]:
+    """A run's measured networks and their front, in the colour and marker of the run with that number."""
+    known = [e for e in networks_of(found) if e["validation_accuracy"] is not None and e["p50_ms"]]
+    if not known:
+        return []
+    colour, symbol = _RUNS[number % len(_RUNS)], _SYMBOLS[number % len(_SYMBOLS)]
+    places = [(e["p50_ms"], e["validation_accuracy"], f"{_words(e)}; {name}") for e in known]
+    own = [bool(e["anchor"]) for e in known]
+    best = [places[i] for i in front_of([(ms, accuracy) for ms, accuracy, _ in places])]
+    line = _points(f"{name}: front", best, {}) | {"mode": "lines", "hoverinfo": "skip"}
+    line["line"] = {"color": colour, "shape": "hv", "dash": _DASHES[number % len(_DASHES)]}
+    return [
+        _points(f"{name}: found", list(compress(places, map(not_, own))), {"color": colour, "symbol": symbol, "size": 10}),
+        _points(
+            f"{name}: hand-designed", list(compress(places, own)), {"color": colour, "symbol": f"{symbol}-open", "size": 10}
+        ),
+        line,
+    ]
 
 
 def _accuracy(entry: dict[str, Any]) -> float:
@@ -142,7 +175,7 @@ def confusion(best: dict[str, Any], classes: list[str]) -> Figure | None:
     }
     if len(classes) <= 20:
         heat["texttemplate"] = "%{z}"
-    layout = _layout("predicted class", "class")
+    layout = _layout("predicted class", "class", xtype="category")
     layout["yaxis"]["autorange"] = "reversed"
     return {"data": [heat], "layout": layout}
 
