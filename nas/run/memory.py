@@ -9,7 +9,7 @@ import optuna
 
 from nas.run.journal import MAIN, Journal, storage_of, understood
 from nas.run.notes import N, Notes, check_note, check_trial
-from nas.run.trials import Proposal, proposals
+from nas.run.trials import Proposal, trials_of
 from search_spaces.errors import InputError
 
 
@@ -22,7 +22,7 @@ class Memory:
 
     def records(self, kind: type[N]) -> dict[str, N]:
         """Notes of a kind, by ID."""
-        return Notes().of(kind, self.facts)
+        return Notes(self.facts).of(kind)
 
 
 def read_journal(path: Path, name: str = MAIN) -> Memory:
@@ -46,7 +46,7 @@ def _memory(storage: optuna.storages.JournalStorage, name: str) -> Memory:
             check_trial(trial.number, trial.user_attrs, trial.intermediate_values)
     for key, value in study.user_attrs.items():
         check_note(key, value)
-    return Memory(proposals(study), study.user_attrs)
+    return Memory(list(trials_of(study)), study.user_attrs)
 
 
 def counts(trials: Iterable[Proposal]) -> dict[str, int]:
