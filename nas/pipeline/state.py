@@ -106,7 +106,7 @@ class State:
 
     def measured(self) -> dict[str, Measured]:
         """Measurements of candidates of the search, by id; excludes anchors and random search."""
-        proposed, measured = self.study.seen.candidates, self.study.records(Measured)
+        proposed, measured = self.study.seen.candidates(), self.study.records(Measured)
         return {i: m for i, m in measured.items() if i in proposed and i not in self.anchors}
 
     def name(self, genotype: Genotype) -> str:

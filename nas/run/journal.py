@@ -27,6 +27,7 @@ from search_spaces.errors import InputError
 
 _SEAL = b',"crc32":"%08x"}'  # end of each line
 _SEALED = len(_SEAL % 0)
+_GENE = b'{"op_code":5,'  # beginning of a record of a trial's parameter
 _AT_ONCE = 4096  # records parsed at once, which is faster than one by one
 _PROPOSING = (5, 8)  # Optuna's op codes for a trial's parameter and attribute, both part of an unfinished proposal
 _Read = TypeVar("_Read")
@@ -51,15 +52,17 @@ class Journal(BaseJournalBackend):
     """Reads the file once, drops a truncated last record, then appends.
 
     Creates the file if it does not exist and is `writable`. Raises InputError for a corrupt record (with its line), if no
-    record is left, if the file cannot be read, and if the disk is full.
+    record is left, if the file cannot be read, and if the disk is full. Without `genes`, which are most of the records, these
+    are verified but left out; such a journal cannot be written.
     """
 
-    def __init__(self, path: Path, writable: bool = True) -> None:
+    def __init__(self, path: Path, writable: bool = True, genes: bool = True) -> None:
+        assert genes or not writable
         self.path = path
         self._file: int | None = None
         try:
             is_new = writable and not path.exists()
-            records, whole, crc = ([], 0, 0) if is_new else _read(path, path.read_bytes())
+            records, whole, crc = ([], 0, 0) if is_new else _read(path, path.read_bytes(), genes)
             self._kept, self._end = _Kept(0, records), _End(len(records), whole, crc)
             if writable:
                 self._file = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
@@ -119,7 +122,7 @@ def understood(path: Path, read: Callable[[], _Read]) -> _Read:
         raise InputError(f"{path}: damaged: its records are inconsistent: {type(error).__name__}: {error}") from None
 
 
-def _read(path: Path, data: bytes) -> tuple[list[dict[str, Any]], int, int]:
+def _read(path: Path, data: bytes, genes: bool) -> tuple[list[dict[str, Any]], int, int]:
     """The records, the length in bytes of the complete lines, and the last record's checksum."""
     whole = data.rfind(b"\n") + 1
     if not whole:
@@ -141,9 +144,10 @@ def _read(path: Path, data: bytes) -> tuple[list[dict[str, Any]], int, int]:
         crc = zlib.crc32(body, crc)
         if line[-_SEALED:] != _SEAL % crc:
             raise _damaged(path, number)
-        bodies.append(body)
+        bodies.append(body if genes or not body.startswith(_GENE) else b"null")
     starts = range(0, len(bodies), _AT_ONCE)
-    return [record for start in starts for record in _parsed(path, bodies[start : start + _AT_ONCE], start + 1)], whole, crc
+    records = [record for start in starts for record in _parsed(path, bodies[start : start + _AT_ONCE], start + 1)]
+    return records if genes else [record for record in records if record is not None], whole, crc
 
 
 def _is_sealed(line: bytes) -> bool:

@@ -9,13 +9,13 @@ import optuna
 
 from nas.run.journal import MAIN, Journal, storage_of, understood
 from nas.run.notes import N, Notes, check_note, check_trial
-from nas.run.trials import Proposal, trials_of
+from nas.run.trials import Proposal, proposals
 from search_spaces.errors import InputError
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Contents of a journal: all completely written proposals in order, and notes by key, as JSON."""
+    """Contents of a journal: all completely written proposals in order, without genes, and notes by key, as JSON."""
 
     trials: list[Proposal]
     facts: dict[str, dict[str, Any]]
@@ -28,9 +28,10 @@ class Memory:
 def read_journal(path: Path, name: str = MAIN) -> Memory:
     """Read a study of a journal; empty if it does not exist, except for the main study.
 
-    Read-only, and safe while a search writes. Raises InputError if the journal is damaged or cannot be parsed.
+    The genes of candidates are left out: their genotypes say as much, and they are most of a journal. Read-only, and safe while
+    a search writes. Raises InputError if the journal is damaged or cannot be parsed.
     """
-    storage = storage_of(Journal(path, writable=False))
+    storage = storage_of(Journal(path, writable=False, genes=False))
     return understood(path, lambda: _memory(storage, name))
 
 
@@ -46,7 +47,7 @@ def _memory(storage: optuna.storages.JournalStorage, name: str) -> Memory:
             check_trial(trial.number, trial.user_attrs, trial.intermediate_values)
     for key, value in study.user_attrs.items():
         check_note(key, value)
-    return Memory(list(trials_of(study)), study.user_attrs)
+    return Memory(proposals(study), study.user_attrs)
 
 
 def counts(trials: Iterable[Proposal]) -> dict[str, int]:

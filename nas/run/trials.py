@@ -72,7 +72,6 @@ class Trials(Sequence[Proposal]):
     best        (-accuracy, number) of trials that were trained for all epochs, ascending
     front       those of them on the Pareto front of accuracy and `cost`, if there is a second objective
     leader      the first of nas.pipeline.ranking, anchors included
-    candidates  ids of all networks that were proposed by the sampler
     """
 
     def __init__(self, cost: str | None) -> None:
@@ -87,7 +86,8 @@ class Trials(Sequence[Proposal]):
         self.best: list[tuple[float, int]] = []
         self.front: list[Proposal] = []
         self.leader: Proposal | None = None
-        self.candidates: set[str] = set()
+        self._candidates: set[str] = set()
+        self._identified = 0
 
     def __len__(self) -> int:
         return len(self._all)
@@ -107,6 +107,12 @@ class Trials(Sequence[Proposal]):
         """How many candidates were accepted by their bound alone before this one; None unless it was itself."""
         place = bisect_left(self._bounded, number)
         return place if number in self._bounded[place : place + 1] else None
+
+    def candidates(self) -> set[str]:
+        """Ids of all networks that the sampler proposed."""
+        self._candidates |= {t.genotype.id for t in self._all[self._identified :] if t.anchor is None}
+        self._identified = len(self._all)
+        return self._candidates
 
     def mean_epochs(self) -> float | None:
         """Average epochs of trained and stopped trials; None if there are none."""
@@ -139,10 +145,8 @@ class Trials(Sequence[Proposal]):
         accepted = proposal.outcome not in ("rejected", "repeated")
         if accepted:
             self.known[proposal.genotype.text] = proposal.number
-        if proposal.anchor is None:
-            self.candidates.add(proposal.genotype.id)
-            if accepted and proposal.estimate.timed_ms is None:
-                self._bounded.append(proposal.number)
+        if accepted and proposal.anchor is None and proposal.estimate.timed_ms is None:
+            self._bounded.append(proposal.number)
 
     def _end(self, proposal: Proposal) -> None:
         self.running.pop(proposal.number, None)
@@ -162,6 +166,11 @@ class Trials(Sequence[Proposal]):
 def standing(trial: Proposal) -> tuple[int, float, int]:
     """Sort key of trained trials, best first: by epochs trained, then by validation accuracy."""
     return -len(trial.accuracies), -trial.accuracy, trial.number
+
+
+def proposals(study: optuna.Study) -> list[Proposal]:
+    """All completely written proposals of a study, in order."""
+    return [read(trial) for trial in study.get_trials(deepcopy=False) if "outcome" in trial.user_attrs]
 
 
 _kept: WeakKeyDictionary[optuna.Study, Trials] = WeakKeyDictionary()

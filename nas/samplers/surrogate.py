@@ -21,7 +21,7 @@ from threadpoolctl import ThreadpoolController
 from nas.pareto import front
 from nas.run.trials import Proposal, Trials
 from nas.samplers.common.features import Scaling, stacked
-from nas.samplers.common.gaussian_process import GaussianProcess, Views, predicted
+from nas.samplers.common.gaussian_process import GaussianProcess, Views, conditioned, predicted
 from nas.samplers.common.genes import GeneSampler
 from nas.samplers.common.local import Local
 from nas.samplers.common.pool import Candidate, Pool
@@ -146,7 +146,7 @@ class _Gain:
         self._processes = [fitted, *fitted.likely(_LIKELY, rng)]
         if running:  # assumed to get their predicted accuracy, so that workers get different candidates
             believed, _ = predicted(self._processes, in_flight)
-            self._processes = [p.given(in_flight, b) for p, b in zip(self._processes, believed, strict=True)]
+            self._processes = conditioned(self._processes, in_flight, believed)
         self._levels = [process.levels[: len(trials)] for process in self._processes]
         first = np.argsort(-self._expected(pool, untrained, 1), kind="stable")[:_WEIGHED]
         gains = self._expected([pool[i] for i in first], tuple(view[first] for view in untrained))

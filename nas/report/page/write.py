@@ -38,14 +38,15 @@ def page(run: Run, dataset: "Dataset | None" = None) -> str:
     """The report as HTML."""
     from jinja2 import Environment, StrictUndefined
 
-    found, memory = result(run), read_journal(run.journal)
+    memory = read_journal(run.journal)
+    found = result(run, memory)
     best = found["best"]
     mistakes, why = mistakes_of(run, best, dataset) if best else ([], "")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"percent": lambda value: "–" if value is None else f"{value:.2%}", "number": _number}
     template = environment.from_string(files(__package__).joinpath("page.html").read_text(encoding="utf-8"))
     drawn = {
-        "front": figures.front(found, points(run)),
+        "front": figures.front(found, points(run, memory)),
         "curves": figures.curves(memory, found),
         "predictions": figures.predictions(found),
         "importances": figures.importances(gene_importances(run.journal)),
