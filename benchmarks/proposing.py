@@ -1,11 +1,12 @@
 """What a proposal costs: processor time of asking the surrogate, trial after trial, in a search that trains nothing.
 
 usage: python benchmarks/proposing.py [--space S] [--latency-budget MS] [--profile FILE.json] [--trials N] [--sampler S]
+                                      [--proposals FILE]
 
 One process, one thread. The space's anchors are trials too; accuracies are made up and follow from the genotype. A row is
 printed for some of the trials: processor time of the question, the candidates among which the surrogate chose, blocks that were
 met for the first time (tracing them is most of the first question); at last the median and the largest of the last fifty. The
-profile may be of another machine.
+profile may be of another machine. FILE gets the id of each proposal, to compare versions with `diff`.
 """
 
 import argparse
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--profile", default=LOCAL)
     parser.add_argument("--trials", type=int, default=200)
     parser.add_argument("--sampler", default="surrogate")
+    parser.add_argument("--proposals", type=Path)
     flags = parser.parse_args()
     torch.set_num_threads(1)
     space = load_space(flags.space)
@@ -60,7 +62,7 @@ def main() -> None:
         study = Study(Path(folder) / "journal.log", space, estimate, Limits(flags.latency_budget), flags.sampler, seed=0)
         for anchor in space.reference_networks():
             _train(study, study.seed_anchor(anchor))
-        seconds = []
+        seconds, ids = list[float](), list[str]()
         print(f"{'trial':>6}{'ms':>8}{'pool':>8}{'blocks':>8}")
         for number in range(flags.trials):
             met, start = _traced.cache_info().misses, time.process_time()
@@ -70,6 +72,9 @@ def main() -> None:
                 pool, blocks = pools[-1] if pools else 0, _traced.cache_info().misses - met
                 print(f"{number:>6}{1e3 * seconds[-1]:>8.0f}{pool:>8}{blocks:>8}", flush=True)
             _train(study, proposal)
+            ids.append(proposal.genotype.id if proposal else "")
+    if flags.proposals:
+        flags.proposals.write_text("".join(f"{id}\n" for id in ids))
     last = [1e3 * s for s in seconds[-_LAST:]]
     print(f"last {len(last)}: median {statistics.median(last):.0f} ms, largest {max(last):.0f} ms of processor time")
 
@@ -85,9 +90,9 @@ def _counted() -> list[int]:
     counts: list[int] = []
     gain = surrogate._Gain.__init__
 
-    def counted(self: Any, pool: Sequence[Any], *rest: Any) -> Any:
+    def counted(self: Any, pool: Sequence[Any], *rest: Any, **named: Any) -> Any:
         counts.append(len(pool))
-        return gain(self, pool, *rest)
+        return gain(self, pool, *rest, **named)
 
     surrogate._Gain.__init__ = counted  # type: ignore[method-assign]
     return counts

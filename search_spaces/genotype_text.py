@@ -21,6 +21,7 @@ an empty one is the identity:
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 
 from search_spaces.errors import InputError, quoted
@@ -94,9 +95,12 @@ class _Parser(Generic[Block]):
             if line.words[0] == INPUT:
                 raise self._error(line, "the input may be given only once, on the first line")
             try:
-                kind, width, stride, knobs, repeat = _parse_line(line.words)
-                branches = self._branches(line, times * repeat, depth) if kind.has_branches else []
-                blocks += [self._make(kind.name, width, stride, knobs, branches)] * repeat
+                block, repeat = _alone(self._make, tuple(line.words))
+                if block is None:
+                    kind, width, stride, knobs, repeat = _parse_line(line.words)
+                    branches = self._branches(line, times * repeat, depth)
+                    block = self._make(kind.name, width, stride, knobs, branches)
+                blocks += [block] * repeat
             except InputError as error:
                 if str(error).startswith(f"{self._source}, line"):
                     raise
@@ -132,6 +136,13 @@ def _split(text: str) -> Iterator[_Line]:
             start = start[1:].lstrip()
         if start:
             yield _Line(number, len(said) - len(start), False, start.split())
+
+
+@lru_cache(maxsize=2**14)
+def _alone(make: Make[Block], words: tuple[str, ...]) -> tuple[Block | None, int]:
+    """(block, repeats) of one line; None for a kind with branches. Genotypes of a search have most of their lines in common."""
+    kind, width, stride, knobs, repeat = _parse_line(list(words))
+    return None if kind.has_branches else make(kind.name, width, stride, knobs, []), repeat
 
 
 def _parse_line(words: list[str]) -> tuple[BlockKind, int | None, int, dict[str, Value], int]:

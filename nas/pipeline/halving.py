@@ -1,7 +1,11 @@
 """Successive halving: stop trials early, by linear probe and between epochs."""
 
-from collections.abc import Sequence
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 if TYPE_CHECKING:
     from nas.run.trials import Proposal
@@ -9,25 +13,54 @@ if TYPE_CHECKING:
 SCREENING = 3  # one in this many probed candidates is trained
 
 
-def screened(own: "Proposal", trials: "Sequence[Proposal]", cost: str | None) -> bool:
-    """Whether to skip training a candidate: only the best 1 in SCREENING by probe are trained; anchors are never screened."""
-    rivals = [t for t in _rivals(own, trials, cost) if t.anchor is None and t.probe is not None]
-    better = sum(t.rungs[0] > own.rungs[0] for t in rivals)
-    return own.anchor is None and better >= max(1, len(rivals) // SCREENING)
+class Rungs:
+    """What trials reached at each epoch (0: the probe), and which of them go on.
+
+    A trial is compared with those that reached the same epoch; with a second objective `cost`, only with those that cost no
+    more.
+    """
+
+    def __init__(self, trials: "Iterable[Proposal]", cost: str | None) -> None:
+        self._cost, self._epochs = cost, defaultdict[int, _Rung](_Rung)
+        for trial in trials:
+            for epoch, accuracy in [*([(0, trial.probe)] if trial.probe is not None else []), *enumerate(trial.accuracies, 1)]:
+                self.reached(trial, epoch, accuracy)
+
+    def reached(self, trial: "Proposal", epoch: int, accuracy: float) -> None:
+        """Enter a trial's accuracy after an epoch, or its probe's; anchors' probes do not count."""
+        if epoch or trial.anchor is None:
+            self._epochs[epoch].add(accuracy, self._cost_of(trial))
+
+    def screened(self, own: "Proposal") -> bool:
+        """Whether to skip training a candidate: only the best 1 in SCREENING by probe are trained; anchors always."""
+        return own.anchor is None and self._behind(own, 0, own.rungs[0], SCREENING)
+
+    def falls_behind(self, own: "Proposal", epoch: int, reduction: int) -> bool:
+        """Asynchronous successive halving (arXiv:1810.05934): at epochs 1, r, r^2 ... the best 1/r of a rung continue."""
+        if epoch not in {reduction**k for k in range(epoch)}:
+            return False
+        return self._behind(own, epoch, own.accuracies[epoch - 1], reduction)
+
+    def _behind(self, own: "Proposal", epoch: int, accuracy: float, reduction: int) -> bool:
+        rivals, better = self._epochs[epoch].counts(accuracy, self._cost_of(own))
+        return better >= max(1, rivals // reduction)
+
+    def _cost_of(self, trial: "Proposal") -> float:
+        return trial.estimate.figure(self._cost) if self._cost else 0.0
 
 
-def falls_behind(own: "Proposal", trials: "Sequence[Proposal]", epoch: int, reduction: int, cost: str | None) -> bool:
-    """Asynchronous successive halving (arXiv:1810.05934): at epochs 1, r, r^2 ... the best 1/r of a rung continue."""
-    if epoch not in {reduction**k for k in range(epoch)}:
-        return False
-    rivals = [t for t in _rivals(own, trials, cost) if len(t.accuracies) >= epoch]
-    better = sum(t.accuracies[epoch - 1] > own.accuracies[epoch - 1] for t in rivals)
-    return better >= max(1, len(rivals) // reduction)
+class _Rung:
+    """Accuracies and costs at one epoch."""
 
+    def __init__(self) -> None:
+        self._accuracies, self._costs = array("d"), array("d")
 
-def _rivals(own: "Proposal", trials: "Sequence[Proposal]", cost: str | None) -> "list[Proposal]":
-    """Trials to compare with; with a second objective, only those that cost no more."""
-    rivals = [t for t in trials if t.outcome != "repeated"]
-    if cost:
-        rivals = [t for t in rivals if t.estimate.figure(cost) <= own.estimate.figure(cost)]
-    return rivals
+    def add(self, accuracy: float, cost: float) -> None:
+        self._accuracies.append(accuracy)
+        self._costs.append(cost)
+
+    def counts(self, accuracy: float, cost: float) -> tuple[int, int]:
+        """The number of trials that cost no more, and of those among them that are better."""
+        affordable = np.asarray(self._costs) <= cost
+        better = affordable & (np.asarray(self._accuracies) > accuracy)
+        return int(affordable.sum()), int(better.sum())

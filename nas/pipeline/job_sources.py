@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nas.executors.job import EpochReport, Job
-from nas.pipeline.ranking import ranking
 from nas.progress import Progress
 from nas.records import Ended, Final, Probe
 from nas.run.trials import Proposal
@@ -79,9 +78,8 @@ class Proposals:
     def _finish(self, trial: Proposal, what: str) -> None:
         self._expected -= 1
         self._keep_time()
-        leaders = ranking(self._study.trials(), anchors=True)
-        if leaders:
-            lead = leaders[0]
+        lead = self._study.seen.leader
+        if lead:
             name = lead.anchor or lead.genotype.id
             self._view.best(f"best {lead.accuracy:.2%} at {lead.estimate.latency_ms:.1f} ms ({name})")
         self._view.step(f"{trial.number:>4}  {trial.anchor or trial.genotype.id:<24} {trial.estimate.text}  {what}")
@@ -109,8 +107,8 @@ class Proposals:
 
     def _expected_epochs(self) -> float:
         """Expected number of epochs left, from the average epochs per trial so far."""
-        ended = [len(t.accuracies) for t in self._study.trials() if t.outcome in ("trained", "stopped")]
-        return self._expected * (sum(ended) / len(ended) if ended else (1 + self._recipe.epochs) / 2)
+        mean = self._study.seen.mean_epochs()
+        return self._expected * ((1 + self._recipe.epochs) / 2 if mean is None else mean)
 
 
 class Retrainings:

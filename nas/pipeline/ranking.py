@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nas.pareto import front
 from nas.records import Again, Final, Measured
+from nas.run.trials import standing
 from search_spaces.anchor import Anchor, base_name
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ ALIKE = 0.02  # tolerance for equal probe accuracies: one standard error at 400 
 def ranking(trials: "Iterable[Proposal]", anchors: bool = False) -> "list[Proposal]":
     """Trained trials, best first: by epochs trained, then by validation accuracy."""
     ended = [t for t in trials if t.outcome in ("trained", "stopped") and (anchors or t.anchor is None)]
-    return sorted(ended, key=lambda t: (-len(t.accuracies), -t.accuracy, t.number))
+    return sorted(ended, key=standing)
 
 
 def rival_anchors(fitting: Sequence[Anchor], probes: Mapping[str, float], count: int, own: Set[str]) -> list[Anchor]:

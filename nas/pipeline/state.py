@@ -109,8 +109,8 @@ class State:
 
     def measured(self) -> dict[str, Measured]:
         """Measurements of candidates of the search, by id; excludes anchors and random search."""
-        proposed = {t.genotype.id for t in self.study.trials() if t.anchor is None} - self.anchors.keys()
-        return {i: m for i, m in self.study.records(Measured).items() if i in proposed}
+        proposed, measured = self.study.seen.candidates(), self.study.records(Measured)
+        return {i: m for i, m in measured.items() if i in proposed and i not in self.anchors}
 
     def name(self, genotype: Genotype) -> str:
         return self.anchors[genotype.id].name if genotype.id in self.anchors else genotype.id

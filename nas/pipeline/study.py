@@ -19,11 +19,11 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from evaluators.limits import Limits
 from nas import samplers
 from nas.budget.estimate import Estimate
-from nas.pipeline import halving
+from nas.pipeline.halving import Rungs
 from nas.records import Asked, Note, Outcome
 from nas.run.journal import MAIN, Journal, open_study, storage_of
 from nas.run.notes import N, Notes, as_json
-from nas.run.trials import Proposal, proposals, read
+from nas.run.trials import Proposal, Trials, read, trials_of
 from nas.samplers.common.feasible import Feasible
 from nas.samplers.common.genes import Given
 from nas.samplers.common.pool import Candidate, Pool, Space
@@ -68,12 +68,12 @@ class Study:
         self._storage = storage_of(Journal(journal)) if isinstance(journal, Path) else journal
         self._study = open_study(self._storage, name, cost)
         self._live: dict[int, Trial] = {}
-        self._notes = Notes()
-        self._incomplete = sum("outcome" not in t.user_attrs for t in self._study.get_trials(deepcopy=False))
-        self._ids = [t._trial_id for t in self._study.get_trials(deepcopy=False)]
-        trials = self.trials()
-        self._known = {t.genotype.text: t.number for t in trials if t.outcome not in PATIENCE}
-        refused = list(takewhile(lambda t: t.outcome in PATIENCE, reversed(trials)))
+        self._notes = Notes(self._study.user_attrs)
+        stored = self._study.get_trials(deepcopy=False)
+        self._incomplete = sum("outcome" not in t.user_attrs for t in stored)
+        self._ids = [t._trial_id for t in stored]
+        self._rungs = Rungs(self.seen, cost)
+        refused = list(takewhile(lambda t: t.outcome in PATIENCE, reversed(self.seen)))
         self._refused = Counter(t.outcome for t in refused)
         self._timed_and_rejected = sum(t.outcome == "rejected" and t.estimate.timed_ms is not None for t in refused)
         self._finish_incomplete()
@@ -96,14 +96,19 @@ class Study:
 
     def trials(self) -> list[Proposal]:
         """All proposals so far, in order."""
-        return proposals(self._study)
+        return list(self.seen)
+
+    @property
+    def seen(self) -> Trials:
+        """The proposals so far and what is known about them; updated by each use of this property."""
+        return trials_of(self._study)
 
     def seed_anchor(self, anchor: Anchor, probe: float | None = None) -> Proposal | None:
         """Add an anchor as a trial, with its genes if the space contains it; None if it was added before.
 
         With a `probe`, the trial is finished as screened.
         """
-        if anchor.genotype.text in self._known:
+        if anchor.genotype.text in self.seen.known:
             return None
         [estimate] = self._estimate([anchor.genotype])
         try:
@@ -122,9 +127,8 @@ class Study:
             intermediate_values={} if probe is None else {0: probe},
         )
         self._study.add_trial(frozen)
-        self._ids.append(self._study.get_trials(deepcopy=False)[-1]._trial_id)
-        number = len(self._ids) - 1
-        self._known[anchor.genotype.text] = number
+        number = self.seen.known[anchor.genotype.text]
+        self._ids.append(self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number))
         return self._trial(number)
 
     def ask(self) -> Proposal | None:
@@ -141,7 +145,7 @@ class Study:
             self._ids.append(trial._trial_id)
             genotype = self._space.decode(lambda gene, values, t=trial: t.suggest_categorical(gene, values))  # type: ignore[misc]
             [estimate] = self._estimate([genotype])
-            if genotype.text in self._known:
+            if genotype.text in self.seen.known:
                 self._reuse_result(trial, genotype, estimate)
             elif not (estimate := self._resolved_estimate(genotype, estimate)).fits(self._limits):
                 self._write(trial, _attributes("search", genotype, estimate, "rejected", estimate.reason(self._limits)))
@@ -149,7 +153,6 @@ class Study:
                 self._timed_and_rejected += estimate.timed_ms is not None
             else:
                 self._write(trial, _attributes("search", genotype, estimate, "running"))
-                self._known[genotype.text] = trial.number
                 self._live[trial.number] = trial
                 self._refused.clear()
                 self._timed_and_rejected = 0
@@ -182,10 +185,10 @@ class Study:
 
     def _drawn(self) -> Candidate | None:
         """The first new candidate of the pool's random ones; None if there is none among thousands."""
-        count = _FIRST_DRAWN
+        count, known = _FIRST_DRAWN, self.seen.known
         while count <= _MOST_DRAWN:
             found = self._pool.drawn(count)
-            fresh = next((c for c in found if c.text not in self._known), None)
+            fresh = next((c for c in found if c.text not in known), None)
             if fresh or len(found) < count:
                 return fresh
             count *= 2
@@ -205,12 +208,11 @@ class Study:
             self._storage.set_trial_intermediate_value(
                 trial._trial_id, epoch, accuracy
             )  # Trial.report() supports one objective only
+            self._rungs.reached(self._trial(number), epoch, accuracy)
         elif epoch < max(known):
             return False  # a later epoch is stored already, so the trial was not stopped here
-        own, trials = self._trial(number), self.trials()
-        if epoch == 0:
-            return halving.screened(own, trials, self._cost)
-        return halving.falls_behind(own, trials, epoch, self._reduction, self._cost)
+        own = self._trial(number)
+        return self._rungs.falls_behind(own, epoch, self._reduction) if epoch else self._rungs.screened(own)
 
     def complete(self, number: int, epochs: int) -> Proposal:
         """Finish a trial: `trained` after `epochs` epochs, `stopped` after fewer, `screened` after none."""
@@ -233,21 +235,23 @@ class Study:
 
     def note(self, record: Note, name: str) -> None:
         """Store a record other than a trial (a measurement, a retraining) under KIND:name."""
-        self._study.set_user_attr(f"{record.KIND}:{name}", as_json(record))
+        key, fact = f"{record.KIND}:{name}", as_json(record)
+        self._study.set_user_attr(key, fact)
+        self._notes.take(key, fact)
 
     def records(self, kind: type[N]) -> dict[str, N]:
         """Notes of a kind, by name, in the order in which they were first written."""
-        return self._notes.of(kind, self._storage.get_study_user_attrs(self._study._study_id))
+        return self._notes.of(kind)
 
     def _reuse_result(self, trial: Trial, genotype: Genotype, estimate: Estimate) -> None:
-        first = self._trial(self._known[genotype.text])
+        first = self._trial(self.seen.known[genotype.text])
         self._write(trial, _attributes("search", genotype, estimate, "repeated", f"of trial {first.number}"))
         self._finish(trial.number)
 
     def _finish(self, number: int) -> Proposal:
         """Tell Optuna a trial's outcome; a repeated trial gets the values of the first, if that was trained."""
         trial = self._trial(number)
-        first = self._trial(self._known[trial.genotype.text]) if trial.outcome == "repeated" else trial
+        first = self._trial(self.seen.known[trial.genotype.text]) if trial.outcome == "repeated" else trial
         if first.outcome == "trained":
             self._study.tell(number, self._values(first))
         else:

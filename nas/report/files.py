@@ -9,12 +9,14 @@ from typing import Any
 from nas.report.plot import plot
 from nas.report.result import points, result
 from nas.run.folder import Run
+from nas.run.memory import read_journal
 from search_spaces.errors import InputError
 
 
 def write(run: Run) -> dict[str, Any]:
     """Write the derived files and return the result."""
-    found, rows = result(run), points(run)
+    memory = read_journal(run.journal)
+    found, rows = result(run, memory), points(run, memory)
     try:
         _write(run.path / "result.json", json.dumps(found, indent=2) + "\n")
         _write(run.path / "front.csv", _csv(rows))

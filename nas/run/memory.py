@@ -22,15 +22,16 @@ class Memory:
 
     def records(self, kind: type[N]) -> dict[str, N]:
         """Notes of a kind, by ID."""
-        return Notes().of(kind, self.facts)
+        return Notes(self.facts).of(kind)
 
 
-def read_journal(path: Path, name: str = MAIN) -> Memory:
+def read_journal(path: Path, name: str = MAIN, *, genes: bool = False) -> Memory:
     """Read a study of a journal; empty if it does not exist, except for the main study.
 
-    Read-only, and safe while a search writes. Raises InputError if the journal is damaged or cannot be parsed.
+    Without `genes` proposals have none, which is faster: they are most of a journal. Read-only, and safe while a search writes.
+    Raises InputError if the journal is damaged or cannot be parsed.
     """
-    storage = storage_of(Journal(path, writable=False))
+    storage = storage_of(Journal(path, writable=False, genes=genes))
     return understood(path, lambda: _memory(storage, name))
 
 

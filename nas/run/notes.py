@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from nas.records import FORMERLY, KINDS, Asked, Note, Record, Share
 from search_spaces.errors import InputError
@@ -25,23 +25,31 @@ def as_json(record: Record) -> dict[str, Any]:
 
 
 class Notes:
-    """Parses each note of a journal once."""
+    """Notes of a journal by kind; each is parsed once, when its kind is asked for."""
 
-    def __init__(self) -> None:
-        self._read: dict[str, tuple[object, Note]] = {}
+    def __init__(self, facts: Mapping[str, object]) -> None:
+        self._facts: dict[str, dict[str, object]] = {}
+        self._read: dict[str, dict[str, Note]] = {}
+        for key, fact in facts.items():
+            self.take(key, fact)
 
-    def of(self, kind: type[N], facts: Mapping[str, object]) -> dict[str, N]:
-        """Notes of a kind among `facts`, by ID, in the order in which they were first written."""
-        names = {kind.KIND, FORMERLY.get(kind.KIND)}
-        found = {key: fact for key, fact in facts.items() if key.partition(":")[0] in names}
-        return {key.partition(":")[2]: self._note(kind, key, fact) for key, fact in found.items()}
+    def take(self, key: str, fact: object) -> None:
+        """Enter a note KIND:ID, or replace it."""
+        kind = key.partition(":")[0]
+        self._facts.setdefault(kind, {})[key] = fact
+        self._read.get(kind, {}).pop(key, None)
 
-    def _note(self, kind: type[N], key: str, fact: object) -> N:
-        known, note = self._read.get(key, (None, None))
-        if known is not fact or not isinstance(note, kind):
-            note = _note(kind, key, fact)
-            self._read[key] = fact, note
-        return note
+    def of(self, kind: type[N]) -> dict[str, N]:
+        """Notes of a kind by ID, in the order in which they were first written."""
+        former = FORMERLY.get(kind.KIND)
+        return {**(self._of(kind, former) if former else {}), **self._of(kind, kind.KIND)}
+
+    def _of(self, kind: type[N], name: str) -> dict[str, N]:
+        read = self._read.setdefault(name, {})
+        for key, fact in self._facts.get(name, {}).items():
+            if key not in read:
+                read[key] = _note(kind, key, fact)
+        return {key.partition(":")[2]: cast(N, read[key]) for key in self._facts.get(name, {})}
 
 
 def check_note(key: str, value: object) -> None:

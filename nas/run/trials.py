@@ -10,15 +10,19 @@ stopped    stopped early by successive halving
 failed     training failed, for the recorded reason
 """
 
-from collections.abc import Mapping
+from bisect import bisect_left, insort
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import overload
 from weakref import WeakKeyDictionary
 
 import optuna
 from optuna.trial import FrozenTrial
 
 from nas.budget.estimate import Estimate
+from nas.pareto import front
+from nas.run.storage import Storage
 from search_spaces.genotype import Genotype
 from search_spaces.registry import Value
 
@@ -59,32 +63,126 @@ class Proposal:
         return self.origin.removeprefix("anchor:") if self.origin.startswith("anchor:") else None
 
 
-class _Finished:
-    """Finished trials, which are parsed once: the first `count` trials of a study, and later ones by number."""
+class Trials(Sequence[Proposal]):
+    """All completely written proposals of a study in order, and what a search looks up among them, without reading all again.
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.first: list[Proposal] = []
-        self.others: dict[int, Proposal] = {}
+    known       number of the trial of each accepted network, by genotype text
+    running     trials in training, by number
+    ended       numbers of evaluated trials and of failed ones, ascending
+    best        (-accuracy, number) of trials that were trained for all epochs, ascending
+    front       those of them on the Pareto front of accuracy and `cost`, if there is a second objective
+    leader      the first of nas.pipeline.ranking, anchors included
+    """
+
+    def __init__(self, cost: str | None) -> None:
+        self._cost, self._read = cost, 0
+        self._all: list[Proposal] = []
+        self._places: dict[int, int] = {}
+        self._bounded: list[int] = []
+        self._trainings = self._epochs = 0
+        self.known: dict[str, int] = {}
+        self.running: dict[int, Proposal] = {}
+        self.ended: list[int] = []
+        self.best: list[tuple[float, int]] = []
+        self.front: list[Proposal] = []
+        self.leader: Proposal | None = None
+        self._candidates: set[str] = set()
+        self._identified = 0
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    @overload
+    def __getitem__(self, place: int) -> Proposal: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Proposal]: ...
+    def __getitem__(self, place: int | slice) -> Proposal | list[Proposal]:
+        return self._all[place]
+
+    def numbered(self, number: int) -> Proposal:
+        """The proposal with this trial number."""
+        return self._all[self._places[number]]
+
+    def turn(self, number: int) -> int | None:
+        """How many candidates were accepted by their bound alone before this one; None unless it was itself."""
+        place = bisect_left(self._bounded, number)
+        return place if number in self._bounded[place : place + 1] else None
+
+    def candidates(self) -> set[str]:
+        """Ids of all networks that the sampler proposed."""
+        self._candidates |= {t.genotype.id for t in self._all[self._identified :] if t.anchor is None}
+        self._identified = len(self._all)
+        return self._candidates
+
+    def mean_epochs(self) -> float | None:
+        """Average epochs of trained and stopped trials; None if there are none."""
+        return self._epochs / self._trainings if self._trainings else None
+
+    def catch_up(self, study: optuna.Study) -> None:
+        """Read the trials that were written since the last time."""
+        assert isinstance(study._storage, Storage)
+        changed, self._read = study._storage.changed(study._study_id, self._read)
+        for trial in changed:
+            if "outcome" in trial.user_attrs:
+                self._take(read(trial))
+
+    def _take(self, proposal: Proposal) -> None:
+        number = proposal.number
+        if number not in self._places:
+            self._places[number] = len(self._all)
+            self._all.append(proposal)
+            self._enter(proposal)
+            ends = proposal.outcome not in ("rejected", "repeated", "running")
+        else:
+            ends = self.numbered(number).outcome == "running" != proposal.outcome
+            self._all[self._places[number]] = proposal
+        if proposal.outcome == "running":
+            self.running[number] = proposal
+        elif ends:
+            self._end(proposal)
+
+    def _enter(self, proposal: Proposal) -> None:
+        accepted = proposal.outcome not in ("rejected", "repeated")
+        if accepted:
+            self.known[proposal.genotype.text] = proposal.number
+        if accepted and proposal.anchor is None and proposal.estimate.timed_ms is None:
+            self._bounded.append(proposal.number)
+
+    def _end(self, proposal: Proposal) -> None:
+        self.running.pop(proposal.number, None)
+        if proposal.rungs or proposal.outcome == "failed":
+            insort(self.ended, proposal.number)
+        if proposal.outcome in ("trained", "stopped"):
+            self._trainings += 1
+            self._epochs += len(proposal.accuracies)
+            self.leader = min((t for t in (self.leader, proposal) if t), key=standing)
+        if proposal.outcome == "trained":
+            insort(self.best, (-proposal.accuracy, proposal.number))
+            if self._cost:
+                rivals = [*self.front, proposal]
+                self.front = [rivals[i] for i in front([(t.estimate.figure(self._cost), t.accuracy) for t in rivals])]
 
 
-_finished: WeakKeyDictionary[optuna.Study, _Finished] = WeakKeyDictionary()
+def standing(trial: Proposal) -> tuple[int, float, int]:
+    """Sort key of trained trials, best first: by epochs trained, then by validation accuracy."""
+    return -len(trial.accuracies), -trial.accuracy, trial.number
 
 
 def proposals(study: optuna.Study) -> list[Proposal]:
-    """All proposals of a study in order, except incompletely written ones."""
-    known, found = _finished.setdefault(study, _Finished()), []
-    for number, trial in enumerate(study.get_trials(deepcopy=False)[known.count :], known.count):
-        proposal = known.others.get(number) or (read(trial) if "outcome" in trial.user_attrs else None)
-        if trial.state.is_finished() and number == known.count:
-            known.count += 1
-            known.others.pop(number, None)
-            known.first += [proposal] if proposal else []
-        elif proposal:
-            found.append(proposal)
-            if trial.state.is_finished():
-                known.others[number] = proposal
-    return [*known.first, *found]
+    """All completely written proposals of a study, in order."""
+    return [read(trial) for trial in study.get_trials(deepcopy=False) if "outcome" in trial.user_attrs]
+
+
+_kept: WeakKeyDictionary[optuna.Study, Trials] = WeakKeyDictionary()
+
+
+def trials_of(study: optuna.Study) -> Trials:
+    """The proposals of a study (nas.run.journal.open_study) as they are now; later calls update the same object."""
+    if study not in _kept:
+        names = study.metric_names or []
+        _kept[study] = Trials(names[1] if len(names) > 1 else None)
+    _kept[study].catch_up(study)
+    return _kept[study]
 
 
 def read(trial: FrozenTrial) -> Proposal:

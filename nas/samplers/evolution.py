@@ -1,11 +1,11 @@
 """Regularised evolution (Real et al., arXiv:1802.01548): mutates a tournament winner among the latest trials."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import islice
 
 import optuna
 
-from nas.run.trials import Proposal
+from nas.run.trials import Trials
 from nas.samplers.common.genes import GeneSampler
 from nas.samplers.common.pool import Pool
 from search_spaces.registry import Value
@@ -17,7 +17,7 @@ _STARTUP = 12  # initial random trials, including anchors inside the space
 class Evolution(GeneSampler):
     """Mutates one gene of the winner of a tournament among the latest trained trials."""
 
-    def propose(self, seen: Sequence[Proposal], cost: str | None) -> Mapping[str, Value]:
+    def propose(self, seen: Trials, cost: str | None) -> Mapping[str, Value]:
         usable = (s for s in reversed(seen) if s.outcome in ("trained", "stopped") and s.genes)
         alive = list(islice(usable, _POPULATION))[::-1]
         if len(alive) < _STARTUP:

@@ -7,7 +7,7 @@ acquisition function is the expected gain in area under the Pareto front (Emmeri
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -19,10 +19,11 @@ from scipy.stats import rankdata, theilslopes
 from threadpoolctl import ThreadpoolController
 
 from nas.pareto import front
-from nas.run.trials import Proposal
+from nas.run.trials import Proposal, Trials
 from nas.samplers.common.features import Scaling, stacked
-from nas.samplers.common.gaussian_process import GaussianProcess, Views, predicted
+from nas.samplers.common.gaussian_process import GaussianProcess, Views, conditioned, predicted
 from nas.samplers.common.genes import GeneSampler
+from nas.samplers.common.local import Local
 from nas.samplers.common.pool import Candidate, Pool
 from search_spaces.registry import Value
 
@@ -51,9 +52,9 @@ class _Evidence:
 
 
 class Surrogate(GeneSampler):
-    def propose(self, seen: Sequence[Proposal], cost: str | None) -> Mapping[str, Value]:
-        known = {s.genotype.text for s in seen if s.outcome != "rejected"}
-        evidence = _evidence(seen)
+    def propose(self, seen: Trials, cost: str | None) -> Mapping[str, Value]:
+        known, local = seen.known, Local.of(seen)
+        evidence = _evidence(local.evaluated, local.finished)
         if len(evidence.trials) < _STARTUP:
             drawn = self._pool.near(_NEAR) or self._pool.drawn(_STARTUP_DRAWS * (1 + len(seen)))
             fresh = [c for c in drawn if c.text not in known]
@@ -61,12 +62,12 @@ class Surrogate(GeneSampler):
         pool = [c for c in self._candidates(evidence, cost) if c.text not in known]
         if not pool:
             return {}
-        running = [s for s in seen if s.outcome == "running"]
+        running = list(seen.running.values())
         with _threads().limit(limits=1, user_api="blas"):
             gain = _Gain(pool, evidence, self._described(evidence.trials), self._described(running), cost=cost, rng=self._rng)
-            return self._local_search(gain, {*known, *(c.text for c in pool)}).genes
+            return self._local_search(gain, {c.text for c in pool}, known).genes
 
-    def _local_search(self, gain: "_Gain", met: set[str]) -> Candidate:
+    def _local_search(self, gain: "_Gain", met: set[str], known: Container[str] = ()) -> Candidate:
         """Improve the pool's best candidate by a few steps of local search.
 
         Estimating a new block takes milliseconds, so mutations are first ranked with their parent's figures, and only the most
@@ -74,7 +75,8 @@ class Surrogate(GeneSampler):
         """
         best, most = gain.best, gain.most
         for _ in range(_STEPS):
-            sketches = list({s.text: s for s in self._pool.sketched(best, _SKETCHES, self._rng) if s.text not in met}.values())
+            sketched = {s.text: s for s in self._pool.sketched(best, _SKETCHES, self._rng)}
+            sketches = [sketch for text, sketch in sketched.items() if text not in met and text not in known]
             if not sketches:
                 break
             for i in np.argsort(-gain(sketches), kind="stable")[:_COSTED]:
@@ -144,7 +146,7 @@ class _Gain:
         self._processes = [fitted, *fitted.likely(_LIKELY, rng)]
         if running:  # assumed to get their predicted accuracy, so that workers get different candidates
             believed, _ = predicted(self._processes, in_flight)
-            self._processes = [p.given(in_flight, b) for p, b in zip(self._processes, believed, strict=True)]
+            self._processes = conditioned(self._processes, in_flight, believed)
         self._levels = [process.levels[: len(trials)] for process in self._processes]
         first = np.argsort(-self._expected(pool, untrained, 1), kind="stable")[:_WEIGHED]
         gains = self._expected([pool[i] for i in first], tuple(view[first] for view in untrained))
@@ -178,16 +180,15 @@ def _rows(items: Sequence[Candidate]) -> tuple[Array, Array, Array, Array]:
     return figures, stacked([item.make_up for item in items]), genes, stacked([item.branches for item in items])
 
 
-def _evidence(seen: Sequence[Proposal]) -> _Evidence:
-    """Collect evaluated trials; one stopped early enters with its extrapolated accuracy and a larger variance.
+def _evidence(seen: Sequence[Proposal], finished: Sequence[Proposal]) -> _Evidence:
+    """Collect evaluated trials; one stopped early enters with its extrapolated accuracy, by `finished`, and a larger variance.
 
     Outliers far below the rest are raised to Tukey's lower fence, because how bad they are is irrelevant for good networks.
     Failed trials count as the worst.
     """
-    trained = [s for s in seen if s.outcome == "trained"]
     usable = [s for s in seen if s.outcome in ("trained", "stopped", "screened") and s.rungs]
     rungs = {len(s.rungs) for s in usable if s.outcome != "trained"}
-    extrapolations = {rung: _Extrapolation.of(trained, rung) for rung in rungs}
+    extrapolations = {rung: _Extrapolation.of(finished, rung) for rung in rungs}
     credits = [(s.accuracy, 0.0) if s.outcome == "trained" else extrapolations[len(s.rungs)](s.rungs[-1]) for s in usable]
     failed = [s for s in seen if s.outcome == "failed"] if credits else []
     credits += [(min(accuracy for accuracy, _ in credits), 0.0) for _ in failed]

@@ -89,7 +89,7 @@ def test_nothing_is_fetched_and_names_cannot_be_markup(example, monkeypatch):
     page_alone = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
     assert not re.search(r'(src|href)="(?!data:)', page_alone) and "default-src 'none'" in page_alone
     hostile = "</script><script>alert(1)</script><b>"
-    monkeypatch.setattr("nas.report.page.write.result", lambda run: {**result(run), "data": hostile, "verdict": hostile})
+    monkeypatch.setattr("nas.report.page.write.result", lambda *of: {**result(*of), "data": hostile, "verdict": hostile})
     assert hostile not in page(example)
 
 

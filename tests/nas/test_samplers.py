@@ -161,7 +161,7 @@ def test_what_little_was_seen_of_a_training_s_end_moves_the_outlook_little():
 def test_evidence_holds_what_each_trial_is_taken_to_reach(tmp_path):
     begun = _study(tmp_path / "a", "random")
     go_on(begun, 24)
-    evidence = module._evidence(begun.trials())
+    evidence = module._evidence(begun.trials(), [t for t in begun.trials() if t.outcome == "trained"])
     assert len(evidence.trials) == len(evidence.accuracies) == len(evidence.errors)
     assert {t.outcome for t in evidence.trials} == {"trained", "stopped"}
     for trial, accuracy, error in zip(evidence.trials, evidence.accuracies, evidence.errors, strict=True):
@@ -174,7 +174,7 @@ def test_evidence_holds_what_each_trial_is_taken_to_reach(tmp_path):
 def test_evidence_of_a_screened_trial_is_its_probe_through_the_line_of_those_that_were_trained(tmp_path):
     begun = _study(tmp_path / "a", "random")
     go_on(begun, 24, probed=True)
-    evidence = module._evidence(begun.trials())
+    evidence = module._evidence(begun.trials(), [t for t in begun.trials() if t.outcome == "trained"])
     trained = [t for t in begun.trials() if t.outcome == "trained"]
     screened = [i for i, t in enumerate(evidence.trials) if t.outcome == "screened"]
     assert screened and {t.outcome for t in evidence.trials} == {"trained", "stopped", "screened"}

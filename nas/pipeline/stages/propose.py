@@ -41,9 +41,7 @@ def _check(state: "State", proposal: Proposal) -> None:
     """Measure every CHECK_EVERY-th candidate accepted by its bound; a bound that was too low is corrected."""
     if state.config.latency_budget_ms is None:
         return
-    sure = [t for t in state.study.trials() if t.anchor is None and t.outcome not in ("rejected", "repeated")]
-    sure = [t for t in sure if t.estimate.timed_ms is None]
-    turn = next((i for i, t in enumerate(sure) if t.number == proposal.number), None)
+    turn = state.study.seen.turn(proposal.number)
     if state.config.measure and turn is not None and turn % CHECK_EVERY == 0:
         state.timed(proposal.genotype, proposal.estimate)
 

@@ -28,12 +28,13 @@ def write_page(run: Run, dataset: "Dataset | None" = None, path: Path | None = N
 
 def page(run: Run, dataset: "Dataset | None" = None, version: str | None = None) -> str:
     """The report as HTML; `version` as in nas.report.page.render.rendered."""
-    found, memory = result(run), read_journal(run.journal)
+    memory = read_journal(run.journal, genes=True)
+    found = result(run, memory)
     best = found["best"]
     mistakes, why = mistakes_of(run, best, dataset) if best else ([], "")
     importances = gene_importances(run.journal)
     drawn = {
-        "front": figures.front(found, points(run)),
+        "front": figures.front(found, points(run, memory)),
         "curves": figures.curves(memory, found),
         "predictions": figures.predictions(found),
         "importances": figures.importances(importances),

@@ -33,16 +33,26 @@ Views = tuple[Array, ...]
 class GaussianProcess:
     """Fitted to `targets` [n] of `items`, unless `log_parameters` (variance and length per view; noise) is given.
 
-    `errors` [n] are additional standard deviations of individual targets. `levels` [n] are the posterior means of the
-    noise-free targets.
+    `errors` [n] are additional standard deviations of individual targets, `distances` those between the items per view, if they
+    are known. `levels` [n] are the posterior means of the noise-free targets.
     """
 
-    def __init__(self, items: Views, targets: Array, log_parameters: Array | None = None, errors: Array | None = None) -> None:
+    def __init__(
+        self,
+        items: Views,
+        targets: Array,
+        log_parameters: Array | None = None,
+        errors: Array | None = None,
+        *,
+        distances: Sequence[Array] | None = None,
+    ) -> None:
         self._items, self._targets = items, targets
         self._errors = np.zeros(len(targets)) if errors is None else errors
         self._mean, self._scale = float(np.mean(targets)), float(np.std(targets)) or 1.0
         self._observed = _Observed(
-            _distances(items, items, same=True), (targets - self._mean) / self._scale, (self._errors / self._scale) ** 2
+            _distances(items, items, same=True) if distances is None else distances,
+            (targets - self._mean) / self._scale,
+            (self._errors / self._scale) ** 2,
         )
         self._condition(_fitted(self._observed.thinned()) if log_parameters is None else log_parameters)
 
@@ -84,9 +94,18 @@ class GaussianProcess:
 
     def given(self, items: Views, targets: Array) -> "GaussianProcess":
         """Copy with additional observations and the same hyperparameters."""
-        both = tuple(np.vstack(pair) for pair in zip(self._items, items, strict=True))
-        errors = np.concatenate([self._errors, np.zeros(len(targets))])
-        return GaussianProcess(both, np.concatenate([self._targets, targets]), self.log_parameters, errors)
+        return conditioned([self], items, [targets])[0]
+
+
+def conditioned(processes: Sequence[GaussianProcess], items: Views, targets: Sequence[Array]) -> list[GaussianProcess]:
+    """Copies of k processes with the same items, given `items` and each its own `targets` [k, m] as further observations."""
+    both = tuple(np.vstack(pair) for pair in zip(processes[0]._items, items, strict=True))
+    distances = _distances(both, both, same=True)
+    found = []
+    for process, more in zip(processes, targets, strict=True):
+        known = np.concatenate([process._targets, more]), np.concatenate([process._errors, np.zeros(len(more))])
+        found.append(GaussianProcess(both, known[0], process.log_parameters, known[1], distances=distances))
+    return found
 
 
 def predicted(processes: Sequence[GaussianProcess], items: Views) -> tuple[Array, Array]:

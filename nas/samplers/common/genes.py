@@ -2,7 +2,7 @@
 
 import random
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,7 +11,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial
 
-from nas.run.trials import Proposal, proposals
+from nas.run.trials import Trials, trials_of
 from nas.samplers.common.pool import Pool
 from search_spaces.registry import Value
 
@@ -34,7 +34,7 @@ class GeneSampler(optuna.samplers.BaseSampler):
         self._others = optuna.samplers.RandomSampler(seed=seed)
 
     @abstractmethod
-    def propose(self, seen: Sequence[Proposal], cost: str | None) -> Mapping[str, Value]:
+    def propose(self, seen: Trials, cost: str | None) -> Mapping[str, Value]:
         """Propose active genes, given all trials so far; empty for a random proposal.
 
         `cost` is the second objective: latency, params or macs; None if accuracy is the only one.
@@ -47,7 +47,7 @@ class GeneSampler(optuna.samplers.BaseSampler):
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         names = study.metric_names or []
-        return dict(self.propose(proposals(study), names[1] if len(names) > 1 else None))
+        return dict(self.propose(trials_of(study), names[1] if len(names) > 1 else None))
 
     def sample_independent(self, study: optuna.Study, trial: FrozenTrial, name: str, distribution: BaseDistribution) -> Any:
         return self._others.sample_independent(study, trial, name, distribution)
@@ -60,5 +60,5 @@ class Given(GeneSampler):
         super().__init__(pool, seed)
         self._genes = genes
 
-    def propose(self, seen: Sequence[Proposal], cost: str | None) -> Mapping[str, Value]:
+    def propose(self, seen: Trials, cost: str | None) -> Mapping[str, Value]:
         return self._genes

@@ -21,6 +21,7 @@ from search_spaces.registry import Value
 
 _BATCH = 200  # genotypes estimated at once
 _BANK, _DRAWS_A_STAGE = 12, 100  # initial random versions of each stage, and draws until another is added
+_MOST_STREAMS = 1000  # streams kept; others are made again when needed
 _MOST_DRAWS = 4000  # random draws, before a walk from the feasible ones takes over
 _WALK_GENES = 3  # genes mutated per step of the walk
 _ROUNDS = 20  # minimum number of rounds of a walk
@@ -235,9 +236,11 @@ class Pool:
         self, key: tuple[Any, ...], make: Callable[[random.Random, int], Decoded], start: int, count: int
     ) -> list[Candidate]:
         """The feasible among items start .. start + count of the stream `key`, which is seeded by the key alone."""
-        if key not in self._streams:
-            self._streams[key] = _Stream(random.Random(seed_from(self._seed, *key)), [])
-        rng, made = self._streams[key]
+        stream = self._streams.pop(key, None) or _Stream(random.Random(seed_from(self._seed, *key)), [])
+        self._streams[key] = stream  # as the last used
+        if len(self._streams) > _MOST_STREAMS:
+            del self._streams[next(iter(self._streams))]
+        rng, made = stream
         made += self._costed([make(rng, index) for index in range(len(made), start + count)])
         return [c for c in made[start : start + count] if self._fits(c)]
 
