@@ -40,10 +40,7 @@ _MEASURED = (
 
 
 def result(run: Run, memory: Memory | None = None) -> dict[str, Any]:
-    """Contents of result.json so far. Latencies are in milliseconds, accuracies 0..1, macs and params counts.
-
-    `memory`: the run's journal, if it was read before.
-    """
+    """Contents of result.json so far, from the journal or its `memory`; milliseconds, accuracies 0..1, macs, params counts."""
     memory, rated = memory or read_journal(run.journal), run.config.evaluator
     ended = memory.records(Ended).get("search")
     return {

@@ -49,7 +49,11 @@ def kernels_told(graph: bytes, told: Sequence[Sequence[Any]]) -> list[KernelTime
     """What evaluators.latency.timing.bench.profiled found, in our words; raises ValueError for a graph that is none."""
     nodes = {node.name: node for node in read_graph(graph).node}
     block = _block(nodes, told)
-    return [_timed(nodes.get(name), op, read, written, ms, block) for name, op, read, written, ms in told if op not in _FREE]
+    timed = [(nodes.get(name), op, read, written, float(ms)) for name, op, read, written, ms in told if op not in _FREE]
+    return [
+        KernelTime(*_described(op, block if _is_blocked(node) else None, read, written, _attributes(node)), ms)
+        for node, op, read, written, ms in timed
+    ]
 
 
 def _block(nodes: Mapping[str, Any], told: Sequence[Sequence[Any]]) -> int:
@@ -73,9 +77,8 @@ def read_graph(graph: bytes) -> Any:
         raise ValueError("a graph is not ONNX") from None
 
 
-def _timed(node: Any, op: str, read: Sequence[Shape], written: Sequence[Shape], ms: float, block: int) -> KernelTime:
-    attributes = {a.name: a.s.decode() or list(a.ints) or a.i for a in node.attribute} if node is not None else {}
-    return KernelTime(*_described(op, block if _is_blocked(node) else None, read, written, attributes), float(ms))
+def _attributes(node: Any) -> dict[str, Any]:
+    return {} if node is None else {a.name: a.s.decode() or list(a.ints) or a.i for a in node.attribute}
 
 
 def _described(
