@@ -40,10 +40,7 @@ _MEASURED = (
 
 
 def result(run: Run, memory: Memory | None = None) -> dict[str, Any]:
-    """Contents of result.json so far. Latencies are in milliseconds, accuracies 0..1, macs and params counts.
-
-    `memory`: the run's journal, if it was read before.
-    """
+    """Contents of result.json so far. Latencies are in milliseconds, accuracies 0..1; `memory` is the journal, if known."""
     memory, rated = memory or read_journal(run.journal), run.config.evaluator
     ended = memory.records(Ended).get("search")
     return {
@@ -119,10 +116,7 @@ def _networks(run: Run, memory: Memory) -> dict[str, Any]:
 
 
 def points(run: Run, memory: Memory | None = None) -> list[dict[str, Any]]:
-    """Rows of front.csv: every trained network, with predicted latency, search accuracy, and retraining if any.
-
-    `memory`: the run's journal, if it was read before.
-    """
+    """Rows of front.csv: every trained network, with predicted latency, search accuracy, and retraining if any."""
     memory = memory or read_journal(run.journal)
     finals, measured = over_seeds(memory.records(Final), memory.records(Again)), memory.records(Measured)
     rows = [_point(t, finals.get(t.genotype.id), measured.get(t.genotype.id)) for t in ranking(memory.trials, anchors=True)]
