@@ -6,7 +6,8 @@ usage: python benchmarks/scale.py search RUN [--trials N] [--filled N] [--worker
 
 `search` makes a run of the space `mobile` whose trainings take 30 to 90 s on a virtual clock, spread as those of runs/example;
 one in fifty takes three times as long, one in a hundred fails. It prints, for each hundred proposals, their processor time, the
-mean of that of reports, and the memory of the process. Accuracies are made up: each block has an effect, and there is noise.
+mean of that of reports, and the memory of the process; the first proposal of a session, which traces blocks, is left out and
+printed below. Accuracies are made up: each block has an effect, and there is noise.
 With `--filled A,B,...` the run first gets trials of random networks until it has A, then is searched for N trials, and so on.
 `files` cuts that run's journal after some numbers of trials: resuming, `nas status`, `nas report`. `workers` searches
 NAS-Bench-201 with several numbers of workers: trainings and time until the mean regret of a serial search with a hundred.
@@ -95,7 +96,8 @@ def search(asked: argparse.Namespace) -> None:
         view.row()
         told = sorted(executor.told)
         print(
-            f"{executor.now / 3600:.2f} h on the virtual clock, workers waited {executor.idle:.2%} of the time; reports: "
+            f"first proposal {executor.asked[0]:.1f} s; {executor.now / 3600:.2f} h on the virtual clock, workers "
+            f"waited {executor.idle:.2%} of the time; reports: "
             f"median {1e3 * statistics.median(told):.1f} ms, largest {1e3 * told[-1]:.0f} ms of processor time",
             flush=True,
         )
@@ -112,7 +114,8 @@ class _View(Silent):
             self.row()
 
     def row(self) -> None:
-        asked, told = (1e3 * np.array(s) for s in (self._executor.asked[self._shown :], self._executor.told[self._told :]))
+        asked = 1e3 * np.array(self._executor.asked[max(1, self._shown) :])
+        told = 1e3 * np.array(self._executor.told[self._told :])
         self._shown, self._told = len(self._executor.asked), len(self._executor.told)
         if len(asked):
             trials, memory = self._before + self._shown, _mib()

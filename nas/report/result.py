@@ -116,10 +116,7 @@ def _networks(run: Run, memory: Memory) -> dict[str, Any]:
 
 
 def points(run: Run, memory: Memory | None = None) -> list[dict[str, Any]]:
-    """Rows of front.csv: every trained network, with predicted latency, search accuracy, and retraining if any.
-
-    `memory`: the run's journal, if it was read before.
-    """
+    """Rows of front.csv: every trained network, with predicted latency, search accuracy, and retraining if any."""
     memory = memory or read_journal(run.journal)
     finals, measured = over_seeds(memory.records(Final), memory.records(Again)), memory.records(Measured)
     rows = [_point(t, finals.get(t.genotype.id), measured.get(t.genotype.id)) for t in ranking(memory.trials, anchors=True)]

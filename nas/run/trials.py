@@ -69,7 +69,8 @@ class Trials(Sequence[Proposal]):
     known       number of the trial of each accepted network, by genotype text
     running     trials in training, by number
     ended       numbers of evaluated trials and of failed ones, ascending
-    best        (-accuracy, number) of trials that were trained for all epochs, ascending
+    finished    numbers of trials that were trained for all epochs, ascending
+    best        (-accuracy, number) of these, ascending
     front       those of them on the Pareto front of accuracy and `cost`, if there is a second objective
     leader      the first of nas.pipeline.ranking, anchors included
     """
@@ -83,6 +84,7 @@ class Trials(Sequence[Proposal]):
         self.known: dict[str, int] = {}
         self.running: dict[int, Proposal] = {}
         self.ended: list[int] = []
+        self.finished: list[int] = []
         self.best: list[tuple[float, int]] = []
         self.front: list[Proposal] = []
         self.leader: Proposal | None = None
@@ -157,6 +159,7 @@ class Trials(Sequence[Proposal]):
             self._epochs += len(proposal.accuracies)
             self.leader = min((t for t in (self.leader, proposal) if t), key=standing)
         if proposal.outcome == "trained":
+            insort(self.finished, proposal.number)
             insort(self.best, (-proposal.accuracy, proposal.number))
             if self._cost:
                 rivals = [*self.front, proposal]

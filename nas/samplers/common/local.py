@@ -28,8 +28,7 @@ class Local:
             return cls(evaluated, [t for t in evaluated if t.outcome == "trained"])
         best = [*_spread([t.number for t in seen.front], _BEST), *(number for _, number in seen.best[:_BEST])][:_BEST]
         kept = {*best, *seen.ended[-_LATEST:], *_spread(seen.ended, _OTHERS)}
-        latest = [seen.numbered(number) for number in seen.ended[-4 * _FINISHED :]]
-        finished = [t for t in latest if t.outcome == "trained"][-_FINISHED:]
+        finished = [seen.numbered(number) for number in seen.finished[-_FINISHED:]]
         return cls([seen.numbered(number) for number in sorted(kept)], finished)
 
 
