@@ -39,10 +39,11 @@ def _state(made_run, executor):
 
 
 class Interrupted(Executor):
-    """Is stopped in the third training."""
+    """Is stopped in the second training."""
 
     def progress(self, job, epoch):
-        if job.id == "2":
+        self.first = getattr(self, "first", job.id)
+        if job.id != self.first:
             raise KeyboardInterrupt
         return super().progress(job, epoch)
 
@@ -60,18 +61,17 @@ def test_it_shows_the_trials_as_the_journal_has_them(made_run, dashboard, execut
     assert study["study_name"] == "nas" and study["directions"] == ["maximize"]
     assert found["objective_names"] == ["accuracy"]
     trials = read_journal(run.journal).trials
-    assert len(found["trials"]) == len(trials) and len(trials) > 3
+    assert len(found["trials"]) == len(trials) and len(trials) > 1
     for shown, trial in zip(found["trials"], trials, strict=True):
         assert shown["number"] == trial.number and shown["state"] == STATES[trial.outcome]
-        assert shown.get("values", []) == ([trial.accuracy] if trial.outcome == "trained" else [])
+        values = {"Complete": [[*trial.rungs[-1:]]], "Pruned": [[], [*trial.rungs[-1:]]]}
+        assert shown.get("values", []) in values.get(shown["state"], [[]])
         assert {one["name"]: one["param_external_value"] for one in shown["params"]} == {
             name: str(value) for name, value in trial.genes.items()
         }
         assert [one["value"] for one in shown["intermediate_values"]] == list(trial.rungs)
-        attributes = {
-            one["key"]: json.loads(one["value"]) for one in shown["user_attrs"] if one["key"] in ("outcome", "origin")
-        }
-        assert attributes == {"outcome": trial.outcome, "origin": trial.origin}
+        attributes = {one["key"]: one["value"] for one in shown["user_attrs"]}
+        assert (attributes["outcome"], attributes["origin"]) == (trial.outcome, trial.origin)
     running = [trial for trial in trials if trial.outcome == "running"]
     assert len(running) == (executor is Interrupted)
 

@@ -80,7 +80,7 @@ def settings(sides: Sequence[Side]) -> dict[str, list[str]]:
     found = {
         one.flag: [value_text(one, getattr(side.run.config, one.name)) for side in sides] for one in described(SearchConfig)
     }
-    for name in ("space", "precision", "donor"):
+    for name in ("precision", "donor"):
         found[f"{name} used"] = [str(getattr(side.run.resolved, name) or "none") for side in sides]
     for name in ("recipe", "final_recipe"):
         for key in asdict(getattr(sides[0].run.resolved, name)):
