@@ -97,7 +97,7 @@ class GaussianProcess:
         return conditioned([self], items, [targets])[0]
 
 
-def conditioned(processes: Sequence[GaussianProcess], items: Views, targets: Array) -> list[GaussianProcess]:
+def conditioned(processes: Sequence[GaussianProcess], items: Views, targets: Sequence[Array] | Array) -> list[GaussianProcess]:
     """Copies of k processes with the same items, given `items` and each its own `targets` [k, m] as further observations."""
     both = tuple(np.vstack(pair) for pair in zip(processes[0]._items, items, strict=True))
     distances = _distances(both, both, same=True)
