@@ -158,7 +158,7 @@ def test_a_missing_package_is_named_with_its_extra_before_any_work(name, nas_any
 @pytest.mark.parametrize("name", formats.FORMATS.own())
 def test_docs_formats_has_a_row_for_it(name):
     text, entry = (ROOT / "docs" / "formats.md").read_text(), formats.entry(way := formats.FORMATS.load(name), TASK)
-    (row,) = (line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
+    row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
     files, names = [way.FILE, *entry.get("more", [])], [entry["input"][0], entry["output"][0]]
     assert all(f"`{part}`" in row for part in files + (names if name != "executorch" else []))  # which has no names
 
