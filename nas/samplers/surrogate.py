@@ -146,7 +146,7 @@ class _Gain:
         self._processes = [fitted, *fitted.likely(_LIKELY, rng)]
         if running:  # assumed to get their predicted accuracy, so that workers get different candidates
             believed, _ = predicted(self._processes, in_flight)
-            self._processes = conditioned(self._processes, in_flight, believed)
+            self._processes = conditioned(self._processes, in_flight, list(believed))
         self._levels = [process.levels[: len(trials)] for process in self._processes]
         first = np.argsort(-self._expected(pool, untrained, 1), kind="stable")[:_WEIGHED]
         gains = self._expected([pool[i] for i in first], tuple(view[first] for view in untrained))
