@@ -60,7 +60,7 @@ def test_it_shows_the_trials_as_the_journal_has_them(made_run, dashboard, execut
     found = dashboard(run.journal, f"/api/studies/{study['study_id']}")
     assert study["study_name"] == "nas" and study["directions"] == ["maximize"]
     assert found["objective_names"] == ["accuracy"]
-    trials = read_journal(run.journal).trials
+    trials = read_journal(run.journal, genes=True).trials
     assert len(found["trials"]) == len(trials) and len(trials) > 1
     for shown, trial in zip(found["trials"], trials, strict=True):
         assert shown["number"] == trial.number and shown["state"] == STATES[trial.outcome]

@@ -216,7 +216,7 @@ def test_the_winner_s_blocks_add_up_to_what_was_measured(finished):
 
 
 def test_the_genes_are_those_of_the_trained_candidates(finished):
-    trained = [t for t in read_journal(finished.journal).trials if t.genes and t.outcome in ("trained", "stopped")]
+    trained = [t for t in read_journal(finished.journal, genes=True).trials if t.genes and t.outcome in ("trained", "stopped")]
     *axes, last = _data(page(finished))["genes"]["data"][0]["dimensions"]
     assert last["values"] == [f"{100 * trial.accuracy:.1f}" for trial in trained]
     for axis in axes:
