@@ -7,12 +7,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from evaluators.data.preprocess import Fit, Interpolation, Preprocessing
-from search_spaces.errors import InputError
+from search_spaces.errors import InputError, quoted
 from search_spaces.resources import read_text
-from search_spaces.schema import Count, Means, Stds, among_others, checked_json
+from search_spaces.schema import Means, Stds, among_others, checked_json
 from search_spaces.task import Input, Task, check_input
 
 CARD = "model.json"
+_MOST = 10**9  # of a size
 
 
 @among_others
@@ -37,6 +38,14 @@ class Signature:
     layout: Literal["NCHW", "CHW"] = "NCHW"
 
 
+def _sizes(shape: list[Any]) -> list[Any]:
+    """Checks the sizes of a shape; N, which the even lengths begin with, may be a word."""
+    for size in shape[len(shape) % 2 == 0 and isinstance(shape[0], str) :]:
+        if not isinstance(size, int) or not 1 <= size <= _MOST:
+            raise InputError(f"a size must be a whole number from 1 to {_MOST}, not {quoted(size)}")
+    return shape
+
+
 @among_others
 @dataclass(frozen=True)
 class _Model:
@@ -45,8 +54,8 @@ class _Model:
     Files without N take and return one image's. `more` are files that belong to it, such as weights.
     """
 
-    output: tuple[str, tuple[int | str, Count] | tuple[Count]]
-    input: tuple[str, tuple[int | str, Count, Count, Count] | tuple[Count, Count, Count]] | None = None
+    output: tuple[str, Annotated[list[Any], Field(min_length=1, max_length=2), AfterValidator(_sizes)]]
+    input: tuple[str, Annotated[list[Any], Field(min_length=3, max_length=4), AfterValidator(_sizes)]] | None = None
     more: list[str] = field(default_factory=list)
 
 

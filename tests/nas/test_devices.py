@@ -243,12 +243,12 @@ def test_damaged_or_foreign_results_get_one_message(nas, bundle, results, tmp_pa
     [
         ("torch_eager", 'runtime "torch_eager"; known: litert_cpu, onnxruntime_cpu'),
         ("litert", 'did you mean "litert_cpu"'),
-        ("litert_cpu", "converting to LiteRT needs the package litert-torch, which is not installed"),
+        ("litert_cpu", "the runtime litert_cpu needs the package ai-edge-litert, which is not installed"),
     ],
 )
 def test_bundles_that_cannot_be_made(nas, tmp_path, runtime, message):
-    if runtime == "litert_cpu" and find_spec("litert_torch"):
-        pytest.skip("the converter is installed")
+    if runtime == "litert_cpu" and find_spec("ai_edge_litert"):
+        pytest.skip("the package is installed")
     code, _, err = nas("device", "bundle", "--runtime", runtime, "--space", "tiny", "--to", tmp_path / "bundle")
     assert code == 2 and message in err and len(err.strip().splitlines()) == 1
     assert not (tmp_path / "bundle").exists()

@@ -192,8 +192,14 @@ def test_a_folder_that_cannot_serve_is_named(tmp_path: Path) -> None:
             'damaged: files.model.onnx: the key "output" is missing',
         ),
         ({"files": {"model.onnx": {"output": ["logits", 4]}}}, "damaged: files.model.onnx.output[1] must be a list, not 4"),
-        ({"files": {"model.onnx": {"output": ["logits", [1, 0]]}}}, "output[1][1] must be at least 1, not 0"),
-        ({"files": {"model.onnx": {"output": ["logits", [1, 10**40]]}}}, "output[1][1] must be at most"),
+        (
+            {"files": {"model.onnx": {"output": ["logits", [1, 0]]}}},
+            "output[1]: a size must be a whole number from 1 to 1000000000, not 0",
+        ),
+        (
+            {"files": {"model.onnx": {"output": ["logits", [1, 10**40]]}}},
+            "output[1]: a size must be a whole number from 1 to 1000000000, not",
+        ),
         ({"preprocessing": SEEN | {"mean": [float("nan")]}}, "preprocessing.mean[0] must be a finite number"),
         ({"preprocessing": SEEN | {"std": [0.0]}}, "preprocessing.std[0] must be above 0"),
         ({"preprocessing": SEEN | {"input": [3, -1, 0]}}, "preprocessing.input: an input is 8 to 4096 pixels"),
