@@ -1,4 +1,4 @@
-"""Whether to compress a trained network, or to search from its weights: whole runs on photos, in pairs; see learned.md.
+"""Whether to compress a trained network, or to search from its weights: whole runs on photos, in pairs.
 
 usage: python benchmarks/compress.py DATA FOLDER --mobilenet-v2 WEIGHTS [--shares .5 .25] [--minutes M] [--seeds N]
 

@@ -89,7 +89,7 @@ class Predictor:
         if self._calibration.lowering == LOWERING:
             return networks
         if self._calibration.lowering < _SINCE.get(self._graph, 0):
-            again = "nas device measure" + " --precision int8" * (self._graph == "quantised")
+            again = f"nas device measure --space {self._calibration.space}" + " --precision int8" * (self._graph == "quantised")
             raise InputError(
                 f"{self._where}: measured by an earlier version, which told fewer kernels apart; measure again with `{again}`"
             )

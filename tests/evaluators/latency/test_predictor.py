@@ -128,7 +128,7 @@ def test_kernels_of_another_lowering_are_made_again() -> None:
 def test_kernels_of_another_lowering_that_cannot_be_made_again_are_measured_again() -> None:
     profile = synthetic()
     networks = tuple(replace(n, kernel_times=_timed(n, "fused8")) for n in profile.spaces["tiny"].networks)
-    for lowering, message in ((LOWERING, None), (LOWERING - 1, "measure again with `nas device measure`")):
+    for lowering, message in ((LOWERING, None), (LOWERING - 1, "measure again with `nas device measure --space tiny`")):
         calibration = replace(profile.spaces["tiny"], lowering=lowering, networks=networks)
         with pytest.raises(InputError, match=message) if message else nullcontext():
             fitted(replace(profile, spaces={"tiny": calibration}))
