@@ -79,7 +79,7 @@ def _ops(graph: "nx.DiGraph[int]") -> list[tuple[int, str]]:
     return sorted(ops, key=lambda entry: entry[1] in ("input", "image"))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def block_graph(spec: BlockSpec, in_shape: Image, image: Image, classes: int) -> "nx.DiGraph[int]":
     """The graph of one block for input [1, *in_shape] in a network with input [1, *image]. Cached: do not modify it.
 

@@ -15,6 +15,7 @@ from search_spaces.genotype import Genotype
 from search_spaces.task import Task
 
 _PRIOR_COUNT = 3  # pseudo-observations of a correction of 1
+_AT_ONCE = 25  # genotypes, whose blocks' graphs evaluators.graph keeps: cost and latency are both read from them
 _STEPS = 100  # corrections are rounded to 1/100, so that estimates rarely have to be recomputed
 
 
@@ -34,10 +35,12 @@ class Estimator:
 
     def estimate(self, genotypes: Sequence[Genotype]) -> list[Estimate]:
         """Batch estimate: predicted latency, corrected bound, measured latency if any, and cost."""
-        costs = [cost(g, self._task.of(g)) for g in genotypes]
-        predictions = self._predictor.covered(genotypes, self._task)
-        known = zip(genotypes, predictions, costs, strict=True)
-        return [self._estimate(p, c, self._timed.get(g.id)) for g, p, c in known]
+        found = list[Estimate]()
+        for some in (genotypes[start : start + _AT_ONCE] for start in range(0, len(genotypes), _AT_ONCE)):
+            costs = [cost(g, self._task.of(g)) for g in some]
+            known = zip(some, self._predictor.covered(some, self._task), costs, strict=True)
+            found += [self._estimate(p, c, self._timed.get(g.id)) for g, p, c in known]
+        return found
 
     def _estimate(self, prediction: Prediction | None, found: Cost, timed_ms: float | None) -> Estimate:
         sizes = found.size_bytes(self._precision), found.memory_bytes(self._precision)

@@ -45,6 +45,11 @@ class Proposals:
         self.total = self.done_before + len(self._waiting) + max(0, self._left)
         self._expected = self.total - self.done_before
 
+    @property
+    def waiting(self) -> int:
+        """Number of trainings that come before the first proposal."""
+        return len(self._waiting)
+
     def has_more(self) -> bool:
         return bool(self._waiting) or self._may_propose()
 

@@ -36,6 +36,8 @@ PATIENCE = {"repeated": 10, "rejected": 1}  # since the last accepted proposal; 
 TIMED_IN_VAIN = 20  # measured and rejected since the last accepted one; then only the bound decides
 _FIRST_DRAWN, _MOST_DRAWN = 64, 4096  # pool candidates searched for a new one; if there is none, the space is exhausted
 
+Estimates = Callable[[Sequence[Genotype]], Sequence[Estimate]]
+
 
 class Study:
     """Ask-and-tell interface of a search; every genotype's `estimate` must be within the `limits`.
@@ -48,7 +50,7 @@ class Study:
         self,
         journal: Path | optuna.storages.JournalStorage,
         space: Space,
-        estimate: Callable[[Sequence[Genotype]], Sequence[Estimate]],
+        estimate: Estimates,
         limits: Limits,
         sampler: str,
         *,
@@ -63,8 +65,7 @@ class Study:
         self._space, self._estimate, self._limits = space, estimate, limits
         self._sampler, self._seed, self._cost, self._reduction = sampler, seed, cost, reduction
         self._timed, self._origins = timed, origins
-        passes = lambda e: e.fits(limits) or self.in_doubt(e)  # noqa: E731
-        self._pool = Pool(space, estimate, passes, seed, origins, excess=lambda e: e.excess(limits))
+        self._pool = self._new_pool(estimate)
         self._storage = storage_of(Journal(journal)) if isinstance(journal, Path) else journal
         self._study = open_study(self._storage, name, cost)
         self._live: dict[int, Trial] = {}
@@ -93,6 +94,17 @@ class Study:
             timed=self._timed,
             origins=self._origins,
         )
+
+    def _new_pool(self, estimate: Estimates) -> Pool:
+        passes = lambda e: e.fits(self._limits) or self.in_doubt(e)  # noqa: E731
+        return Pool(self._space, estimate, passes, self._seed, self._origins, excess=lambda e: e.excess(self._limits))
+
+    def prepare(self, estimate: Estimates, evaluated: int) -> None:
+        """Estimate candidates of the proposal after `evaluated` trials, by `estimate`, without any effect on the study.
+
+        Blocks that are new to `estimate` are traced by this, which the proposal itself then need not do.
+        """
+        samplers.prepare(self._sampler, self._new_pool(estimate), evaluated)
 
     def trials(self) -> list[Proposal]:
         """All proposals so far, in order."""

@@ -1,4 +1,7 @@
-"""Samplers propose candidates. One file each, `NAME.py`, whose function `sampler` creates an Optuna sampler."""
+"""Samplers propose candidates. One file each, `NAME.py`, whose function `sampler` creates an Optuna sampler.
+
+A sampler that chooses among many candidates of the pool may have a function `prepare`, too.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -31,3 +34,9 @@ def make(name: str, pool: "Pool", seed: int) -> "optuna.samplers.BaseSampler":
     """Create the sampler called `name` for one proposal, which must depend on study, pool and seed alone."""
     made: optuna.samplers.BaseSampler = _SAMPLERS.load(name).sampler(pool, seed)
     return made
+
+
+def prepare(name: str, pool: "Pool", evaluated: int) -> None:
+    """Estimate candidates among which the sampler called `name` will choose after `evaluated` trials, if it says which."""
+    if found := getattr(_SAMPLERS.load(name), "prepare", None):
+        found(pool, evaluated)

@@ -96,8 +96,7 @@ class Surrogate(GeneSampler):
         Without duplicates. Networks near the donor inherit nearly everything: of those that differ from EfficientNet-Lite0 in
         2 to 4 genes most are as accurate, of those that differ in 8 none (benchmarks/photos.md).
         """
-        drawn = min(_MOST_DRAWN, _DRAWN + _DRAWN_A_TRIAL * len(evidence.trials))
-        found = self._pool.near(_NEAR) or self._pool.drawn(drawn)
+        found = prepare(self._pool, len(evidence.trials))
         parents = _parents(evidence, cost)
         for parent in parents:
             found += self._pool.mutated(parent.genes, _CHILDREN)
@@ -269,6 +268,11 @@ def _area_gained(
     widths = np.maximum(ends - np.maximum(starts, np.log(costs)[:, None]), 0.0)
     gains = np.stack([_improvement(mean, deviation, level) for level in levels], axis=1)
     return np.asarray(np.sum(widths * gains, axis=1))
+
+
+def prepare(pool: Pool, evaluated: int) -> list[Candidate]:
+    """Candidates of a proposal after `evaluated` trials that do not depend on these."""
+    return pool.near(_NEAR) or pool.drawn(min(_MOST_DRAWN, _DRAWN + _DRAWN_A_TRIAL * evaluated))
 
 
 def sampler(pool: Pool, seed: int) -> optuna.samplers.BaseSampler:

@@ -1,9 +1,11 @@
 """Evaluate hand-designed networks, then candidates proposed by the sampler."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from nas.budget.latency_budget import CHECK_EVERY
+from nas.pipeline.ahead import ahead
 from nas.pipeline.job_sources import Proposals
 from nas.pipeline.rivals import fitting, probes, trained_beside
 from nas.records import Further
@@ -26,7 +28,8 @@ def run(state: "State") -> None:
         check=lambda proposal: _check(state, proposal),
         deadline=state.deadline,
     )
-    rate(state, "search", source)
+    with ahead(state, source.done_before + source.waiting) if source.waiting else nullcontext():
+        rate(state, "search", source)
 
 
 def rate(state: "State", title: str, candidates: Proposals) -> None:
