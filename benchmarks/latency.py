@@ -41,6 +41,7 @@ from evaluators.latency.kernels.kernel import Size
 from evaluators.latency.kernels.lowering import LOWERING, graph_run, lowered_blocks, total_kernels
 from evaluators.latency.predict.older_profiles import relowered
 from evaluators.latency.predict.predictor import Prediction, Predictor
+from evaluators.latency.predict.timed_blocks import UncoveredError
 from evaluators.latency.runtime import Graph, load_runtime
 from evaluators.latency.timing.exporting import Order, writers
 from evaluators.latency.timing.measure import Measurement
@@ -131,7 +132,10 @@ def _report(
             continue
         print(f"\n{title:<34}{'rmspe':>8}{'bias':>8}{'in 5 %':>8}{'in 10 %':>9}{'worst':>8}{'rank':>7}")
         for name, predict in predictors.items():
-            _row(name, predict(_networks(part)), np.array([t.robust_ms for t in part]))
+            try:
+                _row(name, predict(_networks(part)), np.array([t.robust_ms for t in part]))
+            except UncoveredError as error:
+                print(f"{name:<34} {error}")
         for input in space.inputs if len(space.inputs) > 1 else ():
             at_input = [t for t in part if Genotype.parse(t.genotype).input == input]
             if len(at_input) > 1:

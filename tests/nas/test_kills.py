@@ -119,13 +119,3 @@ def _raylet_lost(process, run, name="/raylet"):
 
 def _server_lost(process, run):
     _raylet_lost(process, run, "/gcs_server")
-
-
-def test_a_worker_that_is_killed_changes_nothing(asked, undisturbed, tmp_path):
-    run = tmp_path / "run"
-    process = started([*asked, "--run", run], tmp_path, alone, **PIPES)
-    worker = wait_for(lambda: _family(process, "ray::Worker")[0] or _family(process, "ray::ResourceTrainable")[0], process)
-    worker.kill()
-    _, err = process.communicate(timeout=600)
-    assert process.returncode == 0 and all(line.startswith("Ray: A worker died") for line in err.splitlines()), err
-    assert _best(run) == undisturbed

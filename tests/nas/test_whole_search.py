@@ -1,8 +1,7 @@
-"""Whole searches as a user runs them: the result, its files, kill and resume, the same seed twice, failing candidates."""
+"""Whole searches as a user runs them: the result, its files, commands that read it, failing candidates."""
 
 import csv
 import json
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +9,13 @@ import onnxruntime
 import pytest
 import torch
 import yaml
-from killed import alone, kill_with_workers, nas, started, wait_for
+from killed import nas
 from PIL import Image
 
 from evaluators.data import load
 from evaluators.training.batches import Batches
 from evaluators.training.loop import epochs, seeded_network
-from nas.records import Checked, Final
+from nas.records import Final
 from nas.run.folder import open_run
 from nas.run.memory import counts, read_journal
 from nas.seeds import training_seed
@@ -149,34 +148,6 @@ def test_resuming_a_finished_run_trains_nothing(finished):
     assert {k: v for k, v in after.items() if k != "wall_seconds"} == {k: v for k, v in before.items() if k != "wall_seconds"}
 
 
-def test_killed_in_the_middle_it_resumes_and_trains_nothing_twice(workshop, small_search, tmp_path):
-    run = tmp_path / "run"
-    process = started([*small_search, "--run", run, "--workers", 2], tmp_path)
-    ended = _wait_for_trained(run, 2, process)
-    kill_with_workers(process)
-    done = nas(["resume", run], tmp_path)
-    assert done.returncode == 0, done.stderr
-    trials = read_journal(run / "journal.log").trials
-    assert [t for t in trials if t.number in {e.number for e in ended}] == ended
-    assert all(t.outcome in ("trained", "stopped", "rejected", "repeated") for t in trials)
-    found = _result(run)
-    assert found["counts"] == counts(trials) and found["counts"]["trained"] == 4
-
-
-def test_two_runs_of_one_seed_ask_the_same_and_find_the_same(workshop, small_search, tmp_path):
-    runs = [tmp_path / "a", tmp_path / "b"]
-    for run in runs:
-        few = ("--trials", 2, "--finalists", 1)
-        done = nas([*small_search, *few, "--seed", 5, "--workers", 1, "--run", run], tmp_path, alone)
-        assert done.returncode == 0, done.stderr
-    a, b = ([(t.genotype.text, t.outcome, t.accuracies) for t in read_journal(r / "journal.log").trials] for r in runs)
-    assert a == b
-    timed = [read_journal(r / "journal.log").records(Checked) for r in runs]
-    assert timed[0] and timed[0] == timed[1], "the second knows what was timed in the first"
-    assert _result(runs[0])["best"]["genotype"] == _result(runs[1])["best"]["genotype"]
-    assert _result(runs[0])["best"]["test_accuracy"] == _result(runs[1])["best"]["test_accuracy"]
-
-
 def test_a_loss_that_is_not_finite_fails_its_candidate_and_not_the_run(workshop, small_search, tmp_path):
     import evaluators.training.recipes as recipes
 
@@ -199,12 +170,3 @@ def test_a_second_process_on_one_run_is_refused(finished):
     done = nas(["resume", run], run.parent)
     lock.release()
     assert done.returncode == 2 and "another process is working on" in done.stderr
-
-
-def _wait_for_trained(run: Path, n: int, process: subprocess.Popen):
-    def ended():
-        trials = read_journal(run / "journal.log").trials if (run / "journal.log").is_file() else []
-        found = [t for t in trials if t.outcome in ("trained", "stopped")]
-        return found if len(found) >= n else []
-
-    return wait_for(ended, process)
