@@ -27,8 +27,8 @@ def check_anchor(name: str) -> None:
     Params and MACs must equal those in its file, and match the published figures by their counting rule unless these are
     marked as unsettled; the figures must have a source. Its text must parse to the same genotype. Every layer must have one
     name in each source of trained weights. On small images, with at most two of equal blocks in a row, ONNX Runtime's logits
-    must equal torch's, and the loss on four images must decrease within a few steps. Raises InputError if there is no such anchor. Does not change torch's global
-    generator.
+    must equal torch's, and the loss on four images must decrease within a few steps. Raises InputError if there is no such
+    anchor. Does not change torch's global generator.
     """
     known = anchor(name)
     where = f"anchor {name}"
