@@ -6,8 +6,9 @@ usage: python benchmarks/scale.py search RUN [--trials N] [--filled N] [--worker
 
 `search` makes a run of the space `mobile` whose trainings take 30 to 90 s on a virtual clock, spread as those of runs/example;
 one in fifty takes three times as long, one in a hundred fails. It prints, for each hundred proposals, their processor time, the
-mean of that of reports, and the memory of the process; the first proposal of a session, which traces blocks, is left out and
-printed below. Accuracies are made up: each block has an effect, and there is noise.
+mean of that of reports, and the memory of the process. Before them the candidates of the first proposal are estimated, which a
+run does in the background while its first networks are trained; the seconds are printed. Accuracies are made up: each block has
+an effect, and there is noise.
 With `--filled A,B,...` the run first gets trials of random networks until it has A, then is searched for N trials, and so on.
 `files` cuts that run's journal after some numbers of trials: resuming, `nas status`, `nas report`. `workers` searches
 NAS-Bench-201 with several numbers of workers: trainings and time until the mean regret of a serial search with a hundred.
@@ -92,11 +93,14 @@ def search(asked: argparse.Namespace) -> None:
         view = _View(executor, filled)
         state = opened_state(run, executor, view)
         begun = len(state.study.seen.candidates())
+        before = time.process_time()
+        state.study.prepare(state.estimator.estimate, len(state.study.seen.ended))
+        print(f"candidates of the first proposal: {time.process_time() - before:.1f} s", flush=True)
         executor.run(Proposals(state, state.study, begun + int(asked.trials)))
         view.row()
         told = sorted(executor.told)
         print(
-            f"first proposal {executor.asked[0]:.1f} s; {executor.now / 3600:.2f} h on the virtual clock, workers "
+            f"{executor.now / 3600:.2f} h on the virtual clock, workers "
             f"waited {executor.idle:.2%} of the time; reports: "
             f"median {1e3 * statistics.median(told):.1f} ms, largest {1e3 * told[-1]:.0f} ms of processor time",
             flush=True,
@@ -114,7 +118,7 @@ class _View(Silent):
             self.row()
 
     def row(self) -> None:
-        asked = 1e3 * np.array(self._executor.asked[max(1, self._shown) :])
+        asked = 1e3 * np.array(self._executor.asked[self._shown :])
         told = 1e3 * np.array(self._executor.told[self._told :])
         self._shown, self._told = len(self._executor.asked), len(self._executor.told)
         if len(asked):

@@ -100,10 +100,7 @@ class Study:
         return Pool(self._space, estimate, passes, self._seed, self._origins, excess=lambda e: e.excess(self._limits))
 
     def prepare(self, estimate: Estimates, evaluated: int) -> None:
-        """Estimate candidates of the proposal after `evaluated` trials, by `estimate`, without any effect on the study.
-
-        Blocks that are new to `estimate` are traced by this, which the proposal itself then need not do.
-        """
+        """Estimate candidates of the proposal after `evaluated` trials by `estimate`; it need not trace their blocks then."""
         samplers.prepare(self._sampler, self._new_pool(estimate), evaluated)
 
     def trials(self) -> list[Proposal]:
