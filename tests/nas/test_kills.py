@@ -59,9 +59,9 @@ def _nothing_runs(family):
 
 
 def test_interrupted_in_every_way_it_leaves_no_process_and_goes_on_to_the_same_winner(asked, undisturbed, tmp_path):
-    """In turn: SIGTERM, Ray's raylet lost, Ctrl-C; each strikes when more has been trained than before."""
+    """In turn: SIGTERM, Ray's raylet or server lost, Ctrl-C; each strikes when more has been trained than before."""
     run, command = tmp_path / "run", asked
-    strikes = [_terminated, _raylet_lost, _interrupted]
+    strikes = [_terminated, _raylet_lost, _server_lost, _interrupted]
     for number, strike in enumerate(strikes, 1):
         before = _progress(run)
         process = started([*command, *([] if command is not asked else ["--run", run])], tmp_path, alone, **PIPES)
@@ -110,3 +110,7 @@ def _raylet_lost(process, run, name="/raylet"):
     assert process.returncode == 2, err
     assert err == f"nas: {err[5:].split(' is gone')[0]} is gone; no results are lost, continue with: nas resume {run}\n"
     assert name[1:] in err
+
+
+def _server_lost(process, run):
+    _raylet_lost(process, run, "/gcs_server")

@@ -22,17 +22,17 @@ def test_the_commands_lead_to_a_prediction(workshop, tmp_path):
     assert len(commands) < 10
     (tmp_path / "photos").symlink_to(workshop / "images")
     shutil.copy(workshop / "images" / "left" / "0.png", tmp_path / "new.jpg")
-    quick = (
-        "--from-scratch",
-        "--no-measure",
-        "--space",
-        workshop / "small.yaml",
+    quick = ("--from-scratch", "--no-measure", "--space", workshop / "small.yaml", "--trials", "1", "--epochs", "1")
+    quick += (
         "--recipe",
         workshop / "quick.yaml",
-        "--epochs",
+        "--final-recipe",
+        workshop / "quick.yaml",
+        "--final-epochs",
+        "1",
+        "--finalists",
         "1",
     )
-    quick += ("--final-recipe", workshop / "quick.yaml", "--final-epochs", "1", "--trials", "1", "--finalists", "1")
     environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_DATA_HOME": str(workshop / "data")}
     for command in commands:
         if command.startswith(NOT_RUN):

@@ -16,7 +16,7 @@ from search_spaces.task import Input, Task
 HEADS = [name for name, kind in block_kinds().items() if "classes" in kind.takes]
 BRANCHED = [name for name, kind in block_kinds().items() if kind.has_branches]
 BODIES = [name for name in block_kinds() if name not in HEADS + BRANCHED]
-quick = settings(max_examples=100, deadline=None, derandomize=True)
+quick = settings(max_examples=200, deadline=None, derandomize=True)
 
 
 def knob_values(knob: Knob) -> st.SearchStrategy[Value]:

@@ -28,7 +28,8 @@ def run(state: "State") -> None:
         check=lambda proposal: _check(state, proposal),
         deadline=state.deadline,
     )
-    with ahead(state, source.done_before + source.waiting) if source.waiting else nullcontext():
+    before = source.done_before + source.waiting  # the first proposal
+    with ahead(state, before) if source.waiting and before < source.total else nullcontext():
         rate(state, "search", source)
 
 
