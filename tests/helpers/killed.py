@@ -1,5 +1,6 @@
 """Commands as processes of their own, which may be killed with all the workers they have started."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -37,6 +38,20 @@ def alone():
     interruptible()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {own_processor()})
+
+
+@contextlib.contextmanager
+def alone_here():
+    """Gives this thread, and the processes that it starts meanwhile, a processor of their own, as `alone` does."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {own_processor()})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def own_processor():

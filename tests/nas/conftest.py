@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from dataclasses import fields
 from importlib.resources import files
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from killed import alone_here
 from PIL import Image
 
 SPACE = (Path(__file__).parents[1] / "data" / "small.yaml").read_text()
@@ -64,31 +66,50 @@ def small_space():
 
 
 @pytest.fixture(scope="session")
-def workshop(tmp_path_factory):
+def workshop(tmp_path_factory, measured):
     """A folder with small.yaml, images/ and the environment in which this machine is measured for the space."""
     folder = tmp_path_factory.mktemp("workshop")
     (folder / "small.yaml").write_text(SPACE)
     write_images(folder / "images")
     final = yaml.safe_load((files("evaluators.training.recipes") / "final.yaml").read_text())
-    (folder / "quick.yaml").write_text(yaml.safe_dump({**final, "least_images": 600, "batch_size": 16}))
+    (folder / "quick.yaml").write_text(yaml.safe_dump({**final, "least_images": 300, "batch_size": 16}))
     os.environ["XDG_DATA_HOME"] = str(folder / "data")
-    from evaluators.latency.device.measure_profile import measure_profile
-    from search_spaces.space_file import load_space
-
-    measure_profile(load_space(str(folder / "small.yaml")), seconds=6.0, fit=20, verify=20)
+    measured(folder / "small.yaml")
     return folder
 
 
 @pytest.fixture(scope="session")
-def two_inputs(workshop):
+def two_inputs(workshop, measured):
     """two.yaml in the workshop: the small space at inputs of 16 and 24 pixels, for which this machine is measured."""
     path = workshop / "two.yaml"
     path.write_text(SPACE.replace("input: [3, 16, 16]", "input: {channels: 3, size: [16, 24]}"))
+    measured(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def measured(tmp_path_factory):
+    """Measures this machine for the space in a file, once for all processes of the tests; its profile is saved in each."""
+    from evaluators.latency.device.locks import locked
     from evaluators.latency.device.measure_profile import measure_profile
+    from evaluators.latency.device.profile_files import load_profile, save_profile
     from search_spaces.space_file import load_space
 
-    measure_profile(load_space(str(path)), seconds=6.0, fit=20, verify=20)
-    return path
+    ours = tmp_path_factory.getbasetemp()
+    common = ours.parent if "PYTEST_XDIST_WORKER" in os.environ else ours
+
+    def measure(path):
+        kept = common / f"measured-{path.stem}"
+        with locked(kept.with_suffix(".lock")):
+            if kept.is_dir():
+                [file] = kept.iterdir()
+                save_profile(load_profile(str(file)))
+            else:
+                profile = measure_profile(load_space(str(path)), seconds=6.0, fit=20, verify=20)
+                kept.mkdir()
+                shutil.copy(save_profile(profile), kept)
+
+    return measure
 
 
 @pytest.fixture(scope="session")
@@ -118,7 +139,7 @@ def small_search(workshop):
         *("search", "--from-scratch"),
         *("--space", workshop / "small.yaml", "--data", f"imagefolder:{workshop / 'images'}"),
         *("--recipe", workshop / "quick.yaml", "--final-recipe", workshop / "quick.yaml"),
-        *("--latency-budget", "50ms", "--trials", 4, "--epochs", 2, "--final-epochs", 2, "--finalists", 2),
+        *("--latency-budget", "50ms", "--trials", 3, "--epochs", 2, "--final-epochs", 2, "--finalists", 1),
     ]
 
 
@@ -194,7 +215,8 @@ def nas_anywhere(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
         code = 0
         try:
-            main()
+            with alone_here():
+                main()
         except SystemExit as end:
             code = int(end.code or 0)
         out, err = capsys.readouterr()

@@ -12,6 +12,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 import torch
+from killed import alone
 from PIL import Image
 
 import nas
@@ -33,6 +34,7 @@ def said(workshop, tmp_path_factory):
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT), "XDG_DATA_HOME": str(workshop / "data")},
+        preexec_fn=alone,
     )
     assert (done.returncode, done.stderr) == (0, "")
     return folder / "run", done.stdout

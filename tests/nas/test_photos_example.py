@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from killed import alone
 
 from nas.api import open_run
 
@@ -41,7 +42,8 @@ def test_the_commands_lead_to_a_prediction(workshop, tmp_path):
         words = [sys.executable, "-m", "nas", *words[1:]] if words[0] == "nas" else words
         words = [sys.executable, *words[1:]] if words[0] == "python" else words
         more = map(str, quick) if "search" in words else ()
-        done = subprocess.run([*words, *more], cwd=tmp_path, capture_output=True, text=True, env=environment)
+        command_line = [*words, *more]
+        done = subprocess.run(command_line, cwd=tmp_path, capture_output=True, text=True, env=environment, preexec_fn=alone)
         assert (done.returncode, done.stderr) == (0, ""), command
     path, *answers = done.stdout.rstrip("\n").split("\t")
     expected = open_run(tmp_path / "runs" / "photos").best.classify(tmp_path / "new.jpg")

@@ -9,7 +9,7 @@ import onnxruntime
 import pytest
 import torch
 import yaml
-from killed import nas
+from killed import alone, nas
 from PIL import Image
 
 from evaluators.data import load
@@ -155,7 +155,7 @@ def test_a_loss_that_is_not_finite_fails_its_candidate_and_not_the_run(workshop,
     (tmp_path / "hot.yaml").write_text(yaml.safe_dump({**recipe, "learning_rate": 1e9}))
     run = tmp_path / "run"
     hot = "--trials", 1, "--recipe", "hot.yaml", "--final-recipe", "hot.yaml"
-    done = nas([*small_search, *hot, "--run", run], tmp_path)
+    done = nas([*small_search, *hot, "--run", run], tmp_path, alone)
     assert done.returncode == 2 and "no network was within the budget" in done.stderr and "Traceback" not in done.stderr
     trials = [t for t in read_journal(run / "journal.log").trials if t.outcome == "failed"]
     assert len(trials) == 2 and all("the loss was" in t.reason for t in trials)

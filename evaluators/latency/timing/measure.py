@@ -126,12 +126,13 @@ def measure_files(
     return [summarise(of_one, quiet) for of_one in samples]
 
 
-def load_reference(runtime: Runtime, threads: int = 1) -> Reference:
-    """Exports and loads the reference network."""
+def load_reference(runtime: Runtime, threads: int = 1, file: Path | None = None) -> Reference:
+    """Loads the reference network from the file that `write_reference` wrote, or exports it first."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"reference{runtime.SUFFIX}"
-        write_reference(runtime, path)
-        return Reference(runtime.load(path, threads), clock_of(runtime, threads), threads)
+        if file is None:
+            file = Path(folder) / f"reference{runtime.SUFFIX}"
+            write_reference(runtime, file)
+        return Reference(runtime.load(file, threads), clock_of(runtime, threads), threads)
 
 
 def write_reference(runtime: Runtime, path: Path) -> None:

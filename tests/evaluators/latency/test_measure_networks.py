@@ -1,8 +1,13 @@
 """Measuring in a fresh process: the figures come back, the profile's quiet moment is the yardstick, errors are said."""
 
+import subprocess
+import sys
+
 import pytest
 
 from evaluators.latency.device.measure_networks import Bench, measure_apart, measure_here
+from evaluators.latency.runtime import load_runtime
+from evaluators.latency.timing.measure import write_reference
 from evaluators.onnx import export_onnx
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
@@ -33,3 +38,18 @@ def test_contention_is_judged_by_the_profiles_quiet_moment(file):
 def test_what_goes_wrong_there_is_said_here(tmp_path):
     with pytest.raises(InputError, match=r"measuring in a fresh process failed: .*nothing"):
         measure_apart([tmp_path / "nothing.onnx"], 0.1, BENCH)
+
+
+def test_the_fresh_process_times_without_torch(file, tmp_path):
+    code = load_runtime(BENCH.runtime)
+    write_reference(code, reference := tmp_path / "reference.onnx")
+    program = f"""
+import sys
+from pathlib import Path
+from evaluators.latency.device.measure_networks import Bench, measure_here
+print(measure_here([Path({str(file)!r})], 0.1, Bench("onnxruntime_cpu"), reference=Path({str(reference)!r}))[0].p50_ms)
+print("torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    figure, torch_too = done.stdout.split()
+    assert float(figure) > 0 and torch_too == "False", done.stderr
