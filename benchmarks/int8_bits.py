@@ -51,7 +51,7 @@ def compare(spec: str, files: list[Path]) -> None:
         expected = logits(path, images[CALIBRATE:])
         for bits in (8, 7):
             with patch.object(quantise, "weight_bits", return_value=bits):
-                quantise.export_at(network, task, path, images[:CALIBRATE])
+                quantise.export_at(network, task, path, quantise.Quantisation(images[:CALIBRATE]))
             found = logits(path, images[CALIBRATE:])
             same = (found.argmax(1) == expected.argmax(1)).mean()
             off = np.square(found - expected).mean() / expected.var(0).mean()

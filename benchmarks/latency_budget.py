@@ -233,12 +233,12 @@ def _usual(found: list[Measurement], bench: Bench) -> list[Measurement]:
 def _file(outcome: Outcome, bench: Bench) -> Path:
     """The exported file; runtimes that do not read ONNX are given their own."""
     from nas.export.files import INT8, export
-    from nas.export.quantised import calibration_of
+    from nas.export.quantised import quantisation_of
 
     assert outcome.entry is not None
     run, code = outcome.run, load_runtime(bench.runtime)
     if not (run.path / "export").exists():
-        export(run, outcome.entry, run.path / "export", calibration=calibration_of(run, outcome.entry, _noise()))
+        export(run, outcome.entry, run.path / "export", quantisation=quantisation_of(run, outcome.entry, _noise()))
     if code.SUFFIX == ".onnx":
         return run.path / "export" / (INT8 if run.resolved.precision == "int8" else "model.onnx")
     genotype, file = Genotype.parse(outcome.entry["genotype"]), run.path / f"model{code.SUFFIX}"

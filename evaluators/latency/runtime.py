@@ -1,15 +1,16 @@
 """Runtime: the interface of the modules in `runtimes/`, and their lookup by name."""
 
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
+from evaluators import quantisers
 from evaluators.precision import Precision
 from search_spaces.errors import InputError
 from search_spaces.plugins import Modules
 
 if TYPE_CHECKING:
+    from numpy import ndarray
     from torch import nn
 
     from search_spaces.task import Task
@@ -34,12 +35,13 @@ class Runtime(Protocol):
     where the processor has no AVX-512; the kernels that were timed tell. "quantised": ONNX Runtime's int8 graph.
 
     DTYPE: the precision of the arithmetic. `prepare` of an int8 module takes as fourth argument `images` [N, C, H, W] to
-    calibrate on; without, ranges are arbitrary, which is enough for timing. INT8, optional: the name of the int8 module for the
-    same runtime.
+    calibrate on; without, ranges are arbitrary, which is enough for timing. Its constant QUANTISER names the quantiser that
+    makes its files (evaluators.quantisers). INT8, optional: the name of the int8 module for the same runtime.
 
     `version` raises InputError naming the missing package. `prepare` writes one file, plus others with the same stem if the
     format has several. A module whose device is not the CPU has a function `processor` that returns the device's name. A
-    module whose runtime reports kernel times has a function `kernel_times`.
+    module whose runtime reports kernel times has a function `kernel_times`. A module whose networks are tested through it has a
+    function `answers` (`answers_of`).
     """
 
     CLOCK: Clock
@@ -59,15 +61,6 @@ def clock_of(runtime: Runtime, threads: int) -> Clock:
     return "wall" if runtime.CLOCK == "cpu" and threads > 1 else runtime.CLOCK
 
 
-def installed_version(package: str, what: str, extra: str = "") -> str:
-    """The version of a runtime's package; raises InputError naming what to install."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        also = f", or this project's extra: pip install 'compact-nas[{extra}]'" if extra else ""
-        raise InputError(f"{what} needs the package {package}, which is not installed: pip install {package}{also}") from None
-
-
 def at_precision(name: str, precision: Precision | None) -> str:
     """The runtime called `name`, or its int8 module, at a precision (its own if None); raises InputError if it has none."""
     code = load_runtime(name)
@@ -81,6 +74,32 @@ def at_precision(name: str, precision: Precision | None) -> str:
 def in_float32(name: str) -> str | None:
     """The float32 module of an int8 runtime; None if the runtime is in float32, or has none."""
     return next((other for other in runtime_names() if getattr(load_runtime(other), "INT8", None) == name), None)
+
+
+def quantiser_of(name: str) -> str:
+    """The quantiser of an int8 runtime, or of a runtime's int8 module; ONNX Runtime's if a float32 runtime has none.
+
+    Raises InputError if an int8 runtime does not name its quantiser.
+    """
+    code = load_runtime(name)
+    own = name if code.DTYPE == "int8" else getattr(code, "INT8", None)
+    if own is None:
+        return quantisers.DEFAULT
+    found = getattr(load_runtime(own), "QUANTISER", None)
+    if found is None:
+        raise InputError(f"the runtime {own} does not name the quantiser that makes its files (QUANTISER)")
+    return str(found)
+
+
+def answers_of(name: str, path: Path, threads: int = 1) -> "Callable[[ndarray], ndarray]":
+    """What the network in the runtime's file `path` answers: a function from an image [1, C, H, W] to logits [1, classes].
+
+    `threads` threads may call it at the same time. Raises InputError if the runtime is not installed, or has no such function.
+    """
+    found = getattr(load_runtime(name), "answers", None)
+    if found is None:
+        raise InputError(f"the runtime {name} times networks, but does not tell what they answer")
+    return cast("Callable[[ndarray], ndarray]", found(path, threads))
 
 
 def runtime_names() -> list[str]:

@@ -1,4 +1,4 @@
-"""Accuracy of the deployed file: runs images through a network's ONNX export, one per thread."""
+"""Accuracy of the deployed file: runs images through a network's ONNX export, one per thread, in the runtime that it is for."""
 
 import tempfile
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from evaluators.latency.timing.bench import open_session
-from evaluators.onnx import INPUT, OUTPUT
-from evaluators.quantise import export_at
+from evaluators.latency.runtime import DEFAULT, answers_of
+from evaluators.quantise import Quantisation, export_at
+from evaluators.quantisers import load_quantiser
 from evaluators.training.batches import Batches
 from evaluators.training.metrics import Scores, confusion, scores
 from search_spaces.task import Task
@@ -56,21 +56,22 @@ def deployed(
     threads: int,
     among: Tensor | None = None,
     *,
-    calibration: Tensor | None = None,
+    quantisation: Quantisation | None = None,
 ) -> Deployed:
-    """Scores of a network's ONNX export in ONNX Runtime over a split, or its images at indices `among`.
+    """Scores of a network's ONNX export over a split, or its images at indices `among`; `threads` run at the same time.
 
-    The export is quantised to int8 on `calibration` images [N, C, H, W], or in float32 if there are none. On CPUs, this is also
-    faster than torch: 8.9 ms per image for EfficientNet-Lite0 at 224x224, against 14.8 to 25 ms for torch in eval mode,
-    depending on batch size (one thread of an AMD EPYC).
+    Without `quantisation`, the export is in float32 and run by ONNX Runtime; with it, it is quantised to int8 and run by the
+    quantiser's runtime. On CPUs, ONNX Runtime is also faster than torch: 8.9 ms per image for EfficientNet-Lite0 at 224x224,
+    against 14.8 to 25 ms for torch in eval mode, depending on batch size (one thread of an AMD EPYC).
     """
     with tempfile.TemporaryDirectory(prefix="nas-judge-") as folder:
         file = Path(folder, "model.onnx")
-        export_at(network, task, file, calibration)
-        session, size = open_session(file, 1), file.stat().st_size
+        export_at(network, task, file, quantisation)
+        runtime = load_quantiser(quantisation.quantiser).RUNTIME if quantisation else DEFAULT
+        logits_of, size = answers_of(runtime, file, threads), file.stat().st_size
 
     def answer(image: Tensor) -> tuple[int, float]:
-        logits = torch.from_numpy(session.run([OUTPUT], {INPUT: image[None].contiguous().numpy()})[0][0])
+        logits = torch.from_numpy(logits_of(image[None].contiguous().numpy())[0])
         best = int(logits.argmax())
         return best, float(logits.softmax(0)[best])
 

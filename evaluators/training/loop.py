@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evaluators.heap import keep_heap
+from evaluators.quantise import Quantisation
 from evaluators.training.augment import Parts, mixup
 from evaluators.training.average import averaged
 from evaluators.training.batches import Batches
@@ -59,10 +60,10 @@ class Training:
 
     `network` is trained in place, with fast layers (evaluators.training.kernels). If the recipe averages weights, it holds the
     averaged ones after the last epoch. `teacher`, in eval mode, is for distillation (evaluators.training.distill). `metric` is
-    what epochs report as accuracy; with `calibration` images [N, C, H, W], of the network quantised on them
-    (evaluators.quantise). With `recovers`, a network that loses more than LOST by that is fine-tuned for one more epoch with
-    fake quantisation, and the better of the two is kept. The recipe may freeze blocks among the first `ready`. All randomness
-    comes from `generator` and, in layers such as dropout, from torch's global generator.
+    what epochs report as accuracy; with `quantisation`, that of the quantised network (evaluators.quantise). With `recovers`, a
+    network that loses more than LOST by that is fine-tuned for one more epoch with fake quantisation, and the better of the two
+    is kept. The recipe may freeze blocks among the first `ready`. All randomness comes from `generator` and, in layers such as
+    dropout, from torch's global generator.
 
     `surgery` is the recipe's (evaluators.training.surgery). With one, `network` is the opened network, and the attribute
     `network` is the closed one after the last epoch.
@@ -79,7 +80,7 @@ class Training:
         teacher: nn.Module | None = None,
         metric: Metric = "top1",
         ready: int = 0,
-        calibration: Tensor | None = None,
+        quantisation: Quantisation | None = None,
         recovers: bool = False,
         surgery: Surgery[Any] | None = None,
     ) -> None:
@@ -92,7 +93,7 @@ class Training:
         self._train, self._validation, self._generator = train, validation, generator
         self._teacher = fast(teacher) if teacher else None
         self._metric: Metric = metric
-        self._calibration, self._recovers = calibration, recovers
+        self._quantisation, self._recovers = quantisation, recovers
         self._among = shown(train, recipe)
         self._weights = class_weights(train.labels) if recipe.class_weights else None
         self._count = kept_count(network, recipe.kept_stride, ready) if isinstance(network, Network) else 0
@@ -124,11 +125,11 @@ class Training:
         if number == self.recipe.epochs:
             self._close()
         judged = self._averaged.module if self._averaged and number < self.recipe.epochs else self.network
-        scores = asdict(self._judged(judged, number, self._calibration))
+        scores = asdict(self._judged(judged, number, self._quantisation))
         factor = mean_rate(self._schedule.last_epoch, batches, self._steps, self.recipe.warmup)
         rates = float(max(self._schedule.base_lrs)) * factor
         self.history.append(Epoch(number, mean, scores[self._metric], perf_counter() - start, scores, rates))
-        if self.finished and self._recovers and self._calibration is not None:
+        if self.finished and self._recovers and self._quantisation is not None:
             self._recover(self.history[-1])
         return self.history[-1]
 
@@ -157,23 +158,23 @@ class Training:
         steps = math.ceil(max(len(among), self.recipe.least_images) / size)
         batches = self._train.epoch(among, replace(self.recipe, batch_size=size), self._generator)
         found = fine_tune(self.network, batches, steps)
-        scores = asdict(self._judged(found, last.number, self._calibration))
+        scores = asdict(self._judged(found, last.number, self._quantisation))
         seconds = last.seconds + perf_counter() - start
         if scores[self._metric] > last.accuracy:
             self.network.load_state_dict(found.state_dict())
             last = replace(last, accuracy=scores[self._metric], scores=scores)
         self.history[-1] = replace(last, seconds=seconds)
 
-    def _judged(self, judged: nn.Module, number: int, calibration: Tensor | None) -> Scores:
+    def _judged(self, judged: nn.Module, number: int, quantisation: Quantisation | None) -> Scores:
         """Scores on the recipe's number of validation images for this epoch; on a CPU and in int8, of the ONNX export."""
         most = self.recipe.most_validated
         few = 0 < most < len(self._validation) and not 1 < number == self.recipe.epochs
         among = self._validation.share(most / len(self._validation)) if few else None
-        float_on_gpu = calibration is None and self._validation.labels.device.type != "cpu"
+        float_on_gpu = quantisation is None and self._validation.labels.device.type != "cpu"
         if not isinstance(judged, Network) or float_on_gpu:
             return evaluate(judged, self._validation, among=among)
         task = Task(self._validation.preprocessing.input, len(classifier(judged).weight))
-        return deployed(judged, task, self._validation, torch.get_num_threads(), among, calibration=calibration).scores
+        return deployed(judged, task, self._validation, torch.get_num_threads(), among, quantisation=quantisation).scores
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Weights by name, averaged ones under `averaged.`; and the remaining state as plain types and tensors."""
@@ -262,11 +263,11 @@ def epochs(
     teacher: nn.Module | None = None,
     metric: Metric = "top1",
     ready: int = 0,
-    calibration: Tensor | None = None,
+    quantisation: Quantisation | None = None,
     recovers: bool = False,
 ) -> Iterator[Epoch]:
     """Trains `network` in place, yielding after each epoch; raises TrainingFailed like `Training.epoch`."""
-    ways: dict[str, Any] = {"teacher": teacher, "metric": metric, "ready": ready, "calibration": calibration}
+    ways: dict[str, Any] = {"teacher": teacher, "metric": metric, "ready": ready, "quantisation": quantisation}
     training = Training(network, train, validation, recipe, generator, recovers=recovers, **ways)
     while not training.finished:
         yield training.epoch()

@@ -18,8 +18,7 @@ from search_spaces.genotype import Genotype
 from search_spaces.task import Input, Task
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from evaluators.quantise import Quantisation
     from search_spaces.network import Network
 
 _CHECK_S = 1.0
@@ -56,12 +55,12 @@ class Timer(Protocol):
 class LocalTimer:
     """Measures on this machine, like its profile; `times` caches measurements of untrained networks.
 
-    If the runtime runs int8, trained networks are quantised on the `calibration` images for their input.
+    If the runtime runs int8, trained networks are quantised on the images of `quantisation` for their input.
     """
 
     bench: Bench
     times: Times
-    calibration: "Callable[[Input], Tensor | None]" = lambda _: None
+    quantisation: "Callable[[Input], Quantisation | None]" = lambda _: None
 
     @property
     def usual(self) -> float:
@@ -112,6 +111,6 @@ class LocalTimer:
             paths = [Path(folder) / f"{i}{code.SUFFIX}" for i in range(len(networks))]
             for network, path in zip(networks, paths, strict=True):
                 own = task.of(network.genotype)
-                images = self.calibration(own.input)
-                code.prepare(network, own, path, *([] if images is None else [images]))
+                found = self.quantisation(own.input)
+                code.prepare(network, own, path, *([] if found is None else [found.images]))
             yield paths

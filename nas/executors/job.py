@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from evaluators import quantisers
 from evaluators.data import Dataset
 from evaluators.inheritance.donor import Donor
 from evaluators.precision import Precision
@@ -13,6 +14,7 @@ from search_spaces.task import Input
 if TYPE_CHECKING:
     import torch
 
+    from evaluators.quantise import Quantisation
     from evaluators.training.batches import Batches
 
 Part = Literal["train", "validation", "test"]
@@ -41,7 +43,8 @@ class Setting:
     """Settings shared by all jobs of a run.
 
     Networks inherit from `donor`, if any. `mean` and `std` normalise each channel of pixels in 0..1. Accuracies are by
-    `metric`, of networks deployed in `precision`. `threads` is the number of threads per worker on this machine.
+    `metric`, of networks deployed in `precision`, in int8 by `quantiser`. `threads` is the number of threads per worker on this
+    machine.
     """
 
     dataset: Dataset
@@ -51,15 +54,18 @@ class Setting:
     threads: int
     donor: Donor | None = None
     precision: Precision = "float32"
+    quantiser: str = quantisers.DEFAULT
 
-    def calibration(self, input: Input) -> "torch.Tensor | None":
-        """Training images [N, C, H, W] to quantise networks with this input on; None in float32."""
+    def quantisation(self, input: Input) -> "Quantisation | None":
+        """How networks with this input are quantised, on training images; None in float32."""
         import torch
 
+        from evaluators.quantise import Quantisation
         from evaluators.training.deployed import calibration_images
 
-        cpu = torch.device("cpu")
-        return calibration_images(self.images("train", input, cpu)) if self.precision == "int8" else None
+        if self.precision == "float32":
+            return None
+        return Quantisation(calibration_images(self.images("train", input, torch.device("cpu"))), self.quantiser)
 
     def images(self, part: Part, input: Input, device: "torch.device") -> "Batches":
         """A part of the data set, preprocessed for a network with this input."""

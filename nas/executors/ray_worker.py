@@ -73,7 +73,7 @@ class Worker(tune.Trainable):  # type: ignore[misc]
             ready = found.ready
         teacher = self._teacher(job.teacher, task) if job.teacher else None
         parts = train, validation
-        ways: dict[str, Any] = {"metric": setting.metric, "ready": ready, "calibration": setting.calibration(task.input)}
+        ways: dict[str, Any] = {"metric": setting.metric, "ready": ready, "quantisation": setting.quantisation(task.input)}
         ways |= {"recovers": job.keep is not None}
         for epoch in epochs(self._network, *parts, job.recipe, generator, teacher=teacher, **ways):
             yield {name: vars(epoch)[name] for name in ("number", "loss", "accuracy", "seconds", "learning_rate")}

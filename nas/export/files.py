@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from evaluators.card import CARD, file_entry, listed
 from evaluators.data.preprocess import Preprocessing
 from evaluators.onnx import OnnxForm, describe
-from evaluators.quantise import export_int8, weight_bits
+from evaluators.quantise import Quantisation, export_at, weight_bits
 from evaluators.training.recipe import Metric
 from evaluators.weights import GENOTYPE, WEIGHTS, load_network, save_weights
 from nas.export.formats import OURS, Format, entry, load, use, write
@@ -24,8 +24,6 @@ from search_spaces.genotype import Genotype
 from search_spaces.task import Task
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from search_spaces.network import Network
     from search_spaces.weights import Loaded
 
@@ -38,8 +36,8 @@ class Trained:
     """A trained network: genotype, weights file (safetensors), classes, preprocessing, and scores.
 
     The genotype specifies the input at which it was trained, tested and measured. Accuracies are by `metric`, 0..1, None if
-    unknown. With `calibration` images [N, C, H, W], it is deployed in int8, quantised on them; `float_test` is then the test
-    accuracy in float32, and all other figures are of the quantised file.
+    unknown. With `quantisation`, it is deployed in int8; `float_test` is then the test accuracy in float32, and all other
+    figures are of the quantised file.
     """
 
     genotype: Genotype
@@ -50,7 +48,7 @@ class Trained:
     validation: float | None
     test: float | None
     latency_ms: dict[str, Any] | None = None
-    calibration: "Tensor | None" = None
+    quantisation: Quantisation | None = None
     float_test: float | None = None
 
     @property
@@ -64,14 +62,14 @@ def export(
     folder: Path,
     formats: Sequence[str] = (),
     *,
-    calibration: "Tensor | None" = None,
+    quantisation: Quantisation | None = None,
     form: OnnxForm | None = None,
 ) -> list[Path]:
     """Export a network of a run's result with the weights of its first seed (the measured ones); see `export_trained`.
 
-    A run in int8 needs the images that it calibrates on (nas.export.quantised).
+    A run in int8 needs its quantisation (nas.export.quantised).
     """
-    assert calibration is not None or run.resolved.precision == "float32", "figures in int8 belong to a file in int8"
+    assert quantisation is not None or run.resolved.precision == "float32", "figures in int8 belong to a file in int8"
     genotype = Genotype.parse(network["genotype"])
     assert genotype.input is not None, "a run's networks name their input"
     weights = run.weights(network["id"])
@@ -88,7 +86,7 @@ def export(
         validation=next(iter(network["validation_by_seed"]), None),
         test=next(iter(network["test_by_seed"]), None),
         latency_ms={k: network[k] for k in ("predicted_ms", "bound_ms", "p50_ms", "p90_ms", "n")},
-        calibration=calibration,
+        quantisation=quantisation,
         float_test=next(iter(network["float_test_by_seed"]), None),
     )
     return export_trained(trained, folder, formats, form=form)
@@ -113,8 +111,8 @@ def export_trained(trained: Trained, folder: Path, formats: Sequence[str] = (), 
         shutil.copyfile(trained.weights, part / WEIGHTS)
         network = load_network(trained.genotype, trained.task, trained.weights)
         _write(network, trained.task, chosen, part, form)
-        if trained.calibration is not None:
-            export_int8(network, trained.task, part / INT8, trained.calibration)
+        if trained.quantisation is not None:
+            export_at(network, trained.task, part / INT8, trained.quantisation)
         for name in set(card["companions"]) - {README}:
             (part / name).write_bytes(files(SCRIPTS).joinpath(name).read_bytes())
 
@@ -272,7 +270,7 @@ def _exchange(moves: Sequence[tuple[Path, Path, Sequence[str]]]) -> None:
 
 
 def _card(trained: Trained, chosen: Mapping[str, Format]) -> dict[str, Any]:
-    files = {} if trained.calibration is None else {INT8: file_entry(trained.task)}
+    files = {} if trained.quantisation is None else {INT8: file_entry(trained.task)}
     files |= {file: entry(way, trained.task) for file, way in chosen.items()}
     return {
         "classes": trained.classes,
@@ -281,10 +279,11 @@ def _card(trained: Trained, chosen: Mapping[str, Format]) -> dict[str, Any]:
         "preprocessing": trained.preprocessing.as_json(),
         "accuracy": {"metric": trained.metric, "validation": trained.validation, "test": trained.test},
         **({"latency_ms": trained.latency_ms} if trained.latency_ms else {}),
-        **({} if trained.calibration is None else _int8(trained)),
+        **({} if trained.quantisation is None else _int8(trained, trained.quantisation)),
     }
 
 
-def _int8(trained: Trained) -> dict[str, Any]:
-    """Which file the figures belong to, the bits of its weights, and the test accuracy in float32."""
-    return {"figures_of": INT8, "weight_bits": weight_bits(), "float32": {"test": trained.float_test}}
+def _int8(trained: Trained, quantisation: Quantisation) -> dict[str, Any]:
+    """Which file the figures belong to, its quantiser, the bits of its weights, and the test accuracy in float32."""
+    made = {"quantiser": quantisation.quantiser, "weight_bits": weight_bits()}
+    return {"figures_of": INT8, **made, "float32": {"test": trained.float_test}}

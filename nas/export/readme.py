@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from evaluators.quantisers import load_quantiser
 from search_spaces.genotype import Genotype
 from search_spaces.task import input_text
 
@@ -63,6 +64,8 @@ def _figures(card: dict[str, Any]) -> list[str]:
     if (floats := card.get("float32", {}).get("test")) is not None:
         lines.append(f"- {accuracy['metric']} of `model.onnx`, in float32, on the test set: {floats:.2%}")
         lines.append(f"- bits of a weight of `{file}`: {card['weight_bits']}")
+        quantiser = load_quantiser(card["quantiser"])
+        lines.append(f"- `{file}` was quantised by {quantiser.TITLE} and tested in the runtime `{quantiser.RUNTIME}`")
     if latency.get("p50_ms") is not None:
         lines.append(f"- latency, measured: p50 {latency['p50_ms']:.2f} ms, p90 {latency['p90_ms']:.2f} ms")
     elif latency.get("predicted_ms") is not None:

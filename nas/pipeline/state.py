@@ -12,6 +12,7 @@ from evaluators.latency.device.measure_networks import Bench
 from evaluators.latency.device.profile_files import load_profile
 from evaluators.latency.device.stored_times import Times
 from evaluators.latency.predict.predictor import Predictor
+from evaluators.latency.runtime import quantiser_of
 from evaluators.processors import processors
 from nas.budget.estimate import Estimate
 from nas.budget.estimator import Estimator
@@ -53,7 +54,8 @@ class State:
         self.evaluator = evaluators.load(run.config.evaluator)
         profile = load_profile(str(run.device_profile), anywhere=True)
         measuring = Bench.of(profile, self.space), Times.of(profile, self.space)
-        self.timer = timer or LocalTimer(*measuring, self.setting.calibration)
+        self._quantiser = quantiser_of(profile.device.runtime)
+        self.timer = timer or LocalTimer(*measuring, self.setting.quantisation)
         self.budget = replace(run.config.latency_budget(self.resolved.precision), usual=self.timer.usual)
         self.above_quiet = self.budget.above_quiet(profile.calibration(self.space).networks)
         self.task = self.space.task(len(dataset.classes))
@@ -125,7 +127,8 @@ class State:
         known = self.resolved
         threads = max(1, processors() // (known.workers or 1))
         statistics = tuple(known.mean), tuple(known.std)
-        return Setting(self.dataset, *statistics, self.config.metric, threads, self.donor, known.precision)
+        deployed = known.precision, self._quantiser
+        return Setting(self.dataset, *statistics, self.config.metric, threads, self.donor, *deployed)
 
     def train(self, source: Source, group: str) -> None:
         """Run training jobs; `group` is their name in event files, if these were asked for."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from evaluators.latency.runtime import installed_version
+from evaluators.installed import installed_version
 from search_spaces.errors import InputError, os_reason
 
 if TYPE_CHECKING:

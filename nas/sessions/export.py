@@ -32,7 +32,7 @@ def export_run(
 ) -> None:
     """Export a run's best network, or the one with this id or anchor name, in the run's precision or another."""
     from nas.export.files import export
-    from nas.export.quantised import images_of, in_int8
+    from nas.export.quantised import in_int8, int8_quantisation
     from nas.report.result import result
 
     load(formats)  # says which package is missing before any work
@@ -41,16 +41,16 @@ def export_run(
         raise InputError(f"{path} is a hand-designed network; export it with trained weights: --weights FILE")
     run = open_run(path)
     picked = chosen(result(run), network)
-    images, own = None, run.resolved.precision
+    quantisation, own = None, run.resolved.precision
     if own == "int8" == (precision or own):
-        images = images_of(run, picked, _dataset(run, console))
+        quantisation = int8_quantisation(run, picked, _dataset(run, console))
     elif precision == "int8":
         dataset = _dataset(run, console)
-        images = images_of(run, picked, dataset)
-        picked = in_int8(run, picked, dataset, images)
+        quantisation = int8_quantisation(run, picked, dataset)
+        picked = in_int8(run, picked, dataset, quantisation)
     elif own == "int8":
         raise InputError(f"{run.path} is in int8, and so are its figures; leave out --precision: the export has both files")
-    for file in export(run, picked, folder or run.path / "export", formats, calibration=images, form=form):
+    for file in export(run, picked, folder or run.path / "export", formats, quantisation=quantisation, form=form):
         console.print(str(file), highlight=False)
 
 

@@ -152,7 +152,7 @@ def _profile_for_search(config: SearchConfig, space: SearchSpace) -> Path | None
 def _work(progress: Progress, run: Run, dataset: "Dataset", found: Survey | None = None) -> None:
     from evaluators.inheritance.donor import load_donor
     from nas.export.files import export
-    from nas.export.quantised import calibration_of
+    from nas.export.quantised import quantisation_of
     from nas.pipeline.search import Search
     from nas.pipeline.state import State
     from nas.report import files
@@ -167,7 +167,7 @@ def _work(progress: Progress, run: Run, dataset: "Dataset", found: Survey | None
         state = State(run, dataset, predictor, _executor(run), progress, donor=donor)
         Search(state, found).run()
         if best := files.write(run)["best"]:
-            export(run, best, run.path / "export", calibration=calibration_of(run, best, dataset))
+            export(run, best, run.path / "export", quantisation=quantisation_of(run, best, dataset))
         write_page(run, dataset)
     except Lost as lost:
         raise InputError(f"{lost}; no results are lost, continue with: nas resume {run.path}") from None

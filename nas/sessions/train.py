@@ -133,7 +133,7 @@ def _work(progress: Progress, folder: Path, plan: Plan, dataset: "Dataset") -> N
         if teacher:
             fitting.fit(teacher, f"train the teacher {plan.distill}", None)
         fitting.fit(folder, "train", teacher)
-        finish(folder, plan, dataset, fitting.images(dataset.test), fitting.calibration)
+        finish(folder, plan, dataset, fitting.images(dataset.test), fitting.quantisation)
     except KeyboardInterrupt:
         progress.say(f"Stopped. Finished epochs are kept, continue with: nas resume {folder}")
         raise

@@ -10,6 +10,7 @@ from evaluators.agreement import difference
 from evaluators.latency.runtime import Clock, Graph, load_runtime
 from evaluators.latency.timing.bench import example
 from evaluators.precision import Precision
+from evaluators.quantisers import quantiser_names
 from nas.testing.networks import trained
 from nas.testing.said import said
 from search_spaces.genotype import Genotype
@@ -24,8 +25,8 @@ TOLERANCE = {"float32": 1e-4, "int8": 0.3}
 def check_runtime(runtime: str) -> None:
     """Check the latency runtime `runtime`; raises AssertionError that says what is wrong.
 
-    It must define its clock, lowering, precision, version and file suffix. A prepared and loaded network must
-    return torch's logits or, with a device clock, the seconds of a run.
+    It must define its clock, lowering, precision, version and file suffix, in int8 also its quantiser. A prepared and loaded
+    network must return torch's logits or, with a device clock, the seconds of a run.
     Raises InputError if there is no such runtime, or if a package that it needs is not installed.
     """
     code = load_runtime(runtime)
@@ -33,6 +34,9 @@ def check_runtime(runtime: str) -> None:
     assert code.GRAPH in get_args(Graph), f"runtime {runtime}: GRAPH must be one of {get_args(Graph)}, not {code.GRAPH!r}"
     known = get_args(Precision)
     assert code.DTYPE in known, f"runtime {runtime}: DTYPE must be one of {known}, not {code.DTYPE!r}"
+    if code.DTYPE == "int8":
+        own = getattr(code, "QUANTISER", None)
+        assert own in quantiser_names(), f"runtime {runtime}: QUANTISER must be one of {quantiser_names()}, not {own!r}"
     assert code.SUFFIX.startswith("."), f"runtime {runtime}: SUFFIX must be a file suffix, not {code.SUFFIX!r}"
     assert code.version(), f"runtime {runtime} has no version"
     with torch.random.fork_rng(devices=[]), TemporaryDirectory() as folder:

@@ -19,9 +19,8 @@ from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype, read_genotype
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from evaluators.data import Dataset, Split
+    from evaluators.quantise import Quantisation
     from evaluators.training.batches import Batches
     from evaluators.training.loop import Epoch
     from search_spaces.network import Network
@@ -31,12 +30,13 @@ class Fitting:
     """Trains the networks of a plan (the network and its teacher) in the training's `folder`."""
 
     def __init__(self, folder: Path, plan: Plan, dataset: "Dataset", view: Progress) -> None:
+        from evaluators.quantise import Quantisation
         from evaluators.training.deployed import calibration_images
         from evaluators.training.loop import training_device
 
         self._folder, self._plan, self._view, self._device = folder, plan, view, training_device()
         self._train, self._validation = self.images(dataset.train), self.images(dataset.validation)
-        self.calibration = calibration_images(self._train) if plan.precision == "int8" else None
+        self.quantisation = Quantisation(calibration_images(self._train)) if plan.precision == "int8" else None
         self._events = in_folder(folder, plan.tensorboard)
 
     def images(self, split: "Split") -> "Batches":
@@ -76,7 +76,7 @@ class Fitting:
         taught = load_teacher(teacher, plan.task, self._device, (tuple(plan.mean), tuple(plan.std))) if teacher else None
         ready = self._load_initial_weights(network, folder)
         images = self._train, self._validation
-        ways: dict[str, Any] = {"metric": plan.metric, "ready": ready, "calibration": self.calibration}
+        ways: dict[str, Any] = {"metric": plan.metric, "ready": ready, "quantisation": self.quantisation}
         training = Training(network, *images, plan.recipe, generator, teacher=taught, recovers=True, surgery=surgery, **ways)
         load_checkpoint(training, folder)
         self._write_events(folder, training.history)
@@ -110,7 +110,7 @@ class Fitting:
         )
 
 
-def finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Batches", calibration: "Tensor | None") -> None:
+def finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Batches", quantisation: "Quantisation | None") -> None:
     """Test once, export, and write the result, which marks the training as finished."""
     from evaluators.processors import processors
     from evaluators.training.deployed import deployed
@@ -120,8 +120,8 @@ def finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Batches", calibr
     network = load_network(genotype, plan.task, folder / WEIGHTS)
     floats = asdict(deployed(network, plan.task, test, processors()).scores)
     scores = floats
-    if calibration is not None:
-        scores = asdict(deployed(network, plan.task, test, processors(), calibration=calibration).scores)
+    if quantisation is not None:
+        scores = asdict(deployed(network, plan.task, test, processors(), quantisation=quantisation).scores)
     trained = Trained(
         genotype=genotype,
         weights=folder / WEIGHTS,
@@ -130,7 +130,7 @@ def finish(folder: Path, plan: Plan, dataset: "Dataset", test: "Batches", calibr
         metric=plan.metric,
         validation=curve[-1]["accuracy"],
         test=scores[plan.metric],
-        calibration=calibration,
+        quantisation=quantisation,
         float_test=floats[plan.metric],
     )
     export_trained(trained, folder / "export")

@@ -10,6 +10,7 @@ import torch
 from evaluators.data import load
 from evaluators.latency.device.local_device import local_named
 from evaluators.latency.device.measure_profile import measure_profile
+from evaluators.latency.runtime import at_precision
 from evaluators.onnx import INPUT, OUTPUT
 from evaluators.quantise import weight_bits
 from evaluators.training.batches import Batches
@@ -64,17 +65,14 @@ def test_a_search_in_int8(int8_run, nas_int8, workshop, tmp_path):
 
     card, export = json.loads((folder / "export" / "model.json").read_text()), folder / "export"
     assert card["figures_of"] == "model.int8.onnx" and set(card["files"]) == {"model.onnx", "model.int8.onnx", "network.py"}
-    assert card["weight_bits"] == weight_bits()
+    assert card["weight_bits"] == weight_bits() and card["quantiser"] == "onnxruntime"
+    assert "`model.int8.onnx` was quantised by ONNX Runtime" in (export / "README.md").read_text()
     assert all((export / name).stat().st_size == entry["bytes"] for name, entry in card["files"].items())
     metadata = _metadata(export / "model.int8.onnx")
     described = sum(len(key) + len(metadata[key]) for key in ("classes", "genotype", "id", "preprocessing"))
     assert best["bytes"] + described < card["files"]["model.int8.onnx"]["bytes"] < best["bytes"] + described + 100
 
-    seen = card["preprocessing"]
-    dataset = load(f"imagefolder:{workshop / 'images'}", inputs=[tuple(seen["input"])], interpolation="bilinear")
-    test = Batches.of(dataset.test, run.preprocessing(tuple(seen["input"])), torch.device("cpu"))
-    images = [image.numpy() for batch, _ in test.in_order(64) for image in batch]
-    labels = test.labels.numpy()
+    images, labels = _test_images(run, card["preprocessing"], workshop)
     assert _right(export / "model.int8.onnx", images, labels) == pytest.approx(card["accuracy"]["test"], abs=1e-6)
     assert _right(export / "model.onnx", images, labels) == pytest.approx(card["float32"]["test"], abs=1e-6)
 
@@ -82,6 +80,40 @@ def test_a_search_in_int8(int8_run, nas_int8, workshop, tmp_path):
     code, _, err = nas_int8("export", "run", "--to", "again")
     assert code == 0, err
     assert (tmp_path / "again" / "model.int8.onnx").read_bytes() == before
+
+
+def test_a_search_in_int8_in_openvino(nas_anywhere, small_search, workshop, tmp_path, monkeypatch):
+    pytest.importorskip("nncf", reason="nncf is not installed")
+    openvino = pytest.importorskip("openvino", reason="openvino is not installed")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    space = load_space(str(workshop / "small.yaml"))
+    measure_profile(space, name="mine", seconds=4.0, fit=20, verify=20, runtime=at_precision("openvino_cpu", "int8"))
+    code, _, err = nas_anywhere(*small_search, "--device", "mine", "--run", "run")
+    assert code == 0, err
+    export, best = tmp_path / "run" / "export", json.loads((tmp_path / "run" / "result.json").read_text())["best"]
+    card = json.loads((export / "model.json").read_text())
+    assert "openvino_int8" in (tmp_path / "run" / "device.json").read_text() and best["p50_ms"] <= 50
+    assert card["quantiser"] == "nncf" and card["accuracy"]["test"] == best["test_by_seed"][0]
+    assert (
+        "`model.int8.onnx` was quantised by NNCF and tested in the runtime `openvino_int8`"
+        in (export / "README.md").read_text()
+    )
+    model = openvino.Core().compile_model(export / "model.int8.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    images, labels = _test_images(open_run(tmp_path / "run"), card["preprocessing"], workshop)
+    right = [model([image[None]])[0].argmax() == label for image, label in zip(images, labels, strict=True)]
+    assert np.mean(right) == pytest.approx(best["test_by_seed"][0], abs=1e-6)
+
+    before = (export / "model.int8.onnx").read_bytes()
+    code, _, err = nas_anywhere("export", "run", "--to", "again")
+    assert code == 0, err
+    assert (tmp_path / "again" / "model.int8.onnx").read_bytes() == before
+
+
+def _test_images(run, seen, workshop):
+    """The test images of a run on the workshop's images, prepared as model.json says, and their labels."""
+    dataset = load(f"imagefolder:{workshop / 'images'}", inputs=[tuple(seen["input"])], interpolation="bilinear")
+    test = Batches.of(dataset.test, run.preprocessing(tuple(seen["input"])), torch.device("cpu"))
+    return [image.numpy() for batch, _ in test.in_order(64) for image in batch], test.labels.numpy()
 
 
 def _metadata(file):

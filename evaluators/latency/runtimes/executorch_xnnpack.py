@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluators.latency.runtime import Clock, Graph, installed_version
+from evaluators.installed import installed_version
+from evaluators.latency.runtime import Clock, Graph
 from evaluators.latency.timing.bench import example
 
 if TYPE_CHECKING:

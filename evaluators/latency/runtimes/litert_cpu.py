@@ -5,7 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluators.latency.runtime import Clock, Graph, installed_version
+from evaluators.installed import installed_version
+from evaluators.latency.runtime import Clock, Graph
 from search_spaces.errors import InputError
 
 if TYPE_CHECKING:

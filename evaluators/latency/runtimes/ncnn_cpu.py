@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluators.latency.runtime import Clock, Graph, installed_version
+from evaluators.installed import installed_version
+from evaluators.latency.runtime import Clock, Graph
 from evaluators.latency.timing.bench import example
 from search_spaces.errors import InputError
 

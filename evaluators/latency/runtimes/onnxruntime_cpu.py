@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from evaluators.latency.runtime import Clock, Graph
 
 if TYPE_CHECKING:
+    from numpy import ndarray
     from torch import nn
 
     from evaluators.latency.kernels.onnxruntime_profile import KernelTime
@@ -37,6 +38,15 @@ def load(path: Path, threads: int = 1) -> Callable[[], object]:
     from evaluators.latency.timing.bench import load as loaded
 
     return loaded(path, threads)
+
+
+def answers(path: Path, threads: int = 1) -> "Callable[[ndarray], ndarray]":
+    """A function from an image [1, C, H, W] to logits [1, classes], which any number of threads may call at the same time."""
+    from evaluators.latency.timing.bench import open_session
+
+    session = open_session(path, 1)
+    name = session.get_inputs()[0].name
+    return lambda image: session.run(None, {name: image})[0]
 
 
 def kernel_times(path: Path, runs: int = 36, threads: int = 1) -> "list[KernelTime]":

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from evaluators.latency.runtime import Clock, Graph, installed_version
+from evaluators.installed import installed_version
+from evaluators.latency.runtime import Clock, Graph
 from evaluators.latency.runtimes.onnxruntime_cpu import DTYPE, SUFFIX, prepare
 from evaluators.latency.runtimes.torch_cuda import processor, require_cuda
 from evaluators.latency.timing.bench import example

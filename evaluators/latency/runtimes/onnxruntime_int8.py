@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evaluators.latency.runtime import Clock, Graph
-from evaluators.latency.runtimes.onnxruntime_cpu import SUFFIX, load, version
+from evaluators.latency.runtimes.onnxruntime_cpu import SUFFIX, answers, load, version
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -12,19 +12,20 @@ if TYPE_CHECKING:
     from evaluators.latency.kernels.onnxruntime_profile import KernelTime
     from search_spaces.task import Task
 
-__all__ = ["CLOCK", "DTYPE", "GRAPH", "SUFFIX", "kernel_times", "load", "prepare", "version"]
+__all__ = ["CLOCK", "DTYPE", "GRAPH", "QUANTISER", "SUFFIX", "answers", "kernel_times", "load", "prepare", "version"]
 
 CLOCK: Clock = "cpu"
 GRAPH: Graph = "quantised"
 DTYPE = "int8"
+QUANTISER = "onnxruntime"
 
 
 def prepare(network: "nn.Module", task: "Task", path: Path, images: "Tensor | None" = None) -> None:
     """Writes the file that `load` reads; ranges are from `images`, or for timing alone from two random ones."""
-    from evaluators.quantise import export_int8
+    from evaluators.quantise import Quantisation, export_at
     from search_spaces.network import example_input
 
-    export_int8(network, task, path, example_input(task, batch=2) if images is None else images)
+    export_at(network, task, path, Quantisation(example_input(task, batch=2) if images is None else images, QUANTISER))
 
 
 def kernel_times(path: Path, runs: int = 36, threads: int = 1) -> "list[KernelTime]":

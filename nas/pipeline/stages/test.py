@@ -49,11 +49,11 @@ def _test(state: "State", key: str, genotype: Genotype) -> None:
 
     task, metric = state.task.of(genotype), state.config.metric
     images = state.setting.images("test", task.input, torch.device("cpu"))
-    network, calibration = load_network(genotype, task, state.weights(key)), state.setting.calibration(task.input)
+    network, quantisation = load_network(genotype, task, state.weights(key)), state.setting.quantisation(task.input)
     plain = deployed(network, task, images, processors())
     found, rest = plain, dict[str, Any]()
-    if calibration is not None:
-        found = deployed(network, task, images, processors(), calibration=calibration)
+    if quantisation is not None:
+        found = deployed(network, task, images, processors(), quantisation=quantisation)
         rest = {"float_accuracy": asdict(plain.scores)[metric], "float_bytes": plain.bytes}
         if state.config.measure and key == genotype.id:
             rest |= {"float_p50_ms": state.timer.float_p50_ms(network, task)}

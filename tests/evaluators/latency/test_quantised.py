@@ -9,7 +9,7 @@ from lowerings import Kernels, difference
 
 from evaluators.latency.kernels.int8_profile import kernel_times
 from evaluators.latency.kernels.lowering import lowered_blocks
-from evaluators.quantise import export_int8
+from evaluators.quantise import Quantisation, export_at
 from search_spaces.anchor import anchor
 from search_spaces.genotype import Genotype
 from search_spaces.network import build, example_input
@@ -27,7 +27,7 @@ def lowered(genotype: Genotype, task: Task) -> Kernels:
 
 def of_the_runtime(genotype: Genotype, task: Task, path: Path) -> Kernels:
     torch.manual_seed(0)
-    export_int8(build(genotype, task), task, path, example_input(task, batch=2))
+    export_at(build(genotype, task), task, path, Quantisation(example_input(task, batch=2)))
     return Counter((k.kind, k.size) for k in kernel_times(path, runs=1))
 
 

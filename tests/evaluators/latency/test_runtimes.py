@@ -2,13 +2,17 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from evaluators.latency.runtime import clock_of, installed_version, load_runtime, runtime_names
+from evaluators.installed import installed_version
+from evaluators.latency.runtime import answers_of, clock_of, load_runtime, quantiser_of, runtime_names
 from evaluators.latency.timing.measure import measure_file
+from evaluators.quantisers import load_quantiser, quantiser_names
 from nas.testing import check_runtime
 from nas.testing.runtimes import GENOTYPE, TASK
 from search_spaces.errors import InputError
@@ -93,6 +97,42 @@ def test_naming_runtimes_and_versions_imports_no_torch() -> None:
 def test_an_extra_is_named() -> None:
     with pytest.raises(InputError, match=r"tvm needs the package no-such-package.*compact-nas\[tvm\]"):
         installed_version("no-such-package", "tvm", "tvm")
+
+
+def test_every_int8_runtime_names_its_quantiser() -> None:
+    int8 = {name for name in runtime_names() if load_runtime(name).DTYPE == "int8"}
+    assert int8 == {"onnxruntime_int8", "openvino_int8"}
+    others = {"openvino_cpu": "nncf", "openvino_int8": "nncf"}
+    assert {name: quantiser_of(name) for name in runtime_names()} == {n: others.get(n, "onnxruntime") for n in runtime_names()}
+    for name in quantiser_names():
+        assert quantiser_of(load_quantiser(name).RUNTIME) == name
+
+
+def test_an_int8_runtime_without_a_quantiser_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(load_runtime("openvino_int8"), "QUANTISER")
+    with pytest.raises(InputError, match="openvino_int8 does not name the quantiser"):
+        quantiser_of("openvino_cpu")
+
+
+@pytest.mark.parametrize("name", ["onnxruntime_cpu", "onnxruntime_int8", "openvino_cpu", "openvino_int8"])
+def test_answers_are_the_same_from_any_thread(name: str, tmp_path: Path) -> None:
+    try:
+        load_runtime(name).version()
+    except InputError as error:
+        pytest.skip(str(error))
+    torch.manual_seed(0)
+    path, images = tmp_path / "network.onnx", torch.randn(40, 1, *TASK.input).numpy()
+    load_runtime(name).prepare(build(GENOTYPE, TASK).eval(), TASK, path)
+    alone, both = answers_of(name, path), answers_of(name, path, 2)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(both, images))
+    for image, logits in zip(images, found, strict=True):
+        assert logits.shape == (1, 10) and np.array_equal(logits, alone(image))
+
+
+def test_a_runtime_that_only_times_does_not_answer(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="torch_eager times networks, but does not tell"):
+        answers_of("torch_eager", tmp_path / "network.safetensors")
 
 
 def test_every_runtime_says_which_graph_it_runs() -> None:

@@ -13,7 +13,7 @@ from evaluators.data import Split
 from evaluators.data.preprocess import Preprocessing
 from evaluators.latency.timing.bench import open_session
 from evaluators.onnx import INPUT, OUTPUT
-from evaluators.quantise import export_int8, weight_bits
+from evaluators.quantise import Quantisation, export_at, weight_bits
 from evaluators.training import loop
 from evaluators.training.batches import Batches
 from evaluators.training.deployed import calibration_images, deployed
@@ -72,7 +72,7 @@ def _wild(images: Tensor) -> Network:
 
 def _off(network: nn.Module, expected: Tensor, images: Tensor, path: Path) -> float:
     """Mean squared difference of the int8 file's logits from the expected ones."""
-    export_int8(network, TASK, path, images)
+    export_at(network, TASK, path, Quantisation(images))
     session = open_session(path, 1)
     found = np.concatenate([session.run([OUTPUT], {INPUT: image[None].numpy()})[0] for image in images])
     return float(np.square(found - expected.numpy()).mean())
@@ -117,19 +117,17 @@ def test_the_better_of_the_two_is_kept(parts, monkeypatch, better) -> None:
     monkeypatch.setattr(loop, "LOST", -1.0)  # so that every network is fine-tuned
     if not better:
         monkeypatch.setattr("evaluators.training.fake_quantised.fine_tune", lambda network, *_: _spoiled(network))
-    recipe = load_recipe("proxy", 2)
+    recipe, quantisation = load_recipe("proxy", 2), Quantisation(calibration_images(train))
 
     def go(recovers: bool) -> loop.Training:
         network, generator = loop.seeded_network(SMALL, TASK, 0, torch.device("cpu"))
-        training = loop.Training(
-            network, train, validation, recipe, generator, calibration=calibration_images(train), recovers=recovers
-        )
+        training = loop.Training(network, train, validation, recipe, generator, quantisation=quantisation, recovers=recovers)
         while not training.finished:
             training.epoch()
         return training
 
     with_it, without = go(True), go(False)
-    own = deployed(with_it.network, TASK, validation, 1, calibration=calibration_images(train)).scores.top1
+    own = deployed(with_it.network, TASK, validation, 1, quantisation=quantisation).scores.top1
     assert with_it.history[-1].accuracy == pytest.approx(own) and own >= without.history[-1].accuracy
     changed = [n for n, t in with_it.network.state_dict().items() if not torch.equal(t, without.network.state_dict()[n])]
     assert bool(changed) == (with_it.history[-1].accuracy > without.history[-1].accuracy)
