@@ -60,10 +60,9 @@ class Training:
 
     `network` is trained in place, with fast layers (evaluators.training.kernels). If the recipe averages weights, it holds the
     averaged ones after the last epoch. `teacher`, in eval mode, is for distillation (evaluators.training.distill). `metric` is
-    what epochs report as accuracy; with `quantisation`, that of the quantised network (evaluators.quantise). With `recovers`, a
-    network that loses more than LOST by that is fine-tuned for one more epoch with fake quantisation, and the better of the two
-    is kept. The recipe may freeze blocks among the first `ready`. All randomness comes from `generator` and, in layers such as
-    dropout, from torch's global generator.
+    what epochs report as accuracy; with `quantisation`, of the quantised network. With `recovers`, a network that loses more
+    than LOST by that is fine-tuned for one more epoch with fake quantisation, and the better of the two is kept. The recipe may
+    freeze blocks among the first `ready`. All randomness comes from `generator` and torch's global generator (dropout).
 
     `surgery` is the recipe's (evaluators.training.surgery). With one, `network` is the opened network, and the attribute
     `network` is the closed one after the last epoch.

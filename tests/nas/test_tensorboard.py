@@ -95,7 +95,7 @@ def test_without_tensorboard_it_is_refused_before_any_work(nas_anywhere, tmp_pat
     def version(package):
         raise metadata.PackageNotFoundError(package)
 
-    monkeypatch.setattr("evaluators.latency.runtime.metadata.version", version)
+    monkeypatch.setattr("evaluators.installed.metadata.version", version)
     code, out, err = nas_anywhere(*command, "--tensorboard")
     assert code == 2 and not out and err.count("\n") == 1 and "pip install 'compact-nas[tensorboard]'" in err
     assert list(tmp_path.iterdir()) == []
