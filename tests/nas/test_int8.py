@@ -120,19 +120,6 @@ def _metadata(file):
     return onnxruntime.InferenceSession(file).get_modelmeta().custom_metadata_map
 
 
-def test_a_float32_run_is_exported_in_int8(nas_here, small_search, tmp_path):
-    code, out, err = nas_here(*small_search, "--no-measure", "--run", "run", "--json")
-    assert code == 0, err
-    assert json.loads(out) == json.loads((tmp_path / "run" / "result.json").read_text()), "one object, and nothing else"
-    before = json.loads((tmp_path / "run" / "export" / "model.json").read_text())
-    code, _, err = nas_here("export", "run", "--precision", "int8", "--to", "int8")
-    assert code == 0, err
-    card = json.loads((tmp_path / "int8" / "model.json").read_text())
-    assert card["figures_of"] == "model.int8.onnx" and (tmp_path / "int8" / "model.int8.onnx").is_file()
-    assert card["float32"]["test"] == before["accuracy"]["test"] and 0 < card["accuracy"]["test"] <= 1
-    assert card["accuracy"]["validation"] is None and card["latency_ms"]["p50_ms"] is None
-
-
 def test_a_training_in_int8(nas_here, workshop, tmp_path):
     (tmp_path / "network.txt").write_text("input 3x16x16\nconv 16/1\ninverted_residual 24/2 expand=4\nhead\n")
     data, recipe = f"imagefolder:{workshop / 'images'}", workshop / "quick.yaml"

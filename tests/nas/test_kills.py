@@ -30,8 +30,10 @@ def asked(workshop):
 @pytest.fixture(scope="module")
 def undisturbed(asked, tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
-    done = nas([*asked, "--run", folder / "run"], folder, alone)
-    assert done.returncode == 0, done.stderr
+    done = nas([*asked, "--json", "--run", folder / "run"], folder, alone)
+    assert (done.returncode, done.stderr) == (0, "")
+    printed = json.loads(done.stdout)
+    assert printed == json.loads((folder / "run" / "result.json").read_text()), "one object, and nothing else"
     return _best(folder / "run")
 
 

@@ -66,12 +66,15 @@ def run_to_error(executor, source):
 HEARD = """
 executor = RayTuneExecutor(setting, 1)
 broken = job("broken", genotype="eesp 8/1 reinforce=yes\\nnonsense\\n")
-source = Source([job("whole"), job("stopped", "stop"), broken, job("after")])
+hot = replace(job("hot"), recipe=replace(recipe, learning_rate=1e9))
+source = Source([job("whole"), job("stopped", "stop"), broken, hot, job("after")])
 executor.run(source)
 assert source.heard[:4] == [("whole", 1), ("whole", 2), ("whole", 3), ("whole", "done")], source.heard
 assert source.heard[4:7] == [("stopped", 1), ("stopped", 2), ("stopped", "done")], source.heard
 broken = [what for name, what in source.heard if name == "broken"]
 assert len(broken) == 1 and "nonsense" in broken[0], source.heard
+[*_, of_hot] = [what for name, what in source.heard if name == "hot"]
+assert "the loss was" in of_hot, source.heard
 assert source.heard[-1] == ("after", "done"), source.heard
 assert source.rates[0] > source.rates[1] > source.rates[2] > 0, source.rates
 
