@@ -37,7 +37,7 @@ def start(cluster, workshop, small_search, tmp_path):
     It is not told that the cluster asks for a token, as it would not be on the head's own machine.
     """
     recipe = yaml.safe_load((workshop / "quick.yaml").read_text())
-    (tmp_path / "longer.yaml").write_text(yaml.safe_dump({**recipe, "least_images": 3000}))
+    (tmp_path / "longer.yaml").write_text(yaml.safe_dump({**recipe, "least_images": 10000}))
 
     searches = []
 
@@ -70,7 +70,7 @@ def start(cluster, workshop, small_search, tmp_path):
             process.wait()
 
 
-def test_two_of_four_nodes_die_and_the_search_ends_as_a_serial_one(cluster, start):
+def test_two_of_four_nodes_die_one_is_added_and_the_search_ends_as_a_serial_one(cluster, start):
     """Proposals do not depend on results here, nor does halving stop a training, so that every trial can be compared."""
     few = "--sampler", "random", "--epochs", 1, "--trials", 8, "--finalists", 1, "--no-measure"
     lost = [cluster.add_node(), cluster.add_node()]
@@ -79,6 +79,8 @@ def test_two_of_four_nodes_die_and_the_search_ends_as_a_serial_one(cluster, star
     wait_until(lambda: all(map(trains, lost)), process, log)
     for node in lost:
         cluster.kill(node)
+    added = cluster.add_node()
+    wait_until(lambda: trains(added), process, log)
     assert process.wait(timeout=2 * PATIENCE) == 0, log.read_text()
     run, journal = open_run(folder), read_journal(folder / "journal.log")
     assert json.loads((folder / "result.json").read_text())["finished"], log.read_text()

@@ -1,11 +1,13 @@
 """`nas train`: its files and result, kill and resume to the same weights, teachers, and one message for what is wrong."""
 
 import json
+import signal
 
 import numpy as np
 import onnxruntime
 import pytest
 import yaml
+from killed import alone, kill_with_workers, started, wait_for
 from made_up_search import Executor, Predictor, Timer, View
 from safetensors.numpy import load_file
 
@@ -166,14 +168,28 @@ def _interrupted(*_):
     raise KeyboardInterrupt
 
 
+def test_killed_within_the_epoch_that_prunes_it_ends_with_the_same_network(train, pruning, nas_here, asked, tmp_path):
+    recipe = yaml.safe_load((tmp_path / "pruning.yaml").read_text())
+    (tmp_path / "pruning.yaml").write_text(yaml.safe_dump(recipe | {"least_images": 3000}))
+    train("whole", *pruning)
+    process = started([*asked, *pruning, "--to", "part"], tmp_path, alone)
+    wait_for(lambda: (tmp_path / "part" / "checkpoint-00001").is_dir(), process)
+    kill_with_workers(process)
+    assert process.returncode == -signal.SIGKILL and not (tmp_path / "part" / "result.json").exists()
+    code, _, err = nas_here("resume", "part")
+    assert code == 0, err
+    for file in ("weights.safetensors", "genotype.txt"):
+        assert (tmp_path / "part" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+
+
 def test_a_trained_folder_teaches(train, tmp_path):
     train("teacher", "--epochs", 2)
-    alone, _ = train("alone", "--epochs", 1)
+    by_itself, _ = train("alone", "--epochs", 1)
     for number, teacher in enumerate(("teacher", "teacher/export", "teacher/weights.safetensors")):
         taught, printed = train(f"taught{number}", "--epochs", 1, "--distill", teacher)
         assert taught["distilled_from"] == teacher and f"distilled from {teacher}" in printed
         assert taught["teacher_epochs"] == []
-        assert taught["epochs"][0]["loss"] != alone["epochs"][0]["loss"]
+        assert taught["epochs"][0]["loss"] != by_itself["epochs"][0]["loss"]
     original = (tmp_path / "teacher" / "weights.safetensors").read_bytes()
     assert (tmp_path / "taught0" / "teacher" / "weights.safetensors").read_bytes() == original
 
