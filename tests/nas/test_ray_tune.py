@@ -66,7 +66,7 @@ def run_to_error(executor, source):
 HEARD = """
 executor = RayTuneExecutor(setting, 1)
 broken = job("broken", genotype="eesp 8/1 reinforce=yes\\nnonsense\\n")
-hot = replace(job("hot"), recipe=replace(recipe, learning_rate=1e9))
+hot = replace(job("hot"), recipe=replace(recipe, learning_rate=1e30))
 source = Source([job("whole"), job("stopped", "stop"), broken, hot, job("after")])
 executor.run(source)
 assert source.heard[:4] == [("whole", 1), ("whole", 2), ("whole", 3), ("whole", "done")], source.heard
