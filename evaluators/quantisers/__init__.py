@@ -15,6 +15,8 @@ _QUANTISERS = Modules("quantisers", __name__, "quantiser")
 class Quantiser(Protocol):
     """A module in this folder. TITLE: its name in sentences. RUNTIME: the runtime that answers for its files in tests.
 
+    WHOLE: whether it quantises the weights of every convolution and linear layer, which a size budget counts on.
+
     `quantise` reads the ONNX file `source`, whose shapes are inferred and batch norms folded, and writes `target`, with
     the same input and output in float32. Ranges are from `images` [N, C, H, W], one or more; weights have `bits` bits, 7 or 8.
     The same file and images give the same file. It may raise anything; InputError, which names a missing package, is shown as
@@ -23,6 +25,7 @@ class Quantiser(Protocol):
 
     TITLE: str
     RUNTIME: str
+    WHOLE: bool
 
     def quantise(self, source: Path, target: Path, images: "Tensor", bits: int) -> None: ...
 

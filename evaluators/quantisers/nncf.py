@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 TITLE = "NNCF"
 RUNTIME = "openvino_int8"
+WHOLE = False
 
 
 def version() -> str:

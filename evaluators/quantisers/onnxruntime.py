@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 TITLE = "ONNX Runtime"
 RUNTIME = "onnxruntime_int8"
+WHOLE = True
 
 
 def quantise(source: Path, target: Path, images: "Tensor", bits: int) -> None:

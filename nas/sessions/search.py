@@ -71,6 +71,7 @@ def start(asked: SearchConfig, path: Path | None, progress: Progress) -> Run:
         precision = LOCALS[config.device]
         refuse_sizes(space, len(dataset.classes), precision, config.limits(precision))
     profile = known or measured(progress, space, config_of(config.device), anew=False)
+    _refuse_size(config, profile)
     found = _survey(progress, space, len(dataset.classes), profile, config)
     if teacher:
         teacher.check(space.task(len(dataset.classes)))
@@ -147,6 +148,23 @@ def _profile_for_search(config: SearchConfig, space: SearchSpace) -> Path | None
             hint = "use `--no-measure` to search by predicted latency alone"
             raise InputError(f"{error}; {hint}") from None
         raise
+
+
+def _refuse_size(config: SearchConfig, profile: Path) -> None:
+    """Raise InputError for a size budget where the size of a quantised file is not known before it is written."""
+    from evaluators.latency.device.profile_files import load_profile
+    from evaluators.latency.runtime import quantiser_of
+    from evaluators.quantisers import load_quantiser
+
+    device = load_profile(str(profile), anywhere=True).device
+    if config.size_budget_bytes is None or device.dtype == "float32":
+        return
+    quantiser = load_quantiser(quantiser_of(device.runtime))
+    if not quantiser.WHOLE:
+        raise InputError(
+            f"{quantiser.TITLE} leaves some weights in float32, so a network's size is not known before it is quantised; "
+            "leave out --size-budget, or use a device that is measured in onnxruntime_int8"
+        )
 
 
 def _work(progress: Progress, run: Run, dataset: "Dataset", found: Survey | None = None) -> None:

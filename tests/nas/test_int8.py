@@ -144,6 +144,13 @@ def test_show_and_compare_in_int8(nas_int8, workshop, tmp_path):
     assert nas_int8("device", "show", "local-int8")[0] == 0
 
 
+def test_a_size_budget_is_refused_where_a_quantiser_leaves_weights_in_float32(nas_int8, small_search, monkeypatch, tmp_path):
+    monkeypatch.setattr("evaluators.quantisers.onnxruntime.WHOLE", False)
+    code, _, err = nas_int8(*small_search, "--precision", "int8", "--run", "run", "--size-budget", "3KB")
+    assert code == 2 and err.count("\n") == 1 and "ONNX Runtime leaves some weights in float32" in err
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_has_no_int8_is_refused(nas_int8, workshop, tmp_path):
     code, _, err = nas_int8("device", "measure", "--device", "local-int8", "--precision", "float32")
     assert code == 2 and "device local-int8 is measured in int8, not in float32" in err
