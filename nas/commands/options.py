@@ -69,6 +69,7 @@ class Finite(click.FloatRange):
 LATENCY = _Quantity("latency", _UNITS, "20ms", 1000.0 * _DAYS, "eleven days")
 DURATION = _Quantity("duration", _TIMES, "15m", _DAYS, "eleven days")
 SIZE = _Quantity("size", _SIZES, "500KB", 1e9, "1,000 MB")
+AT_LEAST_0 = click.IntRange(min=0, max=10**6)
 AT_LEAST_1 = click.IntRange(min=1, max=10**6)
 SEED = click.IntRange(min=0, max=2**32 - 1)
 PATH = _Path(path_type=Path)

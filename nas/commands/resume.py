@@ -4,14 +4,14 @@ from pathlib import Path
 
 import click
 
-from nas.commands.options import AT_LEAST_1, PATH, Command, refuse_unused
+from nas.commands.options import AT_LEAST_0, PATH, Command, refuse_unused
 from nas.commands.output import printing
 from nas.output import Output
 
 
 @click.command("resume", cls=Command)
 @click.argument("run", type=PATH)
-@click.option("--workers", type=AT_LEAST_1, help="Parallel trainings.  [default: as before]")
+@click.option("--workers", type=AT_LEAST_0, help="Parallel trainings; 0: in this process, without Ray.  [default: as before]")
 @printing
 def command(run: Path, workers: int | None, output: Output) -> None:
     """Resume an interrupted search or training; finished work is not repeated."""

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from evaluators import quantisers
 from evaluators.data import Dataset
 from evaluators.inheritance.donor import Donor
 from evaluators.precision import Precision
 from evaluators.training.recipe import Metric, Recipe
+from search_spaces.errors import InputError
 from search_spaces.task import Input
 
 if TYPE_CHECKING:
@@ -88,6 +89,12 @@ class EpochReport:
     inherited: float | None = None
     learning_rate: float = 0.0
 
+    @classmethod
+    def of(cls, result: dict[str, Any]) -> "EpochReport":
+        """From the result of a step of `Trainer`."""
+        rest = {name: result[name] for name in ("inherited", "learning_rate") if name in result}
+        return cls(result["number"], result["loss"], result["accuracy"], result["seconds"], **rest)
+
 
 class Source(Protocol):
     """Provides jobs to workers and receives their results."""
@@ -111,3 +118,8 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Release workers and memory."""
+
+
+def resumable(reason: str) -> InputError:
+    """The error that ends a session for a reason that is no network's fault."""
+    return InputError(f"{reason}; all results so far are kept, continue with `nas resume`")

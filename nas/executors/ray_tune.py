@@ -16,7 +16,7 @@ from ray.tune.search import Searcher  # isort: skip
 
 from evaluators.cgroups import killed_for_memory, memory_limit_bytes
 from evaluators.weights import GENOTYPE, NORMALISATION, WEIGHTS, write_weights
-from nas.executors.job import EpochReport, Job, Setting, Source
+from nas.executors.job import EpochReport, Job, Setting, Source, resumable
 from nas.executors.ray_worker import Worker
 from nas.executors.sharing import share
 from nas.signals import Lost
@@ -78,7 +78,7 @@ class _SourceSearcher(_NotPickled, Searcher):  # type: ignore[misc]
             if folder not in self._teachers:
                 self._teachers[folder] = ray.put({file.name: file.read_bytes() for file in _teacher_files(folder)})
         except OSError as error:
-            self.error = _resumable(os_reason(error))
+            self.error = resumable(os_reason(error))
         return self.error is None
 
     def result(self, trial_id: str, result: dict[str, Any], weights: bytes | None = None) -> bool:
@@ -87,22 +87,19 @@ class _SourceSearcher(_NotPickled, Searcher):  # type: ignore[misc]
         if weights is not None and job.keep:
             self._keep(weights, job.keep)
         if result.get("fatal"):
-            self.error = _resumable(result["failure"])
+            self.error = resumable(result["failure"])
         elif "failure" in result:
             self._failures[trial_id] = result["failure"]
         elif not self.error and self._last_epoch.get(job.id, -1) < result["number"]:
             self._last_epoch[job.id] = result["number"]
-            number, loss, accuracy, seconds = (result[name] for name in ("number", "loss", "accuracy", "seconds"))
-            rest = {name: result[name] for name in ("inherited", "learning_rate") if name in result}
-            progress = EpochReport(number, loss, accuracy, seconds, **rest)
-            return bool(self._call(lambda: self._source.progress(job, progress)))
+            return bool(self._call(lambda: self._source.progress(job, EpochReport.of(result))))
         return self.error is not None
 
     def lost(self, trial_id: str, error: Exception | None) -> None:
         """Called before `on_trial_complete` if a trial's worker is lost, with the reason."""
         if isinstance(error, ray.exceptions.RayActorError) and error.actor_init_failed:
             last = str(error).strip().splitlines()[-1]
-            self.error = _resumable(f"workers cannot be started (this package must be installed on all nodes): {last}")
+            self.error = resumable(f"workers cannot be started (this package must be installed on all nodes): {last}")
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         job = self._jobs.pop(trial_id, None)
@@ -128,7 +125,7 @@ class _SourceSearcher(_NotPickled, Searcher):  # type: ignore[misc]
         try:
             write_weights(weights, path)
         except OSError as error:
-            self.error = _resumable(os_reason(error))
+            self.error = resumable(os_reason(error))
 
     def _call(self, source_method: Callable[[], Any]) -> Any:
         try:
@@ -162,7 +159,7 @@ class _Stopper(_NotPickled, FIFOScheduler):  # type: ignore[misc]
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         idle = not any(trial.status == "RUNNING" for trial in tune_controller.get_live_trials())
         if idle and not any(node.cpus >= self._threads for node in self._session.nodes()):
-            raise _resumable(f"no node with {self._threads} processors is left in the Ray cluster")
+            raise resumable(f"no node with {self._threads} processors is left in the Ray cluster")
         return super().choose_trial_to_run(tune_controller)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -240,10 +237,6 @@ class RayTuneExecutor:
 
     def close(self) -> None:
         self._session.close()
-
-
-def _resumable(reason: str) -> InputError:
-    return InputError(f"{reason}; all results so far are kept, continue with `nas resume`")
 
 
 def _size(setting: Setting) -> int:

@@ -16,12 +16,13 @@ from nas.run.options import Option
 from search_spaces.anchor import anchor_names
 from search_spaces.genotype import PaddingRule
 from search_spaces.plugins import Modules
-from search_spaces.schema import AboveZero, Count, Means, Stds, strict
+from search_spaces.schema import AboveZero, Means, Stds, strict
 
 RUN, JOURNAL, DONOR = "run.yaml", "journal.log", "donor"  # names in a run folder
 Cost = Literal["latency", "params", "macs"]
 Percentile = Literal[50, 90]
 Number = Annotated[int, Field(ge=1, le=10**6)]
+Workers = Annotated[int, Field(ge=0, le=10**6)]
 RunSeed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 EVALUATORS = Modules("evaluators", "nas.executors.evaluators", "evaluator")  # here, because their names are checked here
 
@@ -81,7 +82,12 @@ class SearchConfig:
     time_s: Annotated[
         AboveZero | None, Option("Propose no more candidates after this time: 15m.", flag="time", unit="s", unset="no limit")
     ] = None
-    workers: Annotated[Number | None, Option("Parallel trainings.", unset="one per processor (of the cluster, if any)")] = None
+    workers: Annotated[
+        Workers | None,
+        Option(
+            "Parallel trainings; 0 trains in this process, without Ray.", unset="one per processor (of the cluster, if any)"
+        ),
+    ] = None
     address: Annotated[
         str | None, Option("Existing Ray cluster, such as 10.0.0.1:6379.", unset="start Ray on this machine")
     ] = None
@@ -175,8 +181,8 @@ class Resolved:
 
     Networks inherit from `donor` (None: random initialisation) and use its `padding` rule. Images are resized with
     `interpolation` and normalised with the per-channel `mean` and `std` of pixels in 0..1, from the donor or else the training
-    set; 16-bit grey images use `depth` bits. `precision` is the device profile's. `workers` is None if the cluster decides.
-    `fingerprint` identifies the data set (evaluators.data.dataset.Dataset); synthetic ones have none.
+    set; 16-bit grey images use `depth` bits. `precision` is the device profile's. `workers` is None if the cluster decides, 0
+    without Ray. `fingerprint` identifies the data set (evaluators.data.dataset.Dataset); synthetic ones have none.
     """
 
     space: str
@@ -186,7 +192,7 @@ class Resolved:
     interpolation: Interpolation
     padding: PaddingRule
     donor: str | None
-    workers: Count | None
+    workers: Workers | None
     recipe: Recipe
     final_recipe: Recipe
     anchors: list[str] = field(default_factory=list)

@@ -53,8 +53,7 @@ def start(asked: SearchConfig, path: Path | None, progress: Progress) -> Run:
     recipes, teacher = _recipes(config, donor), _teacher(config, space)
     samplers.check(config.sampler)
     check_tensorboard(config.tensorboard)
-    if config.address:
-        check_address(config.address)
+    _check_cluster(config)
     path = path or default_run_folder(space.name, config.budget_text)
     check_free(path)
     config = replace(config, device=device_at(config.device, config.precision))
@@ -80,6 +79,15 @@ def start(asked: SearchConfig, path: Path | None, progress: Progress) -> Run:
     run = create(path, config, resolved, space_text(config.space), profile, teacher=teacher, donor=donor)
     _work(progress, run, dataset, found)
     return run
+
+
+def _check_cluster(config: SearchConfig) -> None:
+    """Raise InputError for a cluster that does not answer, or that would not be used."""
+    if not config.address:
+        return
+    if config.workers == 0:
+        raise InputError("--workers 0 trains in this process, not on the cluster at --address; leave out one of them")
+    check_address(config.address)
 
 
 def _recipes(config: SearchConfig, donor: "Donor | None") -> tuple[Recipe, Recipe]:
@@ -112,7 +120,7 @@ def _resolved(
         depth=dataset.depth,
         padding=space.padding,
         donor=donor.name if donor else None,
-        workers=config.workers or (None if config.address else processors()),
+        workers=processors() if config.workers is None and not config.address else config.workers,
         recipe=recipes[0],
         final_recipe=recipes[1],
         anchors=[name for name in space.anchors if name in asked_for],
@@ -124,10 +132,10 @@ def resume(path: Path, workers: int | None, progress: Progress) -> Run:
     """Resume a run from its journal."""
     run = open_run(path)
     check_tensorboard(run.config.tensorboard)
-    if run.config.address:
-        check_address(run.config.address)
-    if workers:
+    if workers is not None:
         run = replace(run, resolved=replace(run.resolved, workers=workers))
+    if run.config.address and run.resolved.workers != 0:
+        check_address(run.config.address)
     config, known = run.config, run.resolved
     read_journal(run.journal)  # fails early if it is damaged, before the data set is read
     if changed := versions_changed(run.versions):
@@ -201,6 +209,10 @@ def _work(progress: Progress, run: Run, dataset: "Dataset", found: Survey | None
 
 def _executor(run: Run) -> Any:
     def make(setting: Any) -> Any:
+        if run.resolved.workers == 0:
+            from nas.executors.in_process import InProcessExecutor
+
+            return InProcessExecutor(setting)
         if not run.config.address:
             # Ray's switch for platforms without clusters: local Ray then listens on loopback only
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"

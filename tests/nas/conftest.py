@@ -144,6 +144,12 @@ def small_search(workshop):
 
 
 @pytest.fixture
+def quick_search(small_search):
+    """The same without Ray, whose start and end take longer than the trainings."""
+    return [*small_search, "--workers", 0]
+
+
+@pytest.fixture
 def made_run(workshop, small_space, tmp_path):
     """Makes a run folder as `nas search` does, before anything was trained; a teacher, a donor and settings can be given."""
     from evaluators.training.recipe import load_recipe

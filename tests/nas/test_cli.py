@@ -137,6 +137,8 @@ def test_a_budget_below_what_the_space_reaches_names_the_fastest_and_the_median(
         (["--address", "nowhere"], '"nowhere" is not HOST:PORT'),
         (["--address", "ray://127.0.0.1:1"], "is not HOST:PORT"),
         (["--address", "127.0.0.1:1"], "no Ray cluster answers at 127.0.0.1:1"),
+        (["--address", "127.0.0.1:1", "--workers", "0"], "--workers 0 trains in this process, not on the cluster"),
+        (["--workers", "-1"], "--workers"),
         (["--anchor", "mobilenet_v9"], 'did you mean "mobilenet_v'),
         (["--sampler", "tpee"], 'did you mean "tpe"'),
         (["--evaluator", "supernt"], 'there is no evaluator "supernt"; did you mean "supernet"?'),

@@ -60,6 +60,7 @@ def contained(memory_group, tmp_path):
 
     def run(arguments, home):
         variables = {"PATH": os.environ["PATH"], "TMPDIR": str(own), "XDG_DATA_HOME": str(own / "data"), "COLUMNS": "160"}
+        variables |= {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
         variables |= {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p), **({} if home is None else {"HOME": home})}
         command = [sys.executable, "-m", "nas", *map(str, arguments)]
         # reads what root may read, as an image's files are readable to all, and writes nothing but its own

@@ -39,9 +39,9 @@ def nas_int8(home, nas_anywhere, monkeypatch):
 
 
 @pytest.fixture
-def int8_run(nas_int8, small_search, tmp_path):
+def int8_run(nas_int8, quick_search, tmp_path):
     sizes = "--size-budget", "3KB", "--memory-budget", "7KB"
-    code, out, err = nas_int8(*small_search, "--precision", "int8", "--run", "run", *sizes)
+    code, out, err = nas_int8(*quick_search, "--precision", "int8", "--run", "run", *sizes)
     assert code == 0, err
     return tmp_path / "run", out
 
@@ -82,13 +82,13 @@ def test_a_search_in_int8(int8_run, nas_int8, workshop, tmp_path):
     assert (tmp_path / "again" / "model.int8.onnx").read_bytes() == before
 
 
-def test_a_search_in_int8_in_openvino(nas_anywhere, small_search, workshop, tmp_path, monkeypatch):
+def test_a_search_in_int8_in_openvino(nas_anywhere, quick_search, workshop, tmp_path, monkeypatch):
     pytest.importorskip("nncf", reason="nncf is not installed")
     openvino = pytest.importorskip("openvino", reason="openvino is not installed")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     space = load_space(str(workshop / "small.yaml"))
     measure_profile(space, name="mine", seconds=4.0, fit=20, verify=20, runtime=at_precision("openvino_cpu", "int8"))
-    code, _, err = nas_anywhere(*small_search, "--device", "mine", "--run", "run")
+    code, _, err = nas_anywhere(*quick_search, "--device", "mine", "--run", "run")
     assert code == 0, err
     export, best = tmp_path / "run" / "export", json.loads((tmp_path / "run" / "result.json").read_text())["best"]
     card = json.loads((export / "model.json").read_text())
@@ -144,9 +144,9 @@ def test_show_and_compare_in_int8(nas_int8, workshop, tmp_path):
     assert nas_int8("device", "show", "local-int8")[0] == 0
 
 
-def test_a_size_budget_is_refused_where_a_quantiser_leaves_weights_in_float32(nas_int8, small_search, monkeypatch, tmp_path):
+def test_a_size_budget_is_refused_where_a_quantiser_leaves_weights_in_float32(nas_int8, quick_search, monkeypatch, tmp_path):
     monkeypatch.setattr("evaluators.quantisers.onnxruntime.WHOLE", False)
-    code, _, err = nas_int8(*small_search, "--precision", "int8", "--run", "run", "--size-budget", "3KB")
+    code, _, err = nas_int8(*quick_search, "--precision", "int8", "--run", "run", "--size-budget", "3KB")
     assert code == 2 and err.count("\n") == 1 and "ONNX Runtime leaves some weights in float32" in err
     assert not (tmp_path / "run").exists()
 

@@ -29,8 +29,10 @@ def asked(workshop):
 
 @pytest.fixture(scope="module")
 def undisturbed(asked, tmp_path_factory):
+    """The winner of the search without Ray, which cannot even be imported."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    done = nas([*asked, "--json", "--run", folder / "run"], folder, alone)
+    (folder / "ray.py").write_text("raise ImportError('it was not asked for')\n")
+    done = nas([*asked, "--workers", 0, "--json", "--run", folder / "run"], folder, alone)
     assert (done.returncode, done.stderr) == (0, "")
     printed = json.loads(done.stdout)
     assert printed == json.loads((folder / "run" / "result.json").read_text()), "one object, and nothing else"

@@ -507,10 +507,10 @@ def nas_here(nas_here, monkeypatch):
     return nas_here
 
 
-def test_another_machines_profile_is_refused_by_the_name_of_the_flag_and_accepted_with_it(nas_here, small_search, foreign):
-    code, _, err = nas_here(*small_search, "--device", foreign, "--run", "run")
+def test_another_machines_profile_is_refused_by_the_name_of_the_flag_and_accepted_with_it(nas_here, quick_search, foreign):
+    code, _, err = nas_here(*quick_search, "--device", foreign, "--run", "run")
     assert code == 2 and "another device" in err and "--no-measure" in err and not Path("run").exists()
-    code, out, err = nas_here(*small_search, "--device", foreign, "--run", "run", "--no-measure")
+    code, out, err = nas_here(*quick_search, "--device", foreign, "--run", "run", "--no-measure")
     assert code == 0, err
     assert "is not this machine; measure export/model.onnx there" in out and "NOT measured" in out
     assert Path("run/export/model.onnx").is_file()
@@ -520,13 +520,13 @@ def test_another_machines_profile_is_refused_by_the_name_of_the_flag_and_accepte
 
 
 @pytest.mark.parametrize("flags", [["--confidence", "1.5"], ["--confidence", "1"], ["--percentile", "75"]])
-def test_wrong_promises(nas_here, small_search, flags):
-    code, _, err = nas_here(*small_search, *flags)
+def test_wrong_promises(nas_here, quick_search, flags):
+    code, _, err = nas_here(*quick_search, *flags)
     assert code == 2 and flags[0] in err
 
 
-def test_a_confidence_that_the_profile_has_too_few_networks_for(nas_here, small_search):
-    code, _, err = nas_here(*small_search, "--confidence", "0.99")
+def test_a_confidence_that_the_profile_has_too_few_networks_for(nas_here, quick_search):
+    code, _, err = nas_here(*quick_search, "--confidence", "0.99")
     assert code == 2 and "too few" in err and "0.99" in err
 
 

@@ -33,6 +33,8 @@ def test_the_commands_lead_to_a_prediction(workshop, tmp_path):
         "1",
         "--finalists",
         "1",
+        "--workers",
+        "0",
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT), "XDG_DATA_HOME": str(workshop / "data")}
     for command in commands:

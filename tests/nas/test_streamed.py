@@ -1,4 +1,4 @@
-"""Jobs on streamed images: Ray's workers come to the same as from memory, and a bad image ends the run by its name."""
+"""Jobs on streamed images: workers come to the same as this process from memory, and a bad image ends the run by its name."""
 
 import subprocess
 import sys
@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 from evaluators.data import load
 from evaluators.training.recipe import load_recipe
+from nas.executors.in_process import InProcessExecutor
 from nas.executors.ray_tune import RayTuneExecutor
 from nas.executors.job import Job, Setting
 from search_spaces.errors import InputError
@@ -53,13 +54,12 @@ for label, name in enumerate(("dark", "grey", "bright")):
         pixels = np.random.default_rng(i).integers(0, 100, (16, 16, 3)) + 70 * label
         Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
 
-heards = []
-for stream in (False, True):
-    dataset = load("imagefolder:images", inputs=[(3, 16, 16)], stream=stream)
-    executor = RayTuneExecutor(Setting(dataset, (0.5,) * 3, (0.25,) * 3, "top1", 1), 1)
-    heards.append(heard(executor))
-    if not stream:
-        executor.close()
+def setting(stream):
+    return Setting(load("imagefolder:images", inputs=[(3, 16, 16)], stream=stream), (0.5,) * 3, (0.25,) * 3, "top1", 1)
+
+
+executor = RayTuneExecutor(setting(stream=True), 1)
+heards = heard(InProcessExecutor(setting(stream=False))), heard(executor)
 assert len(heards[0]) == 4 and heards[0] == heards[1], heards
 for file in Path("images").glob("*/*.png"):
     file.write_bytes(file.read_bytes()[:200])

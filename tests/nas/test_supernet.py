@@ -141,9 +141,9 @@ def test_a_search_takes_scores_for_trainings_and_retrains_the_best_and_the_ancho
 
 
 @pytest.mark.slow
-def test_nas_search_with_a_supernet_and_resume(nas_here, small_search, tmp_path):
-    at = small_search.index("--epochs")  # which a supernet refuses
-    scored = [*small_search[:at], *small_search[at + 2 :], "--evaluator", "supernet", "--supernet-epochs", 3, "--no-measure"]
+def test_nas_search_with_a_supernet_and_resume(nas_here, quick_search, tmp_path):
+    at = quick_search.index("--epochs")  # which a supernet refuses
+    scored = [*quick_search[:at], *quick_search[at + 2 :], "--evaluator", "supernet", "--supernet-epochs", 3, "--no-measure"]
     code, out, err = nas_here(*scored, "--run", tmp_path / "run")
     assert code == 0, err
     assert "supernet, epoch   3" in out and "Ready to deploy" in out

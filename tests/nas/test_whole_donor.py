@@ -40,7 +40,7 @@ def asked(workshop, two_inputs, donor_folder, photos):
             "50ms",
         ),
         *("--trials", 3, "--finalists", 1, "--rivals", 1, "--anchor", "shufflenet_v2:0.5", "--epochs", 2, "--final-epochs", 2),
-        *("--workers", 1, "--seed", 1, "--fit", "pad", "--metric", "balanced_accuracy", "--run", "run"),
+        *("--workers", 0, "--seed", 1, "--fit", "pad", "--metric", "balanced_accuracy", "--run", "run"),
     ]
 
 
