@@ -1,6 +1,7 @@
 """What goes on must find its data set as it was, and says which versions are others."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 from evaluators.data import Dataset, Split, load
 from evaluators.training.loop import Training
+from evaluators.training.recipe import load_recipe
 from nas.run import resuming
 from nas.run.resuming import DECISIVE, check_data, versions_changed
 from nas.run.versions import versions
@@ -122,3 +124,14 @@ def test_a_search_that_goes_on_says_the_versions(made_run, nas_here, monkeypatch
     monkeypatch.setattr(resuming, "versions", lambda: versions() | {"torch": "99[/b]"})
     code, out, _ = nas_here("resume", run.path)
     assert code == 2 and f"torch {versions()['torch']} before, 99[/b] now" in out
+
+
+@pytest.mark.slow
+def test_the_search_of_a_cluster_that_is_gone_is_finished_in_this_process(made_run, nas_here):
+    quick = replace(load_recipe("proxy", epochs=1), least_images=60)
+    few = {"trials": 1, "rivals": 1, "final_seeds": 1, "recipe": quick, "final_recipe": quick}
+    run = made_run(address="127.0.0.1:1", measure=False, **few)
+    code, _, err = nas_here("resume", run.path)
+    assert code == 2 and "no Ray cluster answers at 127.0.0.1:1" in err
+    code, _, err = nas_here("resume", run.path, "--workers", 0)
+    assert (code, err) == (0, "") and (run.path / "export" / "model.onnx").is_file()
