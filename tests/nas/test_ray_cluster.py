@@ -89,7 +89,7 @@ def test_two_of_four_nodes_die_one_is_added_and_the_search_ends_as_a_serial_one(
     assert "state-dump" not in log.read_text()
     ended = _trained(folder)
     assert sum(origin == "search" for origin, *_ in ended.values()) == 8, log.read_text()
-    process, folder, log = start(*few, "--workers", 1, name="serial", address=None, prepare=alone)
+    process, folder, log = start(*few, "--workers", 0, name="serial", address=None, prepare=alone)
     assert process.wait(timeout=2 * PATIENCE) == 0, log.read_text()
     assert ended == _trained(folder)
 

@@ -83,9 +83,16 @@ addresses = {c.laddr.ip for c in psutil.net_connections("inet") if c.pid in fami
 assert addresses and addresses <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, addresses
 
 run_to_error(executor, Source([job("full", "raise"), job("never")]))
-run_to_error(executor, Source([job("unwritten", keep=Path("nowhere", "unwritten.safetensors")), job("never")]))
-run_to_error(executor, Source([job("untaught", teacher=Path("nobody")), job("never")]))
 executor.close()
+
+asker = _SourceSearcher(Source([job("unwritten", keep=Path("nowhere", "unwritten.safetensors")), job("never")]))
+asker.suggest("1")
+assert asker.result("1", {"number": 3, "loss": 0.1, "accuracy": 0.5, "seconds": 1.0}, b"weights") is True
+print("RAISED", asker.error)
+assert asker.suggest("2") == Searcher.FINISHED
+asker = _SourceSearcher(Source([job("untaught", teacher=Path("nobody")), job("never")]))
+assert asker.suggest("1") == Searcher.FINISHED == asker.suggest("2")
+print("RAISED", asker.error)
 
 
 class OfNoUse(Setting):
