@@ -33,7 +33,7 @@ def show(console: Console, found: dict[str, Any]) -> None:
     n = found["counts"]
     console.print(
         f"Accuracy ({found['metric']}) on {found['data']}, each network at its own input; same recipe for all, "
-        f"{found['epochs']['final']} epochs{_distilled(found)}; mean over seeds, with more seeds for the leaders within the "
+        f"{_epochs(found['epochs']['final'])}{_distilled(found)}; mean over seeds, with more seeds for the leaders within the "
         f"budget. {_inherited(found)}"
     )
     for line in [*_latency(found), *_sizes(found)]:
@@ -108,6 +108,10 @@ def _probed(found: dict[str, Any]) -> list[str]:
         best.setdefault(base_name(entry["anchor"]), entry)
     others = [f"{e['anchor']} {e['probe']:.2%}" for name, e in best.items() if name not in shown]
     return [f"Other hand-designed networks, best linear probe: {', '.join(others)}."] if others else []
+
+
+def _epochs(number: int) -> str:
+    return "1 epoch" if number == 1 else f"{number} epochs"
 
 
 def _distilled(found: dict[str, Any]) -> str:
