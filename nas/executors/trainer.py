@@ -1,7 +1,7 @@
 """Trainer: runs jobs one after another in its process, a step an epoch."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -74,18 +74,13 @@ class Trainer:
         """Load the teacher, once."""
         setting = self._setting
         if name not in self._teachers:
-            with self._fetch(name) as folder, _that_it_can_be_read():
-                self._teachers[name] = load_teacher(folder, task, self._device, (setting.mean, setting.std))
+            with self._fetch(name) as folder:
+                try:
+                    self._teachers[name] = load_teacher(folder, task, self._device, (setting.mean, setting.std))
+                except InputError as error:  # which names the fetched copy, if it is one
+                    raise _UnreadableTeacher(str(error).replace(str(folder), str(name))) from None
         return self._teachers[name]
 
 
 class _UnreadableTeacher(Exception):
     """Says what is wrong with the teacher's files."""
-
-
-@contextmanager
-def _that_it_can_be_read() -> Iterator[None]:
-    try:
-        yield
-    except InputError as error:
-        raise _UnreadableTeacher(str(error)) from None

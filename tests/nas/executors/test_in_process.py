@@ -1,5 +1,6 @@
 """Trainings in this process: what a source hears and what ends a session, as from Ray's workers."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from evaluators.training.recipe import load_recipe
 from evaluators.weights import packed, save_weights
 from nas.executors.in_process import InProcessExecutor
 from nas.executors.job import EpochReport, Job, Setting
+from nas.executors.trainer import Trainer
 from search_spaces.errors import InputError
 from search_spaces.genotype import Genotype
 from search_spaces.task import Task
@@ -151,3 +153,11 @@ def test_torch_has_the_setting_s_threads_until_the_end(setting):
     during = torch.get_num_threads()
     executor.close()
     assert (during, torch.get_num_threads()) == (before + 1, before)
+
+
+def test_a_teacher_that_cannot_be_read_is_named_as_it_was_given(setting, tmp_path):
+    (tmp_path / "copy").mkdir()
+    trainer = Trainer(setting, lambda _: nullcontext(tmp_path / "copy"))
+    trainer.start(job("untaught", teacher=Path("given")))
+    result = trainer.step()
+    assert result["fatal"] and "given/genotype.txt" in result["failure"] and "copy" not in result["failure"]
