@@ -10,6 +10,7 @@ import contextlib
 import copy
 import io
 import logging
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -51,6 +52,21 @@ def export_onnx(network: nn.Module, task: Task, path: Path, form: OnnxForm = Onn
             output_names=[OUTPUT],
             dynamic_axes=None if form.batch else {INPUT: {0: "batch"}, OUTPUT: {0: "batch"}},
         )
+
+
+@contextlib.contextmanager
+def folded_onnx(network: nn.Module, task: Task) -> Iterator[Path]:
+    """The network's ONNX file for a quantiser, while the context lasts.
+
+    Shapes are inferred, constants computed and batch norms folded into convolutions; without, NNCF fails on some networks.
+    """
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory(prefix="nas-int8-") as folder:
+        plain, folded = Path(folder, "plain.onnx"), Path(folder, "folded.onnx")
+        export_onnx(network, task, plain)
+        quant_pre_process(str(plain), str(folded), skip_symbolic_shape=True)
+        yield folded
 
 
 def describe(path: Path, facts: Mapping[str, str]) -> None:

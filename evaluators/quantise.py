@@ -1,10 +1,9 @@
 """Export quantised to int8, by one of the quantisers.
 
-On processors without dot products of int8, weights have 7 bits, as the guides of ONNX Runtime and NNCF advise: runtimes add two
-products of 8 bits in 16 there, which overflow.
+On processors without dot products of int8, weights have 7 bits for runtimes that add two products of 8 bits in 16 there, which
+overflow: the guides of ONNX Runtime and NNCF advise it.
 """
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,16 +26,17 @@ class Quantisation:
     quantiser: str = DEFAULT
 
 
-def weight_bits() -> int:
-    """Bits of quantised weights: 7 on processors without dot products of int8, else 8."""
-    return 7 if multiplies_int8() is False else 8
+def weight_bits(quantiser: str = DEFAULT) -> int:
+    """Bits of quantised weights: 7 on processors without dot products of int8 where sums may overflow, else 8."""
+    return 7 if load_quantiser(quantiser).OVERFLOWS and multiplies_int8() is False else 8
 
 
 def export_at(network: nn.Module, task: Task, path: Path, quantisation: Quantisation | None) -> None:
-    """Exports `network` in eval mode to an ONNX file, quantised to int8, or in float32 if `quantisation` is None.
+    """Exports `network` in eval mode to a file quantised to int8, or to ONNX in float32 if `quantisation` is None.
 
-    Input and output are as in `export_onnx`, in float32. The same network and images give the same file. `network` is not
-    modified. Raises InputError if there are no images, the quantiser is not installed, or does not support the network.
+    A quantised file is in the quantiser's format; its input and output are as in `export_onnx`, in float32, by the names of the
+    quantiser's SIGNATURE. The same network and images give the same file. `network` is not modified. Raises InputError if there
+    are no images, the quantiser is not installed, or does not support the network.
     """
     if quantisation is None:
         export_onnx(network, task, path)
@@ -44,19 +44,8 @@ def export_at(network: nn.Module, task: Task, path: Path, quantisation: Quantisa
     if len(quantisation.images) == 0:
         raise InputError("int8 needs at least one training image to calibrate on")
     quantiser = load_quantiser(quantisation.quantiser)
-    with tempfile.TemporaryDirectory(prefix="nas-int8-") as folder:
-        plain, ready = Path(folder, "plain.onnx"), Path(folder, "ready.onnx")
-        export_onnx(network, task, plain)
-        with quiet(), _refusals(quantiser.TITLE):
-            _prepare(plain, ready)
-            quantiser.quantise(ready, path, quantisation.images, weight_bits())
-
-
-def _prepare(source: Path, target: Path) -> None:
-    """Infers shapes, computes constants and folds batch norm into convolutions; without, NNCF fails on some networks."""
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    quant_pre_process(str(source), str(target), skip_symbolic_shape=True)
+    with quiet(), _refusals(quantiser.TITLE):
+        quantiser.quantise(network, task, path, quantisation.images, weight_bits(quantisation.quantiser))
 
 
 @contextmanager

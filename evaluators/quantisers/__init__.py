@@ -1,12 +1,15 @@
-"""Quantisers, one module each: make an int8 ONNX file of one in float32. Modules in this folder are discovered by name."""
+"""Quantisers, one module each: make an int8 file of a network. Modules in this folder are discovered by name."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
+from evaluators.card import Signature
 from search_spaces.plugins import Modules
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from search_spaces.task import Task
 
 DEFAULT = "onnxruntime"
 _QUANTISERS = Modules("quantisers", __name__, "quantiser")
@@ -15,19 +18,22 @@ _QUANTISERS = Modules("quantisers", __name__, "quantiser")
 class Quantiser(Protocol):
     """A module in this folder. TITLE: its name in sentences. RUNTIME: the runtime that answers for its files in tests.
 
-    WHOLE: whether it quantises the weights of every convolution and linear layer, which a size budget counts on.
+    SUFFIX and SIGNATURE: of its files. WHOLE: whether it quantises the weights of every convolution and linear layer to a byte,
+    which a size budget counts on. OVERFLOWS: whether its runtime needs weights of 7 bits on processors without int8 products.
 
-    `quantise` reads the ONNX file `source`, whose shapes are inferred and batch norms folded, and writes `target`, with
-    the same input and output in float32. Ranges are from `images` [N, C, H, W], one or more; weights have `bits` bits, 7 or 8.
-    The same file and images give the same file. It may raise anything; InputError, which names a missing package, is shown as
-    it is.
+    `quantise` writes `target`, the int8 form of a network in eval mode; its input and output are float32. Ranges are from
+    `images` [N, C, H, W], one or more; weights have `bits` bits, 7 or 8. The same network and images give the same file. It
+    may raise anything; InputError, which names a missing package, is shown as it is.
     """
 
     TITLE: str
     RUNTIME: str
+    SUFFIX: str
+    SIGNATURE: Signature
     WHOLE: bool
+    OVERFLOWS: bool
 
-    def quantise(self, source: Path, target: Path, images: "Tensor", bits: int) -> None: ...
+    def quantise(self, network: "nn.Module", task: "Task", target: Path, images: "Tensor", bits: int) -> None: ...
 
 
 def quantiser_names() -> list[str]:

@@ -8,14 +8,18 @@ overflow; elsewhere those of the first convolution alone have 7.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evaluators.card import Signature
 from evaluators.installed import installed_version
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from search_spaces.task import Task
 
 TITLE = "NNCF"
 RUNTIME = "openvino_int8"
-WHOLE = False
+SUFFIX, SIGNATURE = ".onnx", Signature()
+WHOLE, OVERFLOWS = False, True
 
 
 def version() -> str:
@@ -23,20 +27,22 @@ def version() -> str:
     return installed_version("nncf", "int8 in OpenVINO", "openvino")
 
 
-def quantise(source: Path, target: Path, images: "Tensor", bits: int) -> None:
-    """Writes `target`, the quantised form of the ONNX file `source`; raises InputError when nncf is not installed."""
+def quantise(network: "nn.Module", task: "Task", target: Path, images: "Tensor", bits: int) -> None:
+    """Writes `target`, the network's quantised ONNX file; raises InputError when nncf is not installed."""
     version()
     import nncf
     import onnx
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
 
-    from evaluators.onnx import INPUT
+    from evaluators.onnx import INPUT, folded_onnx
 
     def fed(image: "Tensor") -> dict[str, Any]:
         return {INPUT: image[None].contiguous().numpy()}
 
+    with folded_onnx(network, task) as source:
+        plain = onnx.load(source)
     found = nncf.quantize(
-        onnx.load(source),
+        plain,
         nncf.Dataset(list(images.cpu()), fed),
         subset_size=len(images),
         target_device=nncf.TargetDevice.CPU,

@@ -7,29 +7,37 @@ whose ranges are from the smallest to the largest value on the images.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evaluators.card import Signature
+
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    from search_spaces.task import Task
 
 TITLE = "ONNX Runtime"
 RUNTIME = "onnxruntime_int8"
-WHOLE = True
+SUFFIX, SIGNATURE = ".onnx", Signature()
+WHOLE = OVERFLOWS = True
 
 
-def quantise(source: Path, target: Path, images: "Tensor", bits: int) -> None:
-    """Writes `target`, the quantised form of the ONNX file `source`."""
+def quantise(network: "nn.Module", task: "Task", target: Path, images: "Tensor", bits: int) -> None:
+    """Writes `target`, the network's quantised ONNX file."""
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 
-    quantize_static(
-        str(source),
-        str(target),
-        _reader(images),
-        quant_format=QuantFormat.QDQ,
-        per_channel=True,
-        weight_type=QuantType.QInt8,
-        activation_type=QuantType.QUInt8,
-        calibrate_method=CalibrationMethod.MinMax,
-        reduce_range=bits < 8,
-    )
+    from evaluators.onnx import folded_onnx
+
+    with folded_onnx(network, task) as source:
+        quantize_static(
+            str(source),
+            str(target),
+            _reader(images),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            activation_type=QuantType.QUInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            reduce_range=bits < 8,
+        )
 
 
 def _reader(images: "Tensor") -> Any:

@@ -1,4 +1,4 @@
-"""Accuracy of the deployed file: runs images through a network's ONNX export, one per thread, in the runtime that it is for."""
+"""Accuracy of the deployed file: runs images through a network's export, one per thread, in the runtime that it is for."""
 
 import tempfile
 from collections.abc import Iterator
@@ -58,16 +58,17 @@ def deployed(
     *,
     quantisation: Quantisation | None = None,
 ) -> Deployed:
-    """Scores of a network's ONNX export over a split, or its images at indices `among`; `threads` run at the same time.
+    """Scores of a network's export over a split, or its images at indices `among`; `threads` run at the same time.
 
-    Without `quantisation`, the export is in float32 and run by ONNX Runtime; with it, it is quantised to int8 and run by the
-    quantiser's runtime. On CPUs, ONNX Runtime is also faster than torch: 8.9 ms per image for EfficientNet-Lite0 at 224x224,
-    against 14.8 to 25 ms for torch in eval mode, depending on batch size (one thread of an AMD EPYC).
+    Without `quantisation`, it is ONNX in float32, run by ONNX Runtime; with it, it is in int8, run by the quantiser's runtime.
+    On CPUs, ONNX Runtime is also faster than torch: 8.9 ms per image for EfficientNet-Lite0 at 224x224, against 14.8 to 25 ms
+    for torch in eval mode, depending on batch size (one thread of an AMD EPYC).
     """
     with tempfile.TemporaryDirectory(prefix="nas-judge-") as folder:
-        file = Path(folder, "model.onnx")
+        quantiser = load_quantiser(quantisation.quantiser) if quantisation else None
+        file = Path(folder, f"model{quantiser.SUFFIX if quantiser else '.onnx'}")
         export_at(network, task, file, quantisation)
-        runtime = load_quantiser(quantisation.quantiser).RUNTIME if quantisation else DEFAULT
+        runtime = quantiser.RUNTIME if quantiser else DEFAULT
         logits_of, size = answers_of(runtime, file, threads), file.stat().st_size
 
     def answer(image: Tensor) -> tuple[int, float]:

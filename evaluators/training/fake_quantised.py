@@ -15,7 +15,6 @@ from torch.ao.quantization.fake_quantize import FakeQuantize
 from torch.ao.quantization.observer import MovingAverageMinMaxObserver, MovingAveragePerChannelMinMaxObserver
 from torch.nn.utils.parametrize import register_parametrization, remove_parametrizations
 
-from evaluators.quantise import weight_bits
 from evaluators.training.distill import distilled
 from evaluators.training.lean import folded
 from search_spaces.ops.norm_act import normed
@@ -26,15 +25,16 @@ RATE = 1e-4
 _LEAST = 1e-4  # smaller factors of batch norm are not divided by
 
 
-def fine_tune(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], steps: int) -> nn.Module:
+def fine_tune(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], steps: int, bits: int) -> nn.Module:
     """A copy of a trained network in eval mode, trained on `batches` (images [B, C, H, W], labels [B]) with fake quantisation.
 
-    `steps` is the number of batches. The network's own logits are the targets, besides the labels.
+    `steps` is the number of batches, `bits` those of a quantised weight. The network's own logits are the targets, besides the
+    labels.
     """
     teacher = copy.deepcopy(network).eval()
     student = folded(network)
     layers = [module for module in student.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    hooks = [_fake(layer) for layer in layers]
+    hooks = [_fake(layer, bits) for layer in layers]
     student.to(next(network.parameters()).device)
     rounded = [parameter.requires_grad_() for parameter in student.parameters() if parameter.is_floating_point()]
     optimizer = torch.optim.AdamW(rounded, lr=RATE, weight_decay=0.0)
@@ -54,9 +54,9 @@ def fine_tune(network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], step
     return _unfolded(student, network)
 
 
-def _fake(layer: nn.Module) -> torch.utils.hooks.RemovableHandle:
-    """Round a layer's weights per output channel to int8, and its input to uint8; returns the handle of the input's hook."""
-    levels = 2 ** weight_bits()
+def _fake(layer: nn.Module, bits: int) -> torch.utils.hooks.RemovableHandle:
+    """Round a layer's weights per output channel to `bits` bits, and its input to uint8; returns the input's hook."""
+    levels = 2**bits
     weights = FakeQuantize(
         MovingAveragePerChannelMinMaxObserver,
         quant_min=-levels // 2,

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evaluators.heap import keep_heap
-from evaluators.quantise import Quantisation
+from evaluators.quantise import Quantisation, weight_bits
 from evaluators.training.augment import Parts, mixup
 from evaluators.training.average import averaged
 from evaluators.training.batches import Batches
@@ -129,7 +129,7 @@ class Training:
         rates = float(max(self._schedule.base_lrs)) * factor
         self.history.append(Epoch(number, mean, scores[self._metric], perf_counter() - start, scores, rates))
         if self.finished and self._recovers and self._quantisation is not None:
-            self._recover(self.history[-1])
+            self._recover(self.history[-1], weight_bits(self._quantisation.quantiser))
         return self.history[-1]
 
     @property
@@ -144,8 +144,8 @@ class Training:
         if self._surgery:
             self.network = self._surgery.closed(cast(Network, self.network))
 
-    def _recover(self, last: Epoch) -> None:
-        """Fine-tune with fake quantisation if int8 loses accuracy, and keep the better weights and scores."""
+    def _recover(self, last: Epoch, bits: int) -> None:
+        """Fine-tune with weights of `bits` bits if int8 loses accuracy, and keep the better weights and scores."""
         start = perf_counter()
         plain = asdict(self._judged(self.network, last.number, None))
         if plain[self._metric] - last.accuracy <= LOST:
@@ -156,7 +156,7 @@ class Training:
         size = min(self.recipe.batch_size, max(2, _MOST_PIXELS // (2 * height * width)))  # every map is kept twice
         steps = math.ceil(max(len(among), self.recipe.least_images) / size)
         batches = self._train.epoch(among, replace(self.recipe, batch_size=size), self._generator)
-        found = fine_tune(self.network, batches, steps)
+        found = fine_tune(self.network, batches, steps, bits)
         scores = asdict(self._judged(found, last.number, self._quantisation))
         seconds = last.seconds + perf_counter() - start
         if scores[self._metric] > last.accuracy:

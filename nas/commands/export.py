@@ -45,7 +45,7 @@ BATCH = _Batch(min=1, max=4096)
 @click.option(
     "--precision",
     type=click.Choice(["float32", "int8"]),
-    help="int8: also write model.int8.onnx, calibrated on the run's training images.  [default: the run's]",
+    help="int8: also write model.int8.onnx (LiteRT: .tflite), calibrated on the run's training images.  [default: the run's]",
 )
 def command(
     *,

@@ -13,6 +13,7 @@ from evaluators.card import CARD, file_entry, listed
 from evaluators.data.preprocess import Preprocessing
 from evaluators.onnx import OnnxForm, describe
 from evaluators.quantise import Quantisation, export_at, weight_bits
+from evaluators.quantisers import load_quantiser
 from evaluators.training.recipe import Metric
 from evaluators.weights import GENOTYPE, WEIGHTS, load_network, save_weights
 from nas.export.formats import OURS, Format, entry, load, use, write
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from search_spaces.network import Network
     from search_spaces.weights import Loaded
 
-ONNX, INT8, README, SCRIPTS = "model.onnx", "model.int8.onnx", "README.md", "nas.export.scripts"
+ONNX, README, SCRIPTS = "model.onnx", "README.md", "nas.export.scripts"
+RUN_BY_SCRIPT = (".onnx", ".tflite")
 _PART, _NEW, _OLD = ".export-", "new", "old"  # temporary folder of an export, for new and old files until all are replaced
 
 
@@ -95,8 +97,8 @@ def export(
 def export_trained(trained: Trained, folder: Path, formats: Sequence[str] = (), *, form: OnnxForm | None = None) -> list[Path]:
     """Write genotype.txt, weights.safetensors, model.json, and a file per format (default: model.onnx and network.py).
 
-    A network that is deployed in int8 also gets model.int8.onnx; with an ONNX file there is predict.py. README.md describes
-    all of it. `form` is of model.onnx. Returns the paths.
+    A network that is deployed in int8 also gets model.int8.onnx, or .tflite; with one of these there is predict.py. README.md
+    describes all of it. `form` is of model.onnx. Returns the paths.
 
     Files of an earlier export in `folder` are replaced. Raises InputError for an unknown format, and if the folder contains
     other files or cannot be written.
@@ -112,7 +114,7 @@ def export_trained(trained: Trained, folder: Path, formats: Sequence[str] = (), 
         network = load_network(trained.genotype, trained.task, trained.weights)
         _write(network, trained.task, chosen, part, form)
         if trained.quantisation is not None:
-            export_at(network, trained.task, part / INT8, trained.quantisation)
+            export_at(network, trained.task, part / _int8_file(trained.quantisation), trained.quantisation)
         for name in set(card["companions"]) - {README}:
             (part / name).write_bytes(files(SCRIPTS).joinpath(name).read_bytes())
 
@@ -270,12 +272,14 @@ def _exchange(moves: Sequence[tuple[Path, Path, Sequence[str]]]) -> None:
 
 
 def _card(trained: Trained, chosen: Mapping[str, Format]) -> dict[str, Any]:
-    files = {} if trained.quantisation is None else {INT8: file_entry(trained.task)}
+    files = {}
+    if how := trained.quantisation:
+        files[_int8_file(how)] = file_entry(trained.task, 1, load_quantiser(how.quantiser).SIGNATURE)
     files |= {file: entry(way, trained.task) for file, way in chosen.items()}
     return {
         "classes": trained.classes,
         "files": files,
-        "companions": [README, *(["predict.py"] if any(name.endswith(".onnx") for name in files) else [])],
+        "companions": [README, *(["predict.py"] if any(name.endswith(RUN_BY_SCRIPT) for name in files) else [])],
         "preprocessing": trained.preprocessing.as_json(),
         "accuracy": {"metric": trained.metric, "validation": trained.validation, "test": trained.test},
         **({"latency_ms": trained.latency_ms} if trained.latency_ms else {}),
@@ -285,5 +289,9 @@ def _card(trained: Trained, chosen: Mapping[str, Format]) -> dict[str, Any]:
 
 def _int8(trained: Trained, quantisation: Quantisation) -> dict[str, Any]:
     """Which file the figures belong to, its quantiser, the bits of its weights, and the test accuracy in float32."""
-    made = {"quantiser": quantisation.quantiser, "weight_bits": weight_bits()}
-    return {"figures_of": INT8, **made, "float32": {"test": trained.float_test}}
+    made = {"quantiser": quantisation.quantiser, "weight_bits": weight_bits(quantisation.quantiser)}
+    return {"figures_of": _int8_file(quantisation), **made, "float32": {"test": trained.float_test}}
+
+
+def _int8_file(quantisation: Quantisation) -> str:
+    return f"model.int8{load_quantiser(quantisation.quantiser).SUFFIX}"

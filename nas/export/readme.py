@@ -83,7 +83,8 @@ def _file(name: str, entry: dict[str, Any]) -> str:
 def _uses(card: dict[str, Any], uses: Sequence[str]) -> list[str]:
     found = []
     if "predict.py" in card["companions"]:
-        found.append("With `pip install numpy pillow onnxruntime`:\n\n    python predict.py photo.jpg")
+        runtime = "ai-edge-litert" if card.get("figures_of", "").endswith(".tflite") else "onnxruntime"
+        found.append(f"With `pip install numpy pillow {runtime}`:\n\n    python predict.py photo.jpg")
     if uses:
         found.append("In Python, for `image`, a contiguous numpy array that is prepared as below, float32 [1, C, H, W]:")
     return [*found, *(indent(lines, "    ") for lines in uses)]

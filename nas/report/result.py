@@ -179,7 +179,7 @@ def _unmeasured(run: Run) -> str:
     """Why nothing was measured and what to do; empty if it was, or if there is no latency budget."""
     if run.config.measure or run.config.latency_budget_ms is None:
         return ""
-    file = "export/model.int8.onnx" if run.resolved.precision == "int8" else "export/model.onnx"
+    file = "the int8 file in export" if run.resolved.precision == "int8" else "export/model.onnx"
     if run.config.device in LOCALS:
         return f"Latency was not measured (--no-measure); measure {file} before relying on the budget."
     return f"Latency was not measured: device {run.config.device} is not this machine; measure {file} there."

@@ -17,7 +17,7 @@ _TIGHT: dict[str, Any] = {"collapse_padding": True, "pad_edge": False, "show_edg
 _COLUMNS_SIZES = ("weights", "memory")
 _COLUMNS_INT8 = ("float32 %", "float32 ms")
 _QUANTISED = (
-    "Accuracies, latencies and files (model.int8.onnx) are of networks quantised to int8, calibrated on training images; "
+    "Accuracies, latencies and files are of networks quantised to int8, calibrated on training images; "
     "float32: test accuracy, p50 latency and file before."
 )
 

@@ -1,6 +1,8 @@
 """In int8: what is searched, trained, measured, tested and exported is the quantised network."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import onnxruntime
@@ -10,7 +12,7 @@ import torch
 from evaluators.data import load
 from evaluators.latency.device.local_device import local_named
 from evaluators.latency.device.measure_profile import measure_profile
-from evaluators.latency.runtime import at_precision
+from evaluators.latency.runtime import at_precision, quantiser_of
 from evaluators.onnx import INPUT, OUTPUT
 from evaluators.quantise import weight_bits
 from evaluators.training.batches import Batches
@@ -82,31 +84,53 @@ def test_a_search_in_int8(int8_run, nas_int8, workshop, tmp_path):
     assert (tmp_path / "again" / "model.int8.onnx").read_bytes() == before
 
 
-def test_a_search_in_int8_in_openvino(nas_anywhere, quick_search, workshop, tmp_path, monkeypatch):
-    pytest.importorskip("nncf", reason="nncf is not installed")
+def _answers_of_openvino(file):
     openvino = pytest.importorskip("openvino", reason="openvino is not installed")
+    model = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return lambda image: model([image])[0]
+
+
+def _answers_of_litert(file):
+    from ai_edge_litert.interpreter import Interpreter
+
+    run = Interpreter(str(file)).get_signature_runner()
+    return lambda image: run(args_0=image)["output_0"]
+
+
+OTHERS = {  # by runtime in float32: the package that quantises, its name in sentences, the file, and what answers for it
+    "openvino_cpu": ("nncf", "NNCF", "model.int8.onnx", _answers_of_openvino),
+    "litert_cpu": ("litert_quantizer", "LiteRT Quantizer", "model.int8.tflite", _answers_of_litert),
+}
+
+
+@pytest.mark.parametrize("runtime", OTHERS)
+def test_a_search_in_int8_in_another_runtime(runtime, nas_anywhere, quick_search, workshop, tmp_path, monkeypatch):
+    package, title, file, answers_of_file = OTHERS[runtime]
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    int8 = at_precision(runtime, "int8")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     space = load_space(str(workshop / "small.yaml"))
-    measure_profile(space, name="mine", seconds=4.0, fit=20, verify=20, runtime=at_precision("openvino_cpu", "int8"))
+    measure_profile(space, name="mine", seconds=4.0, fit=20, verify=20, runtime=int8)
     code, _, err = nas_anywhere(*quick_search, "--device", "mine", "--run", "run")
     assert code == 0, err
     export, best = tmp_path / "run" / "export", json.loads((tmp_path / "run" / "result.json").read_text())["best"]
     card = json.loads((export / "model.json").read_text())
-    assert "openvino_int8" in (tmp_path / "run" / "device.json").read_text() and best["p50_ms"] <= 50
-    assert card["quantiser"] == "nncf" and card["accuracy"]["test"] == best["test_by_seed"][0]
-    assert (
-        "`model.int8.onnx` was quantised by NNCF and tested in the runtime `openvino_int8`"
-        in (export / "README.md").read_text()
-    )
-    model = openvino.Core().compile_model(export / "model.int8.onnx", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    assert int8 in (tmp_path / "run" / "device.json").read_text() and best["p50_ms"] <= 50
+    assert card["quantiser"] == quantiser_of(int8) and card["accuracy"]["test"] == best["test_by_seed"][0]
+    assert card["figures_of"] == file and card["files"][file]["bytes"] == (export / file).stat().st_size
+    assert f"`{file}` was quantised by {title} and tested in the runtime `{int8}`" in (export / "README.md").read_text()
+    answers = answers_of_file(export / file)
     images, labels = _test_images(open_run(tmp_path / "run"), card["preprocessing"], workshop)
-    right = [model([image[None]])[0].argmax() == label for image, label in zip(images, labels, strict=True)]
+    right = [answers(image[None]).argmax() == label for image, label in zip(images, labels, strict=True)]
     assert np.mean(right) == pytest.approx(best["test_by_seed"][0], abs=1e-6)
 
-    before = (export / "model.int8.onnx").read_bytes()
+    before = (export / file).read_bytes()
     code, _, err = nas_anywhere("export", "run", "--to", "again")
     assert code == 0, err
-    assert (tmp_path / "again" / "model.int8.onnx").read_bytes() == before
+    assert (tmp_path / "again" / file).read_bytes() == before
+    photo = next((workshop / "images").rglob("*.png"))
+    done = subprocess.run([sys.executable, export / "predict.py", photo], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith(f"{photo}\t"), done.stderr
 
 
 def _test_images(run, seen, workshop):
@@ -155,7 +179,7 @@ def test_what_has_no_int8_is_refused(nas_int8, workshop, tmp_path):
     code, _, err = nas_int8("device", "measure", "--device", "local-int8", "--precision", "float32")
     assert code == 2 and "device local-int8 is measured in int8, not in float32" in err
     code, _, err = nas_int8("device", "measure", "--runtime", "torch_eager", "--precision", "int8")
-    assert code == 2 and "the runtime torch_eager does not run networks in int8; these do: onnxruntime_int8" in err
+    assert code == 2 and "the runtime torch_eager does not run networks in int8; these do: litert_int8, onnxruntime_int8" in err
     code, _, err = nas_int8(
         "search", "--latency-budget", "5ms", "--device", local_named("local-int8").name, "--precision", "float32"
     )

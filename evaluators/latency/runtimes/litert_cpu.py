@@ -1,15 +1,15 @@
 """LiteRT (TensorFlow Lite) on the CPU with its XNNPACK delegate: batch 1, float32."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
+from threading import local
 from typing import TYPE_CHECKING
 
 from evaluators.installed import installed_version
 from evaluators.latency.runtime import Clock, Graph
-from search_spaces.errors import InputError
 
 if TYPE_CHECKING:
+    from numpy import ndarray
     from torch import nn
 
     from search_spaces.task import Task
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 CLOCK: Clock = "cpu"
 GRAPH: Graph = "fused"
 DTYPE = "float32"
+INT8 = "litert_int8"
 SUFFIX = ".tflite"
 
 
@@ -29,17 +30,9 @@ def version() -> str:
 def prepare(network: "nn.Module", task: "Task", path: Path) -> None:
     """Writes the file that `load` reads; raises InputError when the converter fails."""
     version()
-    from evaluators.onnx import deployable, quiet
-    from search_spaces.network import example_input
+    from evaluators.tflite import export_tflite
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # silences the C++ code, which logs the FLOPs of each network
-    with quiet():
-        import litert_torch
-
-        try:
-            litert_torch.convert(deployable(network), (example_input(task),)).export(str(path))
-        except Exception as error:  # the converter may raise anything
-            raise InputError(f"litert-torch cannot convert the network: {type(error).__name__}: {error}") from error
+    export_tflite(network, task, path)
 
 
 def load(path: Path, threads: int = 1) -> Callable[[], object]:
@@ -48,3 +41,23 @@ def load(path: Path, threads: int = 1) -> Callable[[], object]:
     from evaluators.latency.timing.bench import load as loaded
 
     return loaded(path, threads)
+
+
+def answers(path: Path, threads: int = 1) -> "Callable[[ndarray], ndarray]":
+    """A function from an image [1, C, H, W] to logits [1, classes], which `threads` threads may call at the same time."""
+    version()
+    from ai_edge_litert.interpreter import Interpreter
+
+    from evaluators.tflite import silent
+
+    content, own = path.read_bytes(), local()
+    with silent():  # the first interpreter of a process writes a line
+        Interpreter(model_content=content, num_threads=1)
+
+    def answer(image: "ndarray") -> "ndarray":
+        if not hasattr(own, "run"):
+            own.run = Interpreter(model_content=content, num_threads=1).get_signature_runner()
+        (logits,) = own.run(args_0=image).values()
+        return logits  # type: ignore[no-any-return]
+
+    return answer

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 FORMAT = 4
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # since 1.29, ONNX Runtime sends telemetry unless this is set
-PACKAGES = {"onnxruntime_cpu": "onnxruntime", "onnxruntime_int8": "onnxruntime", "litert_cpu": "ai-edge-litert"}  # by runtime
+_ORT, _LITERT = "onnxruntime", "ai-edge-litert"
+PACKAGES = {"onnxruntime_cpu": _ORT, "onnxruntime_int8": _ORT, "litert_cpu": _LITERT, "litert_int8": _LITERT}  # by runtime
 _GROUP = 8  # networks in memory at once
 LEAST_VISITS, _TURNS, _MOST_RUNS, _TURN_S = 4, 3, 20, 0.004
 _PROFILED, _WARM_UP, _LOWEST = 36, 3, 0.3

@@ -1,4 +1,4 @@
-"""Classify images with the exported network: needs numpy, pillow and onnxruntime.
+"""Classify images with the exported network: needs numpy, pillow and onnxruntime, or ai-edge-litert for a .tflite file.
 
 usage: python predict.py PHOTO|FOLDER ... [--top N] [--model FILE]
 
@@ -10,6 +10,7 @@ script. Exit code 1 if an image cannot be read, 2 if nothing can be classified.
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,16 @@ import numpy as np
 from PIL import Image, ImageOps
 
 HERE = Path(__file__).resolve().parent
+Run = Callable[[np.ndarray], np.ndarray]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="+", type=Path, metavar="PHOTO|FOLDER")
     parser.add_argument("--top", type=int, default=1, help="classes to print for each image")
-    parser.add_argument("--model", help="an .onnx file beside this script; default: the one whose figures model.json gives")
+    parser.add_argument(
+        "--model", help="an .onnx or .tflite file beside this script; default: the one that model.json has figures of"
+    )
     asked = parser.parse_args()
     images = [image for path in asked.paths for image in images_in(path)]
     if not images:
@@ -53,21 +57,35 @@ class Classifier:
     """The network in a folder with model.json; `model` is its file, by default the one whose figures model.json gives."""
 
     def __init__(self, folder: Path, model: str | None = None) -> None:
-        import onnxruntime
-
         card = json.loads((folder / "model.json").read_text(encoding="utf-8"))
         self.classes: list[str] = card["classes"]
         self.preprocessing: dict[str, Any] = card["preprocessing"]
         file = model or card.get("figures_of", "model.onnx")
-        self.session = onnxruntime.InferenceSession(str(folder / file), providers=["CPUExecutionProvider"])
+        self.run = (tflite if file.endswith(".tflite") else onnx)(str(folder / file))
 
     def __call__(self, path: Path) -> np.ndarray:
         """The probability of each class for the image in a file."""
-        batch = self.session.get_inputs()[0].shape[0]
-        images = np.repeat(prepared(path, self.preprocessing), batch if isinstance(batch, int) else 1, axis=0)
-        (logits,) = self.session.run(["logits"], {"image": images})
-        powers = np.exp(logits[0] - logits[0].max())
+        logits = self.run(prepared(path, self.preprocessing))[0]
+        powers = np.exp(logits - logits.max())
         return powers / powers.sum()  # type: ignore[no-any-return]
+
+
+def onnx(file: str) -> Run:
+    """A function from an image [1, C, H, W] to logits [N, classes]; N is the file's batch."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    batch = session.get_inputs()[0].shape[0]
+    times = batch if isinstance(batch, int) else 1
+    return lambda image: session.run(["logits"], {"image": np.repeat(image, times, axis=0)})[0]
+
+
+def tflite(file: str) -> Run:
+    """A function from an image [1, C, H, W] to logits [1, classes]."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    run = Interpreter(file).get_signature_runner()
+    return lambda image: next(iter(run(args_0=image).values()))
 
 
 def prepared(path: Path, how: dict[str, Any]) -> np.ndarray:

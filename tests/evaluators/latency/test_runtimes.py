@@ -28,6 +28,7 @@ NEEDS = {
     "ncnn_cpu": "pip install (ncnn|pnnx)",
     "executorch_xnnpack": "pip install executorch",
     "litert_cpu": "pip install (ai-edge-litert|litert-torch)",
+    "litert_int8": r"pip install (ai-edge-litert|litert-torch|litert-quantizer), .*compact-nas\[litert\]",
 }
 
 
@@ -101,8 +102,9 @@ def test_an_extra_is_named() -> None:
 
 def test_every_int8_runtime_names_its_quantiser() -> None:
     int8 = {name for name in runtime_names() if load_runtime(name).DTYPE == "int8"}
-    assert int8 == {"onnxruntime_int8", "openvino_int8"}
-    others = {"openvino_cpu": "nncf", "openvino_int8": "nncf"}
+    assert int8 == {"litert_int8", "onnxruntime_int8", "openvino_int8"}
+    nncf, litert = ({f"{runtime}_cpu", f"{runtime}_int8"} for runtime in ("openvino", "litert"))
+    others = dict.fromkeys(nncf, "nncf") | dict.fromkeys(litert, "litert")
     assert {name: quantiser_of(name) for name in runtime_names()} == {n: others.get(n, "onnxruntime") for n in runtime_names()}
     for name in quantiser_names():
         assert quantiser_of(load_quantiser(name).RUNTIME) == name
@@ -114,14 +116,17 @@ def test_an_int8_runtime_without_a_quantiser_is_refused(monkeypatch: pytest.Monk
         quantiser_of("openvino_cpu")
 
 
-@pytest.mark.parametrize("name", ["onnxruntime_cpu", "onnxruntime_int8", "openvino_cpu", "openvino_int8"])
+ANSWERING = [name for name in runtime_names() if hasattr(load_runtime(name), "answers")]
+
+
+@pytest.mark.parametrize("name", ANSWERING)
 def test_answers_are_the_same_from_any_thread(name: str, tmp_path: Path) -> None:
     try:
         load_runtime(name).version()
     except InputError as error:
         pytest.skip(str(error))
     torch.manual_seed(0)
-    path, images = tmp_path / "network.onnx", torch.randn(40, 1, *TASK.input).numpy()
+    path, images = tmp_path / f"network{load_runtime(name).SUFFIX}", torch.randn(40, 1, *TASK.input).numpy()
     load_runtime(name).prepare(build(GENOTYPE, TASK).eval(), TASK, path)
     alone, both = answers_of(name, path), answers_of(name, path, 2)
     with ThreadPoolExecutor(2) as pool:

@@ -90,7 +90,7 @@ def test_it_brings_int8_nearer_to_the_network(tmp_path: Path) -> None:
     with torch.no_grad():
         logits = network(images)
     batches = [(images[start : start + 16], logits[start : start + 16].argmax(1)) for start in range(0, 64, 16)] * 10
-    found = fine_tune(network, iter(batches), len(batches))
+    found = fine_tune(network, iter(batches), len(batches), weight_bits())
     path = tmp_path / "int8.onnx"
     assert _off(found, logits, images, path) < 0.9 * _off(network, logits, images, path)
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())

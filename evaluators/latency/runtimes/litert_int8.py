@@ -1,0 +1,34 @@
+"""LiteRT (TensorFlow Lite) on the CPU with its XNNPACK delegate: batch 1, quantised to int8 by LiteRT Quantizer."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evaluators.latency.runtime import Clock, Graph
+from evaluators.latency.runtimes import litert_cpu
+from evaluators.latency.runtimes.litert_cpu import SUFFIX, answers, load
+from evaluators.quantisers import litert
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from search_spaces.task import Task
+
+__all__ = ["CLOCK", "DTYPE", "GRAPH", "QUANTISER", "SUFFIX", "answers", "load", "prepare", "version"]
+
+CLOCK: Clock = "cpu"
+GRAPH: Graph = "quantised"
+DTYPE = "int8"
+QUANTISER = "litert"
+
+
+def version() -> str:
+    """The versions of ai-edge-litert and litert-quantizer; raises InputError when a package is not installed."""
+    return f"{litert_cpu.version()}, litert-quantizer {litert.version()}"
+
+
+def prepare(network: "nn.Module", task: "Task", path: Path, images: "Tensor | None" = None) -> None:
+    """Writes the file that `load` reads; ranges are from `images`, or for timing alone from two random ones."""
+    from evaluators.quantise import Quantisation, export_at
+    from search_spaces.network import example_input
+
+    export_at(network, task, path, Quantisation(example_input(task, batch=2) if images is None else images, QUANTISER))
