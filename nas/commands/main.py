@@ -46,8 +46,11 @@ def main() -> None:
         except InputError as error:
             click.echo(f"nas: {error}", err=True)
             sys.exit(2)
-        except click.ClickException as error:
+        except click.exceptions.NoArgsIsHelpError as error:
             error.show()
+            sys.exit(2)
+        except click.ClickException as error:
+            click.echo(f"nas: {_worded(error)}", err=True)
             sys.exit(2)
         except OSError as error:
             click.echo(f"nas: {os_reason(error)}", err=True)
@@ -55,6 +58,21 @@ def main() -> None:
         except (KeyboardInterrupt, click.Abort):
             click.echo("nas: stopped", err=True)
             sys.exit(stop.exit_code)
+
+
+def _worded(error: click.ClickException) -> str:
+    """An error of the command line in one line, like all others, with the command that explains its options."""
+    message = " ".join(error.format_message().split())
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is None:
+        return message
+    words = [parent.info_name or "" for parent in _line(context)][1:]
+    return f"{message}{'' if message.endswith(('.', '?')) else '.'} See `{' '.join(['nas', *words, '--help'])}`."
+
+
+def _line(context: click.Context | None) -> list[click.Context]:
+    """A context and those above it, the outermost first."""
+    return [] if context is None else [*_line(context.parent), context]
 
 
 def entry() -> None:

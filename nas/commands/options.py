@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from nas.console import make_console
 from nas.progress import ConsoleProgress
 from nas.run.options import Described, described
-from search_spaces.errors import InputError, quoted
+from search_spaces.errors import InputError, near_miss, quoted
 from search_spaces.resources import expanded
 
 if TYPE_CHECKING:
@@ -187,7 +187,12 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group whose commands are of class Command."""
+    """A group whose commands are of class Command; suggests the closest command for one that there is not."""
 
     command_class = Command
     group_class = type
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            ctx.fail(f"there is no command {quoted(args[0])}{near_miss(args[0], self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)

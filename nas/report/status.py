@@ -6,7 +6,7 @@ from rich.console import Console
 
 from nas.console import make_console
 from nas.pipeline.ranking import ranking
-from nas.records import Final, Finished
+from nas.records import Final, Finished, Probe
 from nas.run.folder import Run, open_run
 from nas.run.lock import is_running
 from nas.run.memory import Memory, counts, read_journal
@@ -24,8 +24,8 @@ def status(path: Path) -> None:
     console.print(f"{run.path}: {doing}", highlight=False)
     console.print(
         f"{n['trained']} of {run.config.trials} candidates trained ({n['stopped_early']} stopped early), {n['failed']} failed, "
-        f"{n['rejected']} rejected, {n['repeated']} repeated; {n['anchors_trained']} anchors trained; "
-        f"{len(retrained)} networks retrained"
+        f"{n['rejected']} rejected, {n['repeated']} repeated; hand-designed networks: {len(memory.records(Probe))} probed, "
+        f"{n['anchors_trained']} trained; {len(retrained)} networks retrained"
     )
     for leader in ranking(memory.trials, anchors=True)[:1]:
         console.print(

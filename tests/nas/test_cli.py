@@ -17,7 +17,10 @@ from evaluators.inheritance.find import find_donor
 from evaluators.onnx import onnx_difference
 from nas.commands import options
 from nas.commands.list import KINDS
+from nas.records import Probe
 from nas.run.folder import open_run
+from nas.run.journal import MAIN, Journal, open_study, storage_of
+from nas.run.notes import as_json
 from search_spaces.task import Task
 
 
@@ -28,7 +31,7 @@ def refused(nas_here):
     def run(*arguments: object) -> str:
         code, _, err = nas_here(*arguments)
         assert code == 2, err
-        assert "Traceback" not in err
+        assert err.startswith("nas: ") and err.count("\n") == 1, err
         return err
 
     return run
@@ -161,7 +164,11 @@ def test_wrong_flags(refused, workshop, flags, message):
 
 
 def test_an_address_where_something_else_listens(refused, workshop, tmp_path):
-    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+    class Quiet(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Quiet) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         message = refused(*_search(workshop, "--run", "run"), "--address", f"127.0.0.1:{server.server_port}")
         server.shutdown()
@@ -265,7 +272,10 @@ def test_status_of_a_run_that_has_not_begun(nas_here, made_run):
     run = made_run().path
     code, out, err = nas_here("status", run)
     assert code == 0, err
-    assert "0 of 2 candidates" in out and "interrupted" in out
+    assert "0 of 2 candidates" in out and "interrupted" in out and "hand-designed networks: 0 probed, 0 trained" in out
+    study = open_study(storage_of(Journal(run / "journal.log")), MAIN, None)
+    study.set_user_attr("probe:1", as_json(Probe(anchor="mobilenet_v2", accuracy=0.5)))
+    assert "hand-designed networks: 1 probed, 0 trained" in nas_here("status", run)[1]
 
 
 def test_anchors_by_family_and_by_name(nas_here):
@@ -279,6 +289,14 @@ def test_anchors_are_rebuilt_and_compared_with_what_was_printed(nas_here):
     assert code == 0, err
     assert "3,504,872" in out and "as published" in out and "without norm" in out
     assert "2 anchors rebuilt; params and MACs of 2 match their files" in out
+
+
+def test_a_wrong_command_option_or_value_is_named_with_the_help_to_read(refused):
+    assert refused("serch") == 'nas: there is no command "serch"; did you mean "search"? See `nas --help`.\n'
+    assert 'did you mean "list"? See `nas device --help`.' in refused("device", "lst")
+    assert "Did you mean '--latency-budget'? See `nas search --help`." in refused("search", "--latency", "5ms")
+    assert "See `nas search --help`." in refused("search", "--latency-budget", "5")
+    assert "Missing argument" in refused("show")
 
 
 def test_a_wrong_anchor_is_named(refused):

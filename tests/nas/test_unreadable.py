@@ -76,7 +76,7 @@ def test_what_cannot_be_read_is_named(nas_as_another, run, name, command):
 @pytest.mark.parametrize("name", ["n" * 256, "n" * 256 + ".yaml", "f/" * 3000])
 def test_a_name_that_no_file_can_have(nas_anywhere, run, arguments, name):
     code, _, err = nas_anywhere(*arguments, name)
-    assert code == 2 and err.startswith(("nas: ", "Usage")) and "Traceback" not in err
+    assert code == 2 and err.startswith("nas: ") and err.count("\n") == 1
 
 
 def test_whether_a_run_is_at_work_is_told_without_writing(tmp_path):
