@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from search_spaces.errors import InputError
@@ -20,6 +22,15 @@ class UnreadableImage(InputError):
         if len(listed) == 1:
             return f"cannot read the image {listed[0]}; replace or remove it"
         return "\n  ".join([f"cannot read {len(listed):,} images; replace or remove them:", *listed])
+
+
+def absent(path: Path) -> str:
+    """What a message says of a path where nothing is, with the name beside it that is closest, if one is close."""
+    with suppress(OSError):
+        close = difflib.get_close_matches(path.name, sorted(p.name for p in path.parent.iterdir()), n=1)
+        if close:
+            return f"{shown(path)} does not exist; did you mean {shown(path.with_name(close[0]))}?"
+    return f"{shown(path)} does not exist"
 
 
 def shown(name: str | Path) -> str:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from nas.records import Final
 from nas.run.trials import Proposal
@@ -70,5 +69,7 @@ def _compared(lower: Rung, upper: Rung) -> dict[str, Any]:
 
 def _spearman(pairs: NDArray[np.float64]) -> float:
     """Spearman's correlation; 0 if one side is constant."""
+    from scipy.stats import rankdata  # takes a second to import
+
     ranks = rankdata(pairs, axis=0)
     return float(np.corrcoef(ranks.T)[0, 1]) if ranks.std(axis=0).all() else 0.0

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from evaluators.data._unreadable import shown
+from evaluators.data._unreadable import absent, shown
 from evaluators.data.dataset import Found, Images
 from search_spaces.errors import InputError, near_miss, quoted
 
@@ -31,7 +31,7 @@ def read(path: Path | None, download: bool) -> Found:
     if path is None:
         raise InputError("csv needs the file: csv:FILE, with the columns path and label")
     if not path.is_file():
-        raise InputError(f"csv: {shown(path)} {'is a folder, not a file' if path.is_dir() else 'does not exist'}")
+        raise InputError(f"csv: {f'{shown(path)} is a folder, not a file' if path.is_dir() else absent(path)}")
     rows = list(_rows(path))
     _check_files(path, rows)
     classes = tuple(sorted({row.label for row in rows}))

@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter
 from pathlib import Path
 
-from evaluators.data._unreadable import shown
+from evaluators.data._unreadable import absent, shown
 from evaluators.data.dataset import Found, Images
 from search_spaces.errors import InputError
 
@@ -21,8 +21,7 @@ def read(path: Path | None, download: bool) -> Found:
     if path is None:
         raise InputError("imagefolder needs the folder of your photos: imagefolder:PATH, with one folder per class in it")
     if not path.is_dir():
-        wrong = "is a file, not a folder" if path.exists() else "does not exist"
-        raise InputError(f"imagefolder: {shown(path)} {wrong}")
+        raise InputError(f"imagefolder: {f'{shown(path)} is a file, not a folder' if path.exists() else absent(path)}")
     left_out: Counter[str] = Counter()
     parts = {part: _list(folder, left_out) for part, folder in part_folders(path, left_out).items()}
     classes = tuple(parts["train"][0])

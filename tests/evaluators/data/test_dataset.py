@@ -5,6 +5,7 @@ import pwd
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -165,3 +166,10 @@ def test_where_there_is_no_home_it_is_said_what_is_needed(monkeypatch: pytest.Mo
     monkeypatch.setattr(pwd, "getpwuid", {}.__getitem__)  # a user whom the system does not know
     with pytest.raises(InputError, match=r"HOME is not set\); set XDG_CACHE_HOME=FOLDER"):
         default_folder()
+
+
+@pytest.mark.parametrize(("kind", "there"), [("imagefolder", "photos"), ("csv", "labels.csv")])
+def test_the_closest_name_is_suggested_for_a_path_that_does_not_exist(kind: str, there: str, tmp_path: Path) -> None:
+    (tmp_path / there).mkdir()
+    with pytest.raises(InputError, match=f"does not exist; did you mean .*/{there}\\?$"):
+        load(f"{kind}:{tmp_path / there}s", inputs=[LARGER])
