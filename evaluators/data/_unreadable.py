@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,10 +24,11 @@ class UnreadableImage(InputError):
         return "\n  ".join([f"cannot read {len(listed):,} images; replace or remove them:", *listed])
 
 
-def absent(path: Path) -> str:
-    """What a message says of a path where nothing is, with the name beside it that is closest, if one is close."""
-    with suppress(OSError):
-        close = difflib.get_close_matches(path.name, sorted(p.name for p in path.parent.iterdir()), n=1)
+def absent(path: Path, is_kind: Callable[[Path], bool]) -> str:
+    """What a message says of a path where nothing is, with the closest name beside it of a kind, if one is close."""
+    with suppress(OSError, ValueError):
+        others = sorted(p.name for p in path.parent.iterdir() if is_kind(p) and not p.name.startswith("."))
+        close = difflib.get_close_matches(path.name, others, n=1)
         if close:
             return f"{shown(path)} does not exist; did you mean {shown(path.with_name(close[0]))}?"
     return f"{shown(path)} does not exist"

@@ -18,8 +18,8 @@ _QUANTISERS = Modules("quantisers", __name__, "quantiser")
 class Quantiser(Protocol):
     """A module in this folder. TITLE: its name in sentences. RUNTIME: the runtime that answers for its files in tests.
 
-    SUFFIX and SIGNATURE: of its files. WHOLE: whether it quantises the weights of every convolution and linear layer to a byte,
-    which a size budget counts on. OVERFLOWS: whether its runtime needs weights of 7 bits on processors without int8 products.
+    SUFFIX and SIGNATURE: of its files. WHOLE: whether weights of all convolutions and linear layers are known to take a byte
+    each, which a size budget counts on. OVERFLOWS: whether they need 7 bits on processors without int8 products.
 
     `quantise` writes `target`, the int8 form of a network in eval mode; its input and output are float32. Ranges are from
     `images` [N, C, H, W], one or more; weights have `bits` bits, 7 or 8. The same network and images give the same file. It

@@ -36,10 +36,12 @@ def quantise(network: "nn.Module", task: "Task", target: Path, images: "Tensor",
     from evaluators.tflite import SIGNATURE_KEY, export_tflite, silent
 
     seen = [{SIGNATURE.input: image[None].contiguous().numpy()} for image in images.cpu()]
-    with TemporaryDirectory(prefix="nas-int8-") as folder, silent():
+    with TemporaryDirectory(prefix="nas-int8-") as folder:
         plain = Path(folder, "plain.tflite")
         export_tflite(network, task, plain)
-        target.write_bytes(_quantised(plain.read_bytes(), {SIGNATURE_KEY: seen}))
+        with silent():
+            content = _quantised(plain.read_bytes(), {SIGNATURE_KEY: seen})
+    target.write_bytes(content)
 
 
 def _quantised(plain: bytes, images: dict[str, list[dict[str, Any]]]) -> bytes:

@@ -165,7 +165,7 @@ class Training:
         self.history[-1] = replace(last, seconds=seconds)
 
     def _judged(self, judged: nn.Module, number: int, quantisation: Quantisation | None) -> Scores:
-        """Scores on the recipe's number of validation images for this epoch; on a CPU and in int8, of the ONNX export."""
+        """Scores on the recipe's number of validation images for this epoch; on a CPU and in int8, of the exported file."""
         most = self.recipe.most_validated
         few = 0 < most < len(self._validation) and not 1 < number == self.recipe.epochs
         among = self._validation.share(most / len(self._validation)) if few else None

@@ -177,7 +177,11 @@ class Command(click.Command):
     """A command that rejects empty arguments and flags."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        rest = super().parse_args(ctx, args)
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
         for parameter in self.params:
             name, value = parameter.name or "", ctx.params.get(parameter.name or "")
             given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
@@ -193,6 +197,7 @@ class Group(click.Group):
     group_class = type
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+        known = self.get_command(ctx, args[0]) is not None or args[0].startswith("-") or ctx.resilient_parsing
+        if not known:
             ctx.fail(f"there is no command {quoted(args[0])}{near_miss(args[0], self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from search_spaces.weights import Loaded
 
 ONNX, README, SCRIPTS = "model.onnx", "README.md", "nas.export.scripts"
-RUN_BY_SCRIPT = (".onnx", ".tflite")
 _PART, _NEW, _OLD = ".export-", "new", "old"  # temporary folder of an export, for new and old files until all are replaced
 
 
@@ -97,8 +96,8 @@ def export(
 def export_trained(trained: Trained, folder: Path, formats: Sequence[str] = (), *, form: OnnxForm | None = None) -> list[Path]:
     """Write genotype.txt, weights.safetensors, model.json, and a file per format (default: model.onnx and network.py).
 
-    A network that is deployed in int8 also gets model.int8.onnx, or .tflite; with one of these there is predict.py. README.md
-    describes all of it. `form` is of model.onnx. Returns the paths.
+    A network that is deployed in int8 also gets model.int8.onnx, or .tflite; with this or model.onnx there is predict.py.
+    README.md describes all of it. `form` is of model.onnx. Returns the paths.
 
     Files of an earlier export in `folder` are replaced. Raises InputError for an unknown format, and if the folder contains
     other files or cannot be written.
@@ -279,7 +278,7 @@ def _card(trained: Trained, chosen: Mapping[str, Format]) -> dict[str, Any]:
     return {
         "classes": trained.classes,
         "files": files,
-        "companions": [README, *(["predict.py"] if any(name.endswith(RUN_BY_SCRIPT) for name in files) else [])],
+        "companions": [README, *(["predict.py"] if how or ONNX in files else [])],
         "preprocessing": trained.preprocessing.as_json(),
         "accuracy": {"metric": trained.metric, "validation": trained.validation, "test": trained.test},
         **({"latency_ms": trained.latency_ms} if trained.latency_ms else {}),

@@ -7,19 +7,27 @@ from typing import TYPE_CHECKING
 from nas.pipeline.ranking import ranking, rival_anchors
 from nas.records import Final, Measured, Probe
 from search_spaces.anchor import Anchor, base_name
+from search_spaces.errors import InputError
 
 if TYPE_CHECKING:
     from nas.pipeline.state import State
 
 
 def fitting(state: "State") -> list[Anchor]:
-    """Anchors within the budget; measures those whose estimate is inconclusive or that cannot be predicted."""
+    """Anchors within the budget; measures those whose estimate is inconclusive or that cannot be predicted.
+
+    Those that the device's runtime cannot run are left out, and named.
+    """
     found = []
     for entry in state.anchors.values():
         estimate = state.estimate(entry.genotype)
         unknown = state.config.measure and estimate.beyond(state.limits)
         if unknown or state.study.in_doubt(estimate):
-            estimate = state.timed(entry.genotype, estimate)
+            try:
+                estimate = state.timed(entry.genotype, estimate)
+            except InputError as error:
+                state.leave_out(entry, str(error))
+                continue
         if estimate.fits(state.limits):
             found.append(entry)
     return found

@@ -62,6 +62,7 @@ class State:
         self.limits = run.config.limits(self.resolved.precision)
         self.estimator = Estimator(predictor, self.task, self.budget, self.above_quiet, self.resolved.precision)
         self.anchors: dict[str, Anchor] = {a.genotype.id: a for a in self.space.reference_networks()}
+        self._left_out: set[str] = set()
         self.again: list[str] = []
         self.others: list[Genotype] = []
         self._started, self._session = time.monotonic(), now()
@@ -102,6 +103,12 @@ class State:
         if self.estimator.growth > before:
             self.view.say(f"The upper bound was too low; it is now scaled by {self.estimator.growth:.3f}.")
         return self.estimate(genotype)
+
+    def leave_out(self, entry: Anchor, reason: str) -> None:
+        """Say once that an anchor does not take part."""
+        if entry.name not in self._left_out:
+            self._left_out.add(entry.name)
+            self.view.say(f"{entry.name} is left out: {reason}")
 
     def learn(self) -> None:
         """Update the corrections of the bound from measurements in the journal, untrained and retrained."""

@@ -20,11 +20,12 @@ def status(path: Path) -> None:
         _show_result(console, run, memory)
         return
     n, doing = counts(memory.trials), "running" if is_running(path) else f"interrupted; continue with `nas resume {path}`"
+    probes = [probe for probe in memory.records(Probe).values() if probe.accuracy is not None]
     retrained = [final for final in memory.records(Final).values() if final.anchor or final.origin == "search"]
     console.print(f"{run.path}: {doing}", highlight=False)
     console.print(
         f"{n['trained']} of {run.config.trials} candidates trained ({n['stopped_early']} stopped early), {n['failed']} failed, "
-        f"{n['rejected']} rejected, {n['repeated']} repeated; hand-designed networks: {len(memory.records(Probe))} probed, "
+        f"{n['rejected']} rejected, {n['repeated']} repeated; hand-designed networks: {len(probes)} linear probes, "
         f"{n['anchors_trained']} trained; {len(retrained)} networks retrained"
     )
     for leader in ranking(memory.trials, anchors=True)[:1]:

@@ -170,7 +170,7 @@ def _refuse_size(config: SearchConfig, profile: Path) -> None:
     quantiser = load_quantiser(quantiser_of(device.runtime))
     if not quantiser.WHOLE:
         raise InputError(
-            f"{quantiser.TITLE} leaves some weights in float32, so a network's size is not known before it is quantised; "
+            f"how large {quantiser.TITLE}'s files are is not known before a network is quantised; "
             "leave out --size-budget, or use a device that is measured in onnxruntime_int8"
         )
 

@@ -168,3 +168,18 @@ def test_a_missing_quantiser_is_named(name: str, tmp_path: Path, monkeypatch: py
 def test_an_unknown_quantiser_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r'there is no quantiser "nnfc".*nncf'):
         export_at(trained(SMALL, TASK).eval(), TASK, tmp_path / "a.onnx", Quantisation(example_input(TASK), "nnfc"))
+
+
+def test_what_the_converter_to_tflite_raises_is_one_line_and_a_full_disk_stays_what_it_is(tmp_path, monkeypatch) -> None:
+    litert_torch = pytest.importorskip("litert_torch", reason="litert_torch is not installed")
+    from evaluators.tflite import export_tflite
+
+    for error, found in ((ValueError("no such\noperation"), InputError), (OSError(28, "full"), OSError)):
+
+        def refuse(*_: object, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(litert_torch, "convert", refuse)
+        with pytest.raises(found) as caught:
+            export_tflite(trained(SMALL, TASK).eval(), TASK, tmp_path / "a.tflite")
+        assert "\n" not in str(caught.value)

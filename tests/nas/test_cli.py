@@ -17,6 +17,7 @@ from evaluators.inheritance.find import find_donor
 from evaluators.onnx import onnx_difference
 from nas.commands import options
 from nas.commands.list import KINDS
+from nas.commands.main import cli
 from nas.records import Probe
 from nas.run.folder import open_run
 from nas.run.journal import MAIN, Journal, open_study, storage_of
@@ -272,10 +273,11 @@ def test_status_of_a_run_that_has_not_begun(nas_here, made_run):
     run = made_run().path
     code, out, err = nas_here("status", run)
     assert code == 0, err
-    assert "0 of 2 candidates" in out and "interrupted" in out and "hand-designed networks: 0 probed, 0 trained" in out
+    assert "0 of 2 candidates" in out and "interrupted" in out and "hand-designed networks: 0 linear probes, 0 trained" in out
     study = open_study(storage_of(Journal(run / "journal.log")), MAIN, None)
     study.set_user_attr("probe:1", as_json(Probe(anchor="mobilenet_v2", accuracy=0.5)))
-    assert "hand-designed networks: 1 probed, 0 trained" in nas_here("status", run)[1]
+    study.set_user_attr("probe:2", as_json(Probe(reason="it failed")))
+    assert "hand-designed networks: 1 linear probes, 0 trained" in nas_here("status", run)[1]
 
 
 def test_anchors_by_family_and_by_name(nas_here):
@@ -297,6 +299,12 @@ def test_a_wrong_command_option_or_value_is_named_with_the_help_to_read(refused)
     assert "Did you mean '--latency-budget'? See `nas search --help`." in refused("search", "--latency", "5ms")
     assert "See `nas search --help`." in refused("search", "--latency-budget", "5")
     assert "Missing argument" in refused("show")
+    assert "requires an argument. See `nas search --help`." in refused("search", "--latency-budget")
+
+
+def test_completion_in_a_shell_passes_over_a_wrong_command():
+    with cli.make_context("nas", ["serch", "x"], resilient_parsing=True) as context:
+        assert cli.resolve_command(context, ["serch", "x"])[1] is None
 
 
 def test_a_wrong_anchor_is_named(refused):

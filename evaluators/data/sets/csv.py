@@ -31,7 +31,8 @@ def read(path: Path | None, download: bool) -> Found:
     if path is None:
         raise InputError("csv needs the file: csv:FILE, with the columns path and label")
     if not path.is_file():
-        raise InputError(f"csv: {f'{shown(path)} is a folder, not a file' if path.is_dir() else absent(path)}")
+        wrong = f"{shown(path)} is a folder, not a file" if path.is_dir() else absent(path, Path.is_file)
+        raise InputError(f"csv: {wrong}")
     rows = list(_rows(path))
     _check_files(path, rows)
     classes = tuple(sorted({row.label for row in rows}))

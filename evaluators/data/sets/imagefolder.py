@@ -21,7 +21,8 @@ def read(path: Path | None, download: bool) -> Found:
     if path is None:
         raise InputError("imagefolder needs the folder of your photos: imagefolder:PATH, with one folder per class in it")
     if not path.is_dir():
-        raise InputError(f"imagefolder: {f'{shown(path)} is a file, not a folder' if path.exists() else absent(path)}")
+        wrong = f"{shown(path)} is a file, not a folder" if path.exists() else absent(path, Path.is_dir)
+        raise InputError(f"imagefolder: {wrong}")
     left_out: Counter[str] = Counter()
     parts = {part: _list(folder, left_out) for part, folder in part_folders(path, left_out).items()}
     classes = tuple(parts["train"][0])

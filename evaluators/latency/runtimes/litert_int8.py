@@ -22,8 +22,9 @@ QUANTISER = "litert"
 
 
 def version() -> str:
-    """The versions of ai-edge-litert and litert-quantizer; raises InputError when a package is not installed."""
-    return f"{litert_cpu.version()}, litert-quantizer {litert.version()}"
+    """The version of ai-edge-litert; raises InputError when it, its converter or its quantiser is not installed."""
+    litert.version()
+    return litert_cpu.version()
 
 
 def prepare(network: "nn.Module", task: "Task", path: Path, images: "Tensor | None" = None) -> None:

@@ -168,8 +168,12 @@ def test_where_there_is_no_home_it_is_said_what_is_needed(monkeypatch: pytest.Mo
         default_folder()
 
 
-@pytest.mark.parametrize(("kind", "there"), [("imagefolder", "photos"), ("csv", "labels.csv")])
-def test_the_closest_name_is_suggested_for_a_path_that_does_not_exist(kind: str, there: str, tmp_path: Path) -> None:
-    (tmp_path / there).mkdir()
+@pytest.mark.parametrize(("kind", "there"), [("imagefolder", "photos"), ("csv", "photos.csv")])
+def test_the_closest_name_of_its_kind_is_suggested_for_a_path_that_does_not_exist(
+    kind: str, there: str, tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / ".photos.csv").mkdir()
+    (tmp_path / "photos.csv").write_text("")
     with pytest.raises(InputError, match=f"does not exist; did you mean .*/{there}\\?$"):
-        load(f"{kind}:{tmp_path / there}s", inputs=[LARGER])
+        load(f"{kind}:{tmp_path / 'photos.cs'}", inputs=[LARGER])

@@ -11,6 +11,7 @@ import torch
 
 from evaluators.installed import installed_version
 from evaluators.latency.runtime import answers_of, clock_of, load_runtime, quantiser_of, runtime_names
+from evaluators.latency.timing.bench import PACKAGES, installed
 from evaluators.latency.timing.measure import measure_file
 from evaluators.quantisers import load_quantiser, quantiser_names
 from nas.testing import check_runtime
@@ -144,3 +145,12 @@ def test_every_runtime_says_which_graph_it_runs() -> None:
     eager = {name for name in runtime_names() if load_runtime(name).GRAPH == "eager"}
     assert eager == {"torch_eager", "torch_cuda"}
     assert {load_runtime(name).GRAPH for name in runtime_names()} == {"eager", "fused", "quantised"}
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_bundle_and_a_profile_of_this_machine_state_the_same_version(name: str) -> None:
+    try:
+        here = load_runtime(name).version()
+    except InputError as error:
+        pytest.skip(str(error))
+    assert installed(name) == here
