@@ -23,7 +23,6 @@ def export_tflite(network: nn.Module, task: Task, path: Path) -> None:
 
     `network` is not modified. Raises InputError when the converter fails, and OSError.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # silences the C++ code, which logs the FLOPs of each network
     with quiet():
         import litert_torch
 
