@@ -241,7 +241,7 @@ def test_damaged_or_foreign_results_get_one_message(nas, bundle, results, tmp_pa
 @pytest.mark.parametrize(
     ("runtime", "message"),
     [
-        ("torch_eager", 'runtime "torch_eager"; known: litert_cpu, onnxruntime_cpu'),
+        ("torch_eager", 'runtime "torch_eager"; known: litert_cpu, litert_int8, onnxruntime_cpu'),
         ("litert", 'did you mean "litert_cpu"'),
         ("litert_cpu", "the runtime litert_cpu needs the package ai-edge-litert, which is not installed"),
     ],
