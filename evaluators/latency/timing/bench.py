@@ -39,8 +39,7 @@ if TYPE_CHECKING:
 
 FORMAT = 4
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # since 1.29, ONNX Runtime sends telemetry unless this is set
-_ORT, _LITERT = "onnxruntime", "ai-edge-litert"
-PACKAGES = {"onnxruntime_cpu": _ORT, "onnxruntime_int8": _ORT, "litert_cpu": _LITERT, "litert_int8": _LITERT}  # by runtime
+PACKAGES = {f"{n}_{p}": of for n, of in (("onnxruntime",) * 2, ("litert", "ai-edge-litert")) for p in ("cpu", "int8")}
 _GROUP = 8  # networks in memory at once
 LEAST_VISITS, _TURNS, _MOST_RUNS, _TURN_S = 4, 3, 20, 0.004
 _PROFILED, _WARM_UP, _LOWEST = 36, 3, 0.3
