@@ -15,6 +15,7 @@ from evaluators.onnx import export_onnx, quiet
 from evaluators.processors import multiplies_int8
 from evaluators.quantisers import DEFAULT, load_quantiser
 from search_spaces.errors import InputError, shortened
+from search_spaces.network import example_input
 from search_spaces.task import Task
 
 
@@ -46,6 +47,12 @@ def export_at(network: nn.Module, task: Task, path: Path, quantisation: Quantisa
     quantiser = load_quantiser(quantisation.quantiser)
     with quiet(), _refusals(quantiser.TITLE):
         quantiser.quantise(network, task, path, quantisation.images, weight_bits(quantisation.quantiser))
+
+
+def export_int8(network: nn.Module, task: Task, path: Path, images: Tensor | None, quantiser: str) -> None:
+    """Exports `network` in int8, as `export_at`; without images, ranges are from two random ones, enough for timing."""
+    seen = example_input(task, batch=2) if images is None else images
+    export_at(network, task, path, Quantisation(seen, quantiser))
 
 
 @contextmanager

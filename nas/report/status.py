@@ -25,8 +25,8 @@ def status(path: Path) -> None:
     console.print(f"{run.path}: {doing}", highlight=False)
     console.print(
         f"{n['trained']} of {run.config.trials} candidates trained ({n['stopped_early']} stopped early), {n['failed']} failed, "
-        f"{n['rejected']} rejected, {n['repeated']} repeated; hand-designed networks: {len(probes)} linear probes, "
-        f"{n['anchors_trained']} trained; {len(retrained)} networks retrained"
+        f"{n['rejected']} rejected, {n['repeated']} repeated; hand-designed networks: linear probes {len(probes)}, "
+        f"trained {n['anchors_trained']}; {len(retrained)} networks retrained"
     )
     for leader in ranking(memory.trials, anchors=True)[:1]:
         console.print(

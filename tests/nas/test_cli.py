@@ -273,11 +273,11 @@ def test_status_of_a_run_that_has_not_begun(nas_here, made_run):
     run = made_run().path
     code, out, err = nas_here("status", run)
     assert code == 0, err
-    assert "0 of 2 candidates" in out and "interrupted" in out and "hand-designed networks: 0 linear probes, 0 trained" in out
+    assert "0 of 2 candidates" in out and "interrupted" in out and "hand-designed networks: linear probes 0, trained 0" in out
     study = open_study(storage_of(Journal(run / "journal.log")), MAIN, None)
     study.set_user_attr("probe:1", as_json(Probe(anchor="mobilenet_v2", accuracy=0.5)))
     study.set_user_attr("probe:2", as_json(Probe(reason="it failed")))
-    assert "hand-designed networks: 1 linear probes, 0 trained" in nas_here("status", run)[1]
+    assert "hand-designed networks: linear probes 1, trained 0" in nas_here("status", run)[1]
 
 
 def test_anchors_by_family_and_by_name(nas_here):

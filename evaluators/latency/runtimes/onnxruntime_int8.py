@@ -22,10 +22,9 @@ QUANTISER = "onnxruntime"
 
 def prepare(network: "nn.Module", task: "Task", path: Path, images: "Tensor | None" = None) -> None:
     """Writes the file that `load` reads; ranges are from `images`, or for timing alone from two random ones."""
-    from evaluators.quantise import Quantisation, export_at
-    from search_spaces.network import example_input
+    from evaluators.quantise import export_int8
 
-    export_at(network, task, path, Quantisation(example_input(task, batch=2) if images is None else images, QUANTISER))
+    export_int8(network, task, path, images, QUANTISER)
 
 
 def kernel_times(path: Path, runs: int = 36, threads: int = 1) -> "list[KernelTime]":
